@@ -1,1 +1,67 @@
-//! To be written.
+//! A key-value store with an immutable, totally ordered event log, kept in the SQL database that you already run.
+//!
+//! Every change of a key and the event that tells of it commit in one database transaction. Event ids follow each
+//! other without gaps in commit order, keys have versions for conditional updates and leases by which they vanish
+//! together, and events are streamed by prefix from any position.
+//!
+//! [`Client`] is the one interface: [`Engine`] implements it inside this process, the crate `goku-grpc` over the
+//! network.
+
+mod clock;
+mod entry;
+mod error;
+mod event;
+mod id;
+mod key;
+mod lease;
+pub mod limits;
+mod request;
+mod status;
+mod txn;
+
+mod client;
+
+pub use client::Client;
+pub use client::EventStream;
+pub use client::Listing;
+pub use clock::Clock;
+pub use clock::ManualClock;
+pub use clock::SystemClock;
+pub use clock::Timestamp;
+pub use entry::Entry;
+pub use error::Error;
+pub use error::ErrorKind;
+pub use error::Result;
+pub use event::Event;
+pub use event::EventType;
+pub use event::EventTypes;
+pub use event::StreamItem;
+pub use id::Epoch;
+pub use id::EventId;
+pub use id::LeaseId;
+pub use id::Position;
+pub use id::Revision;
+pub use id::Snapshot;
+pub use id::Tag;
+pub use id::Version;
+pub use key::Key;
+pub use key::KeyRange;
+pub use key::Prefix;
+pub use lease::Expiry;
+pub use lease::Lease;
+pub use lease::LeaseRequest;
+pub use lease::LeasesRequest;
+pub use request::Condition;
+pub use request::DeleteRequest;
+pub use request::ListRequest;
+pub use request::SetRequest;
+pub use request::StreamFrom;
+pub use request::StreamRequest;
+pub use status::Status;
+pub use txn::Compare;
+pub use txn::Operation;
+pub use txn::OperationAnswer;
+pub use txn::Relation;
+pub use txn::Target;
+pub use txn::Txn;
+pub use txn::TxnAnswer;

@@ -1,0 +1,166 @@
+//! The one interface to a store, embedded or over the network.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use futures::Stream;
+
+use crate::entry::Entry;
+use crate::error::Result;
+use crate::event::StreamItem;
+use crate::id::{LeaseId, Snapshot};
+use crate::key::Key;
+use crate::lease::{Lease, LeaseRequest, LeasesRequest};
+use crate::request::{DeleteRequest, ListRequest, SetRequest, StreamRequest};
+use crate::status::Status;
+use crate::txn::{Txn, TxnAnswer};
+
+/// A key-value store with an event log.
+///
+/// A read that starts after a write was answered sees it. Each call may fail with `Unavailable` or `Stopped`, and a
+/// write with `OutcomeUnknown`; what else may happen stands with the call. Dropping a call's future gives up on the
+/// answer, not on what was already sent.
+#[async_trait]
+pub trait Client: Send + Sync {
+    /// The key's current state; `NotFound` where it does not exist.
+    async fn get(&self, key: &Key) -> Result<Entry>;
+
+    /// The keys of a prefix at one point in history, however long the listing is read.
+    async fn list(&self, request: ListRequest) -> Result<Listing>;
+
+    /// Sets a key and answers with its new state, without the value.
+    ///
+    /// `ConditionFailed` where the condition does not hold, `LeaseNotFound` where the named lease does not exist,
+    /// `TooLarge` over [`ENTRY_BYTES_MAX`](crate::limits::ENTRY_BYTES_MAX), `InvalidArgument` for a time to live of
+    /// nothing. Writers to one key are queued: a Set without a condition never fails for a race.
+    async fn set(&self, request: SetRequest) -> Result<Entry>;
+
+    /// Deletes a key and answers with the state that this left; `NotFound` where it does not exist,
+    /// `ConditionFailed` where it does but not as the condition asks.
+    async fn delete(&self, request: DeleteRequest) -> Result<Entry>;
+
+    /// Decides a transaction; errors as [`Txn`] says.
+    async fn txn(&self, txn: Txn) -> Result<TxnAnswer>;
+
+    /// Grants, updates, keeps alive or expires a lease and answers with the state that this left; `LeaseNotFound`
+    /// where it does not exist or has expired. A renewal that is answered before the deadline always wins.
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease>;
+
+    /// The lease's current state; `LeaseNotFound` where it does not exist or has expired.
+    async fn get_lease(&self, id: LeaseId) -> Result<Lease>;
+
+    /// A page of leases, by id.
+    async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>>;
+
+    /// The events of a prefix, each once and in order, without end unless asked for.
+    ///
+    /// A stream always ends with an error: `HeadReached` where it was asked to end there, `Compacted` or
+    /// `PositionLost` where its position is not there any more, `Stopped` where the engine stops.
+    async fn stream(&self, request: StreamRequest) -> Result<EventStream>;
+
+    /// What the store tells of itself.
+    async fn status(&self) -> Result<Status>;
+}
+
+#[async_trait]
+impl<C: Client + ?Sized> Client for Arc<C> {
+    async fn get(&self, key: &Key) -> Result<Entry> {
+        (**self).get(key).await
+    }
+
+    async fn list(&self, request: ListRequest) -> Result<Listing> {
+        (**self).list(request).await
+    }
+
+    async fn set(&self, request: SetRequest) -> Result<Entry> {
+        (**self).set(request).await
+    }
+
+    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
+        (**self).delete(request).await
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
+        (**self).txn(txn).await
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
+        (**self).lease(request).await
+    }
+
+    async fn get_lease(&self, id: LeaseId) -> Result<Lease> {
+        (**self).get_lease(id).await
+    }
+
+    async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
+        (**self).list_leases(request).await
+    }
+
+    async fn stream(&self, request: StreamRequest) -> Result<EventStream> {
+        (**self).stream(request).await
+    }
+
+    async fn status(&self) -> Result<Status> {
+        (**self).status().await
+    }
+}
+
+/// Entries in the order of their keys, all of one [`Snapshot`]. After an error there are no more.
+pub struct Listing {
+    at: Snapshot,
+    entries: Pin<Box<dyn Stream<Item = Result<Entry>> + Send>>,
+}
+
+/// Events in order. After an error there are no more.
+pub struct EventStream {
+    opened_at: Snapshot,
+    items: Pin<Box<dyn Stream<Item = Result<StreamItem>> + Send>>,
+}
+
+impl Listing {
+    /// These entries, all of them as of `at`.
+    pub fn new(at: Snapshot, entries: impl Stream<Item = Result<Entry>> + Send + 'static) -> Listing {
+        Listing {
+            at,
+            entries: Box::pin(entries),
+        }
+    }
+
+    /// The point in history that all entries are of: a stream from its position misses and repeats nothing.
+    pub fn at(&self) -> Snapshot {
+        self.at
+    }
+}
+
+impl EventStream {
+    /// These items, opened when the head of the log was `opened_at`.
+    pub fn new(opened_at: Snapshot, items: impl Stream<Item = Result<StreamItem>> + Send + 'static) -> EventStream {
+        EventStream {
+            opened_at,
+            items: Box::pin(items),
+        }
+    }
+
+    /// The head of the log when the stream was opened.
+    pub fn opened_at(&self) -> Snapshot {
+        self.opened_at
+    }
+}
+
+impl Stream for Listing {
+    type Item = Result<Entry>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.entries.as_mut().poll_next(cx)
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Result<StreamItem>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.items.as_mut().poll_next(cx)
+    }
+}

@@ -1,0 +1,31 @@
+//! The state of a key.
+
+use bytes::Bytes;
+
+use crate::id::{EventId, LeaseId, Revision, Version};
+use crate::key::Key;
+
+/// The state of a key after one of its events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: Key,
+    /// The value; empty where only the key was asked for, and after a deletion.
+    pub value: Bytes,
+    /// How many events the key has had.
+    pub version: Version,
+    /// The event that created the key, the last time that it did not exist.
+    pub created_ref: EventId,
+    /// The event that this state comes from.
+    pub updated_ref: EventId,
+    /// The event that deleted the key, in answers to a deletion.
+    pub deleted_ref: Option<EventId>,
+    /// The lease by which the key lives.
+    pub lease_id: LeaseId,
+    /// The version at the creation.
+    pub created_version: Version,
+    /// The revision of the creation.
+    pub created_rev: Revision,
+    /// The revision that this state comes from.
+    pub updated_rev: Revision,
+}

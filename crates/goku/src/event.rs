@@ -1,0 +1,137 @@
+//! Events: what happened to keys, in order.
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::id::{EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
+use crate::key::Key;
+
+/// What happened to the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventType {
+    /// It was set.
+    Set,
+    /// It was deleted by a request.
+    Delete,
+    /// It vanished with its lease.
+    Expire,
+}
+
+/// A set of event types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventTypes(u8);
+
+/// One change of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The place in the log.
+    pub id: EventId,
+    /// The request that it belongs to.
+    pub rev: Revision,
+    /// The tag of its commit.
+    pub tag: Tag,
+    /// What happened.
+    pub event_type: EventType,
+    /// To which key.
+    pub key: Key,
+    /// When, by the time of the store, which never goes back.
+    pub timestamp: Timestamp,
+    /// The value, for [`EventType::Set`]; else empty.
+    pub value: Bytes,
+    /// The version of the key after it.
+    pub version: Version,
+    /// The event that created the key.
+    pub created_ref: EventId,
+    /// The version of the key at its creation.
+    pub created_version: Version,
+    /// The revision that created the key.
+    pub created_rev: Revision,
+    /// The lease of the key at this event.
+    pub lease_id: LeaseId,
+    /// The key's event before this one; 0 where this is its first.
+    pub prev_ref: EventId,
+}
+
+/// What a stream delivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamItem {
+    /// An event that matches.
+    Event(Event),
+    /// Everything up to this snapshot was delivered. Sent only where the request asks for it.
+    Progress(Snapshot),
+}
+
+impl EventType {
+    /// Every type.
+    pub const ALL: [EventType; 3] = [EventType::Set, EventType::Delete, EventType::Expire];
+
+    /// Its number in the log and on the wire.
+    pub const fn number(self) -> i32 {
+        match self {
+            EventType::Set => 1,
+            EventType::Delete => 2,
+            EventType::Expire => 3,
+        }
+    }
+
+    /// The type of this number.
+    pub fn from_number(number: i32) -> Option<EventType> {
+        Self::ALL.into_iter().find(|event_type| event_type.number() == number)
+    }
+
+    /// Its name: `set`, `delete` or `expire`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            EventType::Set => "set",
+            EventType::Delete => "delete",
+            EventType::Expire => "expire",
+        }
+    }
+}
+
+impl EventTypes {
+    /// All of them.
+    pub const ALL: EventTypes = EventTypes(0b111);
+
+    /// Whether `event_type` is one of them.
+    pub const fn contains(self, event_type: EventType) -> bool {
+        self.0 & Self::bit(event_type) != 0
+    }
+
+    /// Those that are in it.
+    pub fn iter(self) -> impl Iterator<Item = EventType> {
+        EventType::ALL
+            .into_iter()
+            .filter(move |event_type| self.contains(*event_type))
+    }
+
+    const fn bit(event_type: EventType) -> u8 {
+        1 << (event_type.number() - 1)
+    }
+}
+
+impl Default for EventTypes {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
+impl FromIterator<EventType> for EventTypes {
+    fn from_iter<I: IntoIterator<Item = EventType>>(types: I) -> Self {
+        EventTypes(
+            types
+                .into_iter()
+                .fold(0, |bits, event_type| bits | Self::bit(event_type)),
+        )
+    }
+}
+
+impl Event {
+    /// The full position of this event, to resume after it.
+    pub fn position(&self) -> Position {
+        Position {
+            id: self.id,
+            tag: self.tag,
+        }
+    }
+}

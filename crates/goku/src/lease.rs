@@ -1,0 +1,66 @@
+//! Leases, by which keys live and vanish together.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::id::{LeaseId, Version};
+
+/// When a lease ends. Deadlines are judged by the time of the store alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expiry {
+    /// As it is; a new lease has no deadline.
+    #[default]
+    Keep,
+    /// Not by itself.
+    Never,
+    /// At this time of the store. A time that has passed ends it at once.
+    At(Timestamp),
+    /// So long after the store decides the request; a keep-alive starts the time anew. 1 ms to
+    /// [`TTL_MAX`](crate::limits::TTL_MAX).
+    After(Duration),
+}
+
+/// A lease as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Its id.
+    pub id: LeaseId,
+    /// How often it was written: 1 when it is new.
+    pub version: Version,
+    /// When it ends; none where it does not by itself.
+    pub expires_at: Option<Timestamp>,
+    /// The time to live that it was given, by which a keep-alive renews it.
+    pub ttl: Option<Duration>,
+    /// The time of the store when it was in this state, so that what remains can be told without a clock.
+    pub now: Timestamp,
+}
+
+/// A change of one lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseRequest {
+    /// Makes a new lease.
+    Grant(Expiry),
+    /// Gives a lease another deadline.
+    Update(LeaseId, Expiry),
+    /// Starts a lease's time to live anew; `InvalidArgument` where it has none.
+    KeepAlive(LeaseId),
+    /// Ends a lease now; its keys vanish.
+    Expire(LeaseId),
+}
+
+/// A page of the leases that were granted, given a deadline or shared by several keys, by id. (A lease that only
+/// one key has, without a deadline, can be read by its id but is not listed.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeasesRequest {
+    /// Only leases after this one.
+    pub after: Option<LeaseId>,
+    /// At most so many; [`LEASES_PAGE_MAX`](crate::limits::LEASES_PAGE_MAX) where it is not given or more.
+    pub limit: Option<usize>,
+}
+
+impl Lease {
+    /// The time that remains of it, from [`now`](Self::now); none where it has no deadline.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.expires_at.map(|expires_at| expires_at.saturating_since(self.now))
+    }
+}

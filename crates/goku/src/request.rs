@@ -1,0 +1,176 @@
+//! The requests that concern one key, lists and streams.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::event::EventTypes;
+use crate::id::{EventId, LeaseId, Position, Version};
+use crate::key::{Key, Prefix};
+use crate::lease::Expiry;
+
+/// What must hold for a write to be applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    #[default]
+    Any,
+    /// The key does not exist, or no longer.
+    Absent,
+    /// The key does not exist any longer, and its deletion gave it this version.
+    AbsentAt(Version),
+    /// The key's last event gave it this version, a deletion included. Versions go on over deletion and re-creation as
+    /// long as the deleted key is retained; a condition that must hold longer compares the [`Ref`](Self::Ref).
+    Version(Version),
+    /// This was the key's last event, a deletion included. Refs never repeat.
+    Ref(EventId),
+}
+
+/// Sets a key to a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetRequest {
+    /// The key.
+    pub key: Key,
+    /// Its value. Key and value have at most [`ENTRY_BYTES_MAX`](crate::limits::ENTRY_BYTES_MAX) bytes.
+    pub value: Bytes,
+    /// What must hold.
+    pub condition: Condition,
+    /// The lease that the key moves to. Without one it keeps its lease, and a key that did not exist gets a new one.
+    pub lease: Option<LeaseId>,
+    /// When the key's lease ends, for all keys that share it.
+    pub expiry: Expiry,
+}
+
+/// Deletes a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteRequest {
+    /// The key.
+    pub key: Key,
+    /// What must hold.
+    pub condition: Condition,
+}
+
+/// Lists the keys that begin with a prefix, in the order of their bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListRequest {
+    /// The beginning of the keys.
+    pub prefix: Prefix,
+    /// The first key to list; to go on after a key, append a NUL to it.
+    pub start: Option<Key>,
+    /// At most so many.
+    pub limit: Option<usize>,
+    /// Without values.
+    pub keys_only: bool,
+}
+
+/// Where a stream starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StreamFrom {
+    /// At the first event.
+    #[default]
+    Beginning,
+    /// After this event, whatever history it is of.
+    After(EventId),
+    /// After this position; `PositionLost` where the database lost it.
+    Resume(Position),
+    /// After the last event at the time of the request.
+    Head,
+}
+
+/// Streams the events of the keys that begin with a prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamRequest {
+    /// The beginning of the keys.
+    pub prefix: Prefix,
+    /// Where it starts.
+    pub from: StreamFrom,
+    /// Whether it ends, with `HeadReached`, after the last event at the time of the request.
+    pub to_head: bool,
+    /// Deliver events only when they are so old.
+    pub lag: Option<Duration>,
+    /// Deliver only these.
+    pub types: EventTypes,
+    /// Tell the position where nothing was delivered for so long.
+    pub progress: Option<Duration>,
+}
+
+impl SetRequest {
+    /// Sets `key` to `value` without a condition, keeping the key's lease.
+    pub fn new(key: Key, value: impl Into<Bytes>) -> SetRequest {
+        SetRequest {
+            key,
+            value: value.into(),
+            condition: Condition::Any,
+            lease: None,
+            expiry: Expiry::Keep,
+        }
+    }
+
+    /// The same, where `condition` holds.
+    pub fn condition(self, condition: Condition) -> SetRequest {
+        SetRequest { condition, ..self }
+    }
+
+    /// The same, moving the key to `lease`.
+    pub fn lease(self, lease: LeaseId) -> SetRequest {
+        SetRequest {
+            lease: Some(lease),
+            ..self
+        }
+    }
+
+    /// The same, with the lease ending as `expiry` says.
+    pub fn expiry(self, expiry: Expiry) -> SetRequest {
+        SetRequest { expiry, ..self }
+    }
+
+    /// The same, with the lease ending `ttl` from now.
+    pub fn ttl(self, ttl: Duration) -> SetRequest {
+        self.expiry(Expiry::After(ttl))
+    }
+}
+
+impl DeleteRequest {
+    /// Deletes `key` without a condition.
+    pub fn new(key: Key) -> DeleteRequest {
+        DeleteRequest {
+            key,
+            condition: Condition::Any,
+        }
+    }
+
+    /// The same, where `condition` holds.
+    pub fn condition(self, condition: Condition) -> DeleteRequest {
+        DeleteRequest { condition, ..self }
+    }
+}
+
+impl ListRequest {
+    /// All keys that begin with `prefix`.
+    pub fn new(prefix: Prefix) -> ListRequest {
+        ListRequest {
+            prefix,
+            ..ListRequest::default()
+        }
+    }
+}
+
+impl StreamRequest {
+    /// All events of keys that begin with `prefix`, from the first on.
+    pub fn new(prefix: Prefix) -> StreamRequest {
+        StreamRequest {
+            prefix,
+            ..StreamRequest::default()
+        }
+    }
+
+    /// The same, starting at `from`.
+    pub fn from(self, from: StreamFrom) -> StreamRequest {
+        StreamRequest { from, ..self }
+    }
+
+    /// The same, ending at the head.
+    pub fn to_head(self) -> StreamRequest {
+        StreamRequest { to_head: true, ..self }
+    }
+}

@@ -1,0 +1,158 @@
+//! Transactions over several keys: compare, then one branch or the other, decided in one go.
+
+use bytes::Bytes;
+
+use crate::entry::Entry;
+use crate::id::{EventId, LeaseId, Revision, Snapshot};
+use crate::key::Key;
+use crate::request::{DeleteRequest, ListRequest, SetRequest};
+
+/// If all comparisons hold, the operations of `then` are done, else those of `otherwise`: all of the branch, or,
+/// where one of them fails, none.
+///
+/// All comparisons see the state before any write; operations see the earlier ones of their branch. Each branch has at
+/// most [`TXN_OPERATIONS_MAX`](crate::limits::TXN_OPERATIONS_MAX) operations, and there are as many comparisons at
+/// most; lists read at most [`TXN_ROWS_MAX`](crate::limits::TXN_ROWS_MAX) rows together; request and answer have at
+/// most [`TXN_BYTES_MAX`](crate::limits::TXN_BYTES_MAX) bytes: else `TooLarge`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Txn {
+    /// What is compared; no comparison always holds.
+    pub compare: Vec<Compare>,
+    /// What is done where all hold.
+    pub then: Vec<Operation>,
+    /// What is done where one does not.
+    pub otherwise: Vec<Operation>,
+}
+
+/// One comparison. A key that does not exist has version, refs and lease 0; its value equals nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compare {
+    /// Of which key.
+    pub key: Key,
+    /// How what the key has relates to the target.
+    pub relation: Relation,
+    /// What is compared, and with what.
+    pub target: Target,
+}
+
+/// How the left side, what a key has, relates to the right side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// They are equal.
+    Equal,
+    /// They differ.
+    NotEqual,
+    /// The left is less; values by their bytes. A value that does not exist is neither less nor greater.
+    Less,
+    /// The left is greater.
+    Greater,
+}
+
+/// What is compared, with the right side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Whether the key exists; only `Equal` and `NotEqual`.
+    Exists(bool),
+    /// The version; 0 where the key does not exist.
+    Version(i64),
+    /// The value.
+    Value(Bytes),
+    /// The lease; none where the key does not exist.
+    Lease(Option<LeaseId>),
+    /// The event that created the key; 0 where it does not exist.
+    CreatedRef(EventId),
+    /// The key's last event; 0 where it does not exist.
+    UpdatedRef(EventId),
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Reads a key.
+    Get(Key),
+    /// Sets a key. Where its condition fails, or its lease does not exist, so does the whole transaction.
+    Set(SetRequest),
+    /// Deletes a key. Without a condition, deleting what does not exist has no effect; where its condition fails, so
+    /// does the whole transaction.
+    Delete(DeleteRequest),
+    /// Lists keys.
+    List(ListRequest),
+}
+
+/// What one operation answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperationAnswer {
+    /// The key, if it exists.
+    Get(Option<Entry>),
+    /// The key's new state.
+    Set(Entry),
+    /// The deleted key's new state, if it existed.
+    Delete(Option<Entry>),
+    /// The keys.
+    List(Vec<Entry>),
+}
+
+/// What a transaction answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TxnAnswer {
+    /// Whether the comparisons held, so that `then` was done.
+    pub succeeded: bool,
+    /// The revision of its events; none where it made none.
+    pub rev: Option<Revision>,
+    /// The state of the store that it left, or saw.
+    pub at: Snapshot,
+    /// What each operation of the branch answers, in order.
+    pub answers: Vec<OperationAnswer>,
+}
+
+impl Compare {
+    /// Holds where `key` exists.
+    pub fn exists(key: Key) -> Compare {
+        Compare {
+            key,
+            relation: Relation::Equal,
+            target: Target::Exists(true),
+        }
+    }
+
+    /// Holds where `key` does not exist.
+    pub fn absent(key: Key) -> Compare {
+        Compare {
+            key,
+            relation: Relation::Equal,
+            target: Target::Exists(false),
+        }
+    }
+
+    /// Holds where `key` has this version; 0 where it does not exist.
+    pub fn version(key: Key, version: i64) -> Compare {
+        Compare {
+            key,
+            relation: Relation::Equal,
+            target: Target::Version(version),
+        }
+    }
+
+    /// Holds where `key` has this value.
+    pub fn value(key: Key, value: impl Into<Bytes>) -> Compare {
+        Compare {
+            key,
+            relation: Relation::Equal,
+            target: Target::Value(value.into()),
+        }
+    }
+}
+
+impl Operation {
+    /// Whether it only reads.
+    pub fn is_read(&self) -> bool {
+        matches!(self, Operation::Get(_) | Operation::List(_))
+    }
+}
+
+impl Txn {
+    /// Whether neither branch writes.
+    pub fn is_read(&self) -> bool {
+        self.then.iter().chain(&self.otherwise).all(Operation::is_read)
+    }
+}
