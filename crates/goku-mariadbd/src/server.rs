@@ -1,0 +1,234 @@
+//! A running MariaDB server with a folder of its own.
+
+use std::fs;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind};
+use crate::installation::Installation;
+use crate::log::Log;
+use crate::sandbox::{Sandbox, Signal};
+use crate::template;
+
+/// Between two attempts to reach a server that is starting.
+const READINESS_POLL: Duration = Duration::from_millis(5);
+
+/// A server that accepts a connection and says nothing within this time counts as not ready.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the first byte of a packet's content says when a server greets a client: the version of the protocol.
+const PROTOCOL_VERSION: u8 = 10;
+
+/// How a [`Server`] is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Arguments for `mariadbd` beside the usual ones, over which they win.
+    pub arguments: Vec<String>,
+    /// How long a start or a restart may take until the server answers.
+    pub start_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            arguments: Vec::new(),
+            start_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A MariaDB server that belongs to this value: dropping it kills the server and removes its folder.
+///
+/// Commits are durable, and every setting that a test does not name is the default of MariaDB. The user `root` has no
+/// password. All calls block: at most for the time-out of the options.
+#[derive(Debug)]
+pub struct Server {
+    sandbox: Sandbox,
+    installation: Installation,
+    options: Options,
+    log: Log,
+    port: u16,
+}
+
+impl Server {
+    /// Starts a server with an empty data folder, and waits until it answers.
+    ///
+    /// Fails with [`ErrorKind::NotInstalled`] where there is no MariaDB, and with [`ErrorKind::NotReady`] and the end
+    /// of the server's log when the server ends or does not answer in time.
+    pub fn start(options: Options) -> Result<Self, Error> {
+        let installation = Installation::find()?;
+        let sandbox = Sandbox::create().map_err(Error::io("cannot make a temporary folder"))?;
+        template::copy_to(&sandbox.folder().join("data"), &installation)?;
+        fs::create_dir(sandbox.folder().join("tmp"))
+            .map_err(Error::io("cannot make the folder for temporary tables"))?;
+        let mut server = Self {
+            log: Log::new(sandbox.folder().join("error.log")),
+            sandbox,
+            installation,
+            options,
+            port: 0,
+        };
+        let deadline = server.deadline();
+        loop {
+            server.port = free_port().map_err(Error::io("cannot find a free port"))?;
+            if server.launch(deadline)? == Launch::Ready {
+                return Ok(server);
+            }
+        }
+    }
+
+    /// The port on 127.0.0.1, the same after a restart.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The folder that holds everything of this server, and goes with it.
+    pub fn folder(&self) -> &Path {
+        self.sandbox.folder()
+    }
+
+    /// The server's error log.
+    pub fn log(&self) -> &Path {
+        self.log.path()
+    }
+
+    /// Kills the server as `kill -9` does and waits for its end; its data stays. Does nothing when it was killed.
+    pub fn kill(&self) -> Result<(), Error> {
+        self.sandbox.kill().map_err(Error::io("cannot kill the MariaDB server"))
+    }
+
+    /// Starts the server again on the same data and port, after a [`Server::kill`] if it still runs.
+    ///
+    /// Fails with [`ErrorKind::NotReady`] and the end of the server's log as [`Server::start`] does.
+    pub fn restart(&self) -> Result<(), Error> {
+        let deadline = self.deadline();
+        // Somebody's outgoing connection may have got the port meanwhile: it will be free again.
+        while self.launch(deadline)? == Launch::PortTaken {
+            pause_before_retry();
+        }
+        Ok(())
+    }
+
+    /// Stops the server's process where it stands, with all its connections open.
+    ///
+    /// Fails with [`ErrorKind::NotRunning`] when it was killed or has ended.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.signal(Signal::Stop)
+    }
+
+    /// Lets a paused server go on.
+    ///
+    /// Fails with [`ErrorKind::NotRunning`] when it was killed or has ended.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.signal(Signal::Continue)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Error> {
+        self.sandbox.signal(signal).map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                Error::new(ErrorKind::NotRunning, "the MariaDB server does not run")
+            } else {
+                Error::io("cannot send a signal to the MariaDB server")(error)
+            }
+        })
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.options.start_timeout
+    }
+
+    /// Starts the process and waits until it answers.
+    fn launch(&self, deadline: Instant) -> Result<Launch, Error> {
+        // The log goes on over restarts, and what an earlier start wrote says nothing about this one.
+        let log_start = self.log.len();
+        self.sandbox
+            .spawn(&self.installation.mariadbd, self.arguments()?, self.log.path())
+            .map_err(Error::io("cannot run mariadbd"))?;
+        loop {
+            // The socket and not the port: on the port another server may answer.
+            if is_greeted(&self.socket()) {
+                return Ok(Launch::Ready);
+            }
+            let ended = self.sandbox.try_wait().map_err(Error::io("cannot wait for mariadbd"))?;
+            let late = Instant::now() >= deadline;
+            let why = match ended {
+                Some(_) if !late && self.log.has_since(log_start, "Address already in use") => {
+                    return Ok(Launch::PortTaken);
+                }
+                Some(status) => format!("the MariaDB server ended ({status})"),
+                None if late => format!(
+                    "the MariaDB server did not answer within {:?}",
+                    self.options.start_timeout
+                ),
+                None => {
+                    pause_before_retry();
+                    continue;
+                }
+            };
+            self.kill()?;
+            return Err(Error::new(
+                ErrorKind::NotReady,
+                format!("{why}; the end of its log:\n{}", self.log.end_since(log_start)),
+            ));
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder().join("socket")
+    }
+
+    fn arguments(&self) -> Result<Vec<String>, Error> {
+        let file = |name: &str| self.folder().join(name).display().to_string();
+        let mut arguments = vec![
+            "--no-defaults".to_owned(),
+            format!("--datadir={}", file("data")),
+            format!("--tmpdir={}", file("tmp")),
+            format!("--socket={}", file("socket")),
+            format!("--pid-file={}", file("pid")),
+            format!("--log-error={}", self.log.path().display()),
+            format!("--port={}", self.port),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--skip-name-resolve".to_owned(),
+            "--max-connections=500".to_owned(),
+            template::LOG_FILE_SIZE.to_owned(),
+            "--innodb-buffer-pool-size=64M".to_owned(),
+        ];
+        arguments.extend(Installation::user_argument(&self.sandbox)?);
+        arguments.extend(self.options.arguments.iter().cloned());
+        Ok(arguments)
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Launch {
+    Ready,
+    PortTaken,
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn is_greeted(socket: &Path) -> bool {
+    let greeting = || -> io::Result<u8> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(GREETING_TIMEOUT))?;
+        let mut packet = [0; 5];
+        stream.read_exact(&mut packet)?;
+        Ok(packet[4])
+    };
+    greeting().is_ok_and(|version| version == PROTOCOL_VERSION)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "between two looks at another process, on the caller's own thread"
+)]
+fn pause_before_retry() {
+    thread::sleep(READINESS_POLL);
+}
