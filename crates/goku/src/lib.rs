@@ -8,6 +8,7 @@
 //! network.
 
 mod clock;
+mod decide;
 mod entry;
 mod error;
 mod event;
@@ -17,6 +18,7 @@ mod lease;
 pub mod limits;
 mod request;
 mod status;
+mod store;
 mod txn;
 
 mod client;

@@ -3,9 +3,11 @@
 use bytes::Bytes;
 
 use crate::entry::Entry;
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{EventId, LeaseId, Revision, Snapshot};
 use crate::key::Key;
-use crate::request::{DeleteRequest, ListRequest, SetRequest};
+use crate::limits::{TXN_BYTES_MAX, TXN_OPERATIONS_MAX};
+use crate::request::{Check, DeleteRequest, ListRequest, SetRequest};
 
 /// If all comparisons hold, the operations of `then` are done, else those of `otherwise`: all of the branch, or,
 /// where one of them fails, none.
@@ -154,5 +156,72 @@ impl Txn {
     /// Whether neither branch writes.
     pub fn is_read(&self) -> bool {
         self.then.iter().chain(&self.otherwise).all(Operation::is_read)
+    }
+}
+
+impl Compare {
+    fn check(&self) -> Result<()> {
+        match (&self.target, self.relation) {
+            (Target::Exists(_), Relation::Less | Relation::Greater) => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "whether a key exists is equal or not, never less or greater",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let value = match &self.target {
+            Target::Value(value) => value.len(),
+            _ => 0,
+        };
+        self.key.as_bytes().len() + value
+    }
+}
+
+impl Operation {
+    fn check(&self) -> Result<()> {
+        match self {
+            Operation::Set(set) => set.check(),
+            Operation::Get(_) | Operation::Delete(_) | Operation::List(_) => Ok(()),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Operation::Get(key) => key.as_bytes().len(),
+            Operation::Set(set) => set.bytes(),
+            Operation::Delete(delete) => delete.key.as_bytes().len(),
+            Operation::List(list) => list.prefix.as_str().len(),
+        }
+    }
+}
+
+impl Txn {
+    /// Keys and values in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let operations = self.then.iter().chain(&self.otherwise).map(Operation::bytes);
+        self.compare.iter().map(Compare::bytes).chain(operations).sum()
+    }
+}
+
+impl Check for Txn {
+    fn check(&self) -> Result<()> {
+        let longest = self.compare.len().max(self.then.len()).max(self.otherwise.len());
+        if longest > TXN_OPERATIONS_MAX {
+            let message = format!(
+                "a transaction has at most {TXN_OPERATIONS_MAX} comparisons and as many operations a branch, not {longest}"
+            );
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        if self.bytes() > TXN_BYTES_MAX {
+            let message = format!(
+                "a transaction holds at most {TXN_BYTES_MAX} bytes, this one {}",
+                self.bytes()
+            );
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        self.compare.iter().try_for_each(Compare::check)?;
+        self.then.iter().chain(&self.otherwise).try_for_each(Operation::check)
     }
 }

@@ -1,0 +1,28 @@
+//! The rules: what a batch of requests does to the state that it meets. Pure: no SQL, no clock, no await.
+//!
+//! A store locks the [`Head`], loads what [`Batch::first_needs`] names into a [`State`] and calls [`Batch::decide`]
+//! until that needs nothing more; then it writes the [`Decision`] and commits, all in one transaction.
+
+mod batch;
+mod condition;
+mod lease;
+mod needs;
+mod state;
+mod txn;
+mod working;
+mod write;
+
+pub(crate) use batch::Answer;
+pub(crate) use batch::Batch;
+pub(crate) use batch::Decision;
+pub(crate) use batch::Request;
+pub(crate) use lease::lease_of;
+pub(crate) use needs::Needs;
+pub(crate) use needs::RangeNeed;
+pub(crate) use state::DueLeases;
+pub(crate) use state::Head;
+pub(crate) use state::LeaseRow;
+pub(crate) use state::LoadedRange;
+pub(crate) use state::Row;
+pub(crate) use state::State;
+pub(crate) use txn::read as read_txn;

@@ -1,0 +1,184 @@
+//! A batch: the requests that commit together, decided in turn.
+
+use super::needs::Needs;
+use super::state::{Head, LeaseRow, Row, State};
+use super::working::{Decided, Stop, Working};
+use super::{lease, txn, write};
+use crate::entry::Entry;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::id::{LeaseId, Tag};
+use crate::key::Key;
+use crate::lease::{Lease, LeaseRequest};
+use crate::request::{DeleteRequest, SetRequest};
+use crate::txn::{Txn, TxnAnswer};
+
+/// A write.
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
+    Set(SetRequest),
+    Delete(DeleteRequest),
+    Txn(Txn),
+    Lease(LeaseRequest),
+    /// Expires leases whose deadlines have passed, at most so many.
+    Reap(usize),
+}
+
+/// What a write answers.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Entry(Entry),
+    Txn(TxnAnswer),
+    Lease(Lease),
+    /// Whether more leases are due.
+    Reaped {
+        more: bool,
+    },
+}
+
+/// The requests that commit together.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) requests: Vec<Request>,
+    /// Counts the batches of one engine, by which the outcome of a commit can be found out.
+    pub(crate) number: i64,
+    /// A random number, new for each batch.
+    pub(crate) tag: Tag,
+}
+
+/// What a batch does to the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Decision {
+    /// The head after it.
+    pub(crate) head: Head,
+    /// The rows of `data` to write, values included.
+    pub(crate) rows: Vec<(Key, Row)>,
+    /// The rows of `leases` to write.
+    pub(crate) leases: Vec<(LeaseId, LeaseRow)>,
+    /// The events to append, their ids following each other.
+    pub(crate) events: Vec<Event>,
+    /// One answer a request, in order.
+    pub(crate) answers: Vec<Result<Answer>>,
+    /// Whether anything but the last time given changes, so that there is something to commit.
+    pub(crate) writes: bool,
+}
+
+impl Request {
+    /// Keys and values that it holds, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Request::Set(set) => set.bytes(),
+            Request::Delete(delete) => delete.key.as_bytes().len(),
+            Request::Txn(txn) => txn.bytes(),
+            Request::Lease(_) | Request::Reap(_) => 0,
+        }
+    }
+
+    fn first_needs(&self, needs: &mut Needs) {
+        match self {
+            Request::Set(set) => {
+                needs.key(&set.key, false);
+                needs.leases.extend(set.lease);
+            }
+            Request::Delete(delete) => needs.key(&delete.key, false),
+            Request::Txn(txn) => txn::first_needs(txn, needs),
+            Request::Lease(request) => match request {
+                LeaseRequest::Grant(_) => {}
+                LeaseRequest::Update(id, _) | LeaseRequest::KeepAlive(id) => drop(needs.leases.insert(*id)),
+                LeaseRequest::Expire(id) => {
+                    needs.leases.insert(*id);
+                    needs.members.insert(*id);
+                }
+            },
+            Request::Reap(limit) => needs.due = Some(needs.due.unwrap_or(0).max(*limit)),
+        }
+    }
+
+    fn decide(&self, working: &mut Working<'_>) -> Decided<Answer> {
+        match self {
+            Request::Set(set) => write::set(working, set).map(Answer::Entry),
+            Request::Delete(delete) => write::delete(working, delete).map(Answer::Entry),
+            Request::Txn(txn) => txn::decide(working, txn).map(Answer::Txn),
+            Request::Lease(request) => lease::decide(working, *request).map(Answer::Lease),
+            Request::Reap(_) => {
+                let due = working.state.due.as_ref().ok_or(Stop::Missing)?;
+                Ok(Answer::Reaped { more: due.more })
+            }
+        }
+    }
+}
+
+impl Batch {
+    /// What to load first, without knowing anything yet.
+    pub(crate) fn first_needs(&self) -> Needs {
+        let mut needs = Needs::default();
+        for request in &self.requests {
+            request.first_needs(&mut needs);
+        }
+        needs
+    }
+
+    /// What the batch does, or what else must be loaded to know it.
+    ///
+    /// First every lease that the batch met and whose deadline has passed expires; then each request is decided on
+    /// what the earlier ones left. One that fails changes nothing and fails alone.
+    pub(crate) fn decide(&self, state: &State) -> Result<Decision, Box<Needs>> {
+        let mut working = Working::new(state, self.tag);
+        if let Some(due) = &state.due {
+            working.head.next_deadline = due.next_deadline;
+        }
+        require_leases_of_rows(&mut working);
+        // What the expiry misses is in the needs; the requests are gone through all the same to collect theirs.
+        drop(lease::expire_due(&mut working));
+        let answers = self
+            .requests
+            .iter()
+            .map(|request| answer(request, &mut working))
+            .collect();
+        if !working.needs.is_empty() {
+            return Err(Box::new(working.needs));
+        }
+        let writes = !(working.events.is_empty() && working.leases.is_empty())
+            || working.head.next_deadline != state.head.next_deadline;
+        let last_tag = if working.events.is_empty() {
+            state.head.last_tag
+        } else {
+            self.tag
+        };
+        Ok(Decision {
+            head: Head {
+                last_tag,
+                ..working.head
+            },
+            rows: working.rows.into_iter().collect(),
+            leases: working.leases.into_iter().collect(),
+            events: working.events,
+            answers,
+            writes,
+        })
+    }
+}
+
+fn answer(request: &Request, working: &mut Working<'_>) -> Result<Answer> {
+    working.begin();
+    match request.decide(working) {
+        Ok(answer) => Ok(answer),
+        Err(stop) => {
+            working.roll_back();
+            match stop {
+                Stop::Failed(error) => Err(error),
+                Stop::Missing => Err(Error::new(crate::error::ErrorKind::Internal, "a row was not loaded")),
+            }
+        }
+    }
+}
+
+/// Whether a key's lease has passed its deadline can be told only from the lease's row.
+fn require_leases_of_rows(working: &mut Working<'_>) {
+    let state = working.state;
+    let live = state.rows.values().flatten().filter(|row| row.is_live());
+    working
+        .needs
+        .leases
+        .extend(live.map(|row| row.lease_id).filter(|id| !state.leases.contains_key(id)));
+}

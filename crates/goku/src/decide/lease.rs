@@ -1,0 +1,185 @@
+//! Leases: granting, renewing, expiring.
+//!
+//! A lease that exists only because a key needed one, without a deadline, has no row: it lives as the `lease_id` of
+//! its key's row. It becomes a row when somebody gives it a deadline or another key.
+
+use bytes::Bytes;
+
+use super::state::{LeaseRow, Row, State};
+use super::working::{Decided, Stop, Working};
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::EventType;
+use crate::id::{LeaseId, Version};
+use crate::lease::{Expiry, Lease, LeaseRequest};
+
+/// A lease that can be used.
+pub(super) struct Known {
+    pub(super) row: LeaseRow,
+    /// Whether it is a row of the table.
+    pub(super) in_table: bool,
+}
+
+/// Decides a request that concerns one lease.
+pub(super) fn decide(working: &mut Working<'_>, request: LeaseRequest) -> Decided<Lease> {
+    let now = working.state.now;
+    let (id, row) = match request {
+        LeaseRequest::Grant(expiry) => {
+            let fresh = LeaseRow {
+                version: Version::FIRST,
+                expires_at: None,
+                ttl: None,
+                expired: false,
+            };
+            (
+                working.next_lease(),
+                LeaseRow {
+                    version: Version::FIRST,
+                    ..renewed(fresh, expiry, now)
+                },
+            )
+        }
+        LeaseRequest::Update(id, expiry) => (id, renewed(find(working, id)?.row, expiry, now)),
+        LeaseRequest::KeepAlive(id) => {
+            let row = find(working, id)?.row;
+            let ttl = row.ttl.ok_or_else(|| {
+                let message = format!("lease {id} has no time to live: update it with a deadline or a time to live");
+                Error::new(ErrorKind::InvalidArgument, message)
+            })?;
+            (id, renewed(row, Expiry::After(ttl), now))
+        }
+        LeaseRequest::Expire(id) => {
+            find(working, id)?;
+            (id, expire(working, id)?)
+        }
+    };
+    working.put_lease(id, row);
+    Ok(to_lease(id, &row, now))
+}
+
+/// The lease, if it can be used: `LeaseNotFound` else.
+pub(super) fn find(working: &mut Working<'_>, id: LeaseId) -> Decided<Known> {
+    match working.lease_row(id)? {
+        Some(row) if row.expired => Err(not_found(id).into()),
+        Some(row) => Ok(Known { row, in_table: true }),
+        None => {
+            let members = working.members(id)?;
+            let key = members.first().ok_or_else(|| not_found(id))?;
+            let row = working.row(key)?.ok_or(Stop::Missing)?;
+            Ok(Known {
+                row: implied_by(&row),
+                in_table: false,
+            })
+        }
+    }
+}
+
+/// Expires all leases among those that were loaded whose deadlines have passed, in the order of their deadlines.
+pub(super) fn expire_due(working: &mut Working<'_>) -> Decided<()> {
+    let state = working.state;
+    let mut due: Vec<_> = state
+        .leases
+        .iter()
+        .filter_map(|(id, row)| row.filter(|row| row.is_due(state.now)).map(|row| (row.expires_at, *id)))
+        .collect();
+    due.sort_unstable();
+    let mut missing = false;
+    for (_, id) in due {
+        working.begin();
+        match expire(working, id) {
+            Ok(row) => working.put_lease(id, row),
+            Err(Stop::Missing) => missing = true,
+            Err(failed) => return Err(failed),
+        }
+    }
+    if missing { Err(Stop::Missing) } else { Ok(()) }
+}
+
+/// Lets the keys of a lease vanish; answers with the lease's row after it.
+fn expire(working: &mut Working<'_>, id: LeaseId) -> Decided<LeaseRow> {
+    let members = working.members(id)?;
+    let before = match working.lease_row(id)? {
+        Some(row) => row,
+        None => find(working, id)?.row,
+    };
+    for key in members {
+        let row = working.row(&key)?;
+        if let Some(live) = row.filter(Row::is_live) {
+            working.emit(&key, Some(&live), EventType::Expire, Bytes::new(), live.lease_id);
+        }
+    }
+    Ok(LeaseRow {
+        version: before.version.next(),
+        expires_at: None,
+        ttl: before.ttl,
+        expired: true,
+    })
+}
+
+/// The lease after one more write, which gave it `expiry`.
+pub(super) fn renewed(row: LeaseRow, expiry: Expiry, now: Timestamp) -> LeaseRow {
+    let (expires_at, ttl) = match expiry {
+        Expiry::Keep => (row.expires_at, row.ttl),
+        Expiry::Never => (None, None),
+        Expiry::At(deadline) => (Some(deadline), None),
+        Expiry::After(ttl) => (Some(now.saturating_add(ttl)), Some(ttl)),
+    };
+    LeaseRow {
+        version: row.version.next(),
+        expires_at,
+        ttl,
+        expired: false,
+    }
+}
+
+/// The lease that is no row but the `lease_id` of this one: written once at the creation of its key and with every
+/// Set since.
+pub(super) fn implied_by(row: &Row) -> LeaseRow {
+    let sets_end = if row.is_live() {
+        row.version.get()
+    } else {
+        row.version.get() - 1
+    };
+    let writes = sets_end - row.created_version.get() + 1;
+    let version = Version::new(writes).unwrap_or(Version::FIRST);
+    LeaseRow {
+        version,
+        expires_at: None,
+        ttl: None,
+        expired: false,
+    }
+}
+
+/// A lease as a plain read of its row and members finds it; `LeaseNotFound` where it has expired or never was.
+pub(crate) fn lease_of(state: &State, id: LeaseId) -> Result<Lease> {
+    let found = match state.leases.get(&id).copied().flatten() {
+        Some(row) => Some(row).filter(|row| !row.expired && !row.is_due(state.now)),
+        None => state
+            .members
+            .get(&id)
+            .and_then(|members| members.first())
+            .and_then(|key| state.rows.get(key)?.as_ref())
+            .map(implied_by),
+    };
+    found
+        .map(|row| to_lease(id, &row, state.now))
+        .ok_or_else(|| not_found(id))
+}
+
+/// The public form.
+pub(crate) fn to_lease(id: LeaseId, row: &LeaseRow, now: Timestamp) -> Lease {
+    Lease {
+        id,
+        version: row.version,
+        expires_at: row.expires_at,
+        ttl: row.ttl,
+        now,
+    }
+}
+
+fn not_found(id: LeaseId) -> Error {
+    Error::new(
+        ErrorKind::LeaseNotFound,
+        format!("lease not found: {id} does not exist or has expired"),
+    )
+}

@@ -1,0 +1,55 @@
+//! What a batch must know before it can be decided.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::LeaseId;
+use crate::key::{Key, KeyRange};
+
+/// The rows to load into a [`State`](super::State).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// The rows of these keys, tombstones included; with their values where true.
+    pub(crate) keys: BTreeMap<Key, bool>,
+    /// The rows of these leases. A store may put the leases of loaded rows into the state as well: they are asked for
+    /// next.
+    pub(crate) leases: BTreeSet<LeaseId>,
+    /// All keys whose rows name these leases, tombstones included, without values.
+    pub(crate) members: BTreeSet<LeaseId>,
+    /// The first keys that exist in these ranges.
+    pub(crate) ranges: Vec<RangeNeed>,
+    /// The leases whose deadlines have passed, at most so many, and the next deadline after them.
+    pub(crate) due: Option<usize>,
+}
+
+/// The first keys that exist in a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RangeNeed {
+    pub(crate) range: KeyRange,
+    /// At most so many.
+    pub(crate) rows_max: usize,
+    /// With their values.
+    pub(crate) values: bool,
+}
+
+impl Needs {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Needs::default()
+    }
+
+    pub(crate) fn key(&mut self, key: &Key, value: bool) {
+        match self.keys.get_mut(key) {
+            Some(with_value) => *with_value |= value,
+            None => drop(self.keys.insert(key.clone(), value)),
+        }
+    }
+
+    pub(crate) fn range(&mut self, need: RangeNeed) {
+        match self.ranges.iter_mut().find(|known| known.range == need.range) {
+            Some(known) => {
+                known.rows_max = known.rows_max.max(need.rows_max);
+                known.values |= need.values;
+            }
+            None => self.ranges.push(need),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What a batch knows of the store: the rows that were loaded for it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::entry::Entry;
+use crate::event::{Event, EventType};
+use crate::id::{Epoch, EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
+use crate::key::{Key, KeyRange};
+
+/// The one row that every write transaction locks first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) epoch: Epoch,
+    pub(crate) last_event: EventId,
+    /// The tag of the last event.
+    pub(crate) last_tag: Tag,
+    /// The last lease id given out; 0 before the first.
+    pub(crate) last_lease: i64,
+    pub(crate) last_rev: Revision,
+    /// Events up to here may have been removed.
+    pub(crate) compacted: EventId,
+    /// The last time that the store gave: time never goes back behind it.
+    pub(crate) last_time: Timestamp,
+    /// No lease ends before this; none where no lease has a deadline.
+    pub(crate) next_deadline: Option<Timestamp>,
+    /// Keys that exist.
+    pub(crate) keys: u64,
+    /// Leases in the table that have not expired.
+    pub(crate) leases: u64,
+}
+
+/// A row of the table `data`: a key that exists, or a tombstone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// None in a tombstone, and where it was not loaded.
+    pub(crate) value: Option<Bytes>,
+    pub(crate) version: Version,
+    pub(crate) created_ref: EventId,
+    pub(crate) updated_ref: EventId,
+    /// Set in a tombstone.
+    pub(crate) deleted_ref: Option<EventId>,
+    pub(crate) lease_id: LeaseId,
+    pub(crate) created_version: Version,
+    pub(crate) created_rev: Revision,
+    pub(crate) updated_rev: Revision,
+}
+
+/// A row of the table `leases`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LeaseRow {
+    pub(crate) version: Version,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) expired: bool,
+}
+
+/// The leases whose deadlines come first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DueLeases {
+    /// The deadline after those that were loaded; none where there is no further one.
+    pub(crate) next_deadline: Option<Timestamp>,
+    /// Whether that one has passed too.
+    pub(crate) more: bool,
+}
+
+/// The first keys that exist in a range, with their rows in the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LoadedRange {
+    pub(crate) range: KeyRange,
+    /// In order.
+    pub(crate) keys: Vec<Key>,
+    /// Whether these are all.
+    pub(crate) complete: bool,
+    /// Whether their rows have values.
+    pub(crate) values: bool,
+}
+
+/// The rows that were loaded, all as of one moment under the lock of the head.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) head: Head,
+    /// The time of the store.
+    pub(crate) now: Timestamp,
+    pub(crate) rows: HashMap<Key, Option<Row>>,
+    pub(crate) leases: HashMap<LeaseId, Option<LeaseRow>>,
+    /// The keys, tombstones included, whose row names the lease.
+    pub(crate) members: HashMap<LeaseId, BTreeSet<Key>>,
+    pub(crate) ranges: Vec<LoadedRange>,
+    pub(crate) due: Option<DueLeases>,
+}
+
+impl Head {
+    /// The store at its last event.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            epoch: self.epoch,
+            position: Position {
+                id: self.last_event,
+                tag: self.last_tag,
+            },
+        }
+    }
+}
+
+impl Row {
+    pub(crate) fn is_live(&self) -> bool {
+        self.deleted_ref.is_none()
+    }
+
+    /// The public form, with the value as far as it was loaded.
+    pub(crate) fn to_entry(&self, key: &Key) -> Entry {
+        Entry {
+            key: key.clone(),
+            value: self.value.clone().unwrap_or_default(),
+            version: self.version,
+            created_ref: self.created_ref,
+            updated_ref: self.updated_ref,
+            deleted_ref: self.deleted_ref,
+            lease_id: self.lease_id,
+            created_version: self.created_version,
+            created_rev: self.created_rev,
+            updated_rev: self.updated_rev,
+        }
+    }
+
+    /// The row that `event` left.
+    pub(crate) fn after(event: &Event) -> Row {
+        let live = event.event_type == EventType::Set;
+        Row {
+            value: live.then(|| event.value.clone()),
+            version: event.version,
+            created_ref: event.created_ref,
+            updated_ref: event.id,
+            deleted_ref: (!live).then_some(event.id),
+            lease_id: event.lease_id,
+            created_version: event.created_version,
+            created_rev: event.created_rev,
+            updated_rev: event.rev,
+        }
+    }
+}
+
+impl LeaseRow {
+    /// Whether it can still be used; a deadline that has passed is for the caller to see.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        !self.expired && self.expires_at.is_some_and(|expires_at| expires_at <= now)
+    }
+}
+
+impl State {
+    /// Nothing loaded yet but the head. `now` is what the clock shows, which may have gone back.
+    pub(crate) fn new(head: Head, now: Timestamp) -> State {
+        State {
+            now: now.max(head.last_time),
+            head,
+            rows: HashMap::new(),
+            leases: HashMap::new(),
+            members: HashMap::new(),
+            ranges: Vec::new(),
+            due: None,
+        }
+    }
+
+    /// Takes in the row of `key`, or that there is none. A value that is there already stays.
+    pub(crate) fn put_row(&mut self, key: Key, row: Option<Row>) {
+        let slot = self.rows.entry(key).or_default();
+        if slot.as_ref().is_none_or(|known| known.value.is_none()) {
+            *slot = row;
+        }
+    }
+
+    /// Takes in a lease's row, or that there is none.
+    pub(crate) fn put_lease(&mut self, id: LeaseId, row: Option<LeaseRow>) {
+        self.leases.insert(id, row);
+    }
+
+    /// Takes in all rows that name the lease, tombstones included.
+    pub(crate) fn put_members(&mut self, id: LeaseId, rows: Vec<(Key, Row)>) {
+        self.members
+            .insert(id, rows.iter().map(|(key, _)| key.clone()).collect());
+        for (key, row) in rows {
+            self.put_row(key, Some(row));
+        }
+    }
+
+    /// Takes in the first rows of a range that exist, in order; `complete` where these are all.
+    pub(crate) fn put_range(&mut self, range: KeyRange, values: bool, rows: Vec<(Key, Row)>, complete: bool) {
+        let keys = rows.iter().map(|(key, _)| key.clone()).collect();
+        for (key, row) in rows {
+            self.put_row(key, Some(row));
+        }
+        self.ranges.retain(|loaded| loaded.range != range);
+        self.ranges.push(LoadedRange {
+            range,
+            keys,
+            complete,
+            values,
+        });
+    }
+
+    /// Takes in the leases whose deadlines have passed, in the order of their deadlines, as far as they were asked
+    /// for, and the next deadline after them.
+    pub(crate) fn put_due(&mut self, due: Vec<(LeaseId, LeaseRow)>, next_deadline: Option<Timestamp>) {
+        for (id, row) in due {
+            self.put_lease(id, Some(row));
+        }
+        let more = next_deadline.is_some_and(|deadline| deadline <= self.now);
+        self.due = Some(DueLeases { next_deadline, more });
+    }
+}

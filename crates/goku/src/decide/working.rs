@@ -1,0 +1,311 @@
+//! The state while a batch is decided: what was loaded, with the changes so far laid over it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+
+use super::needs::{Needs, RangeNeed};
+use super::state::{Head, LeaseRow, Row, State};
+use crate::error::Error;
+use crate::event::{Event, EventType};
+use crate::id::{EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
+use crate::key::{Key, KeyRange};
+
+/// Why a request was not decided.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It fails.
+    Failed(Error),
+    /// Something was not loaded; it is named in the needs.
+    Missing,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
+pub(super) type Decided<T> = Result<T, Stop>;
+
+/// Loaded rows with the batch's own changes over them.
+pub(super) struct Working<'a> {
+    pub(super) state: &'a State,
+    pub(super) head: Head,
+    pub(super) tag: Tag,
+    pub(super) rows: BTreeMap<Key, Row>,
+    pub(super) leases: BTreeMap<LeaseId, LeaseRow>,
+    pub(super) events: Vec<Event>,
+    pub(super) needs: Needs,
+    /// Changes of membership against what was loaded.
+    members: HashMap<LeaseId, HashMap<Key, bool>>,
+    /// The revision of the request that is being decided, once it made an event.
+    rev: Option<Revision>,
+    /// How to take back the request that is being decided.
+    undo: Vec<Undo>,
+    undo_head: Head,
+    undo_events: usize,
+}
+
+enum Undo {
+    Row(Key, Option<Row>),
+    Lease(LeaseId, Option<LeaseRow>),
+    Member(LeaseId, Key, Option<bool>),
+}
+
+impl<'a> Working<'a> {
+    pub(super) fn new(state: &'a State, tag: Tag) -> Working<'a> {
+        Working {
+            state,
+            head: Head {
+                last_time: state.now,
+                ..state.head
+            },
+            tag,
+            rows: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            events: Vec::new(),
+            needs: Needs::default(),
+            members: HashMap::new(),
+            rev: None,
+            undo: Vec::new(),
+            undo_head: state.head,
+            undo_events: 0,
+        }
+    }
+
+    /// Begins a request, or an expiry: its events get a revision of their own, and it can be taken back.
+    pub(super) fn begin(&mut self) {
+        self.rev = None;
+        self.undo.clear();
+        self.undo_head = self.head;
+        self.undo_events = self.events.len();
+    }
+
+    /// Takes back everything since [`begin`](Self::begin).
+    pub(super) fn roll_back(&mut self) {
+        self.rev = None;
+        self.head = self.undo_head;
+        self.events.truncate(self.undo_events);
+        for undo in std::mem::take(&mut self.undo).into_iter().rev() {
+            match undo {
+                Undo::Row(key, row) => restore(&mut self.rows, key, row),
+                Undo::Lease(id, row) => restore(&mut self.leases, id, row),
+                Undo::Member(id, key, is_member) => {
+                    let changes = self.members.entry(id).or_default();
+                    match is_member {
+                        Some(is_member) => drop(changes.insert(key, is_member)),
+                        None => drop(changes.remove(&key)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The revision of this request's events, where it made any.
+    pub(super) fn rev(&self) -> Option<Revision> {
+        self.rev
+    }
+
+    /// The store after what was decided so far.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let tag = if self.events.is_empty() {
+            self.head.last_tag
+        } else {
+            self.tag
+        };
+        Snapshot {
+            epoch: self.head.epoch,
+            position: Position {
+                id: self.head.last_event,
+                tag,
+            },
+        }
+    }
+
+    /// The row of a key, tombstones included.
+    pub(super) fn row(&mut self, key: &Key) -> Decided<Option<Row>> {
+        if let Some(row) = self.rows.get(key) {
+            return Ok(Some(row.clone()));
+        }
+        match self.state.rows.get(key) {
+            Some(row) => Ok(row.clone()),
+            None => {
+                self.needs.key(key, false);
+                Err(Stop::Missing)
+            }
+        }
+    }
+
+    /// The row of a key that exists, with its value.
+    pub(super) fn live_with_value(&mut self, key: &Key) -> Decided<Option<Row>> {
+        let row = self.row(key)?.filter(Row::is_live);
+        if row.as_ref().is_some_and(|row| row.value.is_none()) {
+            self.needs.key(key, true);
+            return Err(Stop::Missing);
+        }
+        Ok(row)
+    }
+
+    /// The row of a lease in the table, expired or not.
+    pub(super) fn lease_row(&mut self, id: LeaseId) -> Decided<Option<LeaseRow>> {
+        if let Some(row) = self.leases.get(&id) {
+            return Ok(Some(*row));
+        }
+        if id.get() > self.state.head.last_lease {
+            return Ok(None);
+        }
+        match self.state.leases.get(&id) {
+            Some(row) => Ok(*row),
+            None => {
+                self.needs.leases.insert(id);
+                Err(Stop::Missing)
+            }
+        }
+    }
+
+    /// The keys whose rows name the lease, tombstones included.
+    pub(super) fn members(&mut self, id: LeaseId) -> Decided<BTreeSet<Key>> {
+        let mut members = match self.state.members.get(&id) {
+            Some(members) => members.clone(),
+            None if id.get() > self.state.head.last_lease => BTreeSet::new(),
+            None => {
+                self.needs.members.insert(id);
+                return Err(Stop::Missing);
+            }
+        };
+        for (key, is_member) in self.members.get(&id).into_iter().flatten() {
+            if *is_member {
+                members.insert(key.clone());
+            } else {
+                members.remove(key);
+            }
+        }
+        Ok(members)
+    }
+
+    /// The first `limit` keys that exist in a range.
+    pub(super) fn list(&mut self, range: &KeyRange, limit: usize, values: bool) -> Decided<Vec<(Key, Row)>> {
+        let loaded = self
+            .state
+            .ranges
+            .iter()
+            .find(|loaded| loaded.range == *range && (loaded.values || !values));
+        let Some(loaded) = loaded else {
+            self.needs.range(RangeNeed {
+                range: range.clone(),
+                rows_max: limit,
+                values,
+            });
+            return Err(Stop::Missing);
+        };
+        let known_to = if loaded.complete { None } else { loaded.keys.last() };
+        let mut keys: BTreeSet<&Key> = loaded.keys.iter().collect();
+        keys.extend(self.rows.keys().filter(|key| range.contains(key)));
+        let mut rows = Vec::new();
+        for key in keys
+            .into_iter()
+            .take_while(|key| known_to.is_none_or(|last| *key <= last))
+        {
+            let row = self.rows.get(key).or_else(|| self.state.rows.get(key)?.as_ref());
+            if let Some(row) = row.filter(|row| row.is_live()) {
+                rows.push((key.clone(), row.clone()));
+            }
+            if rows.len() == limit {
+                return Ok(rows);
+            }
+        }
+        if loaded.complete {
+            return Ok(rows);
+        }
+        let rows_max = (loaded.keys.len() * 2).max(limit);
+        self.needs.range(RangeNeed {
+            range: range.clone(),
+            rows_max,
+            values,
+        });
+        Err(Stop::Missing)
+    }
+
+    /// Makes the next event of `key` and the row that it leaves. `lease_id` is the key's lease from then on.
+    pub(super) fn emit(
+        &mut self,
+        key: &Key,
+        before: Option<&Row>,
+        event_type: EventType,
+        value: Bytes,
+        lease_id: LeaseId,
+    ) -> Row {
+        let id = self.head.last_event.next();
+        let rev = *self.rev.get_or_insert_with(|| self.head.last_rev.next());
+        let version = before.map_or(Version::FIRST, |row| row.version.next());
+        let live = before.filter(|row| row.is_live());
+        let (created_ref, created_version, created_rev) = live.map_or((id, version, rev), |row| {
+            (row.created_ref, row.created_version, row.created_rev)
+        });
+        let event = Event {
+            id,
+            rev,
+            tag: self.tag,
+            event_type,
+            key: key.clone(),
+            timestamp: self.state.now,
+            value,
+            version,
+            created_ref,
+            created_version,
+            created_rev,
+            lease_id,
+            prev_ref: before.map_or(EventId::ZERO, |row| row.updated_ref),
+        };
+        let row = Row::after(&event);
+        self.head.last_event = id;
+        self.head.last_rev = rev;
+        match (live.is_some(), row.is_live()) {
+            (false, true) => self.head.keys += 1,
+            (true, false) => self.head.keys -= 1,
+            _ => {}
+        }
+        self.events.push(event);
+        if before.map(|row| row.lease_id) != Some(lease_id) {
+            if let Some(before) = before {
+                self.set_member(before.lease_id, key, false);
+            }
+            self.set_member(lease_id, key, true);
+        }
+        let overlaid = self.rows.insert(key.clone(), row.clone());
+        self.undo.push(Undo::Row(key.clone(), overlaid));
+        row
+    }
+
+    /// Writes a lease's row.
+    pub(super) fn put_lease(&mut self, id: LeaseId, row: LeaseRow) {
+        let counted = |row: &LeaseRow| u64::from(!row.expired);
+        let before = self.leases.get(&id).or_else(|| self.state.leases.get(&id)?.as_ref());
+        self.head.leases = self.head.leases + counted(&row) - before.map_or(0, counted);
+        if let Some(expires_at) = row.expires_at {
+            let next = self.head.next_deadline.map_or(expires_at, |next| next.min(expires_at));
+            self.head.next_deadline = Some(next);
+        }
+        let overlaid = self.leases.insert(id, row);
+        self.undo.push(Undo::Lease(id, overlaid));
+    }
+
+    /// Gives out the next lease id.
+    pub(super) fn next_lease(&mut self) -> LeaseId {
+        self.head.last_lease += 1;
+        LeaseId::new(self.head.last_lease).expect("the counter starts at 0 and was just raised")
+    }
+
+    fn set_member(&mut self, id: LeaseId, key: &Key, is_member: bool) {
+        let before = self.members.entry(id).or_default().insert(key.clone(), is_member);
+        self.undo.push(Undo::Member(id, key.clone(), before));
+    }
+}
+
+fn restore<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
+    }
+}

@@ -1,0 +1,143 @@
+//! The seam between the rules and SQL: what the engine asks of a database.
+
+#[cfg(feature = "mysql")]
+pub(crate) mod mysql;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::clock::Timestamp;
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Row, State};
+use crate::error::{Error, Result};
+use crate::event::{Event, EventTypes};
+use crate::id::{EventId, LeaseId};
+use crate::key::{Key, KeyRange};
+
+/// The version of the tables' layout.
+pub(crate) const FORMAT: i64 = 1;
+
+/// Values and metadata up to so many bytes come with the rows of a page; longer ones are read one by one, so that a
+/// page's memory is bounded whatever its rows hold.
+pub(crate) const INLINE_BYTES_MAX: usize = 8 * 1024;
+
+/// One database.
+#[async_trait]
+pub(crate) trait Store: Send + Sync + 'static {
+    /// What kind of store this is.
+    fn profile(&self) -> Profile;
+
+    /// Runs one batch in one transaction: locks the head, loads what the batch needs, decides it, writes the
+    /// decision and commits. Called by one task at a time.
+    async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError>;
+
+    /// Finds out whether the batch whose commit ended as [`WriteError::Unknown`] was applied, and makes sure that it
+    /// can not be applied later.
+    async fn resolve(&self, batch: &Batch) -> Result<bool>;
+
+    /// Reads rows without a lock: as they are now, or, with `at`, as they were after that event (keys and ranges
+    /// only; the head in the state then says `at`). `due` is never asked for.
+    async fn load(&self, needs: Needs, at: Option<At>) -> Result<State>;
+
+    /// Reads keys that existed at one point in history, in order.
+    async fn page(&self, request: PageRequest) -> Result<Page>;
+
+    /// Reads events in order.
+    async fn events(&self, request: EventsRequest) -> Result<EventsPage>;
+
+    /// Reads the leases after one, at most `limit`, that have not expired, by id.
+    async fn leases(&self, after: Option<LeaseId>, limit: usize) -> Result<Vec<(LeaseId, LeaseRow)>>;
+
+    /// The head as last committed, and the time of the store.
+    async fn head(&self) -> Result<(Head, Timestamp)>;
+
+    /// Closes all connections. What comes after it fails.
+    async fn close(&self);
+}
+
+/// What kind of store this is.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    /// `sqlite` or `mysql`.
+    pub(crate) kind: &'static str,
+    /// Name and version of the database, as it tells them.
+    pub(crate) database: String,
+    /// Whether other processes may write to it too, so that their commits must be looked for.
+    pub(crate) shared: bool,
+    /// Keys and values that one batch may hold, in bytes.
+    pub(crate) batch_bytes_max: usize,
+    /// Reads that run well side by side.
+    pub(crate) readers: usize,
+}
+
+/// Why a batch was not answered.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// Nothing was applied, and the same batch may succeed at once or later: a deadlock, a lost connection.
+    Retry(Error),
+    /// Nothing was applied, and the database will not take this batch: a request in it is at fault.
+    Rejected(Error),
+    /// Nothing was applied, and nothing will be until somebody mends the set-up.
+    Final(Error),
+    /// The commit was sent and its outcome is not known: resolve it. Then `decision` holds, or nothing.
+    Unknown {
+        /// What holds if it was applied.
+        decision: Box<Decision>,
+        /// What happened.
+        error: Error,
+    },
+}
+
+/// A point in history to read at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At {
+    /// The head as it was then.
+    pub(crate) head: Head,
+}
+
+/// Which keys to read.
+#[derive(Clone, Debug)]
+pub(crate) struct PageRequest {
+    pub(crate) range: KeyRange,
+    /// At most so many rows are looked at.
+    pub(crate) rows_max: usize,
+    /// Values end the page once they have so many bytes; the first row is always read.
+    pub(crate) bytes_max: usize,
+    /// With their values.
+    pub(crate) values: bool,
+    /// As they were after this event.
+    pub(crate) at: EventId,
+}
+
+/// Keys that existed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) rows: Vec<(Key, Row)>,
+    /// The range that is left; none where there is nothing more.
+    pub(crate) rest: Option<KeyRange>,
+}
+
+/// Which events to read.
+#[derive(Clone, Debug)]
+pub(crate) struct EventsRequest {
+    /// Only events after this one.
+    pub(crate) after: EventId,
+    /// Only events up to this one, which has been committed.
+    pub(crate) until: EventId,
+    pub(crate) range: KeyRange,
+    pub(crate) types: EventTypes,
+    /// At most so many.
+    pub(crate) rows_max: usize,
+    /// Values end the page once they have so many bytes; the first event is always read.
+    pub(crate) bytes_max: usize,
+}
+
+/// Events in order.
+#[derive(Clone, Debug)]
+pub(crate) struct EventsPage {
+    pub(crate) events: Vec<Event>,
+    /// All matching events up to this one are there.
+    pub(crate) scanned: EventId,
+}

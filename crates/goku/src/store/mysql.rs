@@ -1,0 +1,1 @@
+//! The store on MySQL and what speaks its protocol.
