@@ -1,2 +1,31 @@
-//! Development tasks.
-fn main() {}
+//! The development tasks of this repository: `cargo xtask help` lists them.
+
+mod cargo;
+mod ci;
+mod failure;
+mod mariadb_package;
+mod task;
+mod test;
+
+use std::env;
+use std::process::ExitCode;
+
+use task::Task;
+
+fn main() -> ExitCode {
+    let outcome = Task::parse(env::args().skip(1)).and_then(|task| match task {
+        Task::Help => {
+            print!("{}", task::HELP);
+            Ok(())
+        }
+        Task::Test(options) => test::run(&options),
+        Task::Ci(options) => ci::run(&options),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            failure.exit_code()
+        }
+    }
+}

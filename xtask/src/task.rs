@@ -1,0 +1,113 @@
+//! The tasks, as the command line names them.
+
+use crate::failure::Failure;
+
+pub(crate) const HELP: &str = "\
+Development tasks of goku.
+
+  cargo xtask test [--no-install] [-- ARGUMENTS]
+      Runs all tests, on SQLite and on a private MariaDB that is started for the run. Installs
+      MariaDB's server (package mariadb-server-core) where it is missing, unless --no-install.
+      ARGUMENTS are those of `cargo test`: `cargo xtask test -- -p goku name_of_a_test`.
+      GOKU_TEST_MYSQL_URL=mysql://user:password@host:port names a server to use instead of the
+      private one; its user creates and drops databases whose names start with goku_test_.
+
+  cargo xtask ci [--no-install]
+      Formatting, clippy, documentation, then `cargo xtask test`: what a change has to pass.
+
+  cargo xtask help
+      This text.
+";
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Help,
+    Test(TestOptions),
+    Ci(TestOptions),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TestOptions {
+    /// Whether a missing MariaDB may be installed.
+    pub(crate) install: bool,
+    /// What `cargo test` is told beside the usual.
+    pub(crate) cargo_arguments: Vec<String>,
+}
+
+impl Task {
+    /// Reads the arguments behind `cargo xtask`.
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, Failure> {
+        let mut arguments = arguments.into_iter();
+        match arguments.next().as_deref() {
+            None | Some("help" | "--help" | "-h") => Ok(Self::Help),
+            Some("test") => TestOptions::parse(arguments).map(Self::Test),
+            Some("ci") => {
+                let options = TestOptions::parse(arguments)?;
+                if options.cargo_arguments.is_empty() {
+                    Ok(Self::Ci(options))
+                } else {
+                    Err(Failure::usage("ci runs all tests and takes no arguments for them"))
+                }
+            }
+            Some(task) => Err(Failure::usage(format!("there is no task {task}"))),
+        }
+    }
+}
+
+impl TestOptions {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
+        let mut install = true;
+        for argument in arguments.by_ref() {
+            match argument.as_str() {
+                "--no-install" => install = false,
+                "--" => break,
+                _ => return Err(Failure::usage(format!("unknown argument {argument}"))),
+            }
+        }
+        Ok(Self {
+            install,
+            cargo_arguments: arguments.collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Task, Failure> {
+        Task::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    fn options(install: bool, cargo_arguments: &[&str]) -> TestOptions {
+        TestOptions {
+            install,
+            cargo_arguments: cargo_arguments.iter().map(|&a| a.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn tasks_are_read_from_the_command_line() {
+        assert_eq!(parse(""), Ok(Task::Help));
+        assert_eq!(parse("help"), Ok(Task::Help));
+        assert_eq!(parse("test"), Ok(Task::Test(options(true, &[]))));
+        assert_eq!(parse("test --no-install"), Ok(Task::Test(options(false, &[]))));
+        assert_eq!(parse("ci --no-install"), Ok(Task::Ci(options(false, &[]))));
+    }
+
+    #[test]
+    fn everything_behind_the_dashes_is_for_cargo() {
+        let expected = options(true, &["-p", "goku", "--no-install", "--", "--nocapture"]);
+        assert_eq!(
+            parse("test -- -p goku --no-install -- --nocapture"),
+            Ok(Task::Test(expected))
+        );
+    }
+
+    #[test]
+    fn what_nobody_understands_is_refused() {
+        for line in ["tset", "test --release", "test -p goku", "ci -- -p goku"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

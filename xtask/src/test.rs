@@ -1,0 +1,78 @@
+//! The task `test`: all tests, with a MariaDB for those that need one.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use goku_mariadbd::{Options, Server};
+
+use crate::cargo;
+use crate::failure::Failure;
+use crate::mariadb_package;
+use crate::task::TestOptions;
+
+const URL_VARIABLE: &str = "GOKU_TEST_MYSQL_URL";
+
+/// Runs the tests on the server of `GOKU_TEST_MYSQL_URL`, else on a private one that is gone afterwards.
+pub(crate) fn run(options: &TestOptions) -> Result<(), Failure> {
+    let arguments = cargo_arguments(&options.cargo_arguments);
+    let package = mariadb_package::ensure(options.install);
+    if env::var_os(URL_VARIABLE).is_some() {
+        eprintln!("xtask: {URL_VARIABLE} is set: no server is started");
+        if let Err(failure) = package {
+            eprintln!("xtask: tests that start a server of their own will fail. {failure}");
+        }
+        return cargo::run(arguments, &[]);
+    }
+    package?;
+
+    let server = Server::start(Options::default()).map_err(|error| Failure::new(error.to_string()))?;
+    let url = format!("mysql://root@127.0.0.1:{}", server.port());
+    eprintln!("xtask: a private MariaDB runs at {url}");
+    cargo::run(arguments, &[(URL_VARIABLE, &url)]).inspect_err(|_| keep_log(&server))
+}
+
+/// `cargo test` and what it is told; the packages that somebody names stand in place of the whole workspace.
+fn cargo_arguments(named: &[String]) -> Vec<&str> {
+    let names_packages = named
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .any(|argument| argument.starts_with("-p") || argument.starts_with("--package"));
+    let mut arguments = vec!["test", "--all-features"];
+    if !names_packages {
+        arguments.push("--workspace");
+    }
+    arguments.extend(named.iter().map(String::as_str));
+    arguments
+}
+
+/// The server's folder goes with the server, and its log may tell why a test failed.
+fn keep_log(server: &Server) {
+    let kept = target_folder().join("mariadb-error.log");
+    match fs::copy(server.log(), &kept) {
+        Ok(_) => eprintln!("xtask: the log of the MariaDB server: {}", kept.display()),
+        Err(error) => eprintln!("xtask: the log of the MariaDB server could not be kept: {error}"),
+    }
+}
+
+/// Where cargo builds: this program lies in `TARGET/PROFILE`.
+fn target_folder() -> PathBuf {
+    let program = env::current_exe().unwrap_or_default();
+    program.ancestors().nth(2).unwrap_or(Path::new("target")).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_packages_replace_the_workspace() {
+        let arguments = |line: &str| {
+            let named: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            cargo_arguments(&named).join(" ")
+        };
+        assert_eq!(arguments(""), "test --all-features --workspace");
+        assert_eq!(arguments("name"), "test --all-features --workspace name");
+        assert_eq!(arguments("-p goku -- -p"), "test --all-features -p goku -- -p");
+        assert_eq!(arguments("-- -p"), "test --all-features --workspace -- -p");
+    }
+}
