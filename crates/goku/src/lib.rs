@@ -22,6 +22,7 @@ mod store;
 mod txn;
 
 mod client;
+mod engine;
 
 pub use client::Client;
 pub use client::EventStream;
@@ -30,6 +31,8 @@ pub use clock::Clock;
 pub use clock::ManualClock;
 pub use clock::SystemClock;
 pub use clock::Timestamp;
+pub use engine::Engine;
+pub use engine::EngineBuilder;
 pub use entry::Entry;
 pub use error::Error;
 pub use error::ErrorKind;

@@ -74,6 +74,15 @@ impl Request {
         }
     }
 
+    /// How much it counts in a batch.
+    pub(crate) fn operations(&self) -> usize {
+        match self {
+            Request::Txn(txn) => 1 + txn.then.len().max(txn.otherwise.len()),
+            Request::Reap(leases) => *leases,
+            Request::Set(_) | Request::Delete(_) | Request::Lease(_) => 1,
+        }
+    }
+
     fn first_needs(&self, needs: &mut Needs) {
         match self {
             Request::Set(set) => {

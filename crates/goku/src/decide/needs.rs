@@ -43,6 +43,19 @@ impl Needs {
         }
     }
 
+    /// Adds what `other` needs.
+    pub(crate) fn merge(&mut self, other: Needs) {
+        for (key, value) in &other.keys {
+            self.key(key, *value);
+        }
+        for range in other.ranges {
+            self.range(range);
+        }
+        self.leases.extend(other.leases);
+        self.members.extend(other.members);
+        self.due = self.due.max(other.due);
+    }
+
     pub(crate) fn range(&mut self, need: RangeNeed) {
         match self.ranges.iter_mut().find(|known| known.range == need.range) {
             Some(known) => {

@@ -47,6 +47,13 @@ pub(crate) fn read(txn: &Txn, state: &State) -> Result<Result<TxnAnswer>, Needs>
 }
 
 /// What a transaction reads, both branches.
+pub(crate) fn needs_of(txn: &Txn) -> Needs {
+    let mut needs = Needs::default();
+    first_needs(txn, &mut needs);
+    needs
+}
+
+/// The same, added to what others need.
 pub(super) fn first_needs(txn: &Txn, needs: &mut Needs) {
     for compare in &txn.compare {
         needs.key(&compare.key, matches!(compare.target, Target::Value(_)));

@@ -1,1 +1,228 @@
-//! The store on SQLite.
+//! The store on SQLite: one file, or memory, in this process.
+
+mod apply;
+mod error;
+mod read;
+mod row;
+mod schema;
+mod worker;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use self::worker::Worker;
+use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
+use crate::clock::{Clock, Timestamp};
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::LeaseId;
+
+/// Threads that read beside the writer.
+const READERS: usize = 3;
+
+/// Keys and values of one batch, in bytes: what a commit may hold the file for.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Where the tables are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// In this process, gone with the store.
+    Memory,
+    /// In this file, with `-wal`, `-shm` and `-lock` beside it.
+    File(PathBuf),
+}
+
+/// Tables in one SQLite database that nobody else writes to.
+pub(crate) struct SqliteStore {
+    writer: Worker,
+    readers: Worker,
+    clock: Arc<dyn Clock>,
+}
+
+impl SqliteStore {
+    /// Opens the database and makes the tables where there are none. `Config` where it cannot be used: another
+    /// process has it, its folder does not exist, it is no database or of a newer format.
+    pub(crate) async fn open(location: Location, clock: Arc<dyn Clock>) -> Result<SqliteStore> {
+        tokio::task::spawn_blocking(move || Self::open_blocking(&location, clock))
+            .await
+            .map_err(|error| Error::new(ErrorKind::Internal, "opening the database failed").with_source(error))?
+    }
+
+    fn open_blocking(location: &Location, clock: Arc<dyn Clock>) -> Result<SqliteStore> {
+        let lock = match location {
+            Location::Memory => None,
+            Location::File(path) => Some(Arc::new(lock(path)?)),
+        };
+        let mut connection = connect(location)?;
+        schema::create(&mut connection).map_err(|error| error.context(describe(location)))?;
+        let writer = Worker::start("goku-sqlite-writer", vec![connection], lock.clone())?;
+        let readers = match location {
+            Location::Memory => writer.clone(),
+            Location::File(_) => {
+                let connections = (0..READERS).map(|_| connect(location)).collect::<Result<_>>()?;
+                Worker::start("goku-sqlite-reader", connections, lock)?
+            }
+        };
+        Ok(SqliteStore { writer, readers, clock })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn profile(&self) -> Profile {
+        Profile {
+            kind: "sqlite",
+            database: format!("SQLite {}", rusqlite::version()),
+            shared: false,
+            batch_bytes_max: BATCH_BYTES_MAX,
+            readers: READERS,
+        }
+    }
+
+    async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
+        let clock = self.clock.clone();
+        match self
+            .writer
+            .run(move |connection| write(connection, &batch, &*clock))
+            .await
+        {
+            Ok(outcome) => outcome,
+            Err(stopped) => Err(WriteError::Final(stopped)),
+        }
+    }
+
+    async fn resolve(&self, batch: &Batch) -> Result<bool> {
+        let tag = batch.tag;
+        self.writer
+            .run(move |connection| apply::resolve(connection, tag))
+            .await?
+    }
+
+    async fn load(&self, needs: Needs, at: Option<At>) -> Result<State> {
+        let clock = self.clock.clone();
+        self.readers
+            .run(move |connection| {
+                let transaction = connection.transaction().map_err(error::reading)?;
+                let head = schema::head(&transaction).map_err(error::reading)?;
+                let mut state = State::new(at.map_or(head, |at| at.head), clock.now());
+                read::load(&transaction, &needs, at.map(|at| at.head.last_event), &mut state)
+                    .map_err(error::reading)?;
+                Ok(state)
+            })
+            .await?
+    }
+
+    async fn page(&self, request: PageRequest) -> Result<Page> {
+        self.readers
+            .run(move |connection| read::page(connection, &request).map_err(error::reading))
+            .await?
+    }
+
+    async fn events(&self, request: EventsRequest) -> Result<EventsPage> {
+        self.readers
+            .run(move |connection| read::events(connection, &request).map_err(error::reading))
+            .await?
+    }
+
+    async fn leases(&self, after: Option<LeaseId>, limit: usize) -> Result<Vec<(LeaseId, LeaseRow)>> {
+        self.readers
+            .run(move |connection| read::leases(connection, after, limit).map_err(error::reading))
+            .await?
+    }
+
+    async fn head(&self) -> Result<(Head, Timestamp)> {
+        let clock = self.clock.clone();
+        self.readers
+            .run(move |connection| {
+                let head = schema::head(connection).map_err(error::reading)?;
+                Ok((head, clock.now().max(head.last_time)))
+            })
+            .await?
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+fn write(connection: &mut Connection, batch: &Batch, clock: &dyn Clock) -> Result<Decision, WriteError> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(error::before_commit)?;
+    let head = schema::head(&transaction).map_err(error::before_commit)?;
+    let mut state = State::new(head, clock.now());
+    let mut needs = batch.first_needs();
+    let decision = loop {
+        read::load(&transaction, &needs, None, &mut state).map_err(error::before_commit)?;
+        match batch.decide(&state) {
+            Ok(decision) => break decision,
+            Err(more) => needs = *more,
+        }
+    };
+    if !decision.writes {
+        return Ok(decision);
+    }
+    apply::apply(&transaction, &decision, batch.tag).map_err(error::before_commit)?;
+    match transaction.commit() {
+        Ok(()) => Ok(decision),
+        Err(failed) => Err(error::at_commit(failed, decision)),
+    }
+}
+
+fn connect(location: &Location) -> Result<Connection> {
+    let opened = match location {
+        Location::Memory => Connection::open_in_memory(),
+        Location::File(path) => {
+            let flags =
+                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            Connection::open_with_flags(path, flags)
+        }
+    };
+    opened
+        .and_then(|connection| schema::configure(&connection).map(|()| connection))
+        .map_err(|failed| error::opening(failed).context(describe(location)))
+}
+
+/// Takes the lock that keeps a second process, or a second store of this one, off the file.
+fn lock(path: &Path) -> Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&name)
+        .map_err(|failed| {
+            let message = format!(
+                "cannot open {}: {failed}; check that its folder exists and can be written",
+                path.display()
+            );
+            Error::new(ErrorKind::Config, message).with_source(failed)
+        })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let message = format!(
+                "{} is in use by another goku: a SQLite file has one server; connect to that one, or use another file",
+                path.display()
+            );
+            Err(Error::new(ErrorKind::Config, message))
+        }
+        Err(TryLockError::Error(failed)) => {
+            let message = format!("cannot lock {}: {failed}", path.display());
+            Err(Error::new(ErrorKind::Config, message).with_source(failed))
+        }
+    }
+}
+
+fn describe(location: &Location) -> String {
+    match location {
+        Location::Memory => "SQLite in memory".to_owned(),
+        Location::File(path) => format!("SQLite file {}", path.display()),
+    }
+}

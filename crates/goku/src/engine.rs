@@ -1,0 +1,293 @@
+//! The engine: a store opened in this process, with the tasks that make it a [`Client`].
+
+mod follower;
+mod list;
+mod reader;
+mod reaper;
+mod ring;
+mod stream;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use self::follower::{Follower, Log};
+use self::reader::Reader;
+use self::writer::Writer;
+use crate::client::{Client, EventStream, Listing};
+use crate::clock::{Clock, SystemClock};
+use crate::decide::{self, Answer, Needs, Request};
+use crate::entry::Entry;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::LeaseId;
+use crate::key::Key;
+use crate::lease::{Lease, LeaseRequest, LeasesRequest};
+use crate::limits::LEASES_PAGE_MAX;
+use crate::request::{Check, DeleteRequest, ListRequest, SetRequest, StreamRequest};
+use crate::status::Status;
+use crate::store::{At, Store};
+use crate::txn::{Txn, TxnAnswer};
+
+/// How long a call may take before it fails, unless the builder says otherwise.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A store in this process.
+///
+/// Clones share it. Its tasks stop when [`close`](Self::close) is called, or the last clone is dropped.
+///
+/// ```
+/// use goku::{Client, Engine, Key, SetRequest};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> goku::Result<()> {
+/// let engine = Engine::open("sqlite::memory:").await?;
+/// let key = Key::new("motd")?;
+/// engine.set(SetRequest::new(key.clone(), "hello")).await?;
+/// assert_eq!(engine.get(&key).await?.value, "hello");
+/// engine.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+/// How an [`Engine`] is opened.
+#[derive(Clone)]
+pub struct EngineBuilder {
+    clock: Arc<dyn Clock>,
+    request_timeout: Duration,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    writer: Writer,
+    reader: Reader,
+    log: Arc<Log>,
+    request_timeout: Duration,
+    tasks: tokio::sync::Mutex<JoinSet<()>>,
+    stop: CancellationToken,
+    _stop_when_dropped: DropGuard,
+}
+
+impl Engine {
+    /// Opens a store with the settings that [`builder`](Self::builder) begins with.
+    pub async fn open(url: &str) -> Result<Engine> {
+        Self::builder().open(url).await
+    }
+
+    /// Settings to open a store with.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder {
+            clock: Arc::new(SystemClock),
+            request_timeout: REQUEST_TIMEOUT,
+        }
+    }
+
+    /// Stops: streams end with `Stopped`, requests that were taken are finished, new ones fail with `Stopped`, and
+    /// the store is closed. Calling it again waits for the same.
+    pub async fn close(&self) {
+        self.0.stop.cancel();
+        let mut tasks = self.0.tasks.lock().await;
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a task of the engine failed");
+            }
+        }
+        self.0.store.close().await;
+    }
+
+    fn start(store: Arc<dyn Store>, request_timeout: Duration) -> Engine {
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let (follower, log) = Follower::new(store.clone(), stop.clone());
+        let writer = Writer::start(store.clone(), log.clone(), request_timeout, &stop, &mut tasks);
+        let reader = Reader::start(&store, &stop, &mut tasks);
+        tasks.spawn(follower.run());
+        tasks.spawn(reaper::run(store.clone(), writer.clone(), log.clone(), stop.clone()));
+        Engine(Arc::new(Inner {
+            store,
+            writer,
+            reader,
+            log,
+            request_timeout,
+            tasks: tokio::sync::Mutex::new(tasks),
+            _stop_when_dropped: stop.clone().drop_guard(),
+            stop,
+        }))
+    }
+
+    /// Waits for a read no longer than a call may take.
+    async fn in_time<T>(&self, read: impl Future<Output = Result<T>>) -> Result<T> {
+        if self.0.stop.is_cancelled() {
+            return Err(stopped());
+        }
+        match tokio::time::timeout(self.0.request_timeout, read).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::new(
+                ErrorKind::Unavailable,
+                "the store did not answer in time: try again",
+            )),
+        }
+    }
+
+    async fn read_txn(&self, txn: Txn) -> Result<TxnAnswer> {
+        let (head, _) = self.0.store.head().await?;
+        let mut needs = decide::txn_needs(&txn);
+        loop {
+            let state = self.0.store.load(needs.clone(), Some(At { head })).await?;
+            match decide::read_txn(&txn, &state) {
+                Ok(answer) => return answer,
+                Err(more) => needs.merge(more),
+            }
+        }
+    }
+}
+
+impl EngineBuilder {
+    /// Takes the time of a SQLite store from this clock. A database server has its own.
+    pub fn clock(self, clock: Arc<dyn Clock>) -> EngineBuilder {
+        EngineBuilder { clock, ..self }
+    }
+
+    /// Lets a call take so long before it fails with `Unavailable`, or, where it may have been applied,
+    /// `OutcomeUnknown`; 10 s where nothing else is said.
+    pub fn request_timeout(self, request_timeout: Duration) -> EngineBuilder {
+        EngineBuilder {
+            request_timeout,
+            ..self
+        }
+    }
+
+    /// Opens the store at `url`: `sqlite:PATH`, `sqlite::memory:` or `mysql://user:password@host:port/database`.
+    /// Tables are made where there are none. `Config` where the store cannot be used as it is.
+    pub async fn open(self, url: &str) -> Result<Engine> {
+        let store = self.open_store(url).await?;
+        Ok(Engine::start(store, self.request_timeout))
+    }
+
+    async fn open_store(&self, url: &str) -> Result<Arc<dyn Store>> {
+        #[cfg(feature = "sqlite")]
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            use crate::store::sqlite::{Location, SqliteStore};
+            let location = match path.strip_prefix("//").unwrap_or(path) {
+                "" => return Err(config("a SQLite store is 'sqlite:PATH' or 'sqlite::memory:'")),
+                ":memory:" => Location::Memory,
+                path => Location::File(path.into()),
+            };
+            return Ok(Arc::new(SqliteStore::open(location, self.clock.clone()).await?));
+        }
+        let scheme = url.split(':').next().unwrap_or_default();
+        Err(config(format!(
+            "no store is called {scheme:?}: use 'sqlite:PATH', 'sqlite::memory:' or 'mysql://…'"
+        )))
+    }
+}
+
+#[async_trait]
+impl Client for Engine {
+    async fn get(&self, key: &Key) -> Result<Entry> {
+        self.in_time(self.0.reader.get(key)).await
+    }
+
+    async fn list(&self, request: ListRequest) -> Result<Listing> {
+        let (head, _) = self.in_time(self.0.store.head()).await?;
+        Ok(list::listing(self.0.store.clone(), request, head))
+    }
+
+    async fn set(&self, request: SetRequest) -> Result<Entry> {
+        request.check()?;
+        match self.0.writer.write(Request::Set(request)).await? {
+            Answer::Entry(entry) => Ok(entry),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
+        match self.0.writer.write(Request::Delete(request)).await? {
+            Answer::Entry(entry) => Ok(entry),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
+        txn.check()?;
+        if txn.is_read() {
+            return self.in_time(self.read_txn(txn)).await;
+        }
+        match self.0.writer.write(Request::Txn(txn)).await? {
+            Answer::Txn(answer) => Ok(answer),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
+        request.check()?;
+        match self.0.writer.write(Request::Lease(request)).await? {
+            Answer::Lease(lease) => Ok(lease),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    async fn get_lease(&self, id: LeaseId) -> Result<Lease> {
+        let needs = Needs {
+            leases: [id].into(),
+            members: [id].into(),
+            ..Needs::default()
+        };
+        let state = self.in_time(self.0.store.load(needs, None)).await?;
+        decide::lease_of(&state, id)
+    }
+
+    async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
+        let limit = request.limit.unwrap_or(LEASES_PAGE_MAX).min(LEASES_PAGE_MAX);
+        let (_, now) = self.in_time(self.0.store.head()).await?;
+        let rows = self.in_time(self.0.store.leases(request.after, limit)).await?;
+        Ok(rows.iter().map(|(id, row)| decide::to_lease(*id, row, now)).collect())
+    }
+
+    async fn stream(&self, request: StreamRequest) -> Result<EventStream> {
+        self.in_time(stream::open(
+            self.0.store.clone(),
+            self.0.log.clone(),
+            request,
+            self.0.stop.clone(),
+        ))
+        .await
+    }
+
+    async fn status(&self) -> Result<Status> {
+        let (head, time) = self.in_time(self.0.store.head()).await?;
+        let profile = self.0.store.profile();
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            store: profile.kind.to_owned(),
+            database: profile.database,
+            head: head.snapshot(),
+            rev: head.last_rev,
+            compacted: head.compacted,
+            keys: head.keys,
+            events: (head.last_event.get() - head.compacted.get()).unsigned_abs(),
+            leases: head.leases,
+            time,
+        })
+    }
+}
+
+fn config(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Config, message)
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Stopped, "the engine is stopping: nothing was applied")
+}
+
+fn mismatched(answer: &Answer) -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        format!("the batch answered another request: {answer:?}"),
+    )
+}

@@ -1,0 +1,239 @@
+//! The follower: reads new events once, however many streams there are, and wakes the streams.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::ring::Ring;
+use crate::decide::Head;
+use crate::error::Result;
+use crate::event::{Event, EventTypes};
+use crate::id::EventId;
+use crate::key::Prefix;
+use crate::store::{EventsRequest, Store};
+
+/// How often the head is looked at for the commits of other processes while somebody streams.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Events that are read to fill the ring; a ring further behind starts anew at the head, and streams read pages.
+const CATCH_UP_EVENTS_MAX: i64 = 4_096;
+
+/// Values in one page, in bytes.
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Pause after a read that failed.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the streams and the reaper see of the log.
+pub(super) struct Log {
+    ring: RwLock<Ring>,
+    /// The last event that is known to be committed.
+    last: watch::Sender<EventId>,
+    /// The head as last seen.
+    head: watch::Sender<Head>,
+    news: mpsc::UnboundedSender<News>,
+    streams: AtomicUsize,
+}
+
+/// A head that was seen, with the events that led to it where this process made them.
+struct News {
+    head: Head,
+    events: Vec<Event>,
+}
+
+/// Keeps the follower looking for the commits of others as long as it is there.
+pub(super) struct Following(Arc<Log>);
+
+/// The task.
+pub(super) struct Follower {
+    store: Arc<dyn Store>,
+    log: Arc<Log>,
+    news: mpsc::UnboundedReceiver<News>,
+    stop: CancellationToken,
+    shared: bool,
+}
+
+impl Log {
+    /// Tells of a commit of this process.
+    pub(super) fn committed(&self, head: Head, events: Vec<Event>) {
+        self.head.send_if_modified(|known| replace_if_newer(known, head));
+        // Nobody listens any more when the engine has stopped.
+        drop(self.news.send(News { head, events }));
+    }
+
+    /// Tells of a head that was read.
+    pub(super) fn saw(&self, head: Head) {
+        self.head.send_if_modified(|known| replace_if_newer(known, head));
+        if head.last_event > *self.last.borrow() {
+            drop(self.news.send(News {
+                head,
+                events: Vec::new(),
+            }));
+        }
+    }
+
+    /// The head as last seen, and its changes.
+    pub(super) fn head(&self) -> watch::Receiver<Head> {
+        self.head.subscribe()
+    }
+
+    /// The last event that is known to be committed, and its changes.
+    pub(super) fn last(&self) -> watch::Receiver<EventId> {
+        self.last.subscribe()
+    }
+
+    /// The newest events.
+    pub(super) fn ring(&self) -> RwLockReadGuard<'_, Ring> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to stream.
+    pub(super) fn follow(self: &Arc<Self>) -> Following {
+        self.streams.fetch_add(1, Ordering::SeqCst);
+        Following(self.clone())
+    }
+
+    fn is_followed(&self) -> bool {
+        self.streams.load(Ordering::SeqCst) > 0
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Follower {
+    pub(super) fn new(store: Arc<dyn Store>, stop: CancellationToken) -> (Follower, Arc<Log>) {
+        let (sender, news) = mpsc::unbounded_channel();
+        let log = Arc::new(Log {
+            ring: RwLock::new(Ring::new(EventId::ZERO)),
+            last: watch::Sender::new(EventId::ZERO),
+            head: watch::Sender::new(Head::default()),
+            news: sender,
+            streams: AtomicUsize::new(0),
+        });
+        let shared = store.profile().shared;
+        (
+            Follower {
+                store,
+                log: log.clone(),
+                news,
+                stop,
+                shared,
+            },
+            log,
+        )
+    }
+
+    pub(super) async fn run(mut self) {
+        let stop = self.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.follow() => {}
+        }
+    }
+
+    async fn follow(&mut self) {
+        loop {
+            let polling = self.shared && self.log.is_followed();
+            let news = tokio::select! {
+                news = self.news.recv() => news,
+                () = tokio::time::sleep(POLL_INTERVAL), if polling => self.poll().await,
+                // A stream may begin meanwhile.
+                () = tokio::time::sleep(POLL_INTERVAL), if self.shared && !polling => continue,
+            };
+            if let Some(news) = news {
+                self.advance(news).await;
+            }
+        }
+    }
+
+    async fn poll(&self) -> Option<News> {
+        match self.store.head().await {
+            Ok((head, _)) => {
+                self.log.head.send_if_modified(|known| replace_if_newer(known, head));
+                Some(News {
+                    head,
+                    events: Vec::new(),
+                })
+            }
+            Err(error) => {
+                tracing::debug!(?error, "the head could not be read");
+                tokio::time::sleep(ERROR_PAUSE).await;
+                None
+            }
+        }
+    }
+
+    /// Brings the ring up to a head, from the events that came with it or else from the store, and wakes the streams.
+    async fn advance(&self, news: News) {
+        let target = news.head.last_event;
+        let known = *self.log.last.borrow();
+        if target <= known {
+            return;
+        }
+        let followed = self.log.is_followed();
+        let is_whole = followed && self.write_ring(|ring| ring.extend(news.events)) && self.log.ring().last() >= target;
+        if !is_whole {
+            let behind = target.get() - self.log.ring().last().get();
+            let filled = followed && behind <= CATCH_UP_EVENTS_MAX && self.fill(target).await;
+            if !filled {
+                self.write_ring(|ring| *ring = Ring::new(target));
+            }
+        }
+        self.log.last.send_replace(target);
+    }
+
+    /// Reads the events up to `target` into the ring; false where that failed.
+    async fn fill(&self, target: EventId) -> bool {
+        loop {
+            let after = self.log.ring().last();
+            if after >= target {
+                return true;
+            }
+            match self.read(after, target).await {
+                Ok(events) if !events.is_empty() => {
+                    if !self.write_ring(|ring| ring.extend(events)) {
+                        return false;
+                    }
+                }
+                Ok(_) => return false,
+                Err(error) => {
+                    tracing::debug!(?error, "events could not be read");
+                    return false;
+                }
+            }
+        }
+    }
+
+    async fn read(&self, after: EventId, until: EventId) -> Result<Vec<Event>> {
+        let request = EventsRequest {
+            after,
+            until,
+            range: Prefix::default().range(),
+            types: EventTypes::ALL,
+            rows_max: 1_024,
+            bytes_max: PAGE_BYTES_MAX,
+        };
+        Ok(self.store.events(request).await?.events)
+    }
+
+    fn write_ring<T>(&self, change: impl FnOnce(&mut Ring) -> T) -> T {
+        change(&mut self.log.ring.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Heads are seen by several tasks and may come late; a change of the deadline alone raises no event, so heads of
+/// the same events are told apart by their time.
+fn replace_if_newer(known: &mut Head, head: Head) -> bool {
+    let is_newer = (head.last_event, head.last_time) >= (known.last_event, known.last_time) && *known != head;
+    if is_newer {
+        *known = head;
+    }
+    is_newer
+}

@@ -1,0 +1,290 @@
+//! Streams: the events of a prefix after a position, from the ring where the stream keeps up, else in pages.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::follower::{Following, Log};
+use crate::client::EventStream;
+use crate::decide::Head;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Event, EventTypes, StreamItem};
+use crate::id::{Epoch, EventId, Position, Snapshot, Tag};
+use crate::key::Prefix;
+use crate::request::{StreamFrom, StreamRequest};
+use crate::store::{EventsRequest, Store};
+
+/// Events that are taken at once: what a stream that is not read holds in memory.
+const EVENTS_MAX: usize = 256;
+
+/// Values that are taken at once, in bytes; one event may be larger.
+const BYTES_MAX: usize = 1024 * 1024;
+
+/// Events of the ring that are looked at in one go, so that a stream of a rare prefix lets others run.
+const RING_SCAN_MAX: usize = 4_096;
+
+/// Events of the log that one page looks at, so that a page of a rare prefix ends in bounded time.
+const PAGE_SCAN_MAX: i64 = 16_384;
+
+struct Subscription {
+    store: Arc<dyn Store>,
+    log: Arc<Log>,
+    last: watch::Receiver<EventId>,
+    stop: CancellationToken,
+    request: StreamRequest,
+    epoch: Epoch,
+    /// Everything up to here was taken.
+    position: EventId,
+    /// Where it ends, if it does.
+    until: Option<EventId>,
+    taken: VecDeque<Event>,
+    /// When something was last delivered.
+    delivered_at: Instant,
+    /// The last progress told.
+    told: Option<EventId>,
+    _following: Following,
+}
+
+/// Opens a stream; its position is fixed when this returns.
+pub(super) async fn open(
+    store: Arc<dyn Store>,
+    log: Arc<Log>,
+    request: StreamRequest,
+    stop: CancellationToken,
+) -> Result<EventStream> {
+    let following = log.follow();
+    let last = log.last();
+    let (head, _) = store.head().await?;
+    log.saw(head);
+    let position = start(&*store, &request, &head).await?;
+    let subscription = Subscription {
+        store,
+        last,
+        stop,
+        epoch: head.epoch,
+        position,
+        until: request.to_head.then_some(head.last_event),
+        taken: VecDeque::new(),
+        delivered_at: Instant::now(),
+        told: None,
+        request,
+        log,
+        _following: following,
+    };
+    let items = stream::unfold(Some(subscription), |subscription: Option<Subscription>| async move {
+        let mut subscription = subscription?;
+        match subscription.next().await {
+            Ok(item) => Some((Ok(item), Some(subscription))),
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Ok(EventStream::new(head.snapshot(), items))
+}
+
+/// The position that a request asks for, where the log still has what follows it.
+async fn start(store: &dyn Store, request: &StreamRequest, head: &Head) -> Result<EventId> {
+    let position = match request.from {
+        StreamFrom::Beginning => EventId::ZERO,
+        StreamFrom::Head => return Ok(head.last_event),
+        StreamFrom::After(id) => id,
+        StreamFrom::Resume(position) => {
+            check_tag(store, position, head).await?;
+            position.id
+        }
+    };
+    check_retained(position, head)?;
+    Ok(position)
+}
+
+fn check_retained(position: EventId, head: &Head) -> Result<()> {
+    if position >= head.compacted {
+        return Ok(());
+    }
+    let message = format!(
+        "events up to {} are not retained: read the current state by a list, then stream from its snapshot",
+        head.compacted
+    );
+    Err(Error::new(ErrorKind::Compacted { oldest: head.compacted }, message))
+}
+
+async fn check_tag(store: &dyn Store, position: Position, head: &Head) -> Result<()> {
+    if position.id == EventId::ZERO || position.id < head.compacted {
+        return Ok(());
+    }
+    if tag_of(store, position.id).await? == Some(position.tag) {
+        return Ok(());
+    }
+    let message = format!(
+        "event {} is not the one that this position was taken at, the database lost it: read the current state by a \
+         list, then stream from its snapshot",
+        position.id
+    );
+    Err(Error::new(ErrorKind::PositionLost, message))
+}
+
+async fn tag_of(store: &dyn Store, id: EventId) -> Result<Option<Tag>> {
+    let Ok(before) = EventId::new(id.get() - 1) else {
+        return Ok(Some(Tag::default()));
+    };
+    let request = EventsRequest {
+        after: before,
+        until: id,
+        range: Prefix::default().range(),
+        types: EventTypes::ALL,
+        rows_max: 1,
+        bytes_max: 1,
+    };
+    Ok(store.events(request).await?.events.first().map(|event| event.tag))
+}
+
+impl Subscription {
+    async fn next(&mut self) -> Result<StreamItem> {
+        loop {
+            if self.stop.is_cancelled() {
+                return Err(Error::new(
+                    ErrorKind::Stopped,
+                    "the event stream has been stopped: go on from its position",
+                ));
+            }
+            if let Some(event) = self.taken.front() {
+                if let Some(wait) = self.wait_for_lag(event.timestamp).await? {
+                    self.pause(wait).await;
+                    continue;
+                }
+                self.delivered_at = Instant::now();
+                if let Some(event) = self.taken.pop_front() {
+                    return Ok(StreamItem::Event(event));
+                }
+            }
+            if self.until.is_some_and(|until| self.position >= until) {
+                return Err(head_reached());
+            }
+            let last = *self.last.borrow_and_update();
+            let until = self.until.map_or(last, |until| until.min(last));
+            if self.position < until {
+                self.take(until).await?;
+                continue;
+            }
+            if let Some(progress) = self.progress().await? {
+                return Ok(progress);
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Takes the next events up to `until`, and moves the position over those that do not match.
+    async fn take(&mut self, until: EventId) -> Result<()> {
+        if self.take_from_ring(until) {
+            // Others run between two looks at the ring.
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
+        let window = EventId::new(self.position.get() + PAGE_SCAN_MAX)?;
+        let request = EventsRequest {
+            after: self.position,
+            until: until.min(window),
+            range: self.request.prefix.range(),
+            types: self.request.types,
+            rows_max: EVENTS_MAX,
+            bytes_max: BYTES_MAX,
+        };
+        let page = self.store.events(request).await?;
+        self.position = page.scanned;
+        self.taken.extend(page.events);
+        Ok(())
+    }
+
+    /// False where the ring begins after the position.
+    fn take_from_ring(&mut self, until: EventId) -> bool {
+        let ring = self.log.ring();
+        let Some(events) = ring.after(self.position, RING_SCAN_MAX) else {
+            return false;
+        };
+        let mut bytes = 0;
+        for event in events.take_while(|event| event.id <= until) {
+            self.position = event.id;
+            if self.request.types.contains(event.event_type) && self.request.prefix.matches(&event.key) {
+                bytes += event.value.len();
+                self.taken.push_back(Event::clone(event));
+            }
+            if self.taken.len() >= EVENTS_MAX || bytes >= BYTES_MAX {
+                break;
+            }
+        }
+        true
+    }
+
+    /// How long the lag that was asked for still holds an event back.
+    async fn wait_for_lag(&self, timestamp: crate::clock::Timestamp) -> Result<Option<Duration>> {
+        let Some(lag) = self.request.lag else {
+            return Ok(None);
+        };
+        let (_, now) = self.store.head().await?;
+        let wait = timestamp.saturating_add(lag).saturating_since(now);
+        if wait.is_zero() {
+            return Ok(None);
+        }
+        if self.until.is_some() {
+            return Err(head_reached());
+        }
+        Ok(Some(wait))
+    }
+
+    /// The position, where it is time to tell it and it has moved.
+    async fn progress(&mut self) -> Result<Option<StreamItem>> {
+        let Some(interval) = self.request.progress else {
+            return Ok(None);
+        };
+        if self.delivered_at.elapsed() < interval || self.told == Some(self.position) {
+            return Ok(None);
+        }
+        let Some(tag) = tag_of(&*self.store, self.position).await? else {
+            // The position lies beyond the head: there is nothing to tell yet.
+            return Ok(None);
+        };
+        self.delivered_at = Instant::now();
+        self.told = Some(self.position);
+        let position = Position { id: self.position, tag };
+        Ok(Some(StreamItem::Progress(Snapshot {
+            epoch: self.epoch,
+            position,
+        })))
+    }
+
+    /// Waits until there may be something to do.
+    async fn wait(&mut self) {
+        let progress_due = self.request.progress.filter(|_| self.told != Some(self.position));
+        let until_progress = progress_due.map(|interval| interval.saturating_sub(self.delivered_at.elapsed()));
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            changed = self.last.changed() => if changed.is_err() {
+                // The follower is gone: so is the engine.
+                self.stop.cancelled().await;
+            },
+            () = sleep_for(until_progress) => {}
+        }
+    }
+
+    async fn pause(&self, wait: Duration) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+async fn sleep_for(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait.max(Duration::from_millis(1))).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn head_reached() -> Error {
+    Error::new(ErrorKind::HeadReached, "the event stream has reached the current head")
+}

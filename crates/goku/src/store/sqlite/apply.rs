@@ -1,0 +1,104 @@
+//! Writing what was decided.
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::{error, schema};
+use crate::clock::Timestamp;
+use crate::decide::Decision;
+use crate::error::Result;
+use crate::event::{Event, EventType};
+use crate::id::{EventId, Tag};
+
+/// Writes the rows, leases and events of a decision, and the head.
+pub(super) fn apply(connection: &Connection, decision: &Decision, batch: Tag) -> rusqlite::Result<()> {
+    write_rows(connection, decision)?;
+    write_leases(connection, decision)?;
+    append_events(connection, &decision.events)?;
+    schema::update_head(connection, &decision.head, batch)
+}
+
+/// Finds out whether the batch with this tag was the last that committed. The commit of this transaction overwrites
+/// whatever an unsuccessful one may have left in the log.
+pub(super) fn resolve(connection: &mut Connection, batch: Tag) -> Result<bool> {
+    let mut resolve = || {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let last: i64 = transaction.query_row("select batch_tag from head", [], |row| row.get(0))?;
+        let applied = last.cast_unsigned() == batch.get();
+        if !applied {
+            transaction.execute("update head set batch_tag = 0", [])?;
+        }
+        transaction.commit()?;
+        Ok(applied)
+    };
+    resolve().map_err(error::reading)
+}
+
+fn write_rows(connection: &Connection, decision: &Decision) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "insert into data (key, version, created_ref, updated_ref, deleted_ref, lease_id, created_version, \
+         created_rev, updated_rev, value) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         on conflict (key) do update set version = excluded.version, created_ref = excluded.created_ref, \
+         updated_ref = excluded.updated_ref, deleted_ref = excluded.deleted_ref, lease_id = excluded.lease_id, \
+         created_version = excluded.created_version, created_rev = excluded.created_rev, \
+         updated_rev = excluded.updated_rev, value = excluded.value",
+    )?;
+    for (key, row) in &decision.rows {
+        statement.execute(params![
+            key.as_bytes(),
+            row.version.get(),
+            row.created_ref.get(),
+            row.updated_ref.get(),
+            row.deleted_ref.map(EventId::get),
+            row.lease_id.get(),
+            row.created_version.get(),
+            row.created_rev.get(),
+            row.updated_rev.get(),
+            row.value.as_deref(),
+        ])?;
+    }
+    Ok(())
+}
+
+fn write_leases(connection: &Connection, decision: &Decision) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "insert into leases (id, version, expires_at, ttl_ms, expired) values (?1, ?2, ?3, ?4, ?5) \
+         on conflict (id) do update set version = excluded.version, expires_at = excluded.expires_at, \
+         ttl_ms = excluded.ttl_ms, expired = excluded.expired",
+    )?;
+    for (id, lease) in &decision.leases {
+        statement.execute(params![
+            id.get(),
+            lease.version.get(),
+            lease.expires_at.map(Timestamp::as_millis),
+            lease.ttl.map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
+            lease.expired,
+        ])?;
+    }
+    Ok(())
+}
+
+fn append_events(connection: &Connection, events: &[Event]) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "insert into events (id, rev, tag, type, key, timestamp, version, created_ref, created_version, created_rev, \
+         lease_id, prev_ref, metadata) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?;
+    for event in events {
+        let metadata = (event.event_type == EventType::Set).then_some(&*event.value);
+        statement.execute(params![
+            event.id.get(),
+            event.rev.get(),
+            event.tag.get().cast_signed(),
+            event.event_type.number(),
+            event.key.as_bytes(),
+            event.timestamp.as_millis(),
+            event.version.get(),
+            event.created_ref.get(),
+            event.created_version.get(),
+            event.created_rev.get(),
+            event.lease_id.get(),
+            event.prev_ref.get(),
+            metadata,
+        ])?;
+    }
+    Ok(())
+}

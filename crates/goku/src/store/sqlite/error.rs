@@ -1,0 +1,72 @@
+//! What SQLite's errors mean for a caller.
+
+use rusqlite::ErrorCode;
+
+use crate::decide::Decision;
+use crate::error::{Error, ErrorKind};
+use crate::store::WriteError;
+
+/// An error while the database is opened.
+pub(super) fn opening(error: rusqlite::Error) -> Error {
+    to_error(ErrorKind::Config, error)
+}
+
+/// An error of a read.
+pub(super) fn reading(error: rusqlite::Error) -> Error {
+    let kind = match class(&error) {
+        Class::Passing => ErrorKind::Unavailable,
+        Class::Request | Class::Broken => ErrorKind::Internal,
+    };
+    to_error(kind, error)
+}
+
+/// An error of a batch whose transaction was rolled back.
+pub(super) fn before_commit(error: rusqlite::Error) -> WriteError {
+    match class(&error) {
+        Class::Passing => WriteError::Retry(to_error(ErrorKind::Unavailable, error)),
+        Class::Request => WriteError::Rejected(to_error(ErrorKind::Internal, error)),
+        Class::Broken => WriteError::Final(to_error(ErrorKind::Internal, error)),
+    }
+}
+
+/// An error of a commit. One that could not be written or synced may come back when the log is recovered after a
+/// crash, unless another commit overwrites it first.
+pub(super) fn at_commit(error: rusqlite::Error, decision: Decision) -> WriteError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::SystemIoFailure | ErrorCode::DiskFull) => WriteError::Unknown {
+            decision: Box::new(decision),
+            error: to_error(ErrorKind::OutcomeUnknown, error),
+        },
+        _ => before_commit(error),
+    }
+}
+
+enum Class {
+    /// Better later: a full disk, a failing one, a lock.
+    Passing,
+    /// This request can not be stored.
+    Request,
+    /// The file is damaged or was changed by others.
+    Broken,
+}
+
+fn class(error: &rusqlite::Error) -> Class {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::DiskFull
+            | ErrorCode::OutOfMemory
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::SchemaChanged,
+        ) => Class::Passing,
+        Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => Class::Request,
+        _ => Class::Broken,
+    }
+}
+
+fn to_error(kind: ErrorKind, error: rusqlite::Error) -> Error {
+    Error::new(kind, format!("SQLite: {error}")).with_source(error)
+}

@@ -1,0 +1,233 @@
+//! Reading rows, pages and events, now or at a point in history.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::row::{self, EVENT_COLUMNS, LEASE_COLUMNS, ROW_COLUMNS, ROW_VALUE};
+use crate::decide::{LeaseRow, Needs, RangeNeed, Row, State};
+use crate::event::Event;
+use crate::id::{EventId, LeaseId};
+use crate::key::{Key, KeyRange};
+use crate::store::{EventsPage, EventsRequest, Page, PageRequest};
+
+/// A range without an end, for SQL: no key in UTF-8 holds this byte.
+const RANGE_END: &[u8] = &[u8::MAX];
+
+/// Loads what is needed into the state, as it is now or as it was after `at`.
+pub(super) fn load(
+    connection: &Connection,
+    needs: &Needs,
+    at: Option<EventId>,
+    state: &mut State,
+) -> rusqlite::Result<()> {
+    for (key, with_value) in &needs.keys {
+        let row = one_row(connection, key, *with_value)?;
+        let row = match (row, at) {
+            (Some(row), Some(at)) => row_at(connection, row, at, *with_value)?,
+            (row, _) => row,
+        };
+        state.put_row(key.clone(), row);
+    }
+    for range in &needs.ranges {
+        load_range(connection, range, at, state)?;
+    }
+    for id in &needs.leases {
+        state.put_lease(*id, one_lease(connection, *id)?);
+    }
+    for id in &needs.members {
+        state.put_members(*id, members(connection, *id)?);
+    }
+    if let Some(limit) = needs.due {
+        load_due(connection, limit, state)?;
+    }
+    Ok(())
+}
+
+/// Reads keys that existed after an event.
+pub(super) fn page(connection: &Connection, request: &PageRequest) -> rusqlite::Result<Page> {
+    let sql = format!("select {ROW_COLUMNS}, value from data where key >= ?1 and key < ?2 order by key limit ?3");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let end = request.range.end.as_deref().unwrap_or(RANGE_END);
+    let mut found = statement.query(params![request.range.start, end, request.rows_max])?;
+    let mut page = Page::default();
+    let (mut looked_at, mut bytes, mut last) = (0, 0, None);
+    while let Some(columns) = found.next()? {
+        let (key, mut row) = row::row(columns)?;
+        let is_as_now = row.updated_ref <= request.at;
+        if request.values && is_as_now {
+            row.value = row::bytes(columns, ROW_VALUE)?;
+        }
+        let row = if is_as_now {
+            Some(row)
+        } else {
+            row_at(connection, row, request.at, request.values)?
+        };
+        looked_at += 1;
+        last = Some(key.clone());
+        if let Some(row) = row.filter(Row::is_live) {
+            bytes += row.value.as_ref().map_or(0, bytes::Bytes::len);
+            page.rows.push((key, row));
+        }
+        if bytes >= request.bytes_max {
+            break;
+        }
+    }
+    let is_whole = looked_at < request.rows_max && bytes < request.bytes_max;
+    page.rest = last
+        .filter(|_| !is_whole)
+        .map(|last| request.range.clone().after(&last));
+    Ok(page)
+}
+
+/// Reads events in order.
+pub(super) fn events(connection: &Connection, request: &EventsRequest) -> rusqlite::Result<EventsPage> {
+    let types: Vec<_> = request
+        .types
+        .iter()
+        .map(|event_type| event_type.number().to_string())
+        .collect();
+    let types = types.join(", ");
+    let sql = format!(
+        "select {EVENT_COLUMNS} from events where id > ?1 and id <= ?2 and key >= ?3 and key < ?4 \
+         and type in ({types}) order by id limit ?5"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let end = request.range.end.as_deref().unwrap_or(RANGE_END);
+    let mut found = statement.query(params![
+        request.after.get(),
+        request.until.get(),
+        request.range.start,
+        end,
+        request.rows_max
+    ])?;
+    let mut page = EventsPage {
+        events: Vec::new(),
+        scanned: request.until,
+    };
+    let mut bytes = 0;
+    while let Some(columns) = found.next()? {
+        let event = row::event(columns)?;
+        bytes += event.value.len();
+        let id = event.id;
+        page.events.push(event);
+        if bytes >= request.bytes_max || page.events.len() >= request.rows_max {
+            page.scanned = id;
+            break;
+        }
+    }
+    Ok(page)
+}
+
+/// Reads leases that have not expired, by id.
+pub(super) fn leases(
+    connection: &Connection,
+    after: Option<LeaseId>,
+    limit: usize,
+) -> rusqlite::Result<Vec<(LeaseId, LeaseRow)>> {
+    let sql = format!("select {LEASE_COLUMNS} from leases where id > ?1 and not expired order by id limit ?2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement
+        .query_map(params![after.map_or(0, LeaseId::get), limit], row::lease)?
+        .collect()
+}
+
+fn one_row(connection: &Connection, key: &Key, with_value: bool) -> rusqlite::Result<Option<Row>> {
+    let sql = if with_value {
+        format!("select {ROW_COLUMNS}, value from data where key = ?1")
+    } else {
+        format!("select {ROW_COLUMNS} from data where key = ?1")
+    };
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query([key.as_bytes()])?;
+    let Some(columns) = found.next()? else {
+        return Ok(None);
+    };
+    let (_, mut row) = row::row(columns)?;
+    if with_value {
+        row.value = row::bytes(columns, ROW_VALUE)?;
+    }
+    Ok(Some(row))
+}
+
+fn one_lease(connection: &Connection, id: LeaseId) -> rusqlite::Result<Option<LeaseRow>> {
+    let sql = format!("select {LEASE_COLUMNS} from leases where id = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement
+        .query_row([id.get()], |columns| Ok(row::lease(columns)?.1))
+        .optional()
+}
+
+fn members(connection: &Connection, id: LeaseId) -> rusqlite::Result<Vec<(Key, Row)>> {
+    let sql = format!("select {ROW_COLUMNS} from data where lease_id = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map([id.get()], row::row)?.collect()
+}
+
+fn load_due(connection: &Connection, limit: usize, state: &mut State) -> rusqlite::Result<()> {
+    let sql =
+        format!("select {LEASE_COLUMNS} from leases where expires_at is not null order by expires_at, id limit ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut due = Vec::new();
+    let mut found = statement.query([limit + 1])?;
+    while let Some(columns) = found.next()? {
+        let (id, lease) = row::lease(columns)?;
+        if due.len() == limit || !lease.is_due(state.now) {
+            state.put_due(due, lease.expires_at);
+            return Ok(());
+        }
+        due.push((id, lease));
+    }
+    state.put_due(due, None);
+    Ok(())
+}
+
+/// The first keys of a range that exist, with pages as short as they come.
+fn load_range(
+    connection: &Connection,
+    need: &RangeNeed,
+    at: Option<EventId>,
+    state: &mut State,
+) -> rusqlite::Result<()> {
+    let at = at.unwrap_or(state.head.last_event);
+    let mut rows = Vec::new();
+    let mut rest: Option<KeyRange> = Some(need.range.clone());
+    while let Some(range) = rest.take_if(|_| rows.len() < need.rows_max) {
+        let rows_max = need.rows_max - rows.len();
+        let request = PageRequest {
+            range,
+            rows_max,
+            bytes_max: usize::MAX,
+            values: need.values,
+            at,
+        };
+        let page = page(connection, &request)?;
+        rows.extend(page.rows);
+        rest = page.rest;
+    }
+    state.put_range(need.range.clone(), need.values, rows, rest.is_none());
+    Ok(())
+}
+
+/// The state at which a row was after `at`, following its key's events back; none where the key did not exist.
+fn row_at(connection: &Connection, row: Row, at: EventId, with_value: bool) -> rusqlite::Result<Option<Row>> {
+    if row.updated_ref <= at {
+        return Ok(Some(row));
+    }
+    let mut statement = connection.prepare_cached("select prev_ref from events where id = ?1")?;
+    let mut id = row.updated_ref;
+    while id > at {
+        id = statement.query_row([id.get()], |columns| row::event_id(columns, 0))?;
+    }
+    if id == EventId::ZERO {
+        return Ok(None);
+    }
+    let mut row = Row::after(&event(connection, id)?);
+    if !with_value {
+        row.value = None;
+    }
+    Ok(Some(row))
+}
+
+fn event(connection: &Connection, id: EventId) -> rusqlite::Result<Event> {
+    let sql = format!("select {EVENT_COLUMNS} from events where id = ?1");
+    connection.prepare_cached(&sql)?.query_row([id.get()], row::event)
+}

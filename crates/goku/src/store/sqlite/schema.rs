@@ -1,0 +1,173 @@
+//! The tables in SQLite, and the row `head`.
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use super::{error, row};
+use crate::clock::Timestamp;
+use crate::decide::Head;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{Epoch, Tag};
+use crate::store::FORMAT;
+
+/// Pages of the write-ahead log after which they are copied into the database: fewer copies of pages that are written
+/// again and again, for at most 80 MiB of log.
+const CHECKPOINT_PAGES: i64 = 20_000;
+
+/// Memory for pages of one connection, in KiB.
+const CACHE_KIB: i64 = 64 * 1024;
+
+/// Prepared statements that a connection keeps.
+const STATEMENTS_MAX: usize = 64;
+
+const TABLES: &str = "
+create table data (
+  key blob not null primary key,
+  version integer not null,
+  created_ref integer not null,
+  updated_ref integer not null,
+  deleted_ref integer,
+  lease_id integer not null,
+  created_version integer not null,
+  created_rev integer not null,
+  updated_rev integer not null,
+  value blob
+) without rowid;
+create index data_lease_id on data (lease_id);
+create table events (
+  id integer not null primary key,
+  rev integer not null,
+  tag integer not null,
+  type integer not null,
+  key blob not null,
+  timestamp integer not null,
+  version integer not null,
+  created_ref integer not null,
+  created_version integer not null,
+  created_rev integer not null,
+  lease_id integer not null,
+  prev_ref integer not null,
+  metadata blob
+);
+create table leases (
+  id integer not null primary key,
+  version integer not null,
+  expires_at integer,
+  ttl_ms integer,
+  expired integer not null default false
+);
+create index leases_expires_at on leases (expires_at) where expires_at is not null;
+create table head (
+  id integer not null primary key check (id = 1),
+  format integer not null,
+  epoch integer not null,
+  epoch_salt integer not null,
+  last_event integer not null,
+  last_tag integer not null,
+  last_lease integer not null,
+  last_rev integer not null,
+  compacted integer not null,
+  last_time integer not null,
+  next_deadline integer,
+  keys integer not null,
+  leases integer not null,
+  batch_tag integer not null
+);
+";
+
+/// Sets a new connection up: commits are on disk before they are answered.
+pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "memory")
+}
+
+/// Makes the tables where there are none. `Config` where there are others, or of a newer format.
+pub(super) fn create(connection: &mut Connection) -> Result<()> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(error::opening)?;
+    let tables: i64 = transaction
+        .query_row("select count(*) from sqlite_schema where type = 'table'", [], |row| {
+            row.get(0)
+        })
+        .map_err(error::opening)?;
+    if tables == 0 {
+        transaction.execute_batch(TABLES).map_err(error::opening)?;
+        insert_head(&transaction)?;
+    }
+    let format: Option<i64> = transaction
+        .query_row("select format from head", [], |row| row.get(0))
+        .optional()
+        .map_err(error::opening)?;
+    match format {
+        Some(FORMAT) => transaction.commit().map_err(error::opening),
+        Some(other) => {
+            let message = format!("its format is {other}, this goku knows {FORMAT}: use the goku that wrote it");
+            Err(Error::new(ErrorKind::Config, message))
+        }
+        None => Err(Error::new(
+            ErrorKind::Config,
+            "its table head is empty: it was not made by goku",
+        )),
+    }
+}
+
+fn insert_head(connection: &Connection) -> Result<()> {
+    let salt = getrandom::u64().map_err(|error| Error::new(ErrorKind::Internal, "no randomness").with_source(error))?;
+    connection
+        .execute(
+            "insert into head values (1, ?1, 1, ?2, 0, 0, 0, 0, 0, 0, null, 0, 0, 0)",
+            params![FORMAT, salt.cast_signed()],
+        )
+        .map(drop)
+        .map_err(error::opening)
+}
+
+/// The head as it is in this transaction.
+pub(super) fn head(connection: &Connection) -> rusqlite::Result<Head> {
+    let mut statement = connection.prepare_cached(
+        "select epoch, epoch_salt, last_event, last_tag, last_lease, last_rev, compacted, last_time, next_deadline, \
+         keys, leases from head",
+    )?;
+    statement.query_row([], |columns| {
+        Ok(Head {
+            epoch: Epoch::new(columns.get(0)?, columns.get::<_, i64>(1)?.cast_unsigned()),
+            last_event: row::event_id(columns, 2)?,
+            last_tag: Tag::new(columns.get::<_, i64>(3)?.cast_unsigned()),
+            last_lease: columns.get(4)?,
+            last_rev: row::revision(columns, 5)?,
+            compacted: row::event_id(columns, 6)?,
+            last_time: row::timestamp(columns, 7)?,
+            next_deadline: row::optional_timestamp(columns, 8)?,
+            keys: columns.get::<_, i64>(9)?.cast_unsigned(),
+            leases: columns.get::<_, i64>(10)?.cast_unsigned(),
+        })
+    })
+}
+
+/// Writes the head that a batch leaves.
+pub(super) fn update_head(connection: &Connection, head: &Head, batch: Tag) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "update head set epoch = ?1, epoch_salt = ?2, last_event = ?3, last_tag = ?4, last_lease = ?5, last_rev = ?6, \
+         compacted = ?7, last_time = ?8, next_deadline = ?9, keys = ?10, leases = ?11, batch_tag = ?12",
+    )?;
+    statement
+        .execute(params![
+            head.epoch.number(),
+            head.epoch.salt().cast_signed(),
+            head.last_event.get(),
+            head.last_tag.get().cast_signed(),
+            head.last_lease,
+            head.last_rev.get(),
+            head.compacted.get(),
+            head.last_time.as_millis(),
+            head.next_deadline.map(Timestamp::as_millis),
+            head.keys.cast_signed(),
+            head.leases.cast_signed(),
+            batch.get().cast_signed(),
+        ])
+        .map(drop)
+}
