@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What an error shows of a log.
-const LINES_MAX: usize = 30;
+const LINES_MAX: usize = 40;
 
 #[derive(Debug)]
 pub(crate) struct Log {

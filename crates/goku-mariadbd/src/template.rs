@@ -37,6 +37,8 @@ fn make(installation: &Installation) -> Result<Sandbox, Error> {
     let mut arguments = vec![
         "--no-defaults".to_owned(),
         format!("--datadir={}", sandbox.folder().join("data").display()),
+        // A server that starts removes the temporary tables of all others from a folder that they share.
+        format!("--tmpdir={}", sandbox.folder().display()),
         "--auth-root-authentication-method=normal".to_owned(),
         "--skip-test-db".to_owned(),
         // The names of this machine need not resolve.
