@@ -4,7 +4,7 @@
 //! own, and is gone with its value. It is gone too when the process that started it ends in any other way: by a
 //! panic, by `abort`, by `kill -9`.
 //!
-//! Only the standard library is used, so that `cargo xtask` compiles in a moment.
+//! Hardly more than the standard library is used, so that `cargo xtask` compiles in a moment.
 //!
 //! ```no_run
 //! use goku_mariadbd::{Options, Server};
@@ -19,6 +19,7 @@
 mod error;
 mod installation;
 mod log;
+mod poll;
 mod sandbox;
 mod server;
 mod template;

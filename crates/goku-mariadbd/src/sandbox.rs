@@ -9,7 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use std::{env, process};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+
+use crate::poll;
 
 /// Reads the id of the running process, an empty line once that process was waited for, and so on. At the end of the
 /// pipe, which comes with the end of the process that holds it, kills what runs and removes the folder. The removal is
@@ -32,12 +37,8 @@ echo "$$"
 exec "$@" </dev/null >>"$output" 2>&1
 "#;
 
-/// A signal to the process of a [`Sandbox`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Signal {
-    Stop,
-    Continue,
-}
+/// A stopped process finishes what its threads are about to do in the kernel, a write to the disk at the worst.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A temporary folder and at most one process that works in it.
 #[derive(Debug)]
@@ -128,28 +129,36 @@ impl Sandbox {
         self.end(running)
     }
 
-    /// Sends a signal. An error when there is no process, or when it has ended.
-    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+    /// Stops the process, and waits until all its threads stand. An error when there is none, or when it has ended.
+    pub(crate) fn stop(&self) -> io::Result<()> {
         let mut running = self.lock();
+        let id = self.id(&mut running)?;
+        rustix::process::kill_process(id, Signal::STOP)?;
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while !is_stopped(id)? {
+            self.id(&mut running)?;
+            if Instant::now() >= deadline {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            poll::pause();
+        }
+        Ok(())
+    }
+
+    /// Lets a stopped process go on. An error when there is none, or when it has ended.
+    pub(crate) fn resume(&self) -> io::Result<()> {
+        let id = self.id(&mut self.lock())?;
+        Ok(rustix::process::kill_process(id, Signal::CONT)?)
+    }
+
+    /// The id of a process that has not ended, or [`ErrorKind::NotFound`].
+    fn id(&self, running: &mut Option<Child>) -> io::Result<Pid> {
         let child = running.as_mut().ok_or(ErrorKind::NotFound)?;
         if child.try_wait()?.is_some() {
+            self.forget()?;
             return Err(ErrorKind::NotFound.into());
         }
-        // The `kill` that is built into the shell: the program is not part of every system.
-        let status = Command::new("sh")
-            .args(["-c", r#"kill -"$1" "$2""#, "sh"])
-            .arg(match signal {
-                Signal::Stop => "STOP",
-                Signal::Continue => "CONT",
-            })
-            .arg(child.id().to_string())
-            .stdin(Stdio::null())
-            .status()?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!("kill: {status}")))
-        }
+        Ok(Pid::from_child(child))
     }
 
     fn end(&self, child: Option<Child>) -> io::Result<()> {
@@ -182,6 +191,12 @@ impl Drop for Sandbox {
         self.pipe = None;
         let _ = self.watchdog.wait();
     }
+}
+
+fn is_stopped(id: Pid) -> io::Result<bool> {
+    // The state is looked at and left: a process that is stopped twice tells of it once.
+    let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(rustix::process::waitid(WaitId::Pid(id), look)?.is_some())
 }
 
 fn create_folder() -> io::Result<PathBuf> {

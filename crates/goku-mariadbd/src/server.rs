@@ -5,17 +5,13 @@ use std::io::{self, Read};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
 use crate::installation::Installation;
 use crate::log::Log;
-use crate::sandbox::{Sandbox, Signal};
-use crate::template;
-
-/// Between two attempts to reach a server that is starting.
-const READINESS_POLL: Duration = Duration::from_millis(5);
+use crate::sandbox::Sandbox;
+use crate::{poll, template};
 
 /// A server that accepts a connection and says nothing within this time counts as not ready.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
@@ -108,33 +104,24 @@ impl Server {
         let deadline = self.deadline();
         // Somebody's outgoing connection may have got the port meanwhile: it will be free again.
         while self.launch(deadline)? == Launch::PortTaken {
-            pause_before_retry();
+            poll::pause();
         }
         Ok(())
     }
 
-    /// Stops the server's process where it stands, with all its connections open.
+    /// Stops the server's process where it stands, with all its connections open. No thread of it runs any more when
+    /// this returns.
     ///
     /// Fails with [`ErrorKind::NotRunning`] when it was killed or has ended.
     pub fn pause(&self) -> Result<(), Error> {
-        self.signal(Signal::Stop)
+        self.sandbox.stop().map_err(not_signalled)
     }
 
     /// Lets a paused server go on.
     ///
     /// Fails with [`ErrorKind::NotRunning`] when it was killed or has ended.
     pub fn resume(&self) -> Result<(), Error> {
-        self.signal(Signal::Continue)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<(), Error> {
-        self.sandbox.signal(signal).map_err(|error| {
-            if error.kind() == io::ErrorKind::NotFound {
-                Error::new(ErrorKind::NotRunning, "the MariaDB server does not run")
-            } else {
-                Error::io("cannot send a signal to the MariaDB server")(error)
-            }
-        })
+        self.sandbox.resume().map_err(not_signalled)
     }
 
     fn deadline(&self) -> Instant {
@@ -165,7 +152,7 @@ impl Server {
                     self.options.start_timeout
                 ),
                 None => {
-                    pause_before_retry();
+                    poll::pause();
                     continue;
                 }
             };
@@ -209,6 +196,14 @@ enum Launch {
     PortTaken,
 }
 
+fn not_signalled(error: io::Error) -> Error {
+    if error.kind() == io::ErrorKind::NotFound {
+        Error::new(ErrorKind::NotRunning, "the MariaDB server does not run")
+    } else {
+        Error::io("cannot send a signal to the MariaDB server")(error)
+    }
+}
+
 /// A port that was free a moment ago.
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
@@ -223,12 +218,4 @@ fn is_greeted(socket: &Path) -> bool {
         Ok(packet[4])
     };
     greeting().is_ok_and(|version| version == PROTOCOL_VERSION)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "between two looks at another process, on the caller's own thread"
-)]
-fn pause_before_retry() {
-    thread::sleep(READINESS_POLL);
 }

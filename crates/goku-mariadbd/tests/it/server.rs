@@ -80,6 +80,7 @@ fn a_paused_server_is_silent_until_it_is_resumed() {
 fn a_paused_server_can_be_killed() {
     let server = Server::start(Options::default()).unwrap();
     server.pause().unwrap();
+    server.pause().unwrap();
     server.kill().unwrap();
     server.restart().unwrap();
     assert!(is_greeted(server.port()));
