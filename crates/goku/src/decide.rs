@@ -12,6 +12,9 @@ mod txn;
 mod working;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use batch::Answer;
 pub(crate) use batch::Batch;
 pub(crate) use batch::Decision;

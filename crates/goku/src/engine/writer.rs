@@ -1,6 +1,7 @@
 //! The writer: the only task that commits. All requests that wait become one transaction.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -26,6 +27,9 @@ const QUEUE_KIB_MAX: usize = 64 * 1024;
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(2);
 const RETRY_PAUSE_MAX: Duration = Duration::from_millis(250);
 
+/// How long after its deadline a caller waits for the committer, which knows better what became of the request.
+const ANSWER_GRACE: Duration = Duration::from_millis(250);
+
 /// Takes writes and answers them once they are committed.
 #[derive(Clone)]
 pub(super) struct Writer {
@@ -45,8 +49,13 @@ struct Job {
     request: Request,
     answer: oneshot::Sender<Result<Answer>>,
     deadline: Instant,
+    claim: Arc<Claim>,
     _room: OwnedSemaphorePermit,
 }
+
+/// Who has a job: the caller, who may still give it up, or the committer, once it was in a batch.
+#[derive(Default)]
+struct Claim(AtomicBool);
 
 /// The task behind it.
 struct Committer {
@@ -98,6 +107,7 @@ impl Writer {
             Request::Set(_) | Request::Delete(_) | Request::Txn(_) => &self.user,
         };
         let (answer, answered) = oneshot::channel();
+        let claim = Arc::new(Claim::default());
         let queue = async {
             let kib = u32::try_from(1 + request.bytes() / 1024).unwrap_or(u32::MAX);
             let room = lane.room.clone().acquire_many_owned(kib).await.map_err(|_| stopped())?;
@@ -113,6 +123,13 @@ impl Writer {
         tokio::time::timeout_at(deadline, queue).await.map_err(|_| late())??;
         // The committer answers every job it took by its deadline, and drops those that it never will.
         answered.await.map_err(|_| stopped())?
+    }
+}
+
+impl Claim {
+    /// Takes the job; false where it was taken before.
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::SeqCst)
     }
 }
 
@@ -148,7 +165,8 @@ impl Committer {
             };
             let Some(first) = first else { return };
             let jobs = self.gather(first);
-            self.commit(jobs).await;
+            self.commit(jobs.into_iter().filter(|job| job.claim.take()).collect())
+                .await;
         }
     }
 

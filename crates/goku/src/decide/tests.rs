@@ -1,0 +1,440 @@
+//! Batches on tables in memory: what no single request can show.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::error::{ErrorKind, Result};
+use crate::event::{Event, EventType};
+use crate::id::{EventId, LeaseId, Tag, Version};
+use crate::key::{Key, Prefix};
+use crate::lease::{Expiry, LeaseRequest};
+use crate::request::{Condition, DeleteRequest, ListRequest, SetRequest};
+use crate::txn::{Compare, Operation, OperationAnswer, Txn};
+
+/// The tables of a store, loaded from and written to as SQL would.
+#[derive(Debug, Default, PartialEq)]
+struct Tables {
+    head: Head,
+    rows: BTreeMap<Key, Row>,
+    leases: BTreeMap<LeaseId, LeaseRow>,
+    events: Vec<Event>,
+    /// How often a batch had to load.
+    loads: usize,
+}
+
+impl Tables {
+    fn run(&mut self, requests: Vec<Request>, now: i64) -> Vec<Result<Answer>> {
+        let batch = Batch {
+            requests,
+            number: 1,
+            tag: Tag::new(7),
+        };
+        let mut state = State::new(self.head, Timestamp::from_millis(now).unwrap());
+        let mut needs = batch.first_needs();
+        let decision = loop {
+            self.load(&needs, &mut state);
+            match batch.decide(&state) {
+                Ok(decision) => break decision,
+                Err(more) => needs = *more,
+            }
+        };
+        let changed = (decision.head.last_event, decision.head.next_deadline)
+            != (self.head.last_event, self.head.next_deadline)
+            || !decision.leases.is_empty();
+        assert_eq!(decision.writes, changed);
+        self.head = decision.head;
+        self.rows.extend(decision.rows);
+        self.leases.extend(decision.leases);
+        self.events.extend(decision.events);
+        self.check();
+        decision.answers
+    }
+
+    fn load(&mut self, needs: &Needs, state: &mut State) {
+        self.loads += 1;
+        assert!(self.loads < 1_000, "the needs do not end: {needs:?}");
+        for (key, with_value) in &needs.keys {
+            state.put_row(key.clone(), self.rows.get(key).map(|row| loaded(row, *with_value)));
+        }
+        for range in &needs.ranges {
+            let live = self
+                .rows
+                .iter()
+                .filter(|(key, row)| range.range.contains(key) && row.is_live());
+            let rows: Vec<_> = live
+                .take(range.rows_max)
+                .map(|(key, row)| (key.clone(), loaded(row, range.values)))
+                .collect();
+            let complete = rows.len() < range.rows_max;
+            state.put_range(range.range.clone(), range.values, rows, complete);
+        }
+        for id in &needs.leases {
+            state.put_lease(*id, self.leases.get(id).copied());
+        }
+        for id in &needs.members {
+            let members = self.rows.iter().filter(|(_, row)| row.lease_id == *id);
+            state.put_members(
+                *id,
+                members.map(|(key, row)| (key.clone(), loaded(row, false))).collect(),
+            );
+        }
+        if let Some(limit) = needs.due {
+            let mut deadlines: Vec<_> = self
+                .leases
+                .iter()
+                .filter_map(|(id, row)| Some((row.expires_at?, *id, *row)))
+                .collect();
+            deadlines.sort_by_key(|(deadline, id, _)| (*deadline, *id));
+            let due: Vec<_> = deadlines
+                .iter()
+                .take(limit)
+                .take_while(|(at, ..)| *at <= state.now)
+                .collect();
+            let next = deadlines.get(due.len()).map(|(deadline, ..)| *deadline);
+            state.put_due(due.into_iter().map(|(_, id, row)| (*id, *row)).collect(), next);
+        }
+    }
+
+    /// What holds after every batch.
+    fn check(&self) {
+        let mut replayed = BTreeMap::new();
+        for (index, event) in self.events.iter().enumerate() {
+            assert_eq!(
+                event.id.get(),
+                i64::try_from(index).unwrap() + 1,
+                "ids follow each other"
+            );
+            let before: Option<Row> = replayed.insert(event.key.clone(), Row::after(event));
+            assert_eq!(
+                event.version.get(),
+                before.as_ref().map_or(0, |row| row.version.get()) + 1
+            );
+            assert_eq!(event.prev_ref, before.map_or(EventId::ZERO, |row| row.updated_ref));
+        }
+        assert_eq!(replayed, self.rows, "the log gives the rows");
+        assert_eq!(self.head.last_event.get(), i64::try_from(self.events.len()).unwrap());
+        assert_eq!(
+            self.head.keys,
+            self.rows.values().filter(|row| row.is_live()).count() as u64
+        );
+        assert_eq!(
+            self.head.leases,
+            self.leases.values().filter(|row| !row.expired).count() as u64
+        );
+        let first_deadline = self.leases.values().filter_map(|row| row.expires_at).min();
+        assert!(first_deadline.is_none() || self.head.next_deadline <= first_deadline);
+    }
+
+    fn types(&self) -> Vec<(i64, &'static str, String)> {
+        self.events
+            .iter()
+            .map(|event| (event.rev.get(), event.event_type.name(), event.key.to_string()))
+            .collect()
+    }
+}
+
+fn loaded(row: &Row, with_value: bool) -> Row {
+    Row {
+        value: row.value.clone().filter(|_| with_value),
+        ..row.clone()
+    }
+}
+
+fn key(name: &str) -> Key {
+    Key::new(name).unwrap()
+}
+
+fn set(name: &str) -> SetRequest {
+    SetRequest::new(key(name), "v")
+}
+
+fn ttl(ms: u64) -> Expiry {
+    Expiry::After(Duration::from_millis(ms))
+}
+
+fn lease(id: i64) -> LeaseId {
+    LeaseId::new(id).unwrap()
+}
+
+fn kinds(answers: &[Result<Answer>]) -> Vec<Option<ErrorKind>> {
+    answers
+        .iter()
+        .map(|answer| answer.as_ref().err().map(|error| error.kind()))
+        .collect()
+}
+
+#[test]
+fn a_lease_past_its_deadline_expires_before_the_requests_that_meet_it() {
+    let mut tables = Tables::default();
+    tables.run(
+        vec![
+            Request::Set(set("a").expiry(ttl(10))),
+            Request::Set(set("b").lease(lease(1))),
+            Request::Set(set("c").expiry(ttl(5))),
+        ],
+        1_000,
+    );
+    // Both leases are over; the one that ended first expires first, each in a revision of its own.
+    let answers = tables.run(
+        vec![
+            Request::Set(set("a").condition(Condition::Absent)),
+            Request::Lease(LeaseRequest::KeepAlive(lease(1))),
+            Request::Delete(DeleteRequest::new(key("c"))),
+        ],
+        1_010,
+    );
+    assert_eq!(
+        kinds(&answers),
+        [None, Some(ErrorKind::LeaseNotFound), Some(ErrorKind::NotFound)]
+    );
+    let expected = [
+        (1, "set", "a"),
+        (2, "set", "b"),
+        (3, "set", "c"),
+        (4, "expire", "c"),
+        (5, "expire", "a"),
+        (5, "expire", "b"),
+        (6, "set", "a"),
+    ];
+    assert_eq!(
+        tables.types(),
+        expected.map(|(rev, name, key)| (rev, name, key.to_owned()))
+    );
+}
+
+#[test]
+fn a_renewal_in_the_batch_before_the_deadline_wins() {
+    let mut tables = Tables::default();
+    tables.run(vec![Request::Set(set("a").expiry(ttl(10)))], 1_000);
+    tables.run(
+        vec![Request::Lease(LeaseRequest::KeepAlive(lease(1))), Request::Reap(10)],
+        1_009,
+    );
+    tables.run(vec![Request::Reap(10)], 1_018);
+    assert_eq!(tables.types().len(), 1);
+    tables.run(vec![Request::Reap(10)], 1_019);
+    assert_eq!(tables.types()[1].1, "expire");
+    assert_eq!(tables.head.next_deadline, None);
+}
+
+#[test]
+fn the_time_of_the_store_never_goes_back() {
+    let mut tables = Tables::default();
+    tables.run(vec![Request::Set(set("a"))], 2_000);
+    tables.run(vec![Request::Set(set("a"))], 1_000);
+    assert_eq!(tables.events[1].timestamp, tables.events[0].timestamp);
+}
+
+#[test]
+fn a_storm_of_leases_expires_in_bounded_batches() {
+    let mut tables = Tables::default();
+    let sets = (0..25)
+        .map(|n| Request::Set(set(&format!("k{n:02}")).expiry(ttl(n))))
+        .skip(1)
+        .collect();
+    tables.run(sets, 0);
+    let mut batches = 0;
+    loop {
+        batches += 1;
+        match tables.run(vec![Request::Reap(10)], 100).pop() {
+            Some(Ok(Answer::Reaped { more: true })) => {}
+            Some(Ok(Answer::Reaped { more: false })) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((batches, tables.head.keys, tables.head.next_deadline), (3, 0, None));
+}
+
+#[test]
+fn an_expiry_takes_the_keys_that_the_batch_moved_to_the_lease() {
+    let mut tables = Tables::default();
+    tables.run(vec![Request::Set(set("a").expiry(ttl(10))), Request::Set(set("b"))], 0);
+    tables.run(
+        vec![
+            Request::Set(set("a").lease(lease(2))),
+            Request::Set(set("b").lease(lease(1))),
+            Request::Lease(LeaseRequest::Expire(lease(1))),
+        ],
+        0,
+    );
+    assert!(tables.rows[&key("a")].is_live());
+    assert!(!tables.rows[&key("b")].is_live());
+}
+
+#[test]
+fn a_failed_transaction_leaves_nothing_behind() {
+    let mut tables = Tables::default();
+    tables.run(vec![Request::Set(set("a").expiry(ttl(100))), Request::Set(set("b"))], 0);
+    let txn = Txn {
+        then: vec![
+            Operation::Set(set("new").expiry(ttl(5))),
+            Operation::Set(set("b").lease(lease(1)).expiry(Expiry::Never)),
+            Operation::Delete(DeleteRequest::new(key("a"))),
+            Operation::Set(set("c").condition(Condition::Version(Version::FIRST))),
+        ],
+        ..Txn::default()
+    };
+    let answers = tables.run(
+        vec![
+            Request::Txn(txn),
+            Request::Set(set("d")),
+            Request::Lease(LeaseRequest::Expire(lease(1))),
+            Request::Delete(DeleteRequest::new(key("b"))),
+        ],
+        0,
+    );
+    assert_eq!(kinds(&answers), [Some(ErrorKind::ConditionFailed), None, None, None]);
+    assert!(!tables.rows.contains_key(&key("new")));
+    // The lease ids go on where they stood, the key moved back to its lease, the lease kept its deadline.
+    assert_eq!(tables.rows[&key("d")].lease_id, lease(3));
+    assert_eq!(tables.types()[3].1, "expire");
+    assert_eq!(tables.rows[&key("b")].lease_id, lease(2));
+    assert_eq!(tables.leases.len(), 1);
+}
+
+#[test]
+fn a_list_looks_further_where_the_batch_deleted_what_it_found() {
+    let mut tables = Tables::default();
+    tables.run((0..30).map(|n| Request::Set(set(&format!("k{n:02}")))).collect(), 0);
+    let deletes = (0..20).map(|n| Request::Delete(DeleteRequest::new(key(&format!("k{n:02}")))));
+    let list = ListRequest {
+        limit: Some(3),
+        ..ListRequest::new(Prefix::new("k").unwrap())
+    };
+    let txn = Txn {
+        compare: vec![Compare::absent(key("k00"))],
+        then: vec![Operation::Set(set("k21a")), Operation::List(list)],
+        ..Txn::default()
+    };
+    let answers = tables.run(deletes.chain([Request::Txn(txn)]).collect(), 0);
+    let Some(Ok(Answer::Txn(answer))) = answers.last() else {
+        panic!("{answers:?}")
+    };
+    let OperationAnswer::List(entries) = &answer.answers[1] else {
+        panic!("{answer:?}")
+    };
+    let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
+    assert_eq!(keys, ["k20", "k21", "k21a"]);
+}
+
+fn any_key() -> impl Strategy<Value = Key> {
+    prop::sample::select(vec!["a", "b", "c", "d"]).prop_map(key)
+}
+
+fn any_lease() -> impl Strategy<Value = LeaseId> {
+    (1..8i64).prop_map(lease)
+}
+
+fn any_expiry() -> impl Strategy<Value = Expiry> {
+    prop_oneof![
+        3 => Just(Expiry::Keep),
+        2 => Just(Expiry::Never),
+        1 => (1_000..5_000u64).prop_map(ttl),
+        1 => (5_000..9_000i64).prop_map(|ms| Expiry::At(Timestamp::from_millis(ms).unwrap())),
+    ]
+}
+
+fn any_condition() -> impl Strategy<Value = Condition> {
+    let version = || (1..6i64).prop_map(|version| Version::new(version).unwrap());
+    prop_oneof![
+        4 => Just(Condition::Any),
+        1 => Just(Condition::Absent),
+        1 => version().prop_map(Condition::AbsentAt),
+        2 => version().prop_map(Condition::Version),
+        1 => (0..20i64).prop_map(|id| Condition::Ref(EventId::new(id).unwrap())),
+    ]
+}
+
+fn any_set() -> impl Strategy<Value = SetRequest> {
+    (
+        any_key(),
+        any_condition(),
+        prop::option::weighted(0.3, any_lease()),
+        any_expiry(),
+    )
+        .prop_map(|(key, condition, lease, expiry)| SetRequest {
+            key,
+            value: "v".into(),
+            condition,
+            lease,
+            expiry,
+        })
+}
+
+fn any_delete() -> impl Strategy<Value = DeleteRequest> {
+    (any_key(), any_condition()).prop_map(|(key, condition)| DeleteRequest { key, condition })
+}
+
+fn any_operation() -> impl Strategy<Value = Operation> {
+    let list = (prop::option::of(1..3usize), any::<bool>());
+    prop_oneof![
+        any_key().prop_map(Operation::Get),
+        any_set().prop_map(Operation::Set),
+        any_delete().prop_map(Operation::Delete),
+        list.prop_map(|(limit, keys_only)| Operation::List(ListRequest {
+            limit,
+            keys_only,
+            ..ListRequest::default()
+        })),
+    ]
+}
+
+fn any_txn() -> impl Strategy<Value = Txn> {
+    let operations = || prop::collection::vec(any_operation(), 0..4);
+    (prop::option::of((any_key(), 0..4i64)), operations(), operations()).prop_map(|(compare, then, otherwise)| Txn {
+        compare: compare
+            .into_iter()
+            .map(|(key, version)| Compare::version(key, version))
+            .collect(),
+        then,
+        otherwise,
+    })
+}
+
+fn any_request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        5 => any_set().prop_map(Request::Set),
+        2 => any_delete().prop_map(Request::Delete),
+        2 => any_txn().prop_map(Request::Txn),
+        1 => any_expiry().prop_map(|expiry| Request::Lease(LeaseRequest::Grant(expiry))),
+        1 => (any_lease(), any_expiry()).prop_map(|(id, expiry)| Request::Lease(LeaseRequest::Update(id, expiry))),
+        1 => any_lease().prop_map(|id| Request::Lease(LeaseRequest::KeepAlive(id))),
+        1 => any_lease().prop_map(|id| Request::Lease(LeaseRequest::Expire(id))),
+    ]
+}
+
+proptest! {
+    /// How requests fall into batches depends on the load alone, so it must make no difference.
+    #[test]
+    fn a_batch_does_what_its_requests_do_one_by_one(
+        batches in prop::collection::vec(prop::collection::vec(any_request(), 1..12), 1..6)
+    ) {
+        let (mut batched, mut single) = (Tables::default(), Tables::default());
+        for requests in batches {
+            let together = batched.run(requests.clone(), 10);
+            let alone: Vec<_> = requests.into_iter().flat_map(|request| single.run(vec![request], 10)).collect();
+            prop_assert_eq!(format!("{together:?}"), format!("{alone:?}"));
+        }
+        batched.loads = single.loads;
+        prop_assert_eq!(batched, single);
+    }
+
+    /// Whatever happens with deadlines, replaying the log gives the rows; `Tables::check` sees to it.
+    #[test]
+    fn the_log_gives_the_rows_whatever_expires(
+        batches in prop::collection::vec((prop::collection::vec(any_request(), 1..8), 0..3_000i64), 1..10)
+    ) {
+        let (mut tables, mut now) = (Tables::default(), 0);
+        for (mut requests, pause) in batches {
+            now += pause;
+            requests.push(Request::Reap(2));
+            tables.run(requests, now);
+        }
+        while let Some(Ok(Answer::Reaped { more: true })) = tables.run(vec![Request::Reap(2)], now).pop() {}
+        prop_assert!(tables.leases.values().all(|row| !row.is_due(Timestamp::from_millis(now).unwrap())));
+    }
+}
