@@ -1,0 +1,52 @@
+//! Conversions between goku's types and the messages of the protocol: the zeros of the wire begin and end here.
+//!
+//! What a peer may get wrong is a `TryFrom`. From a request it gives the kind that the caller is to be answered with;
+//! from an answer always `Internal` or, where an older goku cannot say it, `Unsupported`.
+
+mod entry;
+mod event;
+mod lease;
+mod request;
+mod snapshot;
+mod status;
+mod time;
+mod txn;
+
+pub(crate) use entry::listed;
+pub(crate) use event::reflex_request;
+pub(crate) use snapshot::read_headers;
+pub(crate) use snapshot::write_headers;
+
+use bytes::Bytes;
+use goku::{Error, ErrorKind};
+
+/// Values up to so many bytes are copied out of the buffer that their message was received in: a slice would keep the
+/// whole buffer, which may be many times as large and hold other messages.
+const VALUE_COPY_BYTES_MAX: usize = 4096;
+
+/// A value that keeps no more than itself in memory, more or less.
+fn own(value: Bytes) -> Bytes {
+    if value.len() <= VALUE_COPY_BYTES_MAX {
+        Bytes::copy_from_slice(&value)
+    } else {
+        value
+    }
+}
+
+/// A request that cannot be right as it is.
+fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidArgument, message)
+}
+
+/// An answer that no goku gives.
+fn impossible(error: Error) -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        format!("the server's answer cannot be right: {error}"),
+    )
+}
+
+/// An answer without a message that it must have.
+fn missing(what: &'static str) -> Error {
+    impossible(Error::new(ErrorKind::Internal, what))
+}

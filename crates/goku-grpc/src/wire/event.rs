@@ -1,0 +1,221 @@
+//! Streams: what is asked for, and what they deliver.
+
+use std::time::Duration;
+
+use goku::{
+    Error, ErrorKind, Event, EventId, EventType, EventTypes, Key, LeaseId, Position, Prefix, Result, Revision,
+    Snapshot, StreamFrom, StreamItem, StreamRequest, Tag, Version,
+};
+
+use super::time::{duration_to_wire, from_wire, millis, positive_duration, to_wire};
+use super::{impossible, invalid, missing, own};
+use crate::proto::{gokupb as pb, reflexpb};
+
+/// The type of messages that only tell a position, and of no event.
+const NO_EVENT: i32 = 0;
+
+impl From<StreamRequest> for pb::StreamRequest {
+    fn from(request: StreamRequest) -> pb::StreamRequest {
+        let (after, after_tag) = match request.from {
+            StreamFrom::Beginning | StreamFrom::Head => (String::new(), None),
+            StreamFrom::After(id) => (id.to_string(), None),
+            StreamFrom::Resume(position) => (position.id.to_string(), Some(position.tag.get())),
+        };
+        pb::StreamRequest {
+            prefix: request.prefix.as_str().to_owned(),
+            req: Some(reflexpb::StreamRequest {
+                options: Some(reflexpb::StreamOptions {
+                    lag: request.lag.map(duration_to_wire),
+                    from_head: request.from == StreamFrom::Head,
+                    to_head: request.to_head,
+                }),
+                after,
+            }),
+            types: types_to_wire(request.types),
+            progress_ms: request
+                .progress
+                .map_or(0, |progress| millis(progress).max(1).unsigned_abs()),
+            after_tag,
+        }
+    }
+}
+
+fn types_to_wire(types: EventTypes) -> Vec<i32> {
+    if types == EventTypes::ALL {
+        return Vec::new();
+    }
+    let types: Vec<_> = types.iter().map(EventType::number).collect();
+    if types.is_empty() { vec![NO_EVENT] } else { types }
+}
+
+impl TryFrom<pb::StreamRequest> for StreamRequest {
+    type Error = Error;
+
+    fn try_from(stream: pb::StreamRequest) -> Result<StreamRequest> {
+        let prefix = Prefix::new(&stream.prefix)?;
+        // Absent reads as empty, as everywhere in the protocol; the original crashes.
+        let request = reflex_request(prefix, stream.req.unwrap_or_default())?;
+        let from = match (request.from, stream.after_tag) {
+            (StreamFrom::Beginning, Some(tag)) => resume(EventId::ZERO, tag),
+            (StreamFrom::After(id), Some(tag)) => resume(id, tag),
+            (from, _) => from,
+        };
+        Ok(StreamRequest {
+            from,
+            types: types_from_wire(&stream.types)?,
+            progress: Some(Duration::from_millis(stream.progress_ms)).filter(|progress| !progress.is_zero()),
+            ..request
+        })
+    }
+}
+
+fn resume(id: EventId, tag: u64) -> StreamFrom {
+    StreamFrom::Resume(Position { id, tag: Tag::new(tag) })
+}
+
+fn types_from_wire(types: &[i32]) -> Result<EventTypes> {
+    if types.is_empty() {
+        return Ok(EventTypes::ALL);
+    }
+    types
+        .iter()
+        .filter(|number| **number != NO_EVENT)
+        .map(|number| {
+            EventType::from_number(*number)
+                .ok_or_else(|| invalid(format!("there is no event type {number}: 1 is set, 2 delete, 3 expire")))
+        })
+        .collect()
+}
+
+/// What reflex's own request asks for, of the keys that begin with `prefix`.
+pub(crate) fn reflex_request(prefix: Prefix, request: reflexpb::StreamRequest) -> Result<StreamRequest> {
+    let options = request.options.unwrap_or_default();
+    Ok(StreamRequest {
+        // From the head on, `after` does not matter, even one that is no id.
+        from: if options.from_head {
+            StreamFrom::Head
+        } else {
+            after(&request.after)?
+        },
+        to_head: options.to_head,
+        lag: options.lag.as_ref().and_then(positive_duration),
+        ..StreamRequest::new(prefix)
+    })
+}
+
+fn after(after: &str) -> Result<StreamFrom> {
+    if after.is_empty() {
+        return Ok(StreamFrom::Beginning);
+    }
+    let id = after.parse::<i64>().map_err(|_| {
+        Error::new(
+            ErrorKind::InvalidCursor,
+            format!("invalid id, only int supported: {:?}", shorten(after)),
+        )
+    })?;
+    match EventId::new(id)? {
+        EventId::ZERO => Ok(StreamFrom::Beginning),
+        id => Ok(StreamFrom::After(id)),
+    }
+}
+
+/// As much of a text as an error needs to show.
+fn shorten(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+impl From<StreamItem> for reflexpb::Event {
+    fn from(item: StreamItem) -> reflexpb::Event {
+        match item {
+            StreamItem::Event(event) => event.into(),
+            StreamItem::Progress(at) => reflexpb::Event {
+                r#type: NO_EVENT,
+                // Of no meaning here, but a message without one fails clients of the original.
+                timestamp: Some(prost_types::Timestamp::default()),
+                id: at.position.id.to_string(),
+                detail: Some(reflexpb::EventDetail {
+                    tag: at.position.tag.get(),
+                    epoch: at.epoch.to_string(),
+                    ..reflexpb::EventDetail::default()
+                }),
+                ..reflexpb::Event::default()
+            },
+        }
+    }
+}
+
+impl From<Event> for reflexpb::Event {
+    fn from(event: Event) -> reflexpb::Event {
+        reflexpb::Event {
+            r#type: event.event_type.number(),
+            timestamp: Some(to_wire(event.timestamp)),
+            foreign_id: event.key.as_str().to_owned(),
+            id: event.id.to_string(),
+            metadata: event.value,
+            trace: bytes::Bytes::new(),
+            detail: Some(reflexpb::EventDetail {
+                tag: event.tag.get(),
+                rev: event.rev.get(),
+                version: event.version.get(),
+                created_ref: event.created_ref.get(),
+                created_version: event.created_version.get(),
+                created_rev: event.created_rev.get(),
+                lease_id: event.lease_id.get(),
+                prev_ref: event.prev_ref.get(),
+                epoch: String::new(),
+            }),
+        }
+    }
+}
+
+impl TryFrom<reflexpb::Event> for StreamItem {
+    type Error = Error;
+
+    fn try_from(event: reflexpb::Event) -> Result<StreamItem> {
+        let Some(detail) = event.detail else {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the server is an original goku, whose events do not tell versions and leases",
+            ));
+        };
+        let id = event
+            .id
+            .parse()
+            .map_err(|_| invalid(format!("{:?} is no event id", shorten(&event.id))))
+            .and_then(EventId::new)
+            .map_err(impossible)?;
+        if event.r#type == NO_EVENT {
+            return progress(id, &detail).map_err(impossible);
+        }
+        let event_type = EventType::from_number(event.r#type).ok_or_else(|| missing("an event type of its own"))?;
+        let timestamp = event.timestamp.ok_or_else(|| missing("an event without a timestamp"))?;
+        let read = || {
+            Ok(Event {
+                id,
+                rev: Revision::new(detail.rev)?,
+                tag: Tag::new(detail.tag),
+                event_type,
+                key: Key::new(&event.foreign_id)?,
+                timestamp: from_wire(&timestamp)?,
+                value: own(event.metadata),
+                version: Version::new(detail.version)?,
+                created_ref: EventId::new(detail.created_ref)?,
+                created_version: Version::new(detail.created_version)?,
+                created_rev: Revision::new(detail.created_rev)?,
+                lease_id: LeaseId::new(detail.lease_id)?,
+                prev_ref: EventId::new(detail.prev_ref)?,
+            })
+        };
+        read().map(StreamItem::Event).map_err(impossible)
+    }
+}
+
+fn progress(id: EventId, detail: &reflexpb::EventDetail) -> Result<StreamItem> {
+    Ok(StreamItem::Progress(Snapshot {
+        epoch: detail.epoch.parse()?,
+        position: Position {
+            id,
+            tag: Tag::new(detail.tag),
+        },
+    }))
+}

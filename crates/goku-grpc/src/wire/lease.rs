@@ -1,0 +1,137 @@
+//! Leases and what is asked of them.
+
+use std::time::Duration;
+
+use goku::{Error, Expiry, Lease, LeaseId, LeaseRequest, LeasesRequest, Result, Version};
+
+use super::time::{WireExpiry, from_wire, millis, to_wire};
+use super::{impossible, invalid, missing};
+use crate::proto::gokupb as pb;
+
+impl From<Lease> for pb::Lease {
+    fn from(lease: Lease) -> pb::Lease {
+        pb::Lease {
+            lease_id: lease.id.get(),
+            version: lease.version.get(),
+            expires_at: lease.expires_at.map(to_wire),
+            ttl_ms: lease.ttl.map_or(0, millis),
+            now: Some(to_wire(lease.now)),
+        }
+    }
+}
+
+impl TryFrom<pb::Lease> for Lease {
+    type Error = Error;
+
+    fn try_from(lease: pb::Lease) -> Result<Lease> {
+        let now = lease.now.ok_or_else(|| missing("a lease without the store's time"))?;
+        let read = || {
+            Ok(Lease {
+                id: LeaseId::new(lease.lease_id)?,
+                version: Version::new(lease.version)?,
+                expires_at: lease.expires_at.as_ref().map(from_wire).transpose()?,
+                ttl: u64::try_from(lease.ttl_ms)
+                    .ok()
+                    .filter(|ttl_ms| *ttl_ms > 0)
+                    .map(Duration::from_millis),
+                now: from_wire(&now)?,
+            })
+        };
+        read().map_err(impossible)
+    }
+}
+
+/// Asks for a new lease.
+impl From<Expiry> for pb::GrantLeaseRequest {
+    fn from(expiry: Expiry) -> pb::GrantLeaseRequest {
+        // A new lease has no deadline to keep: that one has none either.
+        let expiry = WireExpiry::from(expiry);
+        pb::GrantLeaseRequest {
+            expires_at: expiry.expires_at,
+            ttl_ms: expiry.ttl_ms,
+        }
+    }
+}
+
+impl TryFrom<pb::GrantLeaseRequest> for LeaseRequest {
+    type Error = Error;
+
+    fn try_from(grant: pb::GrantLeaseRequest) -> Result<LeaseRequest> {
+        let expiry = WireExpiry {
+            expires_at: grant.expires_at,
+            ttl_ms: grant.ttl_ms,
+            keep: false,
+        };
+        Ok(LeaseRequest::Grant(expiry.try_into()?))
+    }
+}
+
+/// Asks for another deadline of a lease.
+impl From<(LeaseId, Expiry)> for pb::UpdateLeaseRequest {
+    fn from((id, expiry): (LeaseId, Expiry)) -> pb::UpdateLeaseRequest {
+        let expiry = WireExpiry::from(expiry);
+        pb::UpdateLeaseRequest {
+            lease_id: id.get(),
+            expires_at: expiry.expires_at,
+            ttl_ms: expiry.ttl_ms,
+            keep_expiry: expiry.keep,
+        }
+    }
+}
+
+impl TryFrom<pb::UpdateLeaseRequest> for LeaseRequest {
+    type Error = Error;
+
+    fn try_from(update: pb::UpdateLeaseRequest) -> Result<LeaseRequest> {
+        let id = LeaseId::new(update.lease_id)?;
+        let expiry = WireExpiry {
+            expires_at: update.expires_at,
+            ttl_ms: update.ttl_ms,
+            keep: update.keep_expiry,
+        };
+        Ok(LeaseRequest::Update(id, expiry.try_into()?))
+    }
+}
+
+impl From<LeasesRequest> for pb::ListLeasesRequest {
+    fn from(request: LeasesRequest) -> pb::ListLeasesRequest {
+        pb::ListLeasesRequest {
+            after: request.after.map_or(0, LeaseId::get),
+            limit: request.limit.map(|limit| limit as u64),
+        }
+    }
+}
+
+impl TryFrom<pb::ListLeasesRequest> for LeasesRequest {
+    type Error = Error;
+
+    fn try_from(list: pb::ListLeasesRequest) -> Result<LeasesRequest> {
+        Ok(LeasesRequest {
+            after: match list.after {
+                0 => None,
+                after => Some(LeaseId::new(after).map_err(|_| {
+                    invalid(format!(
+                        "lease ids count from 1 and 0 is the beginning; {after} is neither"
+                    ))
+                })?),
+            },
+            limit: list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+        })
+    }
+}
+
+impl From<Vec<Lease>> for pb::ListLeasesResponse {
+    fn from(leases: Vec<Lease>) -> pb::ListLeasesResponse {
+        pb::ListLeasesResponse {
+            leases: leases.into_iter().map(pb::Lease::from).collect(),
+        }
+    }
+}
+
+impl TryFrom<pb::ListLeasesResponse> for Vec<Lease> {
+    type Error = Error;
+
+    fn try_from(list: pb::ListLeasesResponse) -> Result<Vec<Lease>> {
+        list.leases.into_iter().map(Lease::try_from).collect()
+    }
+}

@@ -1,0 +1,153 @@
+//! The requests that concern one key, and lists.
+
+use goku::{Condition, DeleteRequest, Error, EventId, Key, LeaseId, ListRequest, Prefix, Result, SetRequest, Version};
+
+use super::time::WireExpiry;
+use super::{invalid, own};
+use crate::proto::gokupb as pb;
+
+impl From<SetRequest> for pb::SetRequest {
+    fn from(request: SetRequest) -> pb::SetRequest {
+        let expiry = WireExpiry::from(request.expiry);
+        let mut set = pb::SetRequest {
+            key: request.key.as_str().to_owned(),
+            value: request.value,
+            expires_at: expiry.expires_at,
+            ttl_ms: expiry.ttl_ms,
+            keep_expiry: expiry.keep,
+            lease_id: request.lease.map_or(0, LeaseId::get),
+            ..pb::SetRequest::default()
+        };
+        // What the original can say is said in its fields.
+        match request.condition {
+            Condition::Any => {}
+            Condition::Absent => set.create_only = true,
+            Condition::AbsentAt(version) => {
+                set.create_only = true;
+                set.prev_version = version.get();
+            }
+            Condition::Version(version) => set.prev_version = version.get(),
+            condition @ Condition::Ref(_) => set.condition = write_condition(condition),
+        }
+        set
+    }
+}
+
+impl TryFrom<pb::SetRequest> for SetRequest {
+    type Error = Error;
+
+    fn try_from(set: pb::SetRequest) -> Result<SetRequest> {
+        let key = Key::new(&set.key)?;
+        let condition = match (set.create_only, set.prev_version) {
+            (false, ..=0) => read_condition(set.condition)?,
+            _ if set.condition.is_some() => {
+                return Err(invalid(
+                    "give `condition` or, as in the original, prev_version and create_only, not both",
+                ));
+            }
+            (true, ..=0) => Condition::Absent,
+            (true, version) => Condition::AbsentAt(Version::new(version)?),
+            (false, version) => Condition::Version(Version::new(version)?),
+        };
+        Ok(SetRequest {
+            key,
+            value: own(set.value),
+            condition,
+            lease: match set.lease_id {
+                0 => None,
+                lease_id => Some(LeaseId::new(lease_id)?),
+            },
+            expiry: WireExpiry {
+                expires_at: set.expires_at,
+                ttl_ms: set.ttl_ms,
+                keep: set.keep_expiry,
+            }
+            .try_into()?,
+        })
+    }
+}
+
+impl From<DeleteRequest> for pb::DeleteRequest {
+    fn from(request: DeleteRequest) -> pb::DeleteRequest {
+        pb::DeleteRequest {
+            key: request.key.as_str().to_owned(),
+            condition: write_condition(request.condition),
+        }
+    }
+}
+
+impl TryFrom<pb::DeleteRequest> for DeleteRequest {
+    type Error = Error;
+
+    fn try_from(delete: pb::DeleteRequest) -> Result<DeleteRequest> {
+        Ok(DeleteRequest {
+            key: Key::new(&delete.key)?,
+            condition: read_condition(delete.condition)?,
+        })
+    }
+}
+
+fn write_condition(condition: Condition) -> Option<pb::Condition> {
+    use pb::condition::Condition as Wire;
+    let condition = match condition {
+        Condition::Any => return None,
+        Condition::Absent => Wire::Absent(true),
+        Condition::AbsentAt(version) => Wire::AbsentAt(version.get()),
+        Condition::Version(version) => Wire::Version(version.get()),
+        Condition::Ref(event) => Wire::Ref(event.get()),
+    };
+    Some(pb::Condition {
+        condition: Some(condition),
+    })
+}
+
+fn read_condition(condition: Option<pb::Condition>) -> Result<Condition> {
+    use pb::condition::Condition as Wire;
+    let Some(condition) = condition else {
+        return Ok(Condition::Any);
+    };
+    match condition.condition {
+        Some(Wire::Absent(true)) => Ok(Condition::Absent),
+        Some(Wire::Absent(false)) => Err(invalid(
+            "the condition `absent` is true or not given; for a key that exists give its version",
+        )),
+        Some(Wire::AbsentAt(version)) => Ok(Condition::AbsentAt(Version::new(version)?)),
+        Some(Wire::Version(version)) => Ok(Condition::Version(Version::new(version)?)),
+        Some(Wire::Ref(event)) => match EventId::new(event) {
+            Ok(event) if event > EventId::ZERO => Ok(Condition::Ref(event)),
+            _ => Err(invalid(format!("refs count from 1, {event} is none"))),
+        },
+        None => Err(invalid(
+            "an empty condition: none is given, or one that this server does not know",
+        )),
+    }
+}
+
+impl From<ListRequest> for pb::ListRequest {
+    fn from(request: ListRequest) -> pb::ListRequest {
+        pb::ListRequest {
+            prefix: request.prefix.as_str().to_owned(),
+            start: request
+                .start
+                .map_or_else(String::new, |start| start.as_str().to_owned()),
+            limit: request.limit.map(|limit| limit as u64),
+            keys_only: request.keys_only,
+        }
+    }
+}
+
+impl TryFrom<pb::ListRequest> for ListRequest {
+    type Error = Error;
+
+    fn try_from(list: pb::ListRequest) -> Result<ListRequest> {
+        Ok(ListRequest {
+            prefix: Prefix::new(&list.prefix)?,
+            start: match list.start.as_str() {
+                "" => None,
+                start => Some(Key::new(start)?),
+            },
+            limit: list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            keys_only: list.keys_only,
+        })
+    }
+}

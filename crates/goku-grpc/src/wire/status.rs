@@ -1,0 +1,50 @@
+//! What a store tells of itself.
+
+use goku::{Error, EventId, Result, Revision, Status};
+
+use super::time::{from_wire, to_wire};
+use super::{impossible, missing};
+use crate::proto::gokupb as pb;
+
+impl From<Status> for pb::StatusResponse {
+    fn from(status: Status) -> pb::StatusResponse {
+        pb::StatusResponse {
+            version: status.version,
+            store: status.store,
+            database: status.database,
+            head: Some(status.head.into()),
+            rev: status.rev.get(),
+            compacted: status.compacted.get(),
+            keys: status.keys,
+            events: status.events,
+            leases: status.leases,
+            time: Some(to_wire(status.time)),
+        }
+    }
+}
+
+impl TryFrom<pb::StatusResponse> for Status {
+    type Error = Error;
+
+    fn try_from(status: pb::StatusResponse) -> Result<Status> {
+        Ok(Status {
+            version: status.version,
+            store: status.store,
+            database: status.database,
+            head: status
+                .head
+                .ok_or_else(|| missing("a status without the head"))?
+                .try_into()?,
+            rev: Revision::new(status.rev).map_err(impossible)?,
+            compacted: EventId::new(status.compacted).map_err(impossible)?,
+            keys: status.keys,
+            events: status.events,
+            leases: status.leases,
+            time: status
+                .time
+                .as_ref()
+                .ok_or_else(|| missing("a status without the time"))
+                .and_then(|time| from_wire(time).map_err(impossible))?,
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! Transactions.
+
+use goku::{
+    Compare, Error, EventId, Key, LeaseId, Operation, OperationAnswer, Relation, Result, Revision, Target, Txn,
+    TxnAnswer,
+};
+
+use super::{impossible, invalid, listed, missing, own};
+use crate::proto::gokupb as pb;
+use pb::compare::Target as WireTarget;
+use pb::operation::Operation as WireOperation;
+use pb::operation_response::Answer as WireAnswer;
+
+impl From<Txn> for pb::TxnRequest {
+    fn from(txn: Txn) -> pb::TxnRequest {
+        pb::TxnRequest {
+            compare: txn.compare.into_iter().map(pb::Compare::from).collect(),
+            then: txn.then.into_iter().map(pb::Operation::from).collect(),
+            otherwise: txn.otherwise.into_iter().map(pb::Operation::from).collect(),
+        }
+    }
+}
+
+impl TryFrom<pb::TxnRequest> for Txn {
+    type Error = Error;
+
+    fn try_from(txn: pb::TxnRequest) -> Result<Txn> {
+        Ok(Txn {
+            compare: txn.compare.into_iter().map(Compare::try_from).collect::<Result<_>>()?,
+            then: txn.then.into_iter().map(Operation::try_from).collect::<Result<_>>()?,
+            otherwise: txn
+                .otherwise
+                .into_iter()
+                .map(Operation::try_from)
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl From<Compare> for pb::Compare {
+    fn from(compare: Compare) -> pb::Compare {
+        let relation = match compare.relation {
+            Relation::Equal => pb::Relation::Equal,
+            Relation::NotEqual => pb::Relation::NotEqual,
+            Relation::Less => pb::Relation::Less,
+            Relation::Greater => pb::Relation::Greater,
+        };
+        let target = match compare.target {
+            Target::Exists(exists) => WireTarget::Exists(exists),
+            Target::Version(version) => WireTarget::Version(version),
+            Target::Value(value) => WireTarget::Value(value),
+            Target::Lease(lease) => WireTarget::LeaseId(lease.map_or(0, LeaseId::get)),
+            Target::CreatedRef(event) => WireTarget::CreatedRef(event.get()),
+            Target::UpdatedRef(event) => WireTarget::UpdatedRef(event.get()),
+        };
+        pb::Compare {
+            key: compare.key.as_str().to_owned(),
+            relation: relation.into(),
+            target: Some(target),
+        }
+    }
+}
+
+impl TryFrom<pb::Compare> for Compare {
+    type Error = Error;
+
+    fn try_from(compare: pb::Compare) -> Result<Compare> {
+        let relation = match pb::Relation::try_from(compare.relation) {
+            Ok(pb::Relation::Equal) => Relation::Equal,
+            Ok(pb::Relation::NotEqual) => Relation::NotEqual,
+            Ok(pb::Relation::Less) => Relation::Less,
+            Ok(pb::Relation::Greater) => Relation::Greater,
+            Ok(pb::Relation::Unspecified) | Err(_) => {
+                return Err(invalid(format!(
+                    "a comparison has the relation 1 equal, 2 not equal, 3 less or 4 greater, not {}",
+                    compare.relation
+                )));
+            }
+        };
+        let event = |id| EventId::new(id).map_err(|_| invalid(format!("refs count from 0, {id} is none")));
+        let target = match compare.target {
+            Some(WireTarget::Exists(exists)) => Target::Exists(exists),
+            Some(WireTarget::Version(version)) => Target::Version(version),
+            Some(WireTarget::Value(value)) => Target::Value(own(value)),
+            Some(WireTarget::LeaseId(0)) => Target::Lease(None),
+            Some(WireTarget::LeaseId(id)) => Target::Lease(Some(
+                LeaseId::new(id).map_err(|_| invalid(format!("lease ids count from 0, {id} is none")))?,
+            )),
+            Some(WireTarget::CreatedRef(id)) => Target::CreatedRef(event(id)?),
+            Some(WireTarget::UpdatedRef(id)) => Target::UpdatedRef(event(id)?),
+            None => {
+                return Err(invalid(
+                    "a comparison without a target: none is given, or one that this server does not know",
+                ));
+            }
+        };
+        Ok(Compare {
+            key: Key::new(&compare.key)?,
+            relation,
+            target,
+        })
+    }
+}
+
+impl From<Operation> for pb::Operation {
+    fn from(operation: Operation) -> pb::Operation {
+        let operation = match operation {
+            Operation::Get(key) => WireOperation::Get(pb::GetRequest {
+                key: key.as_str().to_owned(),
+            }),
+            Operation::Set(set) => WireOperation::Set(set.into()),
+            Operation::Delete(delete) => WireOperation::Delete(delete.into()),
+            Operation::List(list) => WireOperation::List(list.into()),
+        };
+        pb::Operation {
+            operation: Some(operation),
+        }
+    }
+}
+
+impl TryFrom<pb::Operation> for Operation {
+    type Error = Error;
+
+    fn try_from(operation: pb::Operation) -> Result<Operation> {
+        Ok(match operation.operation {
+            Some(WireOperation::Get(get)) => Operation::Get(Key::new(&get.key)?),
+            Some(WireOperation::Set(set)) => Operation::Set(set.try_into()?),
+            Some(WireOperation::Delete(delete)) => Operation::Delete(delete.try_into()?),
+            Some(WireOperation::List(list)) => Operation::List(list.try_into()?),
+            None => {
+                return Err(invalid(
+                    "an empty operation: none is given, or one that this server does not know",
+                ));
+            }
+        })
+    }
+}
+
+impl From<TxnAnswer> for pb::TxnResponse {
+    fn from(answer: TxnAnswer) -> pb::TxnResponse {
+        pb::TxnResponse {
+            succeeded: answer.succeeded,
+            rev: answer.rev.map_or(0, Revision::get),
+            at: Some(answer.at.into()),
+            answers: answer.answers.into_iter().map(pb::OperationResponse::from).collect(),
+        }
+    }
+}
+
+impl TryFrom<pb::TxnResponse> for TxnAnswer {
+    type Error = Error;
+
+    fn try_from(answer: pb::TxnResponse) -> Result<TxnAnswer> {
+        Ok(TxnAnswer {
+            succeeded: answer.succeeded,
+            rev: match answer.rev {
+                0 => None,
+                rev => Some(Revision::new(rev).map_err(impossible)?),
+            },
+            at: answer
+                .at
+                .ok_or_else(|| missing("a transaction without a snapshot"))?
+                .try_into()?,
+            answers: answer
+                .answers
+                .into_iter()
+                .map(OperationAnswer::try_from)
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl From<OperationAnswer> for pb::OperationResponse {
+    fn from(answer: OperationAnswer) -> pb::OperationResponse {
+        let answer = match answer {
+            OperationAnswer::Get(entry) => WireAnswer::Get(pb::OptionalKv { kv: entry.map(listed) }),
+            OperationAnswer::Set(entry) => WireAnswer::Set(entry.into()),
+            OperationAnswer::Delete(entry) => WireAnswer::Delete(entry.into()),
+            OperationAnswer::List(entries) => WireAnswer::List(entries.into()),
+        };
+        pb::OperationResponse { answer: Some(answer) }
+    }
+}
+
+impl TryFrom<pb::OperationResponse> for OperationAnswer {
+    type Error = Error;
+
+    fn try_from(answer: pb::OperationResponse) -> Result<OperationAnswer> {
+        Ok(match answer.answer {
+            Some(WireAnswer::Get(get)) => OperationAnswer::Get(get.try_into()?),
+            Some(WireAnswer::Set(set)) => OperationAnswer::Set(set.try_into()?),
+            Some(WireAnswer::Delete(delete)) => OperationAnswer::Delete(delete.try_into()?),
+            Some(WireAnswer::List(list)) => OperationAnswer::List(list.try_into()?),
+            None => return Err(missing("an operation without an answer")),
+        })
+    }
+}
