@@ -186,15 +186,12 @@ impl<'a> Working<'a> {
 
     /// The first `limit` keys that exist in a range.
     pub(super) fn list(&mut self, range: &KeyRange, limit: usize, values: bool) -> Decided<Vec<(Key, Row)>> {
-        let loaded = self
-            .state
-            .ranges
-            .iter()
-            .find(|loaded| loaded.range == *range && (loaded.values || !values));
-        let Some(loaded) = loaded else {
+        let loaded = self.state.ranges.iter().find(|loaded| loaded.range == *range);
+        let Some(loaded) = loaded.filter(|loaded| loaded.values || !values) else {
+            let rows_max = loaded.map_or(limit, |loaded| loaded.keys.len().max(limit));
             self.needs.range(RangeNeed {
                 range: range.clone(),
-                rows_max: limit,
+                rows_max,
                 values,
             });
             return Err(Stop::Missing);
@@ -219,6 +216,7 @@ impl<'a> Working<'a> {
             return Ok(rows);
         }
         let rows_max = (loaded.keys.len() * 2).max(limit);
+        let values = values || loaded.values;
         self.needs.range(RangeNeed {
             range: range.clone(),
             rows_max,

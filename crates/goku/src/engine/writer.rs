@@ -111,18 +111,21 @@ impl Writer {
         let queue = async {
             let kib = u32::try_from(1 + request.bytes() / 1024).unwrap_or(u32::MAX);
             let room = lane.room.clone().acquire_many_owned(kib).await.map_err(|_| stopped())?;
-            lane.jobs
-                .send(Job {
-                    request,
-                    answer,
-                    deadline,
-                    _room: room,
-                })
-                .map_err(|_| stopped())
+            let job = Job {
+                request,
+                answer,
+                deadline,
+                claim: claim.clone(),
+                _room: room,
+            };
+            lane.jobs.send(job).map_err(|_| stopped())
         };
         tokio::time::timeout_at(deadline, queue).await.map_err(|_| late())??;
-        // The committer answers every job it took by its deadline, and drops those that it never will.
-        answered.await.map_err(|_| stopped())?
+        match tokio::time::timeout_at(deadline + ANSWER_GRACE, answered).await {
+            Ok(answered) => answered.map_err(|_| stopped())?,
+            Err(_) if claim.take() => Err(late()),
+            Err(_) => Err(unknown(&late())),
+        }
     }
 }
 
