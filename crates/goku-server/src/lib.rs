@@ -1,1 +1,34 @@
-//! To be written.
+//! The goku server: one store behind gRPC, as a value.
+//!
+//! [`Server::start`] opens the store, listens and answers; the binary `goku` is that, and the client commands.
+//!
+//! ```no_run
+//! # async fn run() -> goku::Result<()> {
+//! use goku_server::{Config, Server};
+//!
+//! let server = Server::start(Config {
+//!     listen: "127.0.0.1:0".to_string(),
+//!     store: "sqlite::memory:".to_string(),
+//!     ..Config::default()
+//! })
+//! .await?;
+//! println!("{}", server.endpoint());
+//! server.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod kind_name;
+mod metered;
+mod metrics_endpoint;
+mod server;
+mod store_url;
+
+pub mod telemetry;
+
+pub use config::Config;
+pub use kind_name::kind_name;
+pub use metered::Metered;
+pub use server::Server;
+pub use store_url::without_password;

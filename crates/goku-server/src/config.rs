@@ -1,0 +1,36 @@
+//! What a server can be told, with every default.
+
+use std::time::Duration;
+
+/// The settings of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where gRPC is served, `ADDR:PORT`; port 0 takes a free one.
+    pub listen: String,
+    /// The store: `sqlite:PATH`, `sqlite::memory:` or `mysql://user:password@host:port/database`.
+    pub store: String,
+    /// Where metrics are served over HTTP for Prometheus, `ADDR:PORT`; nowhere by default.
+    pub metrics_listen: Option<String>,
+    /// How long a stopping server waits for what runs, before it drops it.
+    pub drain_max: Duration,
+}
+
+impl Config {
+    /// The default of [`listen`](Self::listen): this machine only, since goku asks nobody who they are.
+    pub const LISTEN: &str = "127.0.0.1:4658";
+    /// The default of [`store`](Self::store): a file in the working directory.
+    pub const STORE: &str = "sqlite:goku.db";
+    /// The default of [`drain_max`](Self::drain_max): below the 30 s, often 10 s, after which supervisors kill.
+    pub const DRAIN_MAX: Duration = Duration::from_secs(9);
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: Self::LISTEN.to_string(),
+            store: Self::STORE.to_string(),
+            metrics_listen: None,
+            drain_max: Self::DRAIN_MAX,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! A client that counts and times what goes through it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use goku::{
+    Client, DeleteRequest, Entry, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing,
+    Result, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer,
+};
+use metrics::{Recorder, Unit};
+
+use crate::kind_name::kind_name;
+
+const REQUESTS: &str = "goku_requests_total";
+const SECONDS: &str = "goku_request_duration_seconds";
+const STREAMS: &str = "goku_streams_open";
+const EVENTS: &str = "goku_events_delivered_total";
+
+/// Hands every call on, and tells a recorder how many there were, how they ended and how long they took. Lists and
+/// streams take until they are open.
+pub struct Metered<C> {
+    client: C,
+    recorder: Arc<dyn Recorder + Send + Sync>,
+}
+
+impl<C: Client> Metered<C> {
+    /// Counts the calls to `client` in `recorder`.
+    pub fn new(client: C, recorder: Arc<dyn Recorder + Send + Sync>) -> Metered<C> {
+        metrics::with_local_recorder(&*recorder, || {
+            metrics::describe_counter!(REQUESTS, "Calls by method and outcome.");
+            metrics::describe_histogram!(SECONDS, Unit::Seconds, "Time from call to answer by method.");
+            metrics::describe_gauge!(STREAMS, "Streams that are open.");
+            metrics::describe_counter!(EVENTS, "Events delivered to streams.");
+        });
+        Metered { client, recorder }
+    }
+
+    async fn count<T>(&self, method: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let started = Instant::now();
+        let answer = call.await;
+        let outcome = answer.as_ref().map_or_else(|error| kind_name(error.kind()), |_| "ok");
+        metrics::with_local_recorder(&*self.recorder, || {
+            metrics::counter!(REQUESTS, "method" => method, "outcome" => outcome).increment(1);
+            metrics::histogram!(SECONDS, "method" => method).record(started.elapsed());
+        });
+        answer
+    }
+}
+
+#[async_trait]
+impl<C: Client> Client for Metered<C> {
+    async fn get(&self, key: &Key) -> Result<Entry> {
+        self.count("get", self.client.get(key)).await
+    }
+
+    async fn list(&self, request: ListRequest) -> Result<Listing> {
+        self.count("list", self.client.list(request)).await
+    }
+
+    async fn set(&self, request: SetRequest) -> Result<Entry> {
+        self.count("set", self.client.set(request)).await
+    }
+
+    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
+        self.count("delete", self.client.delete(request)).await
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
+        self.count("txn", self.client.txn(txn)).await
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
+        let method = match request {
+            LeaseRequest::Grant(_) => "grant_lease",
+            LeaseRequest::Update(..) => "update_lease",
+            LeaseRequest::KeepAlive(_) => "keep_alive_lease",
+            LeaseRequest::Expire(_) => "expire_lease",
+        };
+        self.count(method, self.client.lease(request)).await
+    }
+
+    async fn get_lease(&self, id: LeaseId) -> Result<Lease> {
+        self.count("get_lease", self.client.get_lease(id)).await
+    }
+
+    async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
+        self.count("list_leases", self.client.list_leases(request)).await
+    }
+
+    async fn stream(&self, request: StreamRequest) -> Result<EventStream> {
+        let stream = self.count("stream", self.client.stream(request)).await?;
+        let (open, delivered) = metrics::with_local_recorder(&*self.recorder, || {
+            (OpenStream::new(metrics::gauge!(STREAMS)), metrics::counter!(EVENTS))
+        });
+        let opened_at = stream.opened_at();
+        let items = stream.inspect(move |item| {
+            // Moved in here, so that it counts as open until it is dropped.
+            let _ = &open;
+            if let Ok(StreamItem::Event(_)) = item {
+                delivered.increment(1);
+            }
+        });
+        Ok(EventStream::new(opened_at, items))
+    }
+
+    async fn status(&self) -> Result<Status> {
+        self.count("status", self.client.status()).await
+    }
+}
+
+struct OpenStream(metrics::Gauge);
+
+impl OpenStream {
+    fn new(gauge: metrics::Gauge) -> OpenStream {
+        gauge.increment(1);
+        OpenStream(gauge)
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}

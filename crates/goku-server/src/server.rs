@@ -1,0 +1,150 @@
+//! A running server.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use goku::{Client, Engine, Error, ErrorKind, Result};
+use goku_grpc::ServerOptions;
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::config::Config;
+use crate::metered::Metered;
+use crate::metrics_endpoint::MetricsEndpoint;
+use crate::store_url::without_password;
+
+/// How long the store may take to close once nobody is served any more.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+/// A server that listens and answers until it is stopped. Dropping it stops it too, without waiting for it.
+pub struct Server {
+    endpoint: String,
+    store: String,
+    drain_max: Duration,
+    engine: Engine,
+    metrics: Option<MetricsEndpoint>,
+    serving: JoinHandle<Result<()>>,
+    shutdown: DropGuard,
+}
+
+impl Server {
+    /// Listens, opens the store and serves it. When this returns, clients can connect.
+    ///
+    /// `Config` where an address cannot be listened at or the store cannot be used, a SQLite file of another server
+    /// for one; `Unavailable` where the database does not answer.
+    pub async fn start(config: Config) -> Result<Server> {
+        // Before the store: a port in use is the likelier trouble, and then no database file should be made.
+        let (listener, address) = bind(&config.listen).await?;
+        let metrics = match &config.metrics_listen {
+            Some(listen) => Some(MetricsEndpoint::start(listen).await?),
+            None => None,
+        };
+
+        let store = without_password(&config.store);
+        let engine = Engine::open(&config.store)
+            .await
+            .map_err(|error| error.context(format!("cannot open the store {store}")))?;
+        let client: Arc<dyn Client> = match &metrics {
+            Some(metrics) => Arc::new(Metered::new(engine.clone(), metrics.recorder())),
+            None => Arc::new(engine.clone()),
+        };
+
+        let shutdown = CancellationToken::new();
+        let serving = goku_grpc::serve(
+            listener,
+            client,
+            ServerOptions {
+                drain_max: config.drain_max,
+                ..ServerOptions::default()
+            },
+            shutdown.clone().cancelled_owned(),
+        );
+        Ok(Server {
+            endpoint: format!("http://{}", reachable(address)),
+            store,
+            drain_max: config.drain_max,
+            engine,
+            metrics,
+            serving: tokio::spawn(serving),
+            shutdown: shutdown.drop_guard(),
+        })
+    }
+
+    /// The URL by which clients on this machine reach it.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The store's URL, without a password.
+    pub fn store(&self) -> &str {
+        &self.store
+    }
+
+    /// The URL of the metrics, where they are served.
+    pub fn metrics_url(&self) -> Option<String> {
+        self.metrics.as_ref().map(MetricsEndpoint::url)
+    }
+
+    /// Serves until `shutdown`, then [`stop`](Self::stop)s.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<()> {
+        tokio::select! {
+            served = &mut self.serving => ended(served),
+            () = shutdown => self.stop().await,
+        }
+    }
+
+    /// Takes no new work, ends streams with `Stopped`, lets running requests finish and closes the store.
+    ///
+    /// What still runs after [`Config::drain_max`] is cut off; `Unavailable` where even that did not end it.
+    pub async fn stop(self) -> Result<()> {
+        drop(self.shutdown);
+        let stopped = async {
+            let served = ended(self.serving.await);
+            self.engine.close().await;
+            served
+        };
+        let stopped_max = self.drain_max + CLOSE_MAX;
+        tokio::time::timeout(stopped_max, stopped).await.unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("the store was still busy after {stopped_max:?}; what it had not answered is unknown"),
+            ))
+        })
+    }
+}
+
+fn ended(served: Result<Result<()>, JoinError>) -> Result<()> {
+    served.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "the server broke").with_source(error)))
+}
+
+/// Listens at `listen`; `Config` where it cannot.
+pub(crate) async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr)> {
+    let bound = async {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound.await.map_err(|error: std::io::Error| {
+        let what_to_do = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "something listens there already; stop it or choose another port".to_string()
+            }
+            std::io::ErrorKind::InvalidInput => "give it as ADDR:PORT, like 127.0.0.1:4658".to_string(),
+            _ => error.to_string(),
+        };
+        Error::new(ErrorKind::Config, format!("cannot listen on {listen}: {what_to_do}")).with_source(error)
+    })
+}
+
+/// The address at which a local client reaches a listener: one at all addresses is reached at the loopback one.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
