@@ -1,2 +1,21 @@
-//! The binary `goku`.
-fn main() {}
+//! The binary `goku`: the server and the client commands.
+
+mod cli;
+mod exit;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let format = cli.output;
+    match cli::run(cli) {
+        Ok(()) => ExitCode::from(exit::DONE),
+        Err(failure) => {
+            output::failure(format, &failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}

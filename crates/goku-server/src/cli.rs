@@ -1,0 +1,136 @@
+//! The command line.
+
+mod completions;
+mod condition;
+mod entries;
+mod expiry;
+mod key;
+mod lease;
+mod position;
+mod serve;
+mod signal;
+mod status;
+mod time;
+mod txn;
+mod watch;
+
+pub(crate) use position::show as show_position;
+pub(crate) use time::show as show_time;
+pub(crate) use time::show_duration;
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use goku::{Error, ErrorKind};
+use goku_grpc::GrpcClient;
+
+use crate::exit::{self, Outcome};
+use crate::output::{Format, Output};
+
+/// A key-value store with an immutable, totally ordered event log, on SQLite or MySQL.
+#[derive(Debug, Parser)]
+#[command(name = "goku", version, after_help = exit::HELP, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// The server that client commands talk to: a URL, or HOST:PORT
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        env = "GOKU_ENDPOINT",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:4658"
+    )]
+    endpoint: String,
+
+    /// How answers and errors are written: for people, or as JSON objects, one a line, in which a value is "value", or
+    /// "value_base64" where it is not UTF-8
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub(crate) output: Format,
+
+    /// How long a call may take
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        value_name = "DURATION",
+        value_parser = time::parse_duration,
+        default_value = "10s"
+    )]
+    timeout: Duration,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Get(entries::Get),
+    Set(entries::Set),
+    Delete(entries::Delete),
+    List(entries::List),
+    Watch(watch::Watch),
+    /// Grant, read, renew and end leases, by which keys vanish together
+    #[command(subcommand)]
+    Lease(lease::Lease),
+    Txn(txn::Txn),
+    /// Show the server's version, its store and the head of its log
+    Status,
+    Completions(completions::Completions),
+}
+
+/// Runs the command to its end.
+pub(crate) fn run(cli: Cli) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("cannot start threads: {error}")))?;
+    let result = runtime.block_on(dispatch(cli));
+    // Not waited for: a read of standard input that nobody ends would hold the exit.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(cli: Cli) -> Outcome {
+    let connection = Connection {
+        endpoint: cli.endpoint,
+        timeout: cli.timeout,
+    };
+    let mut output = Output::new(cli.output);
+    match cli.command {
+        Command::Serve(serve) => serve.run(&mut output).await,
+        Command::Get(get) => get.run(&connection, &mut output).await,
+        Command::Set(set) => set.run(&connection, &mut output).await,
+        Command::Delete(delete) => delete.run(&connection, &mut output).await,
+        Command::List(list) => list.run(&connection, &mut output).await,
+        Command::Watch(watch) => watch.run(&connection, &mut output).await,
+        Command::Lease(lease) => lease.run(&connection, &mut output).await,
+        Command::Txn(txn) => txn.run(&connection, &mut output).await,
+        Command::Status => status::run(&connection, &mut output).await,
+        Command::Completions(completions) => completions.run(&mut output),
+    }?;
+    Ok(output.flush()?)
+}
+
+/// How client commands reach their server.
+struct Connection {
+    endpoint: String,
+    timeout: Duration,
+}
+
+impl Connection {
+    fn client(&self) -> goku::Result<GrpcClient> {
+        let client = if self.endpoint.contains("://") {
+            GrpcClient::connect(&self.endpoint)
+        } else {
+            GrpcClient::connect(&format!("http://{}", self.endpoint))
+        };
+        Ok(client?.request_timeout(Some(self.timeout)))
+    }
+}

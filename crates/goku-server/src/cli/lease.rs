@@ -1,0 +1,176 @@
+//! `goku lease`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use goku::{Client, ErrorKind, Expiry, Lease as LeaseState, LeaseId, LeaseRequest, LeasesRequest};
+use tokio::time::Instant;
+
+use crate::cli::Connection;
+use crate::cli::expiry::{Deadline, ExpiryOptions};
+use crate::cli::signal::EndSignals;
+use crate::exit::{Failure, Outcome};
+use crate::output::Output;
+
+/// A lease that is kept alive is renewed so often in its time to live: two renewals may be lost.
+const RENEWALS_PER_TTL: u32 = 3;
+
+/// How long a failed renewal waits for its next try.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Lease {
+    /// Make a new lease and write its id; without an option it has no deadline
+    Grant(Grant),
+    /// Show a lease
+    Get(Named),
+    /// List the leases that were granted, given a deadline or shared by several keys, by id
+    List(List),
+    /// Start a lease's time to live anew: once, or until interrupted
+    KeepAlive(KeepAlive),
+    /// Give a lease another deadline
+    Update(Update),
+    /// End a lease now; its keys vanish
+    Expire(Named),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Grant {
+    #[command(flatten)]
+    deadline: Deadline,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// The lease
+    #[arg(value_parser = lease_id)]
+    id: LeaseId,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Start after this lease
+    #[arg(long, value_name = "ID", value_parser = lease_id)]
+    after: Option<LeaseId>,
+
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeepAlive {
+    #[command(flatten)]
+    lease: Named,
+
+    /// Renew it again and again, until SIGINT or SIGTERM
+    #[arg(long = "loop")]
+    again: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("deadline").args(["ttl", "expires_at", "no_expiry"]).required(true))]
+pub(super) struct Update {
+    #[command(flatten)]
+    lease: Named,
+
+    #[command(flatten)]
+    expiry: ExpiryOptions,
+}
+
+impl Lease {
+    pub(super) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
+        let change = match self {
+            Lease::Grant(grant) => {
+                let lease = connection.client()?.lease(LeaseRequest::Grant(grant.expiry())).await?;
+                return Ok(output.granted(&lease)?);
+            }
+            Lease::Get(named) => {
+                let lease = connection.client()?.get_lease(named.id).await?;
+                return Ok(output.lease(&lease)?);
+            }
+            Lease::List(list) => return list.run(connection, output).await,
+            Lease::KeepAlive(keep_alive) if keep_alive.again => return keep_alive.run(connection, output).await,
+            Lease::KeepAlive(keep_alive) => LeaseRequest::KeepAlive(keep_alive.lease.id),
+            Lease::Update(update) => LeaseRequest::Update(update.lease.id, update.expiry.expiry()),
+            Lease::Expire(named) => LeaseRequest::Expire(named.id),
+        };
+        let lease = connection.client()?.lease(change).await?;
+        Ok(output.lease(&lease)?)
+    }
+}
+
+impl Grant {
+    fn expiry(&self) -> Expiry {
+        self.deadline.expiry()
+    }
+}
+
+impl List {
+    async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
+        let client = connection.client()?;
+        let mut after = self.after;
+        let mut left = self.limit;
+        while left != Some(0) {
+            let page = client.list_leases(LeasesRequest { after, limit: left }).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            left = left.map(|left| left.saturating_sub(page.len()));
+            for lease in &page {
+                output.lease(lease)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl KeepAlive {
+    async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
+        let mut signals = EndSignals::new()?;
+        tokio::select! {
+            result = self.renew_again_and_again(connection, output) => result,
+            () = signals.next() => Ok(()),
+        }
+    }
+
+    async fn renew_again_and_again(&self, connection: &Connection, output: &mut Output) -> Outcome {
+        let client = connection.client()?;
+        let mut lease = self.renew(&client).await?;
+        loop {
+            output.lease(&lease)?;
+            output.flush()?;
+            // Counted from after the answer, so the deadline by the store's time is never later than this one.
+            let deadline = Instant::now() + lease.remaining().unwrap_or_default();
+            tokio::time::sleep(lease.ttl.unwrap_or_default() / RENEWALS_PER_TTL).await;
+            lease = self.renew_before(&client, deadline).await?;
+        }
+    }
+
+    /// Renews the lease, trying again until `deadline` where it may help.
+    async fn renew_before(&self, client: &impl Client, deadline: Instant) -> Result<LeaseState, Failure> {
+        loop {
+            let error = match self.renew(client).await {
+                Ok(lease) => return Ok(lease),
+                Err(error) => error,
+            };
+            let may_help = matches!(
+                error.kind(),
+                ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::Stopped
+            );
+            if !may_help || Instant::now() >= deadline {
+                return Err(error.into());
+            }
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
+    }
+
+    async fn renew(&self, client: &impl Client) -> goku::Result<LeaseState> {
+        client.lease(LeaseRequest::KeepAlive(self.lease.id)).await
+    }
+}
+
+/// Reads the id of a lease.
+pub(super) fn lease_id(text: &str) -> Result<LeaseId, String> {
+    let id = text.parse().map_err(|_| "the id of a lease is a number".to_string())?;
+    LeaseId::new(id).map_err(|error| error.to_string())
+}

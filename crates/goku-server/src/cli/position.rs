@@ -1,0 +1,44 @@
+//! Positions in the log as text.
+
+use goku::{EventId, Position, StreamFrom, Tag};
+
+/// A full position: the event's id and, in hex, the tag that proves that it is still the same event.
+pub(crate) fn show(position: Position) -> String {
+    format!("{}-{:016x}", position.id, position.tag.get())
+}
+
+/// Reads an event's id, or a full position as [`show`] writes it.
+pub(super) fn parse(text: &str) -> Result<StreamFrom, String> {
+    let wrong = || format!("{text:?} is no position; give the id of an event, or the position that JSON output shows");
+    let (id, tag) = match text.split_once('-') {
+        Some((id, tag)) if !id.is_empty() => (id, Some(tag)),
+        _ => (text, None),
+    };
+    let id = EventId::new(id.parse().map_err(|_| wrong())?).map_err(|error| error.to_string())?;
+    Ok(match tag {
+        None => StreamFrom::After(id),
+        Some(tag) => StreamFrom::Resume(Position {
+            id,
+            tag: Tag::new(u64::from_str_radix(tag, 16).map_err(|_| wrong())?),
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_an_id_with_or_without_its_tag() {
+        let id = EventId::new(17).unwrap();
+        let position = Position {
+            id,
+            tag: Tag::new(u64::MAX),
+        };
+        assert_eq!(parse("17"), Ok(StreamFrom::After(id)));
+        assert_eq!(parse(&show(position)), Ok(StreamFrom::Resume(position)));
+        for text in ["", "-1", "-", "17-", "17-xyz", "x", "99999999999999999999"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! `goku serve`.
+
+use clap::Args;
+use goku_server::{Config, Server, telemetry};
+
+use crate::cli::signal::EndSignals;
+use crate::exit::{self, Outcome};
+use crate::output::Output;
+
+/// Run a server
+///
+/// It serves until SIGINT or SIGTERM; then streams end and running requests finish, for at most 10 s. A second signal
+/// ends it at once, with exit code 1.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Stores:
+  sqlite:PATH                                a file, made where it does not exist; one server at a time
+  sqlite::memory:                            nothing is kept when the server ends
+  mysql://user:password@host:port/database   MySQL or MariaDB, for any number of servers; tables are made at first
+
+Log: standard error, level `info`; GOKU_LOG or RUST_LOG set another filter, such as `warn` or `goku=debug`.
+A password is safer in GOKU_STORE than on the command line, where other users of the machine see it.")]
+pub(super) struct Serve {
+    /// Where to listen; port 0 takes a free one. Anyone who reaches it can read and write
+    #[arg(long, env = "GOKU_LISTEN", value_name = "ADDR:PORT", default_value = Config::LISTEN)]
+    listen: String,
+
+    /// The store
+    #[arg(long, env = "GOKU_STORE", hide_env_values = true, value_name = "URL", default_value = Config::STORE)]
+    store: String,
+
+    /// Where to serve metrics to Prometheus, as http://ADDR:PORT/metrics; nowhere by default
+    #[arg(long, env = "GOKU_METRICS_LISTEN", value_name = "ADDR:PORT")]
+    metrics_listen: Option<String>,
+}
+
+impl Serve {
+    pub(super) async fn run(self, output: &mut Output) -> Outcome {
+        telemetry::init("info");
+        let mut signals = EndSignals::new()?;
+        let config = Config {
+            listen: self.listen,
+            store: self.store,
+            metrics_listen: self.metrics_listen,
+            ..Config::default()
+        };
+        let server = tokio::select! {
+            server = Server::start(config) => server?,
+            () = signals.next() => return Ok(()),
+        };
+        output.serving(&server)?;
+
+        let end = async {
+            signals.next().await;
+            tracing::info!("draining: running requests finish; a second signal ends at once");
+            tokio::spawn(async move {
+                signals.next().await;
+                tracing::warn!("ended without draining");
+                std::process::exit(i32::from(exit::ERROR));
+            });
+        };
+        server.run(end).await?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}

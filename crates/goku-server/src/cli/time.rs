@@ -1,0 +1,100 @@
+//! Times and durations as people write them.
+
+use std::time::Duration;
+
+use goku::Timestamp;
+use jiff::civil::DateTime;
+use jiff::fmt::temporal::Pieces;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+
+/// What times are counted from. Civil times are used all along: they reach as far as [`Timestamp`] does, up to the last
+/// moment of the year 9999, which people like to write for "never".
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
+/// Reads a time in RFC 3339, with any offset.
+pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
+    let milliseconds = milliseconds(text)
+        .ok_or_else(|| format!("{text:?} is no time; write it as 2030-01-31T12:00:00Z or with an offset, +02:00"))?;
+    Timestamp::from_millis(milliseconds).map_err(|error| error.to_string())
+}
+
+fn milliseconds(text: &str) -> Option<i64> {
+    let pieces = Pieces::parse(text).ok()?;
+    let offset = pieces.to_numeric_offset()?;
+    let local = pieces.date().to_datetime(pieces.time()?);
+    let since_epoch = local.duration_since(EPOCH) - SignedDuration::from_secs(offset.seconds().into());
+    let whole = pieces.time_zone_annotation().is_none();
+    whole.then(|| i64::try_from(since_epoch.as_millis()).ok())?
+}
+
+/// Reads a duration: numbers with units, `90s`, `1h30m`, `250ms`, `7d` (a day has 24 hours).
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration; write it as 10s, 250ms, 1h30m or 7d");
+    let span: Span = text.parse().map_err(|_| wrong())?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours())
+        .and_then(Duration::try_from)
+        .map_err(|_| wrong())
+}
+
+/// A time in RFC 3339 with milliseconds, UTC.
+pub(crate) fn show(time: Timestamp) -> String {
+    match EPOCH.checked_add(SignedDuration::from_millis(time.as_millis())) {
+        Ok(time) => format!("{time:.3}Z"),
+        Err(_) => format!("{} ms", time.as_millis()),
+    }
+}
+
+/// A duration as [`parse_duration`] reads it.
+pub(crate) fn show_duration(duration: Duration) -> String {
+    match SignedDuration::try_from(duration) {
+        Ok(duration) => format!("{duration:#}").replace(' ', ""),
+        Err(_) => format!("{}s", duration.as_secs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_written_alike() {
+        for (text, milliseconds, shown) in [
+            ("10s", 10_000, "10s"),
+            ("250ms", 250, "250ms"),
+            ("1.5s", 1_500, "1s500ms"),
+            ("1h30m", 5_400_000, "1h30m"),
+            ("1h 30m", 5_400_000, "1h30m"),
+            ("7d", 7 * 86_400_000, "168h"),
+            ("2 minutes", 120_000, "2m"),
+            ("PT10S", 10_000, "10s"),
+        ] {
+            let duration = parse_duration(text).unwrap();
+            assert_eq!(duration, Duration::from_millis(milliseconds), "{text}");
+            assert_eq!(show_duration(duration), shown);
+            assert_eq!(parse_duration(shown).unwrap(), duration);
+        }
+        for text in ["", "10", "s", "-1s", "1 month", "soon"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_with_any_offset_and_written_in_utc() {
+        let time = parse("2030-01-31T14:00:00.25+02:00").unwrap();
+        assert_eq!(show(time), "2030-01-31T12:00:00.250Z");
+        assert_eq!(parse("2030-01-31T12:00:00.250Z").unwrap(), time);
+        assert_eq!(show(Timestamp::MIN), "0001-01-01T00:00:00.000Z");
+        assert_eq!(show(Timestamp::MAX), "9999-12-31T23:59:59.999Z");
+        assert_eq!(parse("9999-12-31T23:59:59.999Z").unwrap(), Timestamp::MAX);
+        for text in [
+            "",
+            "tomorrow",
+            "2030-01-31",
+            "2030-01-31T12:00:00",
+            "-000001-01-01T00:00:00Z",
+            "2030-01-31T12:00:00+01:00[Europe/Berlin]",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! `goku watch`.
+
+use clap::{Args, ValueEnum};
+use futures::{FutureExt, StreamExt};
+use goku::{Client, ErrorKind, EventType, EventTypes, Prefix, StreamFrom, StreamItem, StreamRequest};
+
+use crate::cli::signal::EndSignals;
+use crate::cli::{Connection, key, position};
+use crate::exit::Outcome;
+use crate::output::Output;
+
+/// Follow the events of the keys that begin with a prefix, each once and in order, until interrupted
+///
+/// Text output is id, time, type, key, version and value, separated by tabs; keys and values as in `goku list`. JSON
+/// output is one object a line, complete, with the position to go on --after.
+#[derive(Debug, Args)]
+pub(super) struct Watch {
+    /// The beginning of the keys; every key where it is not given
+    #[arg(default_value = "", hide_default_value = true, value_parser = key::prefix)]
+    prefix: Prefix,
+
+    /// Start after this event: its id, or the position that JSON output shows [default: at the first event]
+    #[arg(long, value_name = "POSITION", value_parser = position::parse, conflicts_with = "from_head")]
+    after: Option<StreamFrom>,
+
+    /// Start with what happens from now on
+    #[arg(long)]
+    from_head: bool,
+
+    /// End after the last event there is
+    #[arg(long)]
+    to_head: bool,
+
+    /// Only these types
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    types: Vec<Type>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Type {
+    Set,
+    Delete,
+    Expire,
+}
+
+impl Watch {
+    pub(super) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
+        let mut signals = EndSignals::new()?;
+        tokio::select! {
+            result = self.follow(connection, output) => result,
+            () = signals.next() => Ok(()),
+        }
+    }
+
+    async fn follow(self, connection: &Connection, output: &mut Output) -> Outcome {
+        let client = connection.client()?;
+        let mut events = client.stream(self.request()).await?;
+        let mut last = None;
+        loop {
+            let item = match events.next().now_or_never() {
+                Some(item) => item,
+                None => {
+                    output.flush()?;
+                    events.next().await
+                }
+            };
+            match item {
+                Some(Ok(StreamItem::Event(event))) => {
+                    output.event(&event)?;
+                    last = Some(event.position());
+                }
+                Some(Ok(StreamItem::Progress(_))) => {}
+                Some(Err(error)) if error.kind() == ErrorKind::HeadReached => return Ok(()),
+                Some(Err(error)) => {
+                    output.flush()?;
+                    return Err(match last {
+                        Some(last) => error.context(format!("after event {}", position::show(last))),
+                        None => error,
+                    }
+                    .into());
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn request(self) -> StreamRequest {
+        StreamRequest {
+            from: match self.after {
+                Some(after) => after,
+                None if self.from_head => StreamFrom::Head,
+                None => StreamFrom::Beginning,
+            },
+            to_head: self.to_head,
+            types: if self.types.is_empty() {
+                EventTypes::ALL
+            } else {
+                self.types.into_iter().map(EventType::from).collect()
+            },
+            ..StreamRequest::new(self.prefix)
+        }
+    }
+}
+
+impl From<Type> for EventType {
+    fn from(event_type: Type) -> EventType {
+        match event_type {
+            Type::Set => EventType::Set,
+            Type::Delete => EventType::Delete,
+            Type::Expire => EventType::Expire,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! How a command ends: exit codes, and what is said about a failure.
+
+use std::io;
+
+use goku::{Error, ErrorKind};
+
+/// Done.
+pub(crate) const DONE: u8 = 0;
+/// An error that no other code stands for.
+pub(crate) const ERROR: u8 = 1;
+/// The command line or the request cannot be right as it is.
+pub(crate) const USAGE: u8 = 2;
+/// The key or lease does not exist.
+pub(crate) const NOT_FOUND: u8 = 3;
+/// A condition did not hold; nothing was applied, but for the `else` of a transaction.
+pub(crate) const CONDITION_FAILED: u8 = 4;
+/// The server or its store cannot be reached or is stopping; nothing was applied.
+pub(crate) const UNAVAILABLE: u8 = 5;
+/// The write may or may not have been applied.
+pub(crate) const OUTCOME_UNKNOWN: u8 = 6;
+/// The position is not retained, or belongs to a history that the database lost.
+pub(crate) const POSITION_GONE: u8 = 7;
+
+/// The exit codes as `--help` tells them.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0  done
+  1  error
+  2  usage: the command line or the request cannot be right as it is
+  3  not found: the key or lease does not exist
+  4  condition failed: nothing was applied (txn: the comparisons did not hold, `else` was done)
+  5  unavailable: the server or its store cannot be reached or is stopping; nothing was applied, try again
+  6  outcome unknown: the write may or may not have been applied; read before trying again
+  7  position gone: compacted, or lost by the database; list, then watch from the listing's position
+
+Errors are one line on standard error, `goku: ...`; with --output json one object:
+  {\"error\":\"not_found\",\"exit_code\":3,\"message\":\"...\"}
+(A command line that cannot be read gets a longer explanation, in text.)";
+
+/// Why a command did not end as asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A call failed.
+    Call(Error),
+    /// The transaction's comparisons did not hold; its answer was written.
+    NotSucceeded,
+    /// Standard output cannot be written.
+    Output(io::Error),
+    /// What was given on standard input or in a file cannot be used.
+    Input(String),
+}
+
+/// What a command ends with.
+pub(crate) type Outcome = Result<(), Failure>;
+
+impl Failure {
+    /// The exit code.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Failure::Call(error) => code(error.kind()),
+            Failure::NotSucceeded => CONDITION_FAILED,
+            // Whoever read has what they wanted, as in `goku list | head -1`.
+            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => DONE,
+            Failure::Output(_) => ERROR,
+            Failure::Input(_) => USAGE,
+        }
+    }
+
+    /// The kind's name and a line that says what happened and what to do; none where nothing is to be said.
+    pub(crate) fn message(&self) -> Option<(&'static str, String)> {
+        match self {
+            Failure::Call(error) => Some((goku_server::kind_name(error.kind()), explain(error))),
+            Failure::NotSucceeded => None,
+            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            Failure::Output(error) => Some(("output", format!("cannot write the output: {error}"))),
+            Failure::Input(message) => Some(("input", message.clone())),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Call(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Output(error)
+    }
+}
+
+fn code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::InvalidArgument | ErrorKind::InvalidKey | ErrorKind::InvalidCursor | ErrorKind::TooLarge => USAGE,
+        ErrorKind::NotFound | ErrorKind::LeaseNotFound => NOT_FOUND,
+        ErrorKind::ConditionFailed => CONDITION_FAILED,
+        ErrorKind::Unavailable | ErrorKind::Stopped => UNAVAILABLE,
+        ErrorKind::OutcomeUnknown => OUTCOME_UNKNOWN,
+        ErrorKind::Compacted { .. } | ErrorKind::PositionLost => POSITION_GONE,
+        ErrorKind::HeadReached => DONE,
+        _ => ERROR,
+    }
+}
+
+/// The error's message on one line, with what to do where the message alone does not say it.
+fn explain(error: &Error) -> String {
+    let what_to_do = match error.kind() {
+        ErrorKind::ConditionFailed => "; nothing was applied: read the key again and decide anew",
+        ErrorKind::OutcomeUnknown => "; it may or may not have been applied: read the key before trying again",
+        ErrorKind::Compacted { .. } | ErrorKind::PositionLost => {
+            "; read the current state with `goku list --with-position`, then watch --after that position"
+        }
+        ErrorKind::Stopped => "; nothing was applied: try again when it is back",
+        ErrorKind::Unsupported => "; is this an older goku, or another program?",
+        _ => "",
+    };
+    let message = format!("{}{what_to_do}", error.message());
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}

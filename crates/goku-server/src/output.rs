@@ -1,0 +1,166 @@
+//! What commands write, as text and as JSON.
+
+mod json;
+mod text;
+
+use std::io::{self, BufWriter, StdoutLock, Write};
+
+use clap::ValueEnum;
+use goku::{Entry, Event, Lease, OperationAnswer, Snapshot, Status, TxnAnswer};
+use goku_server::Server;
+use serde::Serialize;
+
+use crate::cli::show_position;
+use crate::exit::Failure;
+
+/// The form of answers and errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+/// Standard output in one of the formats. What is written shows at the latest with [`flush`](Self::flush).
+pub(crate) struct Output {
+    format: Format,
+    out: BufWriter<StdoutLock<'static>>,
+}
+
+impl Output {
+    pub(crate) fn new(format: Format) -> Output {
+        Output {
+            format,
+            out: BufWriter::new(io::stdout().lock()),
+        }
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// These bytes, in either format.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.write_all(bytes)
+    }
+
+    /// The answer to a Get: the value's bytes and nothing else.
+    pub(crate) fn value(&mut self, entry: &Entry) -> io::Result<()> {
+        match self.format {
+            Format::Text => self.out.write_all(&entry.value),
+            Format::Json => self.json(&json::entry(entry)),
+        }
+    }
+
+    /// The state that a write left.
+    pub(crate) fn written(&mut self, entry: &Entry) -> io::Result<()> {
+        match self.format {
+            Format::Text => writeln!(self.out, "{}", text::state(entry)),
+            Format::Json => self.json(&json::state(entry)),
+        }
+    }
+
+    /// One key of a list.
+    pub(crate) fn listed(&mut self, entry: &Entry, keys_only: bool) -> io::Result<()> {
+        match (self.format, keys_only) {
+            (Format::Text, false) => writeln!(self.out, "{}", text::row(entry)),
+            (Format::Text, true) => writeln!(self.out, "{}", text::key(&entry.key)),
+            (Format::Json, false) => self.json(&json::entry(entry)),
+            (Format::Json, true) => self.json(&json::state(entry)),
+        }
+    }
+
+    /// The point in history that a list is of.
+    pub(crate) fn position(&mut self, at: Snapshot) -> io::Result<()> {
+        match self.format {
+            Format::Text => writeln!(self.out, "{}", show_position(at.position)),
+            Format::Json => self.json(&json::snapshot(at)),
+        }
+    }
+
+    /// An event.
+    pub(crate) fn event(&mut self, event: &Event) -> io::Result<()> {
+        match self.format {
+            Format::Text => writeln!(self.out, "{}", text::event(event)),
+            Format::Json => self.json(&json::event(event)),
+        }
+    }
+
+    /// A new lease: its id alone, for `--lease $(goku lease grant)`.
+    pub(crate) fn granted(&mut self, lease: &Lease) -> io::Result<()> {
+        match self.format {
+            Format::Text => writeln!(self.out, "{}", lease.id),
+            Format::Json => self.json(&json::lease(lease)),
+        }
+    }
+
+    /// A lease's state.
+    pub(crate) fn lease(&mut self, lease: &Lease) -> io::Result<()> {
+        match self.format {
+            Format::Text => writeln!(self.out, "{}", text::lease(lease)),
+            Format::Json => self.json(&json::lease(lease)),
+        }
+    }
+
+    /// What a transaction answers.
+    pub(crate) fn txn(&mut self, answer: &TxnAnswer) -> io::Result<()> {
+        if self.format == Format::Json {
+            return self.json(&json::txn(answer));
+        }
+        writeln!(self.out, "{}", if answer.succeeded { "then" } else { "else" })?;
+        for operation in &answer.answers {
+            match operation {
+                OperationAnswer::Get(Some(entry)) => writeln!(self.out, "get\t{}", text::row(entry))?,
+                OperationAnswer::Get(None) => writeln!(self.out, "get\tnot found")?,
+                OperationAnswer::Set(entry) => {
+                    writeln!(self.out, "set\t{}\t{}", text::key(&entry.key), text::state(entry))?
+                }
+                OperationAnswer::Delete(Some(entry)) => {
+                    writeln!(self.out, "delete\t{}\t{}", text::key(&entry.key), text::state(entry))?;
+                }
+                OperationAnswer::Delete(None) => writeln!(self.out, "delete\tnot found")?,
+                OperationAnswer::List(entries) => {
+                    writeln!(self.out, "list\t{} keys", entries.len())?;
+                    for entry in entries {
+                        writeln!(self.out, "\t{}", text::row(entry))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The state of a server's store.
+    pub(crate) fn status(&mut self, status: &Status) -> io::Result<()> {
+        match self.format {
+            Format::Text => self.out.write_all(text::status(status).as_bytes()),
+            Format::Json => self.json(&json::status(status)),
+        }
+    }
+
+    /// Where a server listens and which store it uses; shown at once.
+    pub(crate) fn serving(&mut self, server: &Server) -> io::Result<()> {
+        match self.format {
+            Format::Text => self.out.write_all(text::serving(server).as_bytes())?,
+            Format::Json => self.json(&json::serving(server))?,
+        }
+        self.out.flush()
+    }
+
+    fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.out, value)?;
+        self.out.write_all(b"\n")
+    }
+}
+
+/// Tells of a failure on standard error, in one line.
+pub(crate) fn failure(format: Format, failure: &Failure) {
+    let Some((kind, message)) = failure.message() else {
+        return;
+    };
+    let line = match format {
+        Format::Text => format!("goku: {message}"),
+        Format::Json => json::failure(kind, &message, failure.code()),
+    };
+    // Where standard error is closed there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,239 @@
+//! JSON for programs.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use goku::{Entry, Event, EventId, EventType, Lease, OperationAnswer, Revision, Snapshot, Status, TxnAnswer};
+use goku_server::Server;
+use serde::Serialize;
+
+use crate::cli::{show_position, show_time};
+
+/// An entry with its value.
+pub(super) fn entry(entry: &Entry) -> impl Serialize {
+    entry_form(entry)
+}
+
+/// An entry without its value.
+pub(super) fn state(entry: &Entry) -> impl Serialize {
+    state_form(entry)
+}
+
+pub(super) fn event(event: &Event) -> impl Serialize {
+    EventForm {
+        id: event.id.get(),
+        position: show_position(event.position()),
+        time: show_time(event.timestamp),
+        r#type: event.event_type.name(),
+        key: event.key.as_str(),
+        value: (event.event_type == EventType::Set).then(|| value(&event.value)),
+        version: event.version.get(),
+        rev: event.rev.get(),
+        prev_ref: event.prev_ref.get(),
+        created_ref: event.created_ref.get(),
+        created_version: event.created_version.get(),
+        created_rev: event.created_rev.get(),
+        lease: event.lease_id.get(),
+    }
+}
+
+pub(super) fn lease(lease: &Lease) -> impl Serialize {
+    LeaseForm {
+        lease: lease.id.get(),
+        version: lease.version.get(),
+        expires_at: lease.expires_at.map(show_time),
+        remaining_ms: lease.remaining().map(milliseconds),
+        ttl_ms: lease.ttl.map(milliseconds),
+    }
+}
+
+pub(super) fn snapshot(at: Snapshot) -> impl Serialize {
+    snapshot_form(at)
+}
+
+pub(super) fn txn(answer: &TxnAnswer) -> impl Serialize {
+    TxnForm {
+        succeeded: answer.succeeded,
+        rev: answer.rev.map(Revision::get),
+        at: snapshot_form(answer.at),
+        answers: answer.answers.iter().map(operation).collect(),
+    }
+}
+
+pub(super) fn status(status: &Status) -> impl Serialize {
+    StatusForm {
+        version: &status.version,
+        store: &status.store,
+        database: &status.database,
+        time: show_time(status.time),
+        epoch: status.head.epoch.to_string(),
+        head: status.head.position.id.get(),
+        position: show_position(status.head.position),
+        rev: status.rev.get(),
+        compacted: status.compacted.get(),
+        keys: status.keys,
+        events: status.events,
+        leases: status.leases,
+    }
+}
+
+pub(super) fn serving(server: &Server) -> impl Serialize {
+    ServingForm {
+        endpoint: server.endpoint(),
+        store: server.store(),
+        metrics: server.metrics_url(),
+    }
+}
+
+pub(super) fn failure(error: &str, message: &str, exit_code: u8) -> String {
+    serde_json::json!({ "error": error, "message": message, "exit_code": exit_code }).to_string()
+}
+
+fn entry_form(entry: &Entry) -> EntryForm<'_> {
+    EntryForm {
+        value: Some(value(&entry.value)),
+        ..state_form(entry)
+    }
+}
+
+fn state_form(entry: &Entry) -> EntryForm<'_> {
+    EntryForm {
+        key: entry.key.as_str(),
+        value: None,
+        version: entry.version.get(),
+        updated_ref: entry.updated_ref.get(),
+        updated_rev: entry.updated_rev.get(),
+        created_ref: entry.created_ref.get(),
+        created_version: entry.created_version.get(),
+        created_rev: entry.created_rev.get(),
+        deleted_ref: entry.deleted_ref.map(EventId::get),
+        lease: entry.lease_id.get(),
+    }
+}
+
+fn operation(answer: &OperationAnswer) -> AnswerForm<'_> {
+    match answer {
+        OperationAnswer::Get(found) => AnswerForm::Get(found.as_ref().map(entry_form)),
+        OperationAnswer::Set(set) => AnswerForm::Set(state_form(set)),
+        OperationAnswer::Delete(deleted) => AnswerForm::Delete(deleted.as_ref().map(state_form)),
+        OperationAnswer::List(entries) => AnswerForm::List(entries.iter().map(entry_form).collect()),
+    }
+}
+
+fn snapshot_form(at: Snapshot) -> SnapshotForm {
+    SnapshotForm {
+        epoch: at.epoch.to_string(),
+        position: show_position(at.position),
+    }
+}
+
+fn value(value: &[u8]) -> ValueForm<'_> {
+    match std::str::from_utf8(value) {
+        Ok(text) => ValueForm::Text(text),
+        Err(_) => ValueForm::Bytes(BASE64.encode(value)),
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An entry; without its value where only the state is told.
+#[derive(Serialize)]
+struct EntryForm<'a> {
+    key: &'a str,
+    #[serde(flatten)]
+    value: Option<ValueForm<'a>>,
+    version: i64,
+    updated_ref: i64,
+    updated_rev: i64,
+    created_ref: i64,
+    created_version: i64,
+    created_rev: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_ref: Option<i64>,
+    lease: i64,
+}
+
+/// An event, with the position to go on after it.
+#[derive(Serialize)]
+struct EventForm<'a> {
+    id: i64,
+    position: String,
+    time: String,
+    r#type: &'static str,
+    key: &'a str,
+    #[serde(flatten)]
+    value: Option<ValueForm<'a>>,
+    version: i64,
+    rev: i64,
+    prev_ref: i64,
+    created_ref: i64,
+    created_version: i64,
+    created_rev: i64,
+    lease: i64,
+}
+
+#[derive(Serialize)]
+enum ValueForm<'a> {
+    #[serde(rename = "value")]
+    Text(&'a str),
+    #[serde(rename = "value_base64")]
+    Bytes(String),
+}
+
+#[derive(Serialize)]
+struct LeaseForm {
+    lease: i64,
+    version: i64,
+    expires_at: Option<String>,
+    remaining_ms: Option<u64>,
+    ttl_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct SnapshotForm {
+    epoch: String,
+    position: String,
+}
+
+#[derive(Serialize)]
+struct TxnForm<'a> {
+    succeeded: bool,
+    rev: Option<i64>,
+    at: SnapshotForm,
+    answers: Vec<AnswerForm<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum AnswerForm<'a> {
+    Get(Option<EntryForm<'a>>),
+    Set(EntryForm<'a>),
+    Delete(Option<EntryForm<'a>>),
+    List(Vec<EntryForm<'a>>),
+}
+
+#[derive(Serialize)]
+struct StatusForm<'a> {
+    version: &'a str,
+    store: &'a str,
+    database: &'a str,
+    time: String,
+    epoch: String,
+    head: i64,
+    position: String,
+    rev: i64,
+    compacted: i64,
+    keys: u64,
+    events: u64,
+    leases: u64,
+}
+
+#[derive(Serialize)]
+struct ServingForm<'a> {
+    endpoint: &'a str,
+    store: &'a str,
+    metrics: Option<String>,
+}

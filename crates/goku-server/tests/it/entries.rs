@@ -1,0 +1,217 @@
+//! `get`, `set`, `delete`, `list`.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
+
+use serde_json::{Value, json};
+
+use crate::goku::{Goku, Run};
+
+const HOSTILE_KEYS: [&str; 12] = [
+    "%",
+    "_",
+    "a%b",
+    "a b",
+    " ",
+    "'",
+    "\"q\"",
+    "a\\b",
+    "a\nb\t",
+    "é✓/\u{10ffff}",
+    "A",
+    "a",
+];
+
+#[test]
+fn a_value_comes_back_byte_for_byte() {
+    let goku = Goku::start();
+    let value = b"\0\xff\xfe one\r\ntwo without an end".to_vec();
+    goku.run_with_input(&["set", "k", "-"], value.clone()).done();
+
+    let got = goku.run(&["get", "k"]);
+    assert_eq!((got.code, got.stdout), (0, value));
+    let got = goku.run(&["get", "k", "--output", "json"]).json();
+    assert_eq!(got[0]["value_base64"], "AP/+IG9uZQ0KdHdvIHdpdGhvdXQgYW4gZW5k");
+    assert_eq!(got[0].get("value"), None);
+}
+
+#[test]
+fn a_value_is_an_argument_as_it_stands() {
+    let goku = Goku::start();
+    for value in ["", "plain", "-5", "two words", "--", "✓\n"] {
+        goku.run(&["set", "k", "--", value]).done();
+        assert_eq!(goku.run(&["get", "k"]).done(), value);
+    }
+    goku.run(&["set", "k", "-5"]).done();
+    assert_eq!(goku.run(&["get", "k"]).done(), "-5");
+
+    let not_utf8 = std::ffi::OsStr::from_bytes(b"\xff\x01");
+    Run::of(goku.command(&["set", "k"]).arg(not_utf8).spawn().unwrap()).done();
+    assert_eq!(goku.run(&["get", "k"]).stdout, b"\xff\x01");
+}
+
+#[test]
+fn a_value_of_the_largest_size_fits_and_one_byte_more_does_not() {
+    let goku = Goku::start();
+    let value = vec![b'v'; goku::limits::ENTRY_BYTES_MAX - 1];
+    goku.run_with_input(&["set", "k", "-"], value.clone()).done();
+    assert!(goku.run(&["get", "k"]).stdout == value);
+
+    let value = vec![b'v'; goku::limits::ENTRY_BYTES_MAX];
+    goku.run_with_input(&["set", "k", "-"], value).failed(2);
+}
+
+#[test]
+fn a_write_tells_what_later_conditions_need() {
+    let goku = Goku::start();
+    assert_eq!(goku.run(&["set", "k", "1"]).done(), "version 1\tref 1\tlease 1\n");
+    assert_eq!(goku.run(&["set", "k", "2"]).done(), "version 2\tref 2\tlease 1\n");
+    assert_eq!(goku.run(&["delete", "k"]).done(), "version 3\tref 3\tlease 1\n");
+
+    let set = goku.run(&["set", "k", "3", "--output", "json"]).json();
+    assert_eq!(
+        set,
+        [json!({
+            "key": "k", "version": 4, "updated_ref": 4, "updated_rev": 4, "created_ref": 4, "created_version": 4,
+            "created_rev": 4, "lease": 2,
+        })]
+    );
+    let deleted = goku.run(&["delete", "k", "--output", "json"]).json();
+    assert_eq!(deleted[0]["version"], 5);
+    assert_eq!(deleted[0]["deleted_ref"], 5);
+}
+
+#[test]
+fn a_write_keeps_to_its_condition() {
+    let goku = Goku::start();
+    goku.run(&["set", "k", "1", "--if-absent"]).done();
+    goku.run(&["set", "k", "1", "--if-absent"]).failed(4);
+    goku.run(&["set", "k", "2", "--if-version", "1"]).done();
+    goku.run(&["set", "k", "3", "--if-version", "1"]).failed(4);
+    goku.run(&["set", "k", "3", "--if-ref", "2"]).done();
+    goku.run(&["set", "k", "4", "--if-ref", "2"]).failed(4);
+    goku.run(&["delete", "k", "--if-version", "2"]).failed(4);
+    goku.run(&["delete", "k", "--if-ref", "2"]).failed(4);
+    assert_eq!(goku.run(&["get", "k"]).done(), "3");
+    goku.run(&["delete", "k", "--if-version", "3"]).done();
+    goku.run(&["set", "k", "5", "--if-absent", "--if-version", "3"])
+        .failed(4);
+    goku.run(&["set", "k", "5", "--if-absent", "--if-version", "4"]).done();
+}
+
+#[test]
+fn hostile_keys_are_keys_like_others() {
+    let goku = Goku::start();
+    for key in HOSTILE_KEYS {
+        goku.run(&["set", key, key]).done();
+    }
+    for key in HOSTILE_KEYS {
+        assert_eq!(goku.run(&["get", key]).done(), key);
+    }
+    let mut sorted = HOSTILE_KEYS.to_vec();
+    sorted.sort_unstable();
+    let listed = goku.run(&["list", "--output", "json"]).json();
+    let keys: Vec<_> = listed.iter().map(|entry| entry["key"].as_str().unwrap()).collect();
+    assert_eq!(keys, sorted);
+
+    let shown: Vec<_> = sorted
+        .iter()
+        .map(|key| match *key {
+            "\"q\"" | "a\nb\t" => Value::from(*key).to_string(),
+            plain => plain.to_string(),
+        })
+        .collect();
+    let listed = goku.run(&["list", "--keys-only"]).done();
+    assert_eq!(listed.lines().collect::<Vec<_>>(), shown);
+
+    for key in HOSTILE_KEYS {
+        goku.run(&["delete", key]).done();
+    }
+    assert_eq!(goku.run(&["list"]).done(), "");
+}
+
+#[test]
+fn a_list_is_bounded_as_asked() {
+    let goku = Goku::start();
+    for key in ["a/1", "a/2", "a/3", "a%", "b"] {
+        goku.run(&["set", key, "v"]).done();
+    }
+    assert_eq!(goku.run(&["list", "a/"]).done(), "a/1\t1\tv\na/2\t1\tv\na/3\t1\tv\n");
+    assert_eq!(
+        goku.run(&["list", "a/", "--keys-only", "--limit", "2"]).done(),
+        "a/1\na/2\n"
+    );
+    assert_eq!(
+        goku.run(&["list", "a/", "--keys-only", "--start", "a/2"]).done(),
+        "a/2\na/3\n"
+    );
+    assert_eq!(goku.run(&["list", "--keys-only"]).done(), "a%\na/1\na/2\na/3\nb\n");
+    assert_eq!(goku.run(&["list", "nothing"]).done(), "");
+
+    let keys = goku.run(&["list", "b", "--keys-only", "--output", "json"]).json();
+    assert_eq!(keys[0]["key"], "b");
+    assert_eq!(keys[0].get("value"), None);
+}
+
+#[test]
+fn a_watch_goes_on_from_a_lists_position() {
+    let goku = Goku::start();
+    goku.run(&["set", "k", "1"]).done();
+    let listed = goku.run(&["list", "--with-position"]).done();
+    let (position, entries) = listed.split_once('\n').unwrap();
+    assert_eq!(entries, "k\t1\t1\n");
+    assert_eq!(goku.run(&["watch", "--after", position, "--to-head"]).done(), "");
+
+    goku.run(&["set", "k", "2"]).done();
+    let events = goku
+        .run(&["watch", "--after", position, "--to-head", "--output", "json"])
+        .json();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["value"], "2");
+
+    let listed = goku.run(&["list", "--with-position", "--output", "json"]).json();
+    assert_eq!(listed[0]["position"], events[0]["position"]);
+    assert_eq!(listed[1]["value"], "2");
+}
+
+#[test]
+fn values_are_readable_in_a_list() {
+    let goku = Goku::start();
+    goku.run_with_input(&["set", "binary", "-"], b"\xff\0".to_vec()).done();
+    goku.run(&["set", "lines", "1\n2"]).done();
+    goku.run(&["set", "long", &"x".repeat(500)]).done();
+    let listed = goku.run(&["list"]).done();
+    let values: Vec<_> = listed.lines().map(|line| line.rsplit('\t').next().unwrap()).collect();
+    assert_eq!(values[..2], [r#"b"\xff\x00""#, r#""1\n2""#]);
+    assert!(values[2].ends_with("x… (500 bytes)"), "{}", values[2]);
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_a_list_quietly() {
+    let goku = Goku::start();
+    let value = "v".repeat(100_000);
+    for key in 0..10 {
+        goku.run_with_input(&["set", &key.to_string(), "-"], value.clone())
+            .done();
+    }
+    let mut list = goku.command(&["list", "--output", "json"]).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(list.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    assert!(first.contains("\"key\":\"0\""));
+    assert_eq!(Run::of(list).done(), "");
+
+    let mut get = goku.command(&["get", "0"]).spawn().unwrap();
+    drop(get.stdout.take());
+    assert_eq!(Run::of(get).done(), "");
+}
+
+#[test]
+fn an_endpoint_may_lack_its_scheme() {
+    let goku = Goku::start();
+    goku.run(&["set", "k", "v"]).done();
+    let host_and_port = goku.endpoint.strip_prefix("http://").unwrap();
+    assert_eq!(goku.run(&["--endpoint", host_and_port, "get", "k"]).done(), "v");
+    assert_eq!(goku.run(&["get", "k", "--endpoint", &goku.endpoint]).done(), "v");
+}

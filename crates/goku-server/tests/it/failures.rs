@@ -1,0 +1,122 @@
+//! Exit codes, and what is said with them.
+
+use serde_json::{Value, json};
+
+use crate::goku::{Goku, Run, binary};
+
+fn run_alone(arguments: &[&str]) -> Run {
+    Run::of(binary().args(arguments).spawn().unwrap())
+}
+
+#[test]
+fn the_exit_codes_are_in_the_help() {
+    let help = run_alone(&["--help"]).done();
+    for line in [
+        "0  done",
+        "1  error",
+        "2  usage",
+        "3  not found",
+        "4  condition failed",
+        "5  unavailable",
+        "6  outcome unknown",
+        "7  position gone",
+    ] {
+        assert!(help.contains(line), "{line}");
+    }
+    assert!(run_alone(&["--version"]).done().starts_with("goku "));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_unavailable() {
+    // A port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    for arguments in [
+        &["get", "k"][..],
+        &["set", "k", "v"],
+        &["delete", "k"],
+        &["list"],
+        &["watch"],
+        &["lease", "get", "1"],
+        &["status"],
+    ] {
+        let mut command = binary();
+        command.args(arguments).args(["--endpoint", &free.to_string()]);
+        let complaint = Run::of(command.spawn().unwrap()).failed(5);
+        assert!(
+            complaint.starts_with(&format!("goku: http://{free} cannot be reached: ")),
+            "{complaint}"
+        );
+        assert!(complaint.contains("`goku serve`"), "{complaint}");
+    }
+}
+
+#[test]
+fn what_does_not_exist_is_not_found() {
+    let goku = Goku::start();
+    for arguments in [
+        &["get", "nobody"][..],
+        &["delete", "nobody"],
+        &["lease", "get", "77"],
+        &["lease", "keep-alive", "77"],
+        &["lease", "update", "77", "--no-expiry"],
+        &["lease", "expire", "77"],
+        &["set", "k", "v", "--lease", "77"],
+    ] {
+        let complaint = goku.run(arguments).failed(3);
+        assert!(complaint.starts_with("goku: "), "{complaint}");
+    }
+}
+
+#[test]
+fn a_command_line_that_cannot_be_right_is_refused_before_anything_is_sent() {
+    for arguments in [
+        &["get"][..],
+        &["get", ""],
+        &["get", &"k".repeat(256)],
+        &["frob"],
+        &["set", "k"],
+        &["set", "k", "v", "--ttl", "soon"],
+        &["set", "k", "v", "--ttl", "-1s"],
+        &["set", "k", "v", "--ttl", "1s", "--no-expiry"],
+        &["set", "k", "v", "--expires-at", "tomorrow"],
+        &["set", "k", "v", "--if-version", "0"],
+        &["set", "k", "v", "--if-absent", "--if-ref", "1"],
+        &["set", "k", "v", "--lease", "x"],
+        &["delete", "k", "--if-version", "1", "--if-ref", "1"],
+        &["list", "--limit", "-1"],
+        &["watch", "--after", "-1"],
+        &["watch", "--after", "1", "--from-head"],
+        &["watch", "--type", "create"],
+        &["lease", "update", "1"],
+        &["lease", "grant", "--ttl", "1s", "--expires-at", "2030-01-01T00:00:00Z"],
+        &["get", "k", "--output", "xml"],
+        &["completions", "tcsh"],
+    ] {
+        let run = run_alone(arguments);
+        assert_eq!((run.code, run.text().as_str()), (2, ""), "{arguments:?}");
+        assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn what_the_server_refuses_is_usage_too() {
+    let goku = Goku::start();
+    let complaint = goku.run(&["set", "k", "v", "--ttl", "0s"]).failed(2);
+    assert!(complaint.starts_with("goku: "), "{complaint}");
+}
+
+#[test]
+fn failures_are_json_where_answers_are() {
+    let goku = Goku::start();
+    let complaint = goku.run(&["get", "nobody", "--output", "json"]).failed(3);
+    let complaint: Value = serde_json::from_str(&complaint).unwrap();
+    assert_eq!(complaint["error"], json!("not_found"));
+    assert_eq!(complaint["exit_code"], json!(3));
+    assert!(complaint["message"].is_string());
+
+    let complaint = goku.run(&["lease", "get", "77", "--output", "json"]).failed(3);
+    assert!(complaint.contains("\"lease_not_found\""), "{complaint}");
+}

@@ -1,0 +1,239 @@
+//! The binary and what a run of it leaves.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// How long a command may take before it counts as hanging.
+const RUN_MAX: Duration = Duration::from_secs(60);
+
+/// The binary, with nothing of this process's settings.
+pub(crate) fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_goku"));
+    for variable in [
+        "GOKU_ENDPOINT",
+        "GOKU_LISTEN",
+        "GOKU_STORE",
+        "GOKU_METRICS_LISTEN",
+        "GOKU_LOG",
+        "RUST_LOG",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// How a command ended.
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Run {
+    /// Waits for `child`.
+    #[track_caller]
+    pub(crate) fn of(child: Child) -> Run {
+        Run::with_input(child, Vec::new())
+    }
+
+    /// Writes `input` to `child` where it reads standard input, and waits for it.
+    #[track_caller]
+    pub(crate) fn with_input(mut child: Child, input: Vec<u8>) -> Run {
+        let id = child.id();
+        if let Some(mut stdin) = child.stdin.take() {
+            // A child that fails early does not read it all.
+            thread::spawn(move || stdin.write_all(&input));
+        }
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || sender.send(child.wait_with_output()));
+        let Ok(output) = receiver.recv_timeout(RUN_MAX) else {
+            signal(id, "KILL");
+            panic!("goku still ran after {RUN_MAX:?}");
+        };
+        let output = output.unwrap();
+        Run {
+            code: output.status.code().unwrap_or(-1),
+            stdout: output.stdout,
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// What it wrote, of a run that did not complain.
+    #[track_caller]
+    pub(crate) fn done(self) -> String {
+        assert_eq!((self.code, self.stderr.as_str()), (0, ""));
+        self.text()
+    }
+
+    /// The JSON that it wrote, one value a line.
+    #[track_caller]
+    pub(crate) fn json(self) -> Vec<Value> {
+        self.done()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// The one line that a failed run complained with.
+    #[track_caller]
+    pub(crate) fn failed(self, code: i32) -> String {
+        assert_eq!(self.code, code, "{}", self.stderr);
+        assert_eq!(self.stderr.lines().count(), 1, "{}", self.stderr);
+        self.stderr.trim_end().to_string()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.stdout.clone()).unwrap()
+    }
+}
+
+/// A `goku serve` on a free port, killed when it is dropped.
+pub(crate) struct Goku {
+    child: Option<Child>,
+    stdout: BufReader<ChildStdout>,
+    /// What it printed before it was ready.
+    pub(crate) banner: String,
+    pub(crate) endpoint: String,
+}
+
+impl Goku {
+    /// A server of an empty store in memory.
+    pub(crate) fn start() -> Goku {
+        Goku::serve(&["--store", "sqlite::memory:"])
+    }
+
+    /// A server with these options, once it is ready: when it has told its store, which it does last.
+    #[track_caller]
+    pub(crate) fn serve(options: &[&str]) -> Goku {
+        let mut child = binary()
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(options)
+            .stderr(Stdio::inherit())
+            .env("GOKU_LOG", "warn")
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut banner = String::new();
+        while !banner.contains("\nstore ") {
+            assert_ne!(stdout.read_line(&mut banner).unwrap(), 0, "goku serve ended: {banner}");
+        }
+        let endpoint = banner
+            .lines()
+            .find_map(|line| line.strip_prefix("listening on "))
+            .unwrap()
+            .to_string();
+        Goku {
+            child: Some(child),
+            stdout,
+            banner,
+            endpoint,
+        }
+    }
+
+    /// A client command of this server.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = binary();
+        command.args(arguments).env("GOKU_ENDPOINT", &self.endpoint);
+        command
+    }
+
+    /// Runs a client command.
+    #[track_caller]
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        Run::of(self.command(arguments).spawn().unwrap())
+    }
+
+    /// Runs a client command with this standard input.
+    #[track_caller]
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: impl Into<Vec<u8>>) -> Run {
+        let child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        Run::with_input(child, input.into())
+    }
+
+    /// Starts a client command that does not end by itself.
+    pub(crate) fn follow(&self, arguments: &[&str]) -> Following {
+        let mut child = self.command(arguments).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Following {
+            child: Some(child),
+            stdout,
+        }
+    }
+
+    /// Sends the server a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.child.as_ref().unwrap().id(), name);
+    }
+
+    /// Waits until the server has ended by itself; its exit code and what else it wrote.
+    #[track_caller]
+    pub(crate) fn wait(mut self) -> (i32, String) {
+        let run = Run::of(self.child.take().unwrap());
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        (run.code, rest)
+    }
+}
+
+impl Drop for Goku {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// A client command that runs, killed when it is dropped.
+pub(crate) struct Following {
+    child: Option<Child>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Following {
+    /// The next line that it writes.
+    #[track_caller]
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "the command ended");
+        line.trim_end_matches('\n').to_string()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.child.as_ref().unwrap().id(), name);
+    }
+
+    /// Waits until it has ended.
+    #[track_caller]
+    pub(crate) fn wait(mut self) -> Run {
+        Run::of(self.child.take().unwrap())
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+fn end(child: &mut Option<Child>) {
+    if let Some(child) = child {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+fn signal(id: u32, name: &str) {
+    let status = Command::new("kill")
+        .args([format!("-{name}"), id.to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}

@@ -1,0 +1,14 @@
+//! The binary `goku`, run as its users run it, against servers on free ports of this machine.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+mod completions;
+mod entries;
+mod failures;
+mod goku;
+mod lease;
+mod metrics;
+mod serve;
+mod server;
+mod status;
+mod txn;
+mod watch;

@@ -1,0 +1,168 @@
+//! `serve`.
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use crate::goku::{Goku, Run, binary};
+
+fn serve(arguments: &[&str]) -> Run {
+    let mut command = binary();
+    command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
+    Run::of(command.spawn().unwrap())
+}
+
+#[test]
+fn a_server_says_where_it_listens_and_what_it_stores_in() {
+    let goku = Goku::start();
+    assert_eq!(
+        goku.banner,
+        format!("listening on {}\nstore sqlite::memory:\n", goku.endpoint)
+    );
+    assert!(goku.endpoint.starts_with("http://127.0.0.1:"));
+}
+
+#[test]
+fn a_file_keeps_what_was_written_and_is_drained_on_both_signals() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("a b.db").display());
+    for (signal, version) in [("TERM", "version 1"), ("INT", "version 2")] {
+        let goku = Goku::serve(&["--store", &store]);
+        assert!(goku.banner.ends_with(&format!("store {store}\n")));
+        let set = goku.run(&["set", "k", signal]).done();
+        assert!(set.starts_with(version), "{set}");
+        goku.signal(signal);
+        assert_eq!(goku.wait(), (0, String::new()));
+    }
+    let goku = Goku::serve(&["--store", &store]);
+    assert_eq!(goku.run(&["get", "k"]).done(), "INT");
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("goku.db").display());
+    let goku = Goku::serve(&["--store", &store]);
+    goku.run(&["set", "k", "v"]).done();
+    goku.signal("KILL");
+    goku.wait();
+    let goku = Goku::serve(&["--store", &store]);
+    assert_eq!(goku.run(&["get", "k"]).done(), "v");
+}
+
+#[test]
+fn a_second_server_on_one_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("goku.db").display());
+    let goku = Goku::serve(&["--store", &store]);
+    let complaint = serve(&["--store", &store]);
+    assert_eq!((complaint.code, complaint.text().as_str()), (1, ""));
+    let complaint = complaint.failed(1);
+    assert!(
+        complaint.starts_with("goku: ") && complaint.contains("goku.db"),
+        "{complaint}"
+    );
+    goku.run(&["set", "k", "v"]).done();
+}
+
+#[test]
+fn a_port_in_use_is_said_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("goku.db");
+    let store = format!("sqlite:{}", file.display());
+    let mut command = binary();
+    command.args(["serve", "--listen", &address, "--store", &store]);
+    let complaint = Run::of(command.spawn().unwrap()).failed(1);
+    assert_eq!(
+        complaint,
+        format!("goku: cannot listen on {address}: something listens there already; stop it or choose another port")
+    );
+    assert!(!file.exists());
+
+    let complaint = serve(&["--store", &store, "--metrics-listen", &address]).failed(1);
+    assert!(
+        complaint.starts_with(&format!("goku: cannot listen on {address}: ")),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn an_address_that_is_none_is_said_so() {
+    let mut command = binary();
+    command.args(["serve", "--listen", "4658", "--store", "sqlite::memory:"]);
+    let complaint = Run::of(command.spawn().unwrap()).failed(1);
+    assert!(complaint.contains("127.0.0.1:4658"), "{complaint}");
+}
+
+#[test]
+fn a_stores_password_is_nowhere_to_be_seen() {
+    for store in [
+        "mysql://root:sekrit@127.0.0.1:1/goku",
+        "mysql://root:sekrit@127.0.0.1:notaport/goku",
+        "mysql://root:sek/rit@127.0.0.1:1/goku",
+        "nonsense://root:sekrit@host/goku",
+    ] {
+        let mut command = binary();
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--output", "json"])
+            .env("GOKU_STORE", store)
+            .env("GOKU_LOG", "trace");
+        let run = Run::of(command.spawn().unwrap());
+        assert_ne!(run.code, 0);
+        for written in [run.text(), run.stderr] {
+            assert!(!written.contains("sek") && !written.contains("rit@"), "{written}");
+        }
+        let help = Run::of(
+            binary()
+                .args(["serve", "--help"])
+                .env("GOKU_STORE", store)
+                .spawn()
+                .unwrap(),
+        );
+        assert!(!help.done().contains("sek"));
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_server_that_still_drains() {
+    let goku = Goku::start();
+    // More than the windows of a stream hold, for a reader that stands still: the stream cannot end.
+    for key in 0..8 {
+        goku.run_with_input(&["set", &key.to_string(), "-"], vec![b'v'; 1_000_000])
+            .done();
+    }
+    let mut watch = goku.follow(&["watch", "--output", "json"]);
+    watch.line();
+    watch.signal("STOP");
+    goku.signal("TERM");
+    // Refused from when the drain began, so the second signal is a second one.
+    while goku.run(&["get", "0"]).code == 0 {}
+    goku.signal("TERM");
+    assert_eq!(goku.wait().0, 1);
+}
+
+#[test]
+fn a_server_tells_in_json_too() {
+    let mut goku = binary()
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--store",
+            "sqlite::memory:",
+            "--output",
+            "json",
+        ])
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(goku.stdout.take().unwrap()), &mut line).unwrap();
+    goku.kill().unwrap();
+    goku.wait().unwrap();
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert!(line["endpoint"].as_str().unwrap().starts_with("http://127.0.0.1:"));
+    assert_eq!(line["store"], "sqlite::memory:");
+    assert_eq!(line["metrics"], Value::Null);
+}

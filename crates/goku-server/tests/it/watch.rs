@@ -1,0 +1,134 @@
+//! `watch`.
+
+use std::thread;
+
+use serde_json::Value;
+
+use crate::goku::{Goku, Run};
+
+fn ids(events: &[Value]) -> Vec<i64> {
+    events.iter().map(|event| event["id"].as_i64().unwrap()).collect()
+}
+
+#[test]
+fn an_event_is_a_line() {
+    let goku = Goku::start();
+    goku.run(&["set", "a", "one"]).done();
+    goku.run(&["delete", "a"]).done();
+    let watched = goku.run(&["watch", "--to-head"]).done();
+    let lines: Vec<Vec<_>> = watched.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(lines.len(), 2);
+    let time = lines[0][1];
+    assert!(time.len() == 24 && time.ends_with('Z'), "{time}");
+    assert_eq!(lines[0], ["1", time, "set", "a", "1", "one"]);
+    assert_eq!(lines[1][2..], ["delete", "a", "2"]);
+}
+
+#[test]
+fn an_event_is_a_json_object() {
+    let goku = Goku::start();
+    goku.run(&["set", "a", "one"]).done();
+    goku.run_with_input(&["set", "a", "-"], b"\xff".to_vec()).done();
+    goku.run(&["delete", "a"]).done();
+    let events = goku.run(&["watch", "--to-head", "--output", "json"]).json();
+    assert_eq!(ids(&events), [1, 2, 3]);
+    assert_eq!(events[0]["type"], "set");
+    assert_eq!(events[0]["key"], "a");
+    assert_eq!(events[0]["value"], "one");
+    assert_eq!(events[0]["version"], 1);
+    assert_eq!(events[0]["prev_ref"], 0);
+    assert_eq!(events[1]["value_base64"], "/w==");
+    assert_eq!(events[2]["type"], "delete");
+    assert_eq!(events[2].get("value"), None);
+    assert_eq!(events[2]["prev_ref"], 2);
+}
+
+#[test]
+fn a_watch_shows_what_it_is_asked_for() {
+    let goku = Goku::start();
+    goku.run(&["set", "a%", "1"]).done();
+    goku.run(&["set", "ab", "2"]).done();
+    goku.run(&["delete", "ab"]).done();
+    goku.run(&["set", "ab", "3", "--expires-at", "2001-01-01T00:00:00Z"])
+        .done();
+    // The lease has ended, so a read finds nothing, and the expiry is an event at the latest now.
+    goku.run(&["set", "ab", "4"]).done();
+
+    let watched = |arguments: &[&str]| {
+        let arguments = [&["watch", "--to-head", "--output", "json"], arguments].concat();
+        ids(&goku.run(&arguments).json())
+    };
+    assert_eq!(watched(&[]), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(watched(&["a%"]), [1]);
+    assert_eq!(watched(&["ab", "--after", "3"]), [4, 5, 6]);
+    assert_eq!(watched(&["--type", "delete"]), [3]);
+    assert_eq!(watched(&["--type", "delete,expire"]), [3, 5]);
+    assert_eq!(watched(&["--type", "set", "--type", "expire", "--after", "4"]), [5, 6]);
+    assert_eq!(watched(&["--from-head"]), [0; 0]);
+}
+
+#[test]
+fn a_watch_follows_writers_as_they_write() {
+    let goku = Goku::start();
+    let mut watch = goku.follow(&["watch", "k", "--output", "json"]);
+    thread::scope(|scope| {
+        for writer in 0..4 {
+            let goku = &goku;
+            scope.spawn(move || {
+                for value in 0..5 {
+                    goku.run(&["set", &format!("k{writer}"), &value.to_string()]).done();
+                }
+            });
+        }
+        let events: Vec<Value> = (0..20).map(|_| serde_json::from_str(&watch.line()).unwrap()).collect();
+        assert_eq!(ids(&events), (1..=20).collect::<Vec<_>>());
+        for writer in 0..4 {
+            let key = format!("k{writer}");
+            let values: Vec<_> = events.iter().filter(|event| event["key"] == *key).collect();
+            for (value, event) in values.iter().enumerate() {
+                assert_eq!(event["value"], value.to_string());
+                assert_eq!(event["version"], value + 1);
+            }
+        }
+    });
+    watch.signal("INT");
+    watch.wait().done();
+}
+
+#[test]
+fn a_stopping_server_ends_a_watch_that_says_where_it_was() {
+    let goku = Goku::start();
+    goku.run(&["set", "k", "v"]).done();
+    let mut watch = goku.follow(&["watch"]);
+    watch.line();
+    goku.signal("TERM");
+    let complaint = watch.wait().failed(5);
+    assert!(complaint.starts_with("goku: after event 1-"), "{complaint}");
+    assert_eq!(goku.wait().0, 0);
+}
+
+#[test]
+fn a_position_of_another_history_is_refused() {
+    let goku = Goku::start();
+    goku.run(&["set", "k", "v"]).done();
+    let events = goku.run(&["watch", "--to-head", "--output", "json"]).json();
+    let position = events[0]["position"].as_str().unwrap();
+    goku.run(&["watch", "--to-head", "--after", position]).done();
+
+    let other = if position == "1-0000000000000001" {
+        "1-0000000000000002"
+    } else {
+        "1-0000000000000001"
+    };
+    let complaint = goku.run(&["watch", "--to-head", "--after", other]).failed(7);
+    assert!(complaint.contains("goku list --with-position"), "{complaint}");
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_a_watch_quietly() {
+    let goku = Goku::start();
+    goku.run(&["set", "k", "v"]).done();
+    let mut watch = goku.command(&["watch"]).spawn().unwrap();
+    drop(watch.stdout.take());
+    assert_eq!(Run::of(watch).done(), "");
+}
