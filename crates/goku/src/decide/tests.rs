@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, Result};
-use crate::event::{Event, EventType};
+use crate::event::Event;
 use crate::id::{EventId, LeaseId, Tag, Version};
 use crate::key::{Key, Prefix};
 use crate::lease::{Expiry, LeaseRequest};
