@@ -1,3 +1,15 @@
-//! To be written.
+//! What goku's tests share: a conformance suite over every [`Client`](goku::Client), a model to compare stores with,
+//! and the fixtures that they run on.
+//!
+//! Nothing here is for programs: what does not hold panics.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test kit fails by panicking")]
 
+pub mod conformance;
+pub mod fixture;
 pub mod mariadb;
+pub mod model;
+pub mod probe;
+
+pub use model::Model;
+pub use model::ModelClient;
+pub use probe::Probe;

@@ -1,0 +1,228 @@
+//! What happens when the time of a lease comes. Each case waits for events, never for a time.
+
+use std::time::Duration;
+
+use goku::{ErrorKind, EventType, Expiry, LeaseRequest, StreamFrom, Timestamp};
+
+use crate::probe::{Probe, kind, list, set, soon, watch};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const SHORT: Duration = Duration::from_millis(60);
+
+/// Waits until a lease granted now for `ttl` has ended: the store's time is past that then, and whatever was due before
+/// is done.
+async fn pass(store: &Probe, ttl: Duration) {
+    let mut stream = store.watch(watch("pass").from(StreamFrom::Head)).await;
+    store.set(set("pass", "").ttl(ttl)).await.unwrap();
+    let [_, expired] = &stream.events(2).await[..] else {
+        unreachable!("two were asked for")
+    };
+    assert_eq!(expired.event_type, EventType::Expire);
+}
+
+/// The original looked every ten seconds: a lease of one second lived six. Ten in a row would take it minutes.
+pub async fn short_leases_end_one_after_the_other(store: Probe) {
+    let mut stream = store.watch(watch("")).await;
+    for _ in 0..10 {
+        let set = store.set(set("key", "x").ttl(SHORT)).await.unwrap();
+        assert_eq!(stream.event().await.id, set.updated_ref);
+        let expired = stream.event().await;
+        assert_eq!(expired.event_type, EventType::Expire);
+        assert_eq!(expired.prev_ref, set.updated_ref);
+        assert_eq!(store.read("key").await, None);
+        assert_eq!(kind(store.get_lease(set.lease_id).await), ErrorKind::LeaseNotFound);
+    }
+}
+
+pub async fn no_lease_ends_before_its_deadline(store: Probe) {
+    let mut stream = store.watch(watch("")).await;
+    for ttl in [1, 5, 20, 50] {
+        let entry = store
+            .set(set("key", "x").ttl(Duration::from_millis(ttl)))
+            .await
+            .unwrap();
+        let set = stream.event().await;
+        let expired = stream.event().await;
+        assert_eq!((set.id, expired.prev_ref), (entry.updated_ref, entry.updated_ref));
+        let deadline = set.timestamp.saturating_add(Duration::from_millis(ttl));
+        assert!(expired.timestamp >= deadline, "{:?} < {deadline:?}", expired.timestamp);
+    }
+}
+
+/// In the original a lease that was renewed shortly before its deadline was killed at the old one all the same.
+pub async fn a_renewed_lease_outlives_its_old_deadline(store: Probe) {
+    let ttl = Duration::from_secs(2);
+    let updated = store.set(set("updated", "x").ttl(ttl)).await.unwrap().lease_id;
+    let set_again = store.set(set("set again", "x").ttl(ttl)).await.unwrap();
+    let cleared = store.set(set("cleared", "x").ttl(ttl)).await.unwrap();
+    store
+        .lease(LeaseRequest::Update(updated, Expiry::After(HOUR)))
+        .await
+        .unwrap();
+    store.set(set("set again", "y").ttl(HOUR)).await.unwrap();
+    store.set(set("cleared", "y").expiry(Expiry::Never)).await.unwrap();
+    pass(&store, ttl).await;
+    assert_eq!(store.keys(list("")).await, ["cleared", "set again", "updated"]);
+    for lease in [updated, set_again.lease_id, cleared.lease_id] {
+        assert!(store.get_lease(lease).await.is_ok());
+    }
+}
+
+/// Kept alive over several times its time to live, then left alone.
+pub async fn keep_alives_keep_a_lease_alive(store: Probe) {
+    let ttl = Duration::from_secs(2);
+    let lease = store.grant(Expiry::After(ttl)).await;
+    store.put_leased("key", lease.id).await;
+    let mut stream = store.watch(watch("key").from(StreamFrom::Head)).await;
+    let until = lease.expires_at.unwrap().saturating_add(Duration::from_millis(200));
+    let mut renewals = 0;
+    loop {
+        let renewed = store.lease(LeaseRequest::KeepAlive(lease.id)).await.unwrap();
+        assert_eq!(renewed.expires_at, Some(renewed.now.saturating_add(ttl)));
+        renewals += 1;
+        if renewed.now > until {
+            break;
+        }
+        assert!(store.read("key").await.is_some());
+        pass(&store, Duration::from_millis(100)).await;
+    }
+    assert!(renewals > 1);
+    let expired = stream.event().await;
+    assert_eq!(expired.event_type, EventType::Expire);
+    assert!(expired.timestamp >= until);
+}
+
+pub async fn a_deadline_moved_nearer_counts(store: Probe) {
+    let lease = store.grant(Expiry::After(HOUR)).await;
+    store.put_leased("key", lease.id).await;
+    let mut stream = store.watch(watch("key").from(StreamFrom::Head)).await;
+    store
+        .lease(LeaseRequest::Update(lease.id, Expiry::After(SHORT)))
+        .await
+        .unwrap();
+    assert_eq!(stream.event().await.event_type, EventType::Expire);
+}
+
+pub async fn a_deadline_in_the_past_ends_the_lease_at_once(store: Probe) {
+    let past = Timestamp::from_millis(0).unwrap();
+    let mut stream = store.watch(watch("")).await;
+    let entry = store.set(set("set", "x").expiry(Expiry::At(past))).await.unwrap();
+    let types = stream
+        .events(2)
+        .await
+        .iter()
+        .map(|event| event.event_type)
+        .collect::<Vec<_>>();
+    assert_eq!(types, [EventType::Set, EventType::Expire]);
+    assert_eq!(kind(store.get_lease(entry.lease_id).await), ErrorKind::LeaseNotFound);
+    let entry = store.put("updated", "x").await;
+    let update = LeaseRequest::Update(entry.lease_id, Expiry::At(past));
+    store.lease(update).await.unwrap();
+    let types = stream
+        .events(2)
+        .await
+        .iter()
+        .map(|event| event.event_type)
+        .collect::<Vec<_>>();
+    assert_eq!(types, [EventType::Set, EventType::Expire]);
+    assert_eq!(kind(store.lease(update).await), ErrorKind::LeaseNotFound);
+}
+
+/// The same batch meets the old lease, whose time has come, and the Set.
+pub async fn a_key_whose_lease_ended_is_created_anew(store: Probe) {
+    for _ in 0..5 {
+        let before = store.set(set("key", "x").ttl(Duration::from_millis(1))).await.unwrap();
+        // Whoever comes first, the store's own watch over leases or this loop: no Set may find the lease of the other.
+        loop {
+            let again = store.set(set("key", "y").condition(goku::Condition::Absent)).await;
+            match again {
+                Ok(entry) => {
+                    assert_eq!(entry.version, before.version.next().next());
+                    assert_ne!(entry.lease_id, before.lease_id);
+                    break;
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::ConditionFailed),
+            }
+        }
+        store.remove("key").await;
+    }
+}
+
+pub async fn every_key_of_a_lease_ends_with_it_in_one_revision(store: Probe) {
+    let lease = store.grant(Expiry::After(HOUR)).await.id;
+    for number in 0..30 {
+        store.put_leased(&format!("k{number:02}"), lease).await;
+    }
+    let mut stream = store.watch(watch("k").from(StreamFrom::Head)).await;
+    store
+        .lease(LeaseRequest::Update(lease, Expiry::After(SHORT)))
+        .await
+        .unwrap();
+    let events = stream.events(30).await;
+    let mut names: Vec<&str> = events.iter().map(|event| event.key.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 30);
+    assert!(events.iter().all(|event| event.event_type == EventType::Expire));
+    assert!(events.iter().all(|event| event.rev == events[0].rev));
+    assert_eq!(store.keys(list("k")).await, [""; 0]);
+}
+
+/// Hundreds of leases with about the same deadline, which is more than one batch should hold up others for.
+pub async fn many_leases_end_at_once(store: Probe) {
+    let sets = (0..400).map(|number| {
+        let store = store.clone();
+        async move {
+            store
+                .set(set(&format!("k{number}"), "x").ttl(Duration::from_millis(300)))
+                .await
+                .unwrap()
+        }
+    });
+    futures::future::join_all(sets).await;
+    let events = store.watch(watch("k")).await.events(800).await;
+    let expired = events
+        .iter()
+        .filter(|event| event.event_type == EventType::Expire)
+        .count();
+    assert_eq!(expired, 400);
+    assert_eq!(store.keys(list("")).await, [""; 0]);
+    assert_eq!(store.status().await.unwrap().leases, 0);
+}
+
+/// In the original the expiry of a large lease was a long transaction that lost to any Set on any of its keys.
+pub async fn a_large_lease_expires_while_its_keys_are_set(store: Probe) {
+    let lease = store.grant(Expiry::Never).await.id;
+    let sets = (0..1_000).map(|number| {
+        let store = store.clone();
+        async move { store.put_leased(&format!("k{number:03}"), lease).await }
+    });
+    futures::future::join_all(sets).await;
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for round in 0..50 {
+                    store.put(&format!("k{:03}", (writer * 250 + round) % 1_000), "y").await;
+                }
+            })
+        })
+        .collect();
+    store.lease(LeaseRequest::Expire(lease)).await.unwrap();
+    for writer in writers {
+        soon("a writer", writer).await.unwrap();
+    }
+    let expired = store
+        .log("")
+        .await
+        .into_iter()
+        .filter(|event| event.event_type == EventType::Expire);
+    let expired: Vec<_> = expired.collect();
+    assert_eq!(expired.len(), 1_000);
+    assert!(
+        expired
+            .windows(2)
+            .all(|pair| pair[1].id == pair[0].id.next() && pair[1].rev == pair[0].rev)
+    );
+    assert_eq!(kind(store.get_lease(lease).await), ErrorKind::LeaseNotFound);
+}

@@ -1,0 +1,81 @@
+//! The stores that the suite runs on, each made anew for every test.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use goku::{Client, Engine, SystemClock};
+use tempfile::TempDir;
+
+use crate::model::ModelClient;
+
+/// An empty store and everything that it needs.
+#[async_trait]
+pub trait Fixture: Send + Sized {
+    /// Makes the store.
+    async fn start() -> Self;
+
+    /// A client of it.
+    fn client(&self) -> Arc<dyn Client>;
+
+    /// Stops it. Returns once all of its tasks have ended.
+    async fn stop(self);
+}
+
+/// The model: the suite is itself checked on it.
+pub struct OnModel(ModelClient);
+
+/// The engine on a SQLite file.
+pub struct OnSqliteFile {
+    engine: Engine,
+    folder: TempDir,
+}
+
+/// The engine on SQLite in memory.
+pub struct OnSqliteMemory(Engine);
+
+#[async_trait]
+impl Fixture for OnModel {
+    async fn start() -> OnModel {
+        OnModel(ModelClient::new(Arc::new(SystemClock)))
+    }
+
+    fn client(&self) -> Arc<dyn Client> {
+        Arc::new(self.0.clone())
+    }
+
+    async fn stop(self) {}
+}
+
+#[async_trait]
+impl Fixture for OnSqliteFile {
+    async fn start() -> OnSqliteFile {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("goku.db");
+        let engine = Engine::open(&format!("sqlite:{}", path.display())).await.unwrap();
+        OnSqliteFile { engine, folder }
+    }
+
+    fn client(&self) -> Arc<dyn Client> {
+        Arc::new(self.engine.clone())
+    }
+
+    async fn stop(self) {
+        self.engine.close().await;
+        self.folder.close().unwrap();
+    }
+}
+
+#[async_trait]
+impl Fixture for OnSqliteMemory {
+    async fn start() -> OnSqliteMemory {
+        OnSqliteMemory(Engine::open("sqlite::memory:").await.unwrap())
+    }
+
+    fn client(&self) -> Arc<dyn Client> {
+        Arc::new(self.0.clone())
+    }
+
+    async fn stop(self) {
+        self.0.close().await;
+    }
+}

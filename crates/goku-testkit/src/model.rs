@@ -1,0 +1,223 @@
+//! A model of a store: what goku promises to one caller at a time, as simply as it can be said.
+//!
+//! It shares the public types with the engine and nothing else, so that a mistake has to be made twice to go unseen.
+
+mod client;
+mod lease;
+mod txn;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use goku::limits::ENTRY_BYTES_MAX;
+use goku::{
+    Condition, DeleteRequest, Entry, Epoch, Error, ErrorKind, Event, EventId, EventType, Key, LeaseId, ListRequest,
+    Position, Result, Revision, SetRequest, Snapshot, Tag, Timestamp, Version,
+};
+
+pub use client::ModelClient;
+use lease::HeldLease;
+
+/// The whole state of a store. Each revision is a commit with a tag of its own, and there is one epoch.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    epoch: Epoch,
+    /// Every key that ever was, with its last state.
+    rows: BTreeMap<Key, Entry>,
+    log: Vec<Event>,
+    /// Leases that can be used.
+    leases: BTreeMap<LeaseId, HeldLease>,
+    leases_given_out: i64,
+    rev: Revision,
+    now: Timestamp,
+}
+
+impl Model {
+    /// An empty store.
+    pub fn new(epoch: Epoch) -> Model {
+        Model {
+            epoch,
+            ..Model::default()
+        }
+    }
+
+    /// The key's state.
+    pub fn get(&self, key: &Key) -> Result<Entry> {
+        self.live(key)
+            .cloned()
+            .ok_or_else(|| error(ErrorKind::NotFound, "key not found"))
+    }
+
+    /// The keys that the request names.
+    pub fn list(&self, request: &ListRequest) -> Vec<Entry> {
+        self.rows
+            .values()
+            .filter(|entry| entry.deleted_ref.is_none() && request.prefix.matches(&entry.key))
+            .filter(|entry| request.start.as_ref().is_none_or(|start| entry.key >= *start))
+            .take(request.limit.unwrap_or(usize::MAX))
+            .map(|entry| match request.keys_only {
+                true => without_value(entry),
+                false => entry.clone(),
+            })
+            .collect()
+    }
+
+    /// Sets a key.
+    pub fn set(&mut self, request: &SetRequest) -> Result<Entry> {
+        self.request(|model| model.do_set(request))
+    }
+
+    /// Deletes a key.
+    pub fn delete(&mut self, request: &DeleteRequest) -> Result<Entry> {
+        self.request(|model| model.do_delete(request))
+    }
+
+    /// Moves the time on, never back, and expires what is due, the earliest first.
+    pub fn settle(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        while let Some(id) = self.first_due() {
+            self.request(|model| model.end_lease(id))
+                .expect("a lease that is due can be ended");
+        }
+    }
+
+    /// Every event.
+    pub fn log(&self) -> &[Event] {
+        &self.log
+    }
+
+    /// The last event; 0 where there is none.
+    pub fn head(&self) -> EventId {
+        self.log.last().map_or(EventId::ZERO, |event| event.id)
+    }
+
+    /// The last revision.
+    pub fn rev(&self) -> Revision {
+        self.rev
+    }
+
+    /// The number of keys that exist.
+    pub fn live_keys(&self) -> usize {
+        self.rows.values().filter(|entry| entry.deleted_ref.is_none()).count()
+    }
+
+    /// The highest lease id that was given out.
+    pub fn leases_given_out(&self) -> i64 {
+        self.leases_given_out
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.snapshot_at(self.head())
+    }
+
+    fn snapshot_at(&self, id: EventId) -> Snapshot {
+        let event = self.log.iter().find(|event| event.id == id);
+        Snapshot {
+            epoch: self.epoch,
+            position: event.map_or(Position::default(), Event::position),
+        }
+    }
+
+    fn has(&self, position: Position) -> bool {
+        position == Position::default() || self.log.iter().any(|event| event.position() == position)
+    }
+
+    /// Does all of `change` or, where it fails, nothing; one revision where it made events.
+    fn request<T>(&mut self, change: impl FnOnce(&mut Model) -> Result<T>) -> Result<T> {
+        let mut next = self.clone();
+        let answer = change(&mut next)?;
+        if next.log.len() > self.log.len() {
+            next.rev = self.rev.next();
+        }
+        *self = next;
+        Ok(answer)
+    }
+
+    fn do_set(&mut self, request: &SetRequest) -> Result<Entry> {
+        if request.key.as_bytes().len() + request.value.len() > ENTRY_BYTES_MAX {
+            return Err(error(ErrorKind::TooLarge, "the entry is too large"));
+        }
+        self.check(&request.key, request.condition)?;
+        let lease_id = self.lease_for_set(request)?;
+        let entry = self.record(EventType::Set, &request.key, request.value.clone(), lease_id);
+        Ok(without_value(&entry))
+    }
+
+    fn do_delete(&mut self, request: &DeleteRequest) -> Result<Entry> {
+        let lease_id = self.get(&request.key)?.lease_id;
+        self.check(&request.key, request.condition)?;
+        Ok(self.record(EventType::Delete, &request.key, Bytes::new(), lease_id))
+    }
+
+    fn live(&self, key: &Key) -> Option<&Entry> {
+        self.rows.get(key).filter(|entry| entry.deleted_ref.is_none())
+    }
+
+    fn check(&self, key: &Key, condition: Condition) -> Result<()> {
+        let last = self.rows.get(key);
+        let live = self.live(key).is_some();
+        let holds = match condition {
+            Condition::Any => true,
+            Condition::Absent => !live,
+            Condition::AbsentAt(version) => !live && last.is_some_and(|entry| entry.version == version),
+            Condition::Version(version) => last.is_some_and(|entry| entry.version == version),
+            Condition::Ref(id) => last.is_some_and(|entry| entry.updated_ref == id),
+        };
+        match holds {
+            true => Ok(()),
+            false => Err(error(ErrorKind::ConditionFailed, "the condition does not hold")),
+        }
+    }
+
+    /// Appends the event and writes the row that it leaves.
+    fn record(&mut self, event_type: EventType, key: &Key, value: Bytes, lease_id: LeaseId) -> Entry {
+        let id = self.head().next();
+        let rev = self.rev.next();
+        let last = self.rows.get(key);
+        let version = last.map_or(Version::FIRST, |entry| entry.version.next());
+        let prev_ref = last.map_or(EventId::ZERO, |entry| entry.updated_ref);
+        let (created_ref, created_version, created_rev) = self.live(key).map_or((id, version, rev), |entry| {
+            (entry.created_ref, entry.created_version, entry.created_rev)
+        });
+        let entry = Entry {
+            key: key.clone(),
+            value: value.clone(),
+            version,
+            created_ref,
+            updated_ref: id,
+            deleted_ref: (event_type != EventType::Set).then_some(id),
+            lease_id,
+            created_version,
+            created_rev,
+            updated_rev: rev,
+        };
+        self.log.push(Event {
+            id,
+            rev,
+            tag: Tag::new(rev.get().unsigned_abs()),
+            event_type,
+            key: key.clone(),
+            timestamp: self.now,
+            value,
+            version,
+            created_ref,
+            created_version,
+            created_rev,
+            lease_id,
+            prev_ref,
+        });
+        self.rows.insert(key.clone(), entry.clone());
+        entry
+    }
+}
+
+fn without_value(entry: &Entry) -> Entry {
+    Entry {
+        value: Bytes::new(),
+        ..entry.clone()
+    }
+}
+
+fn error(kind: ErrorKind, message: &'static str) -> Error {
+    Error::new(kind, message)
+}

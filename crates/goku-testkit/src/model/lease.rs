@@ -1,0 +1,176 @@
+//! The model's leases.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use goku::limits::{LEASES_PAGE_MAX, TTL_MAX};
+use goku::{
+    ErrorKind, EventType, Expiry, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, Result, SetRequest, Timestamp,
+    Version,
+};
+
+use super::{Model, error};
+
+/// A lease that can be used. One that ended is forgotten.
+#[derive(Clone, Debug)]
+pub(super) struct HeldLease {
+    version: Version,
+    expires_at: Option<Timestamp>,
+    ttl: Option<Duration>,
+    /// Whether it stands for itself: granted, given a deadline, or shared by several keys. Another lives only as long
+    /// as its key names it.
+    listed: bool,
+}
+
+impl Model {
+    /// Changes a lease.
+    pub fn lease(&mut self, request: LeaseRequest) -> Result<Lease> {
+        self.request(|model| match request {
+            LeaseRequest::Grant(expiry) => {
+                let id = model.new_lease(expiry)?;
+                model.held(id)?.listed = true;
+                model.get_lease(id)
+            }
+            LeaseRequest::Update(id, expiry) => {
+                model.touch(id, expiry)?;
+                model.held(id)?.listed = true;
+                model.get_lease(id)
+            }
+            LeaseRequest::KeepAlive(id) => {
+                let ttl = model.held(id)?.ttl;
+                let ttl = ttl.ok_or_else(|| error(ErrorKind::InvalidArgument, "the lease has no time to live"))?;
+                model.touch(id, Expiry::After(ttl))?;
+                model.get_lease(id)
+            }
+            LeaseRequest::Expire(id) => model.end_lease(id),
+        })
+    }
+
+    /// The lease's state.
+    pub fn get_lease(&self, id: LeaseId) -> Result<Lease> {
+        let held = self.leases.get(&id).ok_or_else(not_found)?;
+        Ok(Lease {
+            id,
+            version: held.version,
+            expires_at: held.expires_at,
+            ttl: held.ttl,
+            now: self.now,
+        })
+    }
+
+    /// A page of the leases that stand for themselves.
+    pub fn list_leases(&self, request: LeasesRequest) -> Vec<Lease> {
+        self.leases
+            .iter()
+            .filter(|(id, held)| held.listed && request.after.is_none_or(|after| **id > after))
+            .take(request.limit.unwrap_or(LEASES_PAGE_MAX).min(LEASES_PAGE_MAX))
+            .map(|(id, _)| self.get_lease(*id).expect("it is there"))
+            .collect()
+    }
+
+    /// How many leases stand for themselves.
+    pub fn leases_listed(&self) -> usize {
+        self.leases.values().filter(|held| held.listed).count()
+    }
+
+    /// The lease by which the key will live, written as the request says.
+    pub(super) fn lease_for_set(&mut self, request: &SetRequest) -> Result<LeaseId> {
+        let kept = self.live(&request.key).map(|entry| entry.lease_id);
+        let named = self.rows.get(&request.key).map(|entry| entry.lease_id);
+        let id = match request.lease.or(kept) {
+            Some(id) => {
+                self.touch(id, request.expiry)?;
+                if kept != Some(id) {
+                    self.held(id)?.listed = true;
+                }
+                id
+            }
+            None => self.new_lease(request.expiry)?,
+        };
+        if let Some(left) = named.filter(|named| *named != id) {
+            self.leases.retain(|lease, held| *lease != left || held.listed);
+        }
+        Ok(id)
+    }
+
+    /// Ends a lease and all keys that live by it, and answers with its last state.
+    pub(super) fn end_lease(&mut self, id: LeaseId) -> Result<Lease> {
+        self.touch(id, Expiry::Keep)?;
+        let last = Lease {
+            expires_at: None,
+            ..self.get_lease(id)?
+        };
+        let keys: Vec<Key> = self
+            .rows
+            .values()
+            .filter(|entry| entry.lease_id == id && entry.deleted_ref.is_none())
+            .map(|entry| entry.key.clone())
+            .collect();
+        for key in keys {
+            self.record(EventType::Expire, &key, Bytes::new(), id);
+        }
+        self.leases.remove(&id);
+        Ok(last)
+    }
+
+    /// The lease with the earliest deadline that has come.
+    pub(super) fn first_due(&self) -> Option<LeaseId> {
+        self.leases
+            .iter()
+            .filter_map(|(id, held)| Some((held.expires_at?, *id)))
+            .min()
+            .filter(|(expires_at, _)| *expires_at <= self.now)
+            .map(|(_, id)| id)
+    }
+
+    fn new_lease(&mut self, expiry: Expiry) -> Result<LeaseId> {
+        let (expires_at, ttl) = self.deadline(expiry, (None, None))?;
+        self.leases_given_out += 1;
+        let id = LeaseId::new(self.leases_given_out)?;
+        let held = HeldLease {
+            version: Version::FIRST,
+            expires_at,
+            ttl,
+            listed: expires_at.is_some(),
+        };
+        self.leases.insert(id, held);
+        Ok(id)
+    }
+
+    fn touch(&mut self, id: LeaseId, expiry: Expiry) -> Result<()> {
+        let held = self.held(id)?.clone();
+        let (expires_at, ttl) = self.deadline(expiry, (held.expires_at, held.ttl))?;
+        let touched = HeldLease {
+            version: held.version.next(),
+            expires_at,
+            ttl,
+            listed: held.listed || expires_at.is_some(),
+        };
+        self.leases.insert(id, touched);
+        Ok(())
+    }
+
+    fn held(&mut self, id: LeaseId) -> Result<&mut HeldLease> {
+        self.leases.get_mut(&id).ok_or_else(not_found)
+    }
+
+    fn deadline(
+        &self,
+        expiry: Expiry,
+        kept: (Option<Timestamp>, Option<Duration>),
+    ) -> Result<(Option<Timestamp>, Option<Duration>)> {
+        match expiry {
+            Expiry::Keep => Ok(kept),
+            Expiry::Never => Ok((None, None)),
+            Expiry::At(at) => Ok((Some(at), None)),
+            Expiry::After(ttl) if (Duration::from_millis(1)..=TTL_MAX).contains(&ttl) => {
+                Ok((Some(self.now.saturating_add(ttl)), Some(ttl)))
+            }
+            Expiry::After(_) => Err(error(ErrorKind::InvalidArgument, "no time to live")),
+        }
+    }
+}
+
+fn not_found() -> goku::Error {
+    error(ErrorKind::LeaseNotFound, "lease not found")
+}
