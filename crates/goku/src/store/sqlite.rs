@@ -174,18 +174,23 @@ fn write(connection: &mut Connection, batch: &Batch, clock: &dyn Clock) -> Resul
     }
 }
 
+/// A connection that is set up; to a database that is empty or goku's, else nothing was changed.
 fn connect(location: &Location) -> Result<Connection> {
-    let opened = match location {
-        Location::Memory => Connection::open_in_memory(),
-        Location::File(path) => {
-            let flags =
-                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            Connection::open_with_flags(path, flags)
-        }
+    let open = || {
+        let connection = match location {
+            Location::Memory => Connection::open_in_memory(),
+            Location::File(path) => {
+                let flags =
+                    OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                Connection::open_with_flags(path, flags)
+            }
+        };
+        let connection = connection.map_err(error::opening)?;
+        schema::recognise(&connection)?;
+        schema::configure(&connection).map_err(error::opening)?;
+        Ok(connection)
     };
-    opened
-        .and_then(|connection| schema::configure(&connection).map(|()| connection))
-        .map_err(|failed| error::opening(failed).context(describe(location)))
+    open().map_err(|failed: Error| failed.context(describe(location)))
 }
 
 /// Takes the lock that keeps a second process, or a second store of this one, off the file.

@@ -84,7 +84,23 @@ pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "temp_store", "memory")
 }
 
-/// Makes the tables where there are none. `Config` where there are others, or of a newer format.
+/// Checks, before anything is changed, that the database is empty or goku's: `Config` where it is not.
+pub(super) fn recognise(connection: &Connection) -> Result<()> {
+    let (tables, heads): (i64, i64) = connection
+        .query_row(
+            "select count(*), count(*) filter (where name = 'head') from sqlite_schema where type = 'table'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .map_err(error::opening)?;
+    if tables > 0 && heads == 0 {
+        let message = "it holds the tables of another program, it was not made by goku: use another file";
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    Ok(())
+}
+
+/// Makes the tables where there are none. `Config` where they are of another format.
 pub(super) fn create(connection: &mut Connection) -> Result<()> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -110,7 +126,7 @@ pub(super) fn create(connection: &mut Connection) -> Result<()> {
         }
         None => Err(Error::new(
             ErrorKind::Config,
-            "its table head is empty: it was not made by goku",
+            "its table head is empty: restore the file from a backup",
         )),
     }
 }

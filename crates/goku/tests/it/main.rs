@@ -1,0 +1,4 @@
+//! The engine as a program that embeds it sees it.
+
+mod engine;
+mod sqlite;
