@@ -1,0 +1,157 @@
+//! A client that remembers what it was asked and answers as it was told.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::StreamExt;
+use goku::{
+    Client, DeleteRequest, Entry, Error, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest,
+    Listing, Result, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer,
+};
+use tokio::sync::watch;
+
+use crate::sample;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Asked {
+    Get(Key),
+    List(ListRequest),
+    Set(SetRequest),
+    Delete(DeleteRequest),
+    Txn(Txn),
+    Lease(LeaseRequest),
+    GetLease(LeaseId),
+    ListLeases(LeasesRequest),
+    Stream(StreamRequest),
+    Status,
+}
+
+pub(crate) struct Fake {
+    asked: Mutex<Vec<Asked>>,
+    /// What every call fails with.
+    failure: Mutex<Option<Error>>,
+    /// Whether calls wait before they are answered.
+    held: watch::Sender<bool>,
+    entries: Mutex<Vec<Result<Entry>>>,
+    items: Mutex<Vec<Result<StreamItem>>>,
+    /// Whether streams stay open after their items.
+    endless: AtomicBool,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        Fake {
+            asked: Mutex::default(),
+            failure: Mutex::default(),
+            held: watch::Sender::new(false),
+            entries: Mutex::default(),
+            items: Mutex::default(),
+            endless: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Fake {
+    /// What was asked since the last time.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    /// Waits until this many calls were asked.
+    pub(crate) async fn was_asked(&self, calls: usize) {
+        while self.asked.lock().unwrap().len() < calls {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(crate) fn fail_with(&self, error: Error) {
+        *self.failure.lock().unwrap() = Some(error);
+    }
+
+    pub(crate) fn hold(&self, hold: bool) {
+        self.held.send_replace(hold);
+    }
+
+    /// What lists find.
+    pub(crate) fn have(&self, entries: impl IntoIterator<Item = Result<Entry>>) {
+        *self.entries.lock().unwrap() = entries.into_iter().collect();
+    }
+
+    /// Gives the next stream these items, after which it ends.
+    pub(crate) fn deliver(&self, items: impl IntoIterator<Item = Result<StreamItem>>) {
+        *self.items.lock().unwrap() = items.into_iter().collect();
+    }
+
+    pub(crate) fn keep_streams_open(&self) {
+        self.endless.store(true, Ordering::SeqCst);
+    }
+
+    async fn note(&self, asked: Asked) -> Result<()> {
+        self.asked.lock().unwrap().push(asked);
+        let mut held = self.held.subscribe();
+        held.wait_for(|held| !held).await.unwrap();
+        match &*self.failure.lock().unwrap() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Client for Fake {
+    async fn get(&self, key: &Key) -> Result<Entry> {
+        self.note(Asked::Get(key.clone())).await?;
+        Ok(sample::entry())
+    }
+
+    async fn list(&self, request: ListRequest) -> Result<Listing> {
+        self.note(Asked::List(request)).await?;
+        let entries = std::mem::take(&mut *self.entries.lock().unwrap());
+        Ok(Listing::new(sample::snapshot(), futures::stream::iter(entries)))
+    }
+
+    async fn set(&self, request: SetRequest) -> Result<Entry> {
+        self.note(Asked::Set(request)).await?;
+        Ok(sample::written())
+    }
+
+    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
+        self.note(Asked::Delete(request)).await?;
+        Ok(sample::deleted())
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
+        self.note(Asked::Txn(txn)).await?;
+        Ok(sample::txn_answer())
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
+        self.note(Asked::Lease(request)).await?;
+        Ok(sample::lease())
+    }
+
+    async fn get_lease(&self, id: LeaseId) -> Result<Lease> {
+        self.note(Asked::GetLease(id)).await?;
+        Ok(sample::lease())
+    }
+
+    async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
+        self.note(Asked::ListLeases(request)).await?;
+        Ok(vec![sample::lease()])
+    }
+
+    async fn stream(&self, request: StreamRequest) -> Result<EventStream> {
+        self.note(Asked::Stream(request)).await?;
+        let items = futures::stream::iter(std::mem::take(&mut *self.items.lock().unwrap()));
+        if self.endless.load(Ordering::SeqCst) {
+            let items = items.chain(futures::stream::pending());
+            return Ok(EventStream::new(sample::snapshot(), items));
+        }
+        Ok(EventStream::new(sample::snapshot(), items))
+    }
+
+    async fn status(&self) -> Result<Status> {
+        self.note(Asked::Status).await?;
+        Ok(sample::status())
+    }
+}

@@ -1,0 +1,84 @@
+//! Bytes that clients of the original send and expect, as seen on its wire.
+
+use goku::{Event, Expiry, SetRequest, StreamItem};
+use goku_grpc::proto::reflexpb;
+use prost::Message;
+
+use crate::fake::Asked;
+use crate::sample::{event, event_id, key, time};
+use crate::served::Served;
+
+fn hex(text: &str) -> Vec<u8> {
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+/// An event as the original has it: nothing more precise than a second, no value.
+fn bare_event() -> Event {
+    Event {
+        id: event_id(1),
+        key: key("k"),
+        value: "".into(),
+        timestamp: time(1_600_000_000_000),
+        ..event()
+    }
+}
+
+#[tokio::test]
+async fn a_set_without_options_from_a_go_client_has_no_deadline() {
+    let served = Served::new();
+    let sent = hex("0a046b6579311a0b088092b8c398feffffff01");
+    let answer = served.raw().await.call("/gokupb.Goku/Set", &sent).await;
+    assert_eq!(answer.status.code(), tonic::Code::Ok);
+    let asked = SetRequest::new(key("key1"), "").expiry(Expiry::Never);
+    assert_eq!(served.fake.asked(), [Asked::Set(asked)]);
+}
+
+#[tokio::test]
+async fn an_event_begins_with_the_bytes_of_the_originals() {
+    let served = Served::new();
+    served.fake.deliver([Ok(StreamItem::Event(bare_event()))]);
+    let answer = served.raw().await.call("/gokupb.Goku/Stream", &[]).await;
+    let golden = hex("180122060880a0f8fa052a016b320131");
+    let (original, ours) = answer.messages[0].split_at(golden.len());
+    assert_eq!(original, golden);
+    // What follows is one field of 16 or above: tag 16, length-delimited, is 0x82 0x01.
+    assert_eq!(ours[..2], [0x82, 0x01]);
+    assert_eq!(ours.len(), 3 + usize::from(ours[2]));
+}
+
+#[tokio::test]
+async fn an_event_without_our_detail_is_the_originals_to_the_byte() {
+    let event = reflexpb::Event {
+        detail: None,
+        ..StreamItem::Event(bare_event()).into()
+    };
+    assert_eq!(event.encode_to_vec(), hex("180122060880a0f8fa052a016b320131"));
+}
+
+#[tokio::test]
+async fn the_details_of_key_not_found_are_those_that_clients_of_both_generations_compare() {
+    let served = Served::new();
+    served
+        .fake
+        .fail_with(goku::Error::new(goku::ErrorKind::NotFound, "key not found"));
+    let hop = hex("12250a0d6b6579206e6f7420666f756e6422144552525f31633137373736393066373734633937");
+    let wrapped = hex("0a0d6b6579206e6f7420666f756e643a144552525f31633137373736393066373734633937");
+    let hop = ("type.googleapis.com/jettisonpb.Hop".to_owned(), hop);
+    let wrapped = ("type.googleapis.com/jettisonpb.WrappedError".to_owned(), wrapped);
+
+    let mut raw = served.raw().await;
+    for (agent, details) in [
+        ("grpc-go/1.29.1", vec![hop.clone()]),
+        ("grpc-go/1.56.0", vec![hop.clone(), wrapped.clone()]),
+        ("somebody", vec![hop, wrapped]),
+    ] {
+        let answer = raw
+            .call_with("/gokupb.Goku/Get", &[("user-agent", agent)], b"\x0a\x01k")
+            .await;
+        assert_eq!(answer.status.code(), tonic::Code::NotFound);
+        assert_eq!(answer.details(), details, "{agent}");
+    }
+}
