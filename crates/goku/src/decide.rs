@@ -5,6 +5,7 @@
 
 mod batch;
 mod condition;
+mod epoch;
 mod lease;
 mod needs;
 mod state;

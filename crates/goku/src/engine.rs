@@ -35,6 +35,9 @@ use crate::txn::{Txn, TxnAnswer};
 /// How long a call may take before it fails, unless the builder says otherwise.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The least time between two looks at the head because of a read that may only have come late.
+const SUSPICION_PAUSE: Duration = Duration::from_millis(100);
+
 /// A store in this process.
 ///
 /// Clones share it. Its tasks stop when [`close`](Self::close) is called, or the last clone is dropped.
@@ -107,6 +110,7 @@ impl Engine {
         let writer = Writer::start(store.clone(), log.clone(), request_timeout, &stop, &mut tasks);
         let reader = Reader::start(&store, &stop, &mut tasks);
         tasks.spawn(follower.run());
+        tasks.spawn(check_suspicions(writer.clone(), log.clone(), stop.clone()));
         tasks.spawn(reaper::run(store.clone(), writer.clone(), log.clone(), stop.clone()));
         Engine(Arc::new(Inner {
             store,
@@ -274,6 +278,24 @@ impl Client for Engine {
             leases: head.leases,
             time,
         })
+    }
+}
+
+/// Looks at the head under its lock when a plain read of it lacks what was seen: a batch of nothing begins a new epoch
+/// where events were lost.
+async fn check_suspicions(writer: Writer, log: Arc<Log>, stop: CancellationToken) {
+    let check = async {
+        loop {
+            log.suspicion().await;
+            if let Err(error) = writer.write(Request::Reap(0)).await {
+                tracing::debug!(?error, "whether events were lost could not be checked");
+            }
+            tokio::time::sleep(SUSPICION_PAUSE).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = check => {}
     }
 }
 

@@ -3,7 +3,7 @@
 use super::needs::Needs;
 use super::state::{Head, LeaseRow, Row, State};
 use super::working::{Decided, Stop, Working};
-use super::{lease, txn, write};
+use super::{epoch, lease, txn, write};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -44,6 +44,8 @@ pub(crate) struct Batch {
     pub(crate) number: i64,
     /// A random number, new for each batch.
     pub(crate) tag: Tag,
+    /// The newest head that this engine has seen committed: one that lacks its last event has lost it.
+    pub(crate) seen: Head,
 }
 
 /// What a batch does to the store.
@@ -124,6 +126,7 @@ impl Batch {
         for request in &self.requests {
             request.first_needs(&mut needs);
         }
+        needs.tag_of = epoch::event_to_check(&self.seen);
         needs
     }
 
@@ -133,6 +136,10 @@ impl Batch {
     /// what the earlier ones left. One that fails changes nothing and fails alone.
     pub(crate) fn decide(&self, state: &State) -> Result<Decision, Box<Needs>> {
         let mut working = Working::new(state, self.tag);
+        let lost = epoch::is_lost(&self.seen, state);
+        if lost {
+            working.head = epoch::begin(&self.seen, &working.head, self.tag);
+        }
         if let Some(due) = &state.due {
             working.head.next_deadline = due.next_deadline;
         }
@@ -148,12 +155,9 @@ impl Batch {
             return Err(Box::new(working.needs));
         }
         let writes = !(working.events.is_empty() && working.leases.is_empty())
-            || working.head.next_deadline != state.head.next_deadline;
-        let last_tag = if working.events.is_empty() {
-            state.head.last_tag
-        } else {
-            self.tag
-        };
+            || working.head.next_deadline != state.head.next_deadline
+            || lost;
+        let last_tag = working.snapshot().position.tag;
         Ok(Decision {
             head: Head {
                 last_tag,

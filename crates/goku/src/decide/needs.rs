@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::id::LeaseId;
+use crate::id::{EventId, LeaseId};
 use crate::key::{Key, KeyRange};
 
 /// The rows to load into a [`State`](super::State).
@@ -19,6 +19,8 @@ pub(crate) struct Needs {
     pub(crate) ranges: Vec<RangeNeed>,
     /// The leases whose deadlines have passed, at most so many, and the next deadline after them.
     pub(crate) due: Option<usize>,
+    /// The tag of this event.
+    pub(crate) tag_of: Option<EventId>,
 }
 
 /// The first keys that exist in a range.
@@ -54,6 +56,7 @@ impl Needs {
         self.leases.extend(other.leases);
         self.members.extend(other.members);
         self.due = self.due.max(other.due);
+        self.tag_of = self.tag_of.max(other.tag_of);
     }
 
     pub(crate) fn range(&mut self, need: RangeNeed) {

@@ -91,6 +91,8 @@ pub(crate) struct State {
     pub(crate) members: HashMap<LeaseId, BTreeSet<Key>>,
     pub(crate) ranges: Vec<LoadedRange>,
     pub(crate) due: Option<DueLeases>,
+    /// The tag of the event that was asked for; none within where there is no such event.
+    pub(crate) tag: Option<Option<Tag>>,
 }
 
 impl Head {
@@ -162,6 +164,7 @@ impl State {
             members: HashMap::new(),
             ranges: Vec::new(),
             due: None,
+            tag: None,
         }
     }
 

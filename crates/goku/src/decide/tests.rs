@@ -28,10 +28,16 @@ struct Tables {
 
 impl Tables {
     fn run(&mut self, requests: Vec<Request>, now: i64) -> Vec<Result<Answer>> {
+        let seen = self.head;
+        self.run_having_seen(seen, requests, now)
+    }
+
+    fn run_having_seen(&mut self, seen: Head, requests: Vec<Request>, now: i64) -> Vec<Result<Answer>> {
         let batch = Batch {
             requests,
             number: 1,
             tag: Tag::new(7),
+            seen,
         };
         let mut state = State::new(self.head, Timestamp::from_millis(now).unwrap());
         let mut needs = batch.first_needs();
@@ -82,6 +88,9 @@ impl Tables {
                 members.map(|(key, row)| (key.clone(), loaded(row, false))).collect(),
             );
         }
+        state.tag = needs
+            .tag_of
+            .map(|id| Some(self.events.iter().find(|event| event.id == id)?.tag));
         if let Some(limit) = needs.due {
             let mut deadlines: Vec<_> = self
                 .leases
@@ -102,12 +111,12 @@ impl Tables {
     /// What holds after every batch.
     fn check(&self) {
         let mut replayed = BTreeMap::new();
-        for (index, event) in self.events.iter().enumerate() {
-            assert_eq!(
-                event.id.get(),
-                i64::try_from(index).unwrap() + 1,
-                "ids follow each other"
-            );
+        let mut last = EventId::ZERO;
+        for event in &self.events {
+            let begins_epoch = last < self.head.compacted && event.id > self.head.compacted;
+            let before = if begins_epoch { self.head.compacted } else { last };
+            assert_eq!(event.id, before.next(), "ids follow each other");
+            last = event.id;
             let before: Option<Row> = replayed.insert(event.key.clone(), Row::after(event));
             assert_eq!(
                 event.version.get(),
@@ -116,7 +125,7 @@ impl Tables {
             assert_eq!(event.prev_ref, before.map_or(EventId::ZERO, |row| row.updated_ref));
         }
         assert_eq!(replayed, self.rows, "the log gives the rows");
-        assert_eq!(self.head.last_event.get(), i64::try_from(self.events.len()).unwrap());
+        assert_eq!(self.head.last_event, last.max(self.head.compacted));
         assert_eq!(
             self.head.keys,
             self.rows.values().filter(|row| row.is_live()).count() as u64
@@ -319,6 +328,62 @@ fn a_list_looks_further_where_the_batch_deleted_what_it_found() {
     };
     let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
     assert_eq!(keys, ["k20", "k21", "k21a"]);
+}
+
+#[test]
+fn a_head_without_what_was_seen_begins_a_new_epoch() {
+    let one = |name: &str| vec![Request::Set(set(name))];
+    let mut tables = Tables::default();
+    tables.run(one("a"), 0);
+    let backup = (tables.head, tables.rows.clone(), tables.events.clone());
+    tables.run(one("b"), 0);
+    let seen = tables.head;
+
+    // An older copy: nothing is missing to who has seen no more, and a lot to who has.
+    (tables.head, tables.rows, tables.events) = backup;
+    let older = tables.head;
+    tables.run_having_seen(older, vec![Request::Reap(1)], 0);
+    assert_eq!(tables.head.epoch, older.epoch);
+    tables.run_having_seen(seen, one("c"), 0);
+    let begun = tables.head;
+    assert_eq!(begun.epoch.number(), seen.epoch.number() + 1);
+    assert!(begun.compacted > seen.last_event && begun.last_event == begun.compacted.next());
+    assert!(begun.last_rev > seen.last_rev.next() && begun.last_lease > seen.last_lease + 1);
+
+    // Another replica that has seen the old tail accepts the epoch that was begun.
+    tables.run_having_seen(seen, one("d"), 0);
+    assert_eq!(
+        (tables.head.epoch, tables.head.last_event),
+        (begun.epoch, begun.last_event.next())
+    );
+}
+
+#[test]
+fn a_tail_that_grew_anew_is_told_by_its_tag() {
+    let mut tables = Tables::default();
+    tables.run(vec![Request::Set(set("a")), Request::Set(set("b"))], 0);
+    let seen = tables.head;
+    tables.run(vec![Request::Set(set("a")), Request::Set(set("b"))], 0);
+    tables.run_having_seen(seen, vec![Request::Reap(1)], 0);
+    assert_eq!(tables.head.epoch, seen.epoch, "what was seen is there");
+    let other = Head {
+        last_tag: Tag::new(8),
+        ..seen
+    };
+    tables.run_having_seen(other, vec![Request::Reap(1)], 0);
+    assert_eq!(tables.head.epoch.number(), seen.epoch.number() + 1, "it is not");
+}
+
+#[test]
+fn a_tail_that_grew_to_the_same_length_is_told_by_its_tag() {
+    let mut tables = Tables::default();
+    tables.run(vec![Request::Set(set("a"))], 0);
+    let seen = Head {
+        last_tag: Tag::new(8),
+        ..tables.head
+    };
+    tables.run_having_seen(seen, vec![Request::Set(set("b"))], 0);
+    assert_eq!(tables.head.epoch.number(), seen.epoch.number() + 1);
 }
 
 fn any_key() -> impl Strategy<Value = Key> {

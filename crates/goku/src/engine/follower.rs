@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ring::Ring;
@@ -36,6 +36,8 @@ pub(super) struct Log {
     head: watch::Sender<Head>,
     news: mpsc::UnboundedSender<News>,
     streams: AtomicUsize,
+    /// A head was read that lacks what was seen before.
+    suspicion: Notify,
 }
 
 /// A head that was seen, with the events that led to it where this process made them.
@@ -66,12 +68,28 @@ impl Log {
 
     /// Tells of a head that was read.
     pub(super) fn saw(&self, head: Head) {
-        self.head.send_if_modified(|known| replace_if_newer(known, head));
+        self.look_at(head);
         if head.last_event > *self.last.borrow() {
-            drop(self.news.send(News {
-                head,
-                events: Vec::new(),
-            }));
+            let events = Vec::new();
+            drop(self.news.send(News { head, events }));
+        }
+    }
+
+    /// The newest head that was seen committed.
+    pub(super) fn known_head(&self) -> Head {
+        *self.head.borrow()
+    }
+
+    /// Completes when a head was read that lacks what was seen before. It may only have come late: a plain read is no
+    /// proof that events were lost, the head under its lock is.
+    pub(super) async fn suspicion(&self) {
+        self.suspicion.notified().await;
+    }
+
+    fn look_at(&self, head: Head) {
+        self.head.send_if_modified(|known| replace_if_newer(known, head));
+        if head.last_event < self.known_head().last_event {
+            self.suspicion.notify_one();
         }
     }
 
@@ -116,6 +134,7 @@ impl Follower {
             head: watch::Sender::new(Head::default()),
             news: sender,
             streams: AtomicUsize::new(0),
+            suspicion: Notify::new(),
         });
         let shared = store.profile().shared;
         (
@@ -156,11 +175,9 @@ impl Follower {
     async fn poll(&self) -> Option<News> {
         match self.store.head().await {
             Ok((head, _)) => {
-                self.log.head.send_if_modified(|known| replace_if_newer(known, head));
-                Some(News {
-                    head,
-                    events: Vec::new(),
-                })
+                self.log.look_at(head);
+                let events = Vec::new();
+                Some(News { head, events })
             }
             Err(error) => {
                 tracing::debug!(?error, "the head could not be read");

@@ -14,7 +14,7 @@ use crate::client::EventStream;
 use crate::decide::Head;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventTypes, StreamItem};
-use crate::id::{Epoch, EventId, Position, Snapshot, Tag};
+use crate::id::{EventId, Position, Snapshot, Tag};
 use crate::key::Prefix;
 use crate::request::{StreamFrom, StreamRequest};
 use crate::store::{EventsRequest, Store};
@@ -37,7 +37,8 @@ struct Subscription {
     last: watch::Receiver<EventId>,
     stop: CancellationToken,
     request: StreamRequest,
-    epoch: Epoch,
+    /// The head when it was opened.
+    opened: Head,
     /// Everything up to here was taken.
     position: EventId,
     /// Where it ends, if it does.
@@ -66,7 +67,7 @@ pub(super) async fn open(
         store,
         last,
         stop,
-        epoch: head.epoch,
+        opened: head,
         position,
         until: request.to_head.then_some(head.last_event),
         taken: VecDeque::new(),
@@ -113,18 +114,19 @@ fn check_retained(position: EventId, head: &Head) -> Result<()> {
 }
 
 async fn check_tag(store: &dyn Store, position: Position, head: &Head) -> Result<()> {
-    if position.id == EventId::ZERO || position.id < head.compacted {
+    let is_beginning = position.id == EventId::ZERO || position.tag == Tag::new(head.epoch.salt());
+    if is_beginning || position.id < head.compacted || tag_of(store, position.id).await? == Some(position.tag) {
         return Ok(());
     }
-    if tag_of(store, position.id).await? == Some(position.tag) {
-        return Ok(());
-    }
+    Err(lost(position.id))
+}
+
+fn lost(position: EventId) -> Error {
     let message = format!(
-        "event {} is not the one that this position was taken at, the database lost it: read the current state by a \
-         list, then stream from its snapshot",
-        position.id
+        "the database lost events, and {position} is not the place any more that it was: read the current state by a \
+         list, then stream from its snapshot"
     );
-    Err(Error::new(ErrorKind::PositionLost, message))
+    Error::new(ErrorKind::PositionLost, message)
 }
 
 async fn tag_of(store: &dyn Store, id: EventId) -> Result<Option<Tag>> {
@@ -165,6 +167,9 @@ impl Subscription {
                 return Err(head_reached());
             }
             let last = *self.last.borrow_and_update();
+            if self.log.known_head().epoch.number() > self.opened.epoch.number() {
+                return Err(lost(self.position));
+            }
             let until = self.until.map_or(last, |until| until.min(last));
             if self.position < until {
                 self.take(until).await?;
@@ -243,7 +248,12 @@ impl Subscription {
         if self.delivered_at.elapsed() < interval || self.told == Some(self.position) {
             return Ok(None);
         }
-        let Some(tag) = tag_of(&*self.store, self.position).await? else {
+        let opened = self.opened.snapshot().position;
+        let tag = if self.position == opened.id {
+            opened.tag
+        } else if let Some(tag) = tag_of(&*self.store, self.position).await? {
+            tag
+        } else {
             // The position lies beyond the head: there is nothing to tell yet.
             return Ok(None);
         };
@@ -251,7 +261,7 @@ impl Subscription {
         self.told = Some(self.position);
         let position = Position { id: self.position, tag };
         Ok(Some(StreamItem::Progress(Snapshot {
-            epoch: self.epoch,
+            epoch: self.opened.epoch,
             position,
         })))
     }

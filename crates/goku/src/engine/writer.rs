@@ -263,6 +263,7 @@ impl Committer {
             requests,
             number: self.batches,
             tag: random_tag()?,
+            seen: self.log.known_head(),
         })
     }
 

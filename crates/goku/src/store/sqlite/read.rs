@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::row::{self, EVENT_COLUMNS, LEASE_COLUMNS, ROW_COLUMNS, ROW_VALUE};
 use crate::decide::{LeaseRow, Needs, RangeNeed, Row, State};
 use crate::event::Event;
-use crate::id::{EventId, LeaseId};
+use crate::id::{EventId, LeaseId, Tag};
 use crate::key::{Key, KeyRange};
 use crate::store::{EventsPage, EventsRequest, Page, PageRequest};
 
@@ -38,6 +38,9 @@ pub(super) fn load(
     }
     if let Some(limit) = needs.due {
         load_due(connection, limit, state)?;
+    }
+    if let Some(id) = needs.tag_of {
+        state.tag = Some(tag(connection, id)?);
     }
     Ok(())
 }
@@ -225,6 +228,13 @@ fn row_at(connection: &Connection, row: Row, at: EventId, with_value: bool) -> r
         row.value = None;
     }
     Ok(Some(row))
+}
+
+fn tag(connection: &Connection, id: EventId) -> rusqlite::Result<Option<Tag>> {
+    let mut statement = connection.prepare_cached("select tag from events where id = ?1")?;
+    statement
+        .query_row([id.get()], |columns| row::tag(columns, 0))
+        .optional()
 }
 
 fn event(connection: &Connection, id: EventId) -> rusqlite::Result<Event> {

@@ -53,7 +53,7 @@ pub(super) fn event(columns: &Columns<'_>) -> rusqlite::Result<Event> {
     Ok(Event {
         id: event_id(columns, 0)?,
         rev: revision(columns, 1)?,
-        tag: Tag::new(columns.get::<_, i64>(2)?.cast_unsigned()),
+        tag: tag(columns, 2)?,
         event_type,
         key: key(columns, 4)?,
         timestamp: timestamp(columns, 5)?,
@@ -89,6 +89,10 @@ pub(super) fn bytes(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Op
 
 pub(super) fn event_id(columns: &Columns<'_>, column: usize) -> rusqlite::Result<EventId> {
     checked(column, EventId::new(columns.get(column)?))
+}
+
+pub(super) fn tag(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Tag> {
+    Ok(Tag::new(columns.get::<_, i64>(column)?.cast_unsigned()))
 }
 
 pub(super) fn revision(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Revision> {

@@ -152,7 +152,7 @@ pub(super) fn head(connection: &Connection) -> rusqlite::Result<Head> {
         Ok(Head {
             epoch: Epoch::new(columns.get(0)?, columns.get::<_, i64>(1)?.cast_unsigned()),
             last_event: row::event_id(columns, 2)?,
-            last_tag: Tag::new(columns.get::<_, i64>(3)?.cast_unsigned()),
+            last_tag: row::tag(columns, 3)?,
             last_lease: columns.get(4)?,
             last_rev: row::revision(columns, 5)?,
             compacted: row::event_id(columns, 6)?,
