@@ -184,6 +184,10 @@ impl EngineBuilder {
             };
             return Ok(Arc::new(SqliteStore::open(location, self.clock.clone()).await?));
         }
+        #[cfg(feature = "mysql")]
+        if url.starts_with("mysql:") {
+            return Ok(Arc::new(crate::store::mysql::MySqlStore::open(url).await?));
+        }
         let scheme = url.split(':').next().unwrap_or_default();
         Err(config(format!(
             "no store is called {scheme:?}: use 'sqlite:PATH', 'sqlite::memory:' or 'mysql://…'"

@@ -1,1 +1,135 @@
 //! The store on MySQL and what speaks its protocol.
+//!
+//! One connection writes: a batch is a transaction of two round trips, the first of which locks the head. A few others
+//! read, each packet for itself and without a transaction. Statements go as text, several in a packet.
+
+mod address;
+mod changes;
+mod columns;
+mod error;
+mod events;
+mod history;
+mod load;
+mod page;
+mod readers;
+mod schema;
+mod script;
+mod session;
+mod values;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use self::address::Address;
+use self::columns::{Fields, HEAD, LEASE, NOW};
+use self::readers::Readers;
+use self::session::{Role, Session};
+use self::writer::Writer;
+use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
+use crate::clock::Timestamp;
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::LeaseId;
+
+/// Most keys and values in one batch, in bytes: larger ones gain nothing, and keep the others waiting.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Coalesced reads side by side; the other connections are for lists, streams and the head.
+const COALESCED_READS: usize = 4;
+
+/// A database on a MySQL or MariaDB server.
+#[derive(Debug)]
+pub(crate) struct MySqlStore {
+    profile: Profile,
+    writer: Writer,
+    readers: Readers,
+}
+
+impl MySqlStore {
+    /// Connects to `mysql://user:password@host:port/database` and makes what does not exist yet there: the database,
+    /// the tables. `?socket=PATH` names a Unix socket.
+    ///
+    /// `Config` where the URL, the user's rights or the tables cannot be right, `Unavailable` where there is no server
+    /// or it has no connection left.
+    pub(crate) async fn open(url: &str) -> Result<MySqlStore> {
+        let address = Address::parse(url)?;
+        let writing = schema::open(&address).await?;
+        let reading = Session::connect(address.opts(), Role::Reader).await?;
+        let settings = writing.settings();
+        let id = getrandom::u64().map_err(|error| {
+            Error::new(ErrorKind::Internal, "the system has no random numbers").with_source(std::io::Error::from(error))
+        })?;
+        Ok(MySqlStore {
+            profile: Profile {
+                kind: "mysql",
+                database: settings.database.clone(),
+                shared: true,
+                // Each value goes twice, to its row and to its event: mostly in one packet.
+                batch_bytes_max: BATCH_BYTES_MAX.min(settings.packet_bytes_max / 4),
+                readers: COALESCED_READS,
+            },
+            writer: Writer::new(address.clone(), id, writing),
+            readers: Readers::new(address, reading),
+        })
+    }
+}
+
+#[async_trait]
+impl Store for MySqlStore {
+    fn profile(&self) -> Profile {
+        self.profile.clone()
+    }
+
+    async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
+        self.writer.write(&batch).await
+    }
+
+    async fn resolve(&self, batch: &Batch) -> Result<bool> {
+        self.writer.resolve(batch).await
+    }
+
+    async fn load(&self, needs: Needs, at: Option<At>) -> Result<State> {
+        match at {
+            Some(at) => self.readers.load_at(&needs, at).await,
+            None => self.readers.load(&needs).await,
+        }
+    }
+
+    async fn page(&self, request: PageRequest) -> Result<Page> {
+        self.readers.page(request).await
+    }
+
+    async fn events(&self, request: EventsRequest) -> Result<EventsPage> {
+        self.readers.events(request).await
+    }
+
+    async fn leases(&self, after: Option<LeaseId>, limit: usize) -> Result<Vec<(LeaseId, LeaseRow)>> {
+        let after = after.map_or(0, LeaseId::get);
+        let query =
+            format!("select {LEASE} from leases l where l.id > {after} and not l.expired order by l.id limit {limit}");
+        let rows = self.readers.run(query).await?.into_iter().flatten();
+        rows.filter_map(|row| Fields::new(row).lease().transpose()).collect()
+    }
+
+    async fn head(&self) -> Result<(Head, Timestamp)> {
+        let row = self
+            .readers
+            .run(format!("select {HEAD}, {NOW} from head where id = 1"))
+            .await?;
+        let row = row.into_iter().flatten().next();
+        let row = row.ok_or_else(|| Error::new(ErrorKind::Config, "the table `head` has lost its row"))?;
+        let mut fields = Fields::new(row);
+        let (head, _) = fields.head()?;
+        Ok((head, fields.timestamp()?.max(head.last_time)))
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+}

@@ -1,0 +1,115 @@
+//! Where the database is, and as whom to use it.
+
+use std::fmt;
+
+use mysql_async::{Opts, OptsBuilder};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// What the driver assumes a server takes; the real limit is asked for and kept by the session.
+const DRIVER_PACKET_BYTES_MAX: usize = 1 << 30;
+
+/// How to reach a database. Its text form has no password.
+#[derive(Clone)]
+pub(super) struct Address {
+    opts: Opts,
+    database: String,
+}
+
+impl Address {
+    /// Reads `mysql://user:password@host:port/database`; with `?socket=PATH` a Unix socket is used.
+    pub(super) fn parse(url: &str) -> Result<Address> {
+        let opts = Opts::from_url(url).map_err(|error| {
+            Error::new(
+                ErrorKind::Config,
+                format!("the store's URL cannot be read ({error}): {FORM}"),
+            )
+        })?;
+        let database = opts
+            .db_name()
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| Error::new(ErrorKind::Config, format!("the store's URL names no database: {FORM}")))?
+            .to_owned();
+        // The address that was given is the one that is used: behind it may be a proxy that the server's own socket
+        // would pass by.
+        let opts = OptsBuilder::from_opts(opts)
+            .prefer_socket(false)
+            .max_allowed_packet(Some(DRIVER_PACKET_BYTES_MAX))
+            .wait_timeout(Some(0))
+            .stmt_cache_size(0)
+            .into();
+        Ok(Address { opts, database })
+    }
+
+    pub(super) fn opts(&self) -> Opts {
+        self.opts.clone()
+    }
+
+    /// The same server, without a database.
+    pub(super) fn server(&self) -> Opts {
+        OptsBuilder::from_opts(self.opts.clone()).db_name(None::<String>).into()
+    }
+
+    /// The database's name.
+    pub(super) fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The user's name.
+    pub(super) fn user(&self) -> &str {
+        self.opts.user().unwrap_or_default()
+    }
+}
+
+const FORM: &str = "it looks like mysql://user:password@host:port/database";
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.opts.socket() {
+            Some(socket) => f.write_str(socket),
+            None => write!(f, "{}:{}", self.opts.ip_or_hostname(), self.opts.tcp_port()),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}/{}", self.database)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_shows_no_password() {
+        let address = Address::parse("mysql://me:secret@db.example:3307/goku").unwrap();
+        assert_eq!(address.to_string(), "db.example:3307");
+        assert_eq!(format!("{address:?}"), "db.example:3307/goku");
+        assert_eq!(address.database(), "goku");
+        assert_eq!(address.user(), "me");
+    }
+
+    #[test]
+    fn what_is_no_address_says_what_one_looks_like() {
+        for url in [
+            "mysql://root@127.0.0.1",
+            "mysql://root@127.0.0.1/",
+            "mysql:",
+            "postgres://a/b",
+            "mysql://me:secret@h:x/d",
+        ] {
+            let error = Address::parse(url).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{url}");
+            assert!(error.message().contains("mysql://user:password@"), "{error}");
+            assert!(!error.message().contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_socket_can_be_named() {
+        let address = Address::parse("mysql://root@localhost/goku?socket=%2Frun%2Fmysqld.sock").unwrap();
+        assert_eq!(address.to_string(), "/run/mysqld.sock");
+    }
+}

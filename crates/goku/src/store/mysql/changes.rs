@@ -1,0 +1,115 @@
+//! What a decision changes, as statements.
+
+use super::columns::NOW;
+use super::script::{Insert, Script, Sql};
+use crate::decide::{Decision, Head, LeaseRow, Row};
+use crate::event::{Event, EventType};
+use crate::id::LeaseId;
+use crate::key::Key;
+
+const EVENTS: Insert = Insert {
+    before: "insert into events (id, rev, tag, type, `key`, timestamp, metadata, value_bytes, version, created_ref, \
+             created_version, created_rev, lease_id, prev_ref) values ",
+    after: "",
+};
+
+const DATA: Insert = Insert {
+    before: "insert into data (`key`, value, value_bytes, version, created_ref, updated_ref, deleted_ref, lease_id, \
+             created_version, created_rev, updated_rev) values ",
+    after: " on duplicate key update value = values(value), value_bytes = values(value_bytes), \
+            version = values(version), created_ref = values(created_ref), updated_ref = values(updated_ref), \
+            deleted_ref = values(deleted_ref), lease_id = values(lease_id), \
+            created_version = values(created_version), created_rev = values(created_rev), \
+            updated_rev = values(updated_rev)",
+};
+
+const LEASES: Insert = Insert {
+    before: "insert into leases (id, version, expires_at, ttl_ms, expired) values ",
+    after: " on duplicate key update version = values(version), expires_at = values(expires_at), \
+            ttl_ms = values(ttl_ms), expired = values(expired)",
+};
+
+/// Adds the statements that write the rows of `decision`.
+pub(super) fn write_rows(decision: &Decision, script: &mut Script) {
+    script.insert(&EVENTS, &decision.events, event);
+    script.insert(&DATA, &decision.rows, row);
+    script.insert(&LEASES, &decision.leases, lease);
+}
+
+/// Adds the statements that write the head after `decision`, and that it was batch `batch` of `writer`.
+pub(super) fn write_head(decision: &Decision, writer: u64, batch: i64, script: &mut Script) {
+    script.statement(head(&decision.head));
+    script.statement(writer_row(writer, batch));
+}
+
+fn event<'s>(sql: &'s mut Sql, event: &Event) -> &'s mut Sql {
+    sql.raw("(").int(event.id.get());
+    sql.raw(",").int(event.rev.get());
+    sql.raw(",").int(event.tag.get());
+    sql.raw(",").int(event.event_type.number());
+    sql.raw(",").bytes(event.key.as_bytes());
+    sql.raw(",").int(event.timestamp.as_millis());
+    if event.event_type == EventType::Set {
+        sql.raw(",").bytes(&event.value);
+    } else {
+        sql.raw(",null");
+    }
+    sql.raw(",").int(event.value.len() as u64);
+    sql.raw(",").int(event.version.get());
+    sql.raw(",").int(event.created_ref.get());
+    sql.raw(",").int(event.created_version.get());
+    sql.raw(",").int(event.created_rev.get());
+    sql.raw(",").int(event.lease_id.get());
+    sql.raw(",").int(event.prev_ref.get()).raw(")")
+}
+
+fn row<'s>(sql: &'s mut Sql, (key, row): &(Key, Row)) -> &'s mut Sql {
+    sql.raw("(").bytes(key.as_bytes());
+    match &row.value {
+        Some(value) => sql.raw(",").bytes(value).raw(",").int(value.len() as u64),
+        None => sql.raw(",null,0"),
+    };
+    sql.raw(",").int(row.version.get());
+    sql.raw(",").int(row.created_ref.get());
+    sql.raw(",").int(row.updated_ref.get());
+    sql.raw(",").optional_int(row.deleted_ref.map(|event| event.get()));
+    sql.raw(",").int(row.lease_id.get());
+    sql.raw(",").int(row.created_version.get());
+    sql.raw(",").int(row.created_rev.get());
+    sql.raw(",").int(row.updated_rev.get()).raw(")")
+}
+
+fn lease<'s>(sql: &'s mut Sql, (id, lease): &(LeaseId, LeaseRow)) -> &'s mut Sql {
+    let ttl_ms = lease.ttl.map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
+    sql.raw("(").int(id.get());
+    sql.raw(",").int(lease.version.get());
+    sql.raw(",").optional_int(lease.expires_at.map(|at| at.as_millis()));
+    sql.raw(",").optional_int(ttl_ms);
+    sql.raw(",").int(lease.expired).raw(")")
+}
+
+fn head(head: &Head) -> Sql {
+    let mut sql = Sql::default();
+    sql.raw("update head set epoch = ").int(head.epoch.number());
+    sql.raw(", epoch_salt = ").int(head.epoch.salt());
+    sql.raw(", last_event = ").int(head.last_event.get());
+    sql.raw(", last_tag = ").int(head.last_tag.get());
+    sql.raw(", last_lease = ").int(head.last_lease);
+    sql.raw(", last_rev = ").int(head.last_rev.get());
+    sql.raw(", compacted = ").int(head.compacted.get());
+    sql.raw(", last_time = ").int(head.last_time.as_millis());
+    let next_deadline = head.next_deadline.map(|deadline| deadline.as_millis());
+    sql.raw(", next_deadline = ").optional_int(next_deadline);
+    sql.raw(", key_count = ").int(head.keys);
+    sql.raw(", lease_count = ").int(head.leases).raw(" where id = 1");
+    sql
+}
+
+fn writer_row(writer: u64, batch: i64) -> Sql {
+    let mut sql = Sql::default();
+    sql.raw("insert into writers (id, batch, fence, seen_at) values (")
+        .int(writer);
+    sql.raw(",").int(batch).raw(",0,").raw(NOW);
+    sql.raw(") on duplicate key update batch = values(batch), seen_at = values(seen_at)");
+    sql
+}

@@ -1,0 +1,196 @@
+//! What the columns of result rows hold.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use mysql_async::Value;
+
+use crate::clock::Timestamp;
+use crate::decide::{Head, LeaseRow, Row};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Event, EventType};
+use crate::id::{Epoch, EventId, LeaseId, Revision, Tag, Version};
+use crate::key::Key;
+
+/// The columns of `head`, as [`Fields::head`] reads them.
+pub(super) const HEAD: &str = "format_min, epoch, epoch_salt, last_event, last_tag, last_lease, last_rev, compacted, \
+                               last_time, next_deadline, key_count, lease_count";
+
+/// The time of the database in milliseconds; it stands still within a statement.
+pub(super) const NOW: &str = "cast(unix_timestamp(now(3)) * 1000 as signed)";
+
+/// The columns of `data d` without the value, as [`Fields::row`] reads them.
+pub(super) const ROW: &str = "d.`key`, d.version, d.created_ref, d.updated_ref, d.deleted_ref, d.lease_id, \
+                              d.created_version, d.created_rev, d.updated_rev";
+
+/// The columns of `leases l`, as [`Fields::lease`] reads them.
+pub(super) const LEASE: &str = "l.id, l.version, l.expires_at, l.ttl_ms, l.expired";
+
+/// The columns of `events e` without the value, as [`Fields::event`] reads them.
+pub(super) const EVENT: &str = "e.id, e.rev, e.tag, e.type, e.`key`, e.timestamp, e.version, e.created_ref, \
+                                e.created_version, e.created_rev, e.lease_id, e.prev_ref";
+
+/// The columns of a result row, from left to right.
+pub(super) struct Fields(std::vec::IntoIter<Value>);
+
+impl Fields {
+    pub(super) fn new(row: mysql_async::Row) -> Fields {
+        Fields(row.unwrap().into_iter())
+    }
+
+    /// A whole number.
+    pub(super) fn int(&mut self) -> Result<i64> {
+        self.optional_int()?.ok_or_else(|| unexpected("NULL"))
+    }
+
+    /// A whole number or NULL.
+    pub(super) fn optional_int(&mut self) -> Result<Option<i64>> {
+        self.number()
+    }
+
+    /// Text or bytes, or NULL.
+    pub(super) fn optional_bytes(&mut self) -> Result<Option<Bytes>> {
+        match self.0.next() {
+            Some(Value::Bytes(bytes)) => Ok(Some(bytes.into())),
+            Some(Value::NULL) => Ok(None),
+            _ => Err(unexpected("a number for bytes")),
+        }
+    }
+
+    /// Text; empty for NULL.
+    pub(super) fn text(&mut self) -> Result<String> {
+        let bytes = self.optional_bytes()?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The head, and the oldest format of a program that may still write.
+    pub(super) fn head(&mut self) -> Result<(Head, i64)> {
+        let format_min = self.int()?;
+        let head = Head {
+            epoch: Epoch::new(self.int()?, self.unsigned()?),
+            last_event: self.event_id()?,
+            last_tag: Tag::new(self.unsigned()?),
+            last_lease: self.int()?,
+            last_rev: Revision::new(self.int()?)?,
+            compacted: self.event_id()?,
+            last_time: self.timestamp()?,
+            next_deadline: self.optional_int()?.map(Timestamp::from_millis).transpose()?,
+            keys: self.unsigned()?,
+            leases: self.unsigned()?,
+        };
+        Ok((head, format_min))
+    }
+
+    /// A row of `data` without its value.
+    pub(super) fn row(&mut self) -> Result<(Key, Row)> {
+        let key = self.key()?;
+        let row = Row {
+            value: None,
+            version: Version::new(self.int()?)?,
+            created_ref: self.event_id()?,
+            updated_ref: self.event_id()?,
+            deleted_ref: self.optional_int()?.map(EventId::new).transpose()?,
+            lease_id: self.lease_id()?,
+            created_version: Version::new(self.int()?)?,
+            created_rev: Revision::new(self.int()?)?,
+            updated_rev: Revision::new(self.int()?)?,
+        };
+        Ok((key, row))
+    }
+
+    /// A row of `leases`, or that a join found none.
+    pub(super) fn lease(&mut self) -> Result<Option<(LeaseId, LeaseRow)>> {
+        let Some(id) = self.optional_int()? else {
+            self.0.nth(3);
+            return Ok(None);
+        };
+        let row = LeaseRow {
+            version: Version::new(self.int()?)?,
+            expires_at: self.optional_int()?.map(Timestamp::from_millis).transpose()?,
+            ttl: self.optional_int()?.map(millis).transpose()?,
+            expired: self.int()? != 0,
+        };
+        Ok(Some((LeaseId::new(id)?, row)))
+    }
+
+    /// An event without its value.
+    pub(super) fn event(&mut self) -> Result<Event> {
+        Ok(Event {
+            id: self.event_id()?,
+            rev: Revision::new(self.int()?)?,
+            tag: Tag::new(self.unsigned()?),
+            event_type: self.event_type()?,
+            key: self.key()?,
+            timestamp: self.timestamp()?,
+            value: Bytes::new(),
+            version: Version::new(self.int()?)?,
+            created_ref: self.event_id()?,
+            created_version: Version::new(self.int()?)?,
+            created_rev: Revision::new(self.int()?)?,
+            lease_id: self.lease_id()?,
+            prev_ref: self.event_id()?,
+        })
+    }
+
+    pub(super) fn event_id(&mut self) -> Result<EventId> {
+        EventId::new(self.int()?)
+    }
+
+    pub(super) fn timestamp(&mut self) -> Result<Timestamp> {
+        Timestamp::from_millis(self.int()?)
+    }
+
+    /// The tag of an event; none where there is no such event.
+    pub(super) fn optional_tag(&mut self) -> Result<Option<Tag>> {
+        Ok(self.number()?.map(Tag::new))
+    }
+
+    /// A count of bytes.
+    pub(super) fn size(&mut self) -> Result<usize> {
+        usize::try_from(self.int()?).map_err(|_| unexpected("a negative size"))
+    }
+
+    fn lease_id(&mut self) -> Result<LeaseId> {
+        LeaseId::new(self.int()?)
+    }
+
+    fn key(&mut self) -> Result<Key> {
+        Key::from_bytes(&self.optional_bytes()?.unwrap_or_default())
+    }
+
+    fn event_type(&mut self) -> Result<EventType> {
+        let number = self.int()?;
+        i32::try_from(number)
+            .ok()
+            .and_then(EventType::from_number)
+            .ok_or_else(|| unexpected("an unknown event type"))
+    }
+
+    fn unsigned(&mut self) -> Result<u64> {
+        self.number()?.ok_or_else(|| unexpected("NULL"))
+    }
+
+    fn number<T: std::str::FromStr>(&mut self) -> Result<Option<T>> {
+        match self.0.next() {
+            Some(Value::NULL) => Ok(None),
+            Some(Value::Bytes(digits)) => std::str::from_utf8(&digits)
+                .ok()
+                .and_then(|digits| digits.parse().ok())
+                .map(Some)
+                .ok_or_else(|| unexpected("no whole number")),
+            _ => Err(unexpected("too few columns")),
+        }
+    }
+}
+
+fn millis(ms: i64) -> Result<Duration> {
+    let ms = u64::try_from(ms).map_err(|_| unexpected("a negative time to live"))?;
+    Ok(Duration::from_millis(ms))
+}
+
+fn unexpected(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        format!("the database's tables hold {what} where it cannot be"),
+    )
+}

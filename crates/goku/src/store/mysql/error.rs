@@ -1,0 +1,212 @@
+//! What a server's errors mean for a batch and for a read.
+
+use std::fmt;
+use std::time::Duration;
+
+use mysql_async::{DriverError, ServerError};
+
+use crate::decide::Decision;
+use crate::error::{Error, ErrorKind};
+use crate::store::WriteError;
+
+/// A packet of statements that did not get through.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// How many of its statements the server had answered without an error.
+    pub(super) answered: usize,
+    pub(super) cause: Cause,
+}
+
+/// Why it did not.
+#[derive(Debug)]
+pub(super) enum Cause {
+    /// The server refused a statement; it did not look at those after it.
+    Server(ServerError),
+    /// The connection is gone.
+    Lost(mysql_async::Error),
+    /// The connection went while so much was sent that the server may have been asked to take more than it can.
+    LostUnderLoad { sent: usize, packet_bytes_max: usize },
+    /// There was no answer within this time.
+    Late(Duration),
+    /// The answer was over this limit, in bytes.
+    AnswerTooLarge(usize),
+}
+
+/// What to do about an error of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The transaction was rolled back for another one: run it again.
+    RolledBack,
+    /// Something that passes: run it again, on a new connection.
+    Transient,
+    /// The statement is over a limit of the server.
+    TooLarge,
+    /// The data of the statement are at fault.
+    Data,
+    /// The database does not exist.
+    NoDatabase,
+    /// A table does not exist.
+    NoTable,
+    /// The database was set up for something else, or its user lacks rights.
+    SetUp,
+}
+
+impl Trouble {
+    /// Tells by the error's number and, where that says nothing, by its SQLSTATE.
+    pub(super) fn of(error: &ServerError) -> Trouble {
+        match error.code {
+            // Deadlock (and the loser of a conflict on Galera); changed since the snapshot.
+            1213 | 1020 => Trouble::RolledBack,
+            // Lock wait; out of space or memory; read only; not ready; shut down; interrupted, killed or timed out;
+            // too many connections; rolled back by the group; write conflict and region trouble on TiDB.
+            1205 | 1021 | 1041 | 1114 | 1135 | 1290 | 1792 | 1836 | 1047 | 1053 | 1077 | 1079 | 1080 | 1184 | 1317
+            | 1927 | 1969 | 3024 | 4031 | 1040 | 1203 | 1226 | 1180 | 3100 | 3101 | 8002 | 8022 | 8027 | 8028
+            | 9001 | 9002 | 9003 | 9004 | 9005 | 9007 => Trouble::Transient,
+            1153 | 1162 | 1301 => Trouble::TooLarge,
+            1049 => Trouble::NoDatabase,
+            1146 => Trouble::NoTable,
+            // Access denied, to the server, a database, a table, an action; a host that may not connect.
+            1044 | 1045 | 1130 | 1142 | 1143 | 1227 | 1698 | 3118 | 3879 | 4151 => Trouble::SetUp,
+            // The same event twice: the log and its head contradict each other, whatever the request.
+            1062 => Trouble::SetUp,
+            // A column that is not there: another program's table.
+            1054 => Trouble::SetUp,
+            _ => match error.state.get(..2) {
+                Some("21" | "22" | "23" | "42") => Trouble::Data,
+                _ => Trouble::Transient,
+            },
+        }
+    }
+
+    fn kind(self) -> ErrorKind {
+        match self {
+            Trouble::RolledBack | Trouble::Transient => ErrorKind::Unavailable,
+            Trouble::TooLarge => ErrorKind::TooLarge,
+            Trouble::Data => ErrorKind::Internal,
+            Trouble::NoDatabase | Trouble::NoTable | Trouble::SetUp => ErrorKind::Config,
+        }
+    }
+}
+
+impl Failure {
+    /// Before anything was asked.
+    pub(super) fn of_connecting(error: mysql_async::Error) -> Failure {
+        Failure {
+            answered: 0,
+            cause: error.into(),
+        }
+    }
+
+    pub(super) fn trouble(&self) -> Trouble {
+        match &self.cause {
+            Cause::Server(error) => Trouble::of(error),
+            Cause::Lost(mysql_async::Error::Driver(DriverError::PacketTooLarge)) | Cause::AnswerTooLarge(_) => {
+                Trouble::TooLarge
+            }
+            // An answer that the driver cannot read, an encryption that cannot be agreed on: nothing that passes.
+            Cause::Lost(mysql_async::Error::Driver(
+                DriverError::UnknownAuthPlugin { .. }
+                | DriverError::MysqlOldPasswordDisabled
+                | DriverError::CleartextPluginDisabled
+                | DriverError::NoClientSslFlagFromServer
+                | DriverError::NoKeyFound,
+            )) => Trouble::SetUp,
+            Cause::Lost(_) | Cause::LostUnderLoad { .. } | Cause::Late(_) => Trouble::Transient,
+        }
+    }
+
+    /// Whether the server itself answered, so that the connection goes on.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self.cause, Cause::Server(_))
+    }
+
+    /// Whether the connection broke, as one does that was idle for long.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.cause, Cause::Lost(_))
+    }
+
+    /// What it means for a batch whose last packet, with COMMIT as statement `commit`, ended so.
+    pub(super) fn at_commit(self, commit: usize, decision: Decision) -> Result<Decision, WriteError> {
+        if self.answered > commit {
+            return Ok(decision);
+        }
+        let refused_before = self.is_answer() && self.answered < commit;
+        if refused_before || (self.is_answer() && self.trouble() == Trouble::RolledBack) {
+            return Err(self.into());
+        }
+        Err(WriteError::Unknown {
+            decision: Box::new(decision),
+            error: Error::new(
+                ErrorKind::OutcomeUnknown,
+                format!("the outcome of a commit is not known: {}", self.cause),
+            )
+            .with_source(self),
+        })
+    }
+}
+
+impl From<mysql_async::Error> for Cause {
+    fn from(error: mysql_async::Error) -> Cause {
+        match error {
+            mysql_async::Error::Server(error) => Cause::Server(error),
+            lost => Cause::Lost(lost),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Server(error) => write!(f, "{} (error {})", error.message, error.code),
+            Cause::Lost(error) => write!(f, "the connection was lost: {error}"),
+            Cause::LostUnderLoad { sent, packet_bytes_max } => write!(
+                f,
+                "the connection was lost while {sent} bytes were sent; the server's max_allowed_packet is \
+                 {packet_bytes_max}, perhaps a proxy's limit is lower"
+            ),
+            Cause::Late(limit) => write!(f, "no answer within {limit:?}"),
+            Cause::AnswerTooLarge(limit) => write!(f, "the values to read together have more than {limit} bytes"),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        let kind = failure.trouble().kind();
+        Error::new(kind, format!("database: {failure}")).with_source(failure)
+    }
+}
+
+/// For what happens before COMMIT is sent.
+impl From<Failure> for WriteError {
+    fn from(failure: Failure) -> WriteError {
+        let under_load = matches!(failure.cause, Cause::LostUnderLoad { .. });
+        let trouble = failure.trouble();
+        let error = Error::from(failure);
+        match trouble {
+            _ if under_load => WriteError::Rejected(error),
+            Trouble::RolledBack | Trouble::Transient => WriteError::Retry(error),
+            Trouble::TooLarge | Trouble::Data => WriteError::Rejected(error),
+            Trouble::NoDatabase | Trouble::NoTable | Trouble::SetUp => WriteError::Final(error),
+        }
+    }
+}
+
+/// For what happens before COMMIT is sent.
+impl From<Error> for WriteError {
+    fn from(error: Error) -> WriteError {
+        match error.kind() {
+            ErrorKind::Unavailable => WriteError::Retry(error),
+            ErrorKind::TooLarge => WriteError::Rejected(error),
+            _ => WriteError::Final(error),
+        }
+    }
+}

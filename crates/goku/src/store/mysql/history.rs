@@ -1,0 +1,129 @@
+//! The states that keys had at one point in history, found by following their events back.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::columns::{EVENT, Fields};
+use super::readers::Readers;
+use super::script::{Sql, lists};
+use super::values::{Found, join_small_values};
+use crate::decide::Row;
+use crate::error::Result;
+use crate::event::Event;
+use crate::id::EventId;
+
+/// Events of one key that one query goes back: databases bound the depth of a recursion, at 1,000 the lowest.
+const STEPS_MAX: u64 = 256;
+
+impl Readers {
+    /// What `rows` were after the event `at`: the same where they have not changed since. Tombstones are among them,
+    /// keys that had no event yet are not. With small values, if `values`.
+    pub(super) async fn as_of(&self, at: EventId, rows: Vec<Found>, values: bool) -> Result<Vec<Found>> {
+        let changed: Vec<_> = rows
+            .iter()
+            .map(|found| found.row.updated_ref)
+            .filter(|event| *event > at)
+            .collect();
+        let ends = self.last_events(at, changed).await?;
+        let mut before: HashMap<_, _> = self
+            .rows_after(ends, values)
+            .await?
+            .into_iter()
+            .map(|found| (found.key.clone(), found))
+            .collect();
+        let rows = rows.into_iter().filter_map(|found| {
+            if found.row.updated_ref > at {
+                before.remove(&found.key)
+            } else {
+                Some(found)
+            }
+        });
+        Ok(rows.collect())
+    }
+
+    /// Of the keys of these events, all of them after `at`: the last events up to `at`, where they had any.
+    async fn last_events(&self, at: EventId, events: Vec<EventId>) -> Result<Vec<EventId>> {
+        let mut last = Vec::new();
+        let mut later = events;
+        while !later.is_empty() {
+            let (reached, rest) = self
+                .step_back(at, later)
+                .await?
+                .into_iter()
+                .partition(|event| *event <= at);
+            last.extend(Vec::into_iter(reached).filter(|event| *event > EventId::ZERO));
+            later = rest;
+        }
+        Ok(last)
+    }
+
+    /// For each event the event of its key before it that is the first up to `at`, 0 where there is none, or
+    /// [`STEPS_MAX`] before it.
+    async fn step_back(&self, at: EventId, events: Vec<EventId>) -> Result<Vec<EventId>> {
+        let mut script = self.script();
+        for (list, _) in lists(events, script.list_bytes_max(), |sql, event| sql.int(event.get())) {
+            let mut sql = Sql::default();
+            sql.raw("with recursive back (prev_ref, step) as (select prev_ref, 1 from events where id in (");
+            sql.raw(list);
+            sql.raw(") union all select e.prev_ref, b.step + 1 from back b join events e on e.id = b.prev_ref where ");
+            sql.raw("b.prev_ref > ")
+                .int(at.get())
+                .raw(" and b.step < ")
+                .int(STEPS_MAX);
+            sql.raw(") select prev_ref from back where prev_ref <= ").int(at.get());
+            sql.raw(" or step = ").int(STEPS_MAX);
+            script.statement(sql);
+        }
+        let sets = self.run_script(script).await?;
+        sets.into_iter()
+            .flatten()
+            .map(|row| Fields::new(row).event_id())
+            .collect()
+    }
+
+    /// The rows that these events left.
+    async fn rows_after(&self, events: Vec<EventId>, values: bool) -> Result<Vec<Found>> {
+        let mut script = self.script();
+        for (list, _) in lists(events, script.list_bytes_max(), |sql, event| sql.int(event.get())) {
+            let mut sql = select_events(values);
+            sql.raw(" where e.id in (").raw(list).raw(")");
+            script.statement(sql);
+        }
+        let sets = self.run_script(script).await?;
+        let rows = sets.into_iter().flatten().map(|row| {
+            let (event, bytes, value) = read_event(row, values)?;
+            let row = Row {
+                value,
+                ..Row::after(&event)
+            };
+            Ok(Found {
+                key: event.key,
+                row,
+                bytes,
+            })
+        });
+        rows.collect()
+    }
+}
+
+/// Selects events, with small values if `values`; [`read_event`] reads them.
+pub(super) fn select_events(values: bool) -> Sql {
+    let mut sql = Sql::default();
+    sql.raw("select ").raw(EVENT).raw(", e.value_bytes");
+    if values {
+        sql.raw(", v.metadata from events e")
+            .raw(join_small_values("events", "e", "id"));
+    } else {
+        sql.raw(" from events e");
+    }
+    sql
+}
+
+/// An event without its value, the size of that, and the value itself if it came.
+pub(super) fn read_event(row: mysql_async::Row, values: bool) -> Result<(Event, usize, Option<Bytes>)> {
+    let mut fields = Fields::new(row);
+    let (event, bytes) = (fields.event()?, fields.size()?);
+    let value = if values { fields.optional_bytes()? } else { None };
+    Ok((event, bytes, value))
+}

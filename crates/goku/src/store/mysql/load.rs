@@ -1,0 +1,304 @@
+//! What a batch or a read needs to know, asked for in one go and taken into the state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::columns::{Fields, HEAD, LEASE, NOW, ROW};
+use super::readers::Readers;
+use super::script::{Script, Sql, lists};
+use super::session::ResultSet;
+use crate::decide::{Head, LeaseRow, Needs, RangeNeed, Row, State};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::LeaseId;
+use crate::key::{Key, KeyRange};
+
+/// How rows are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// As they were last committed.
+    Plain,
+    /// The same and locked, at any isolation level, with the leases of the rows.
+    Locking,
+}
+
+/// What was asked for, in the order of the result sets.
+#[derive(Debug)]
+pub(super) struct Loading {
+    reading: Reading,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug)]
+enum Part {
+    Keys { values: bool },
+    Leases,
+    Members(Vec<LeaseId>),
+    Range(RangeNeed),
+    Due(usize),
+}
+
+impl Reading {
+    /// The columns and the table of rows of `data`.
+    fn select(self, values: bool) -> Sql {
+        let mut sql = Sql::default();
+        sql.raw("select ").raw(ROW);
+        if self == Reading::Locking {
+            sql.raw(", ").raw(LEASE);
+        }
+        if values {
+            sql.raw(", d.value");
+        }
+        sql.raw(" from data d");
+        sql
+    }
+
+    fn join(self) -> &'static str {
+        match self {
+            Reading::Plain => "",
+            Reading::Locking => " left join leases l on l.id = d.lease_id",
+        }
+    }
+
+    fn lock(self) -> &'static str {
+        match self {
+            Reading::Plain => "",
+            Reading::Locking => " for update",
+        }
+    }
+}
+
+impl Loading {
+    /// Adds the statements for `needs` to `script`.
+    pub(super) fn ask(needs: &Needs, reading: Reading, script: &mut Script) -> Loading {
+        let mut loading = Loading {
+            reading,
+            parts: Vec::new(),
+        };
+        for values in [false, true] {
+            let keys = needs.keys.iter().filter(|(_, value)| **value == values);
+            loading.ask_keys(keys.map(|(key, _)| key), values, script);
+        }
+        loading.ask_leases(&needs.leases, script);
+        loading.ask_members(&needs.members, script);
+        for need in &needs.ranges {
+            loading.ask_range(need, script);
+        }
+        if let Some(limit) = needs.due {
+            loading.ask_due(limit, script);
+        }
+        loading
+    }
+
+    /// Takes the result sets into `state`, and that there is nothing where nothing came.
+    pub(super) fn take_in(self, needs: &Needs, sets: Vec<ResultSet>, state: &mut State) -> Result<()> {
+        if sets.len() != self.parts.len() {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "the database answered more or less than was asked",
+            ));
+        }
+        for (part, set) in self.parts.into_iter().zip(sets) {
+            part.take_in(self.reading, set, state)?;
+        }
+        for key in needs.keys.keys() {
+            if !state.rows.contains_key(key) {
+                state.put_row(key.clone(), None);
+            }
+        }
+        for id in &needs.leases {
+            if !state.leases.contains_key(id) {
+                state.put_lease(*id, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_keys<'k>(&mut self, keys: impl Iterator<Item = &'k Key>, values: bool, script: &mut Script) {
+        for (list, _) in lists(keys, script.list_bytes_max(), |sql, key| sql.bytes(key.as_bytes())) {
+            let mut sql = self.reading.select(values);
+            // Whatever the statistics say of a table that was empty a moment ago: never the whole table.
+            sql.raw(" force index (primary)").raw(self.reading.join());
+            sql.raw(" where d.`key` in (")
+                .raw(list)
+                .raw(")")
+                .raw(self.reading.lock());
+            script.statement(sql);
+            self.parts.push(Part::Keys { values });
+        }
+    }
+
+    fn ask_leases(&mut self, ids: &BTreeSet<LeaseId>, script: &mut Script) {
+        for (list, _) in lists(ids, script.list_bytes_max(), |sql, id| sql.int(id.get())) {
+            let mut sql = Sql::default();
+            sql.raw("select ")
+                .raw(LEASE)
+                .raw(" from leases l where l.id in (")
+                .raw(list);
+            sql.raw(")").raw(self.reading.lock());
+            script.statement(sql);
+            self.parts.push(Part::Leases);
+        }
+    }
+
+    fn ask_members(&mut self, ids: &BTreeSet<LeaseId>, script: &mut Script) {
+        for (list, ids) in lists(ids.iter().copied(), script.list_bytes_max(), |sql, id| {
+            sql.int(id.get())
+        }) {
+            let mut sql = self.reading.select(false);
+            sql.raw(" force index (by_lease)").raw(self.reading.join());
+            sql.raw(" where d.lease_id in (")
+                .raw(list)
+                .raw(")")
+                .raw(self.reading.lock());
+            script.statement(sql);
+            self.parts.push(Part::Members(ids));
+        }
+    }
+
+    fn ask_range(&mut self, need: &RangeNeed, script: &mut Script) {
+        let mut sql = self.reading.select(need.values);
+        sql.raw(" force index (primary)")
+            .raw(self.reading.join())
+            .raw(" where ");
+        in_range(&mut sql, "d.`key`", &need.range);
+        // One more shows whether these are all.
+        sql.raw(" and d.deleted_ref is null order by d.`key` limit ")
+            .int(need.rows_max as u64 + 1);
+        sql.raw(self.reading.lock());
+        script.statement(sql);
+        self.parts.push(Part::Range(need.clone()));
+    }
+
+    fn ask_due(&mut self, limit: usize, script: &mut Script) {
+        let mut sql = Sql::default();
+        sql.raw("select ").raw(LEASE);
+        sql.raw(" from leases l where l.expires_at is not null order by l.expires_at, l.id limit ");
+        sql.int(limit as u64 + 1).raw(self.reading.lock());
+        script.statement(sql);
+        self.parts.push(Part::Due(limit));
+    }
+}
+
+impl Part {
+    fn take_in(self, reading: Reading, set: ResultSet, state: &mut State) -> Result<()> {
+        match self {
+            Part::Keys { values } => {
+                for (key, row) in rows(reading, values, set, state)? {
+                    state.put_row(key, Some(row));
+                }
+            }
+            Part::Leases => {
+                for (id, row) in leases(set)? {
+                    state.put_lease(id, Some(row));
+                }
+            }
+            Part::Members(ids) => {
+                let mut members: BTreeMap<_, Vec<_>> = ids.into_iter().map(|id| (id, Vec::new())).collect();
+                for (key, row) in rows(reading, false, set, state)? {
+                    members.entry(row.lease_id).or_default().push((key, row));
+                }
+                for (id, rows) in members {
+                    state.put_members(id, rows);
+                }
+            }
+            Part::Range(need) => {
+                let mut rows = rows(reading, need.values, set, state)?;
+                let complete = rows.len() <= need.rows_max;
+                rows.truncate(need.rows_max);
+                state.put_range(need.range, need.values, rows, complete);
+            }
+            Part::Due(limit) => {
+                let mut due = leases(set)?;
+                let is_due = |(_, row): &(LeaseId, _)| LeaseRow::is_due(row, state.now);
+                let count = due.iter().take(limit).take_while(|lease| is_due(lease)).count();
+                let rest = due.split_off(count);
+                let next_deadline = rest.first().and_then(|(_, row)| row.expires_at);
+                state.put_due(due, next_deadline);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds the statements for the head and the time: two, in this order, because a time read before a lock wait is old.
+pub(super) fn ask_head(needs: &Needs, reading: Reading, script: &mut Script) {
+    script.statement(format!("select {HEAD} from head where id = 1{}", reading.lock()));
+    ask_time(needs, script);
+}
+
+/// Reads the result sets of [`ask_head`] from the front; answers with the oldest format that may write too.
+pub(super) fn take_head(needs: &Needs, sets: &mut impl Iterator<Item = ResultSet>) -> Result<(State, i64)> {
+    let (head, format_min) = first_row(sets)?.head()?;
+    Ok((take_time(needs, head, sets)?, format_min))
+}
+
+/// Adds the statement for the time, and for the tag of an event where that is needed.
+pub(super) fn ask_time(needs: &Needs, script: &mut Script) {
+    let mut sql = Sql::default();
+    sql.raw("select ").raw(NOW);
+    if let Some(event) = needs.tag_of {
+        sql.raw(", (select tag from events where id = ")
+            .int(event.get())
+            .raw(")");
+    }
+    script.statement(sql);
+}
+
+/// Reads the result set of [`ask_time`] into a state with this head.
+pub(super) fn take_time(needs: &Needs, head: Head, sets: &mut impl Iterator<Item = ResultSet>) -> Result<State> {
+    let mut fields = first_row(sets)?;
+    let mut state = State::new(head, fields.timestamp()?);
+    if needs.tag_of.is_some() {
+        state.tag = Some(fields.optional_tag()?);
+    }
+    Ok(state)
+}
+
+fn first_row(sets: &mut impl Iterator<Item = ResultSet>) -> Result<Fields> {
+    let row = sets.next().and_then(|set| set.into_iter().next());
+    row.map(Fields::new)
+        .ok_or_else(|| Error::new(ErrorKind::Config, "the table `head` has lost its row"))
+}
+
+/// Writes the condition that `column` lies in `range`.
+pub(super) fn in_range(sql: &mut Sql, column: &str, range: &KeyRange) {
+    sql.raw(column).raw(" >= ").bytes(&range.start);
+    if let Some(end) = &range.end {
+        sql.raw(" and ").raw(column).raw(" < ").bytes(end);
+    }
+}
+
+impl Readers {
+    /// Reads rows as they were last committed.
+    pub(super) async fn load(&self, needs: &Needs) -> Result<State> {
+        let mut script = self.script();
+        ask_head(needs, Reading::Plain, &mut script);
+        let loading = Loading::ask(needs, Reading::Plain, &mut script);
+        let mut sets = self.run_script(script).await?.into_iter();
+        let (mut state, _) = take_head(needs, &mut sets)?;
+        loading.take_in(needs, sets.collect(), &mut state)?;
+        Ok(state)
+    }
+}
+
+fn rows(reading: Reading, values: bool, set: ResultSet, state: &mut State) -> Result<Vec<(Key, Row)>> {
+    set.into_iter()
+        .map(|row| {
+            let mut fields = Fields::new(row);
+            let (key, mut row) = fields.row()?;
+            if reading == Reading::Locking {
+                let lease = fields.lease()?;
+                state.put_lease(row.lease_id, lease.map(|(_, lease)| lease));
+            }
+            if values {
+                row.value = fields.optional_bytes()?;
+            }
+            Ok((key, row))
+        })
+        .collect()
+}
+
+fn leases(set: ResultSet) -> Result<Vec<(LeaseId, LeaseRow)>> {
+    set.into_iter()
+        .filter_map(|row| Fields::new(row).lease().transpose())
+        .collect()
+}

@@ -1,0 +1,92 @@
+//! The connections for plain reads.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use super::address::Address;
+use super::error::Failure;
+use super::script::{Packet, Script};
+use super::session::{ResultSet, Role, Session};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Connections for reads: with more at once a server of a few cores gets slower.
+const READERS_MAX: usize = 8;
+
+/// A bounded set of connections. Each packet that is run may use another one.
+///
+/// Only a connection whose answer was read to its end is kept, so a caller may stop waiting at any moment.
+#[derive(Debug)]
+pub(super) struct Readers {
+    address: Address,
+    packet_bytes_max: usize,
+    idle: Mutex<Vec<Session>>,
+    permits: Semaphore,
+}
+
+impl Readers {
+    /// Reads over `first`, and over others when they are needed.
+    pub(super) fn new(address: Address, first: Session) -> Readers {
+        Readers {
+            address,
+            packet_bytes_max: first.settings().packet_bytes_max,
+            idle: Mutex::new(vec![first]),
+            permits: Semaphore::new(READERS_MAX),
+        }
+    }
+
+    /// An empty script with the limits of these connections.
+    pub(super) fn script(&self) -> Script {
+        Script::new(self.packet_bytes_max)
+    }
+
+    /// Runs the statements of a script; answers with all their result sets.
+    pub(super) async fn run_script(&self, script: Script) -> Result<Vec<ResultSet>> {
+        let mut sets = Vec::new();
+        for Packet { text, .. } in script.into_packets()? {
+            sets.append(&mut self.run(text).await?);
+        }
+        Ok(sets)
+    }
+
+    /// Runs statements that only read. Where an idle connection turns out to be dead, a new one is made.
+    pub(super) async fn run(&self, packet: impl AsRef<[u8]>) -> Result<Vec<ResultSet>> {
+        let _permit = self.permits.acquire().await.map_err(|_| stopped())?;
+        let idle = self.idle().pop();
+        if let Some(session) = idle {
+            match self.run_on(session, packet.as_ref()).await {
+                Err(failure) if failure.is_lost() => self.idle().clear(),
+                outcome => return Ok(outcome?),
+            }
+        }
+        let session = Session::connect(self.address.opts(), Role::Reader).await?;
+        Ok(self.run_on(session, packet.as_ref()).await?)
+    }
+
+    /// Closes all connections; those in use when they are given back.
+    pub(super) async fn close(&self) {
+        self.permits.close();
+        let idle = std::mem::take(&mut *self.idle());
+        for session in idle {
+            session.close().await;
+        }
+    }
+
+    async fn run_on(&self, mut session: Session, packet: &[u8]) -> Result<Vec<ResultSet>, Failure> {
+        let outcome = session.run(packet).await;
+        if session.is_usable() && !self.permits.is_closed() {
+            self.idle().push(session);
+        }
+        outcome
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
+        // A list of connections is whole at any moment.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The error of a store that was closed.
+pub(super) fn stopped() -> Error {
+    Error::new(ErrorKind::Stopped, "the store is closed")
+}

@@ -1,0 +1,226 @@
+//! The tables: made at the first start, checked at each.
+
+use mysql_async::ServerError;
+
+use super::address::Address;
+use super::columns::{Fields, NOW};
+use super::error::{Cause, Failure, Trouble};
+use super::script::Sql;
+use super::session::{ResultSet, Role, Session};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::FORMAT;
+
+/// Attempts to make the tables while other replicas do the same.
+const CREATE_ATTEMPTS_MAX: usize = 5;
+
+/// How long the row of a writer is kept that was never seen again, in milliseconds: 30 days, far longer than anybody
+/// waits for the outcome of a batch.
+const WRITER_RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
+
+/// In the order in which they are made; `head` comes last, so that where it has its row, all are there.
+const TABLES: [&str; 5] = [
+    "create table if not exists data (
+        `key` varbinary(1024) not null,
+        value longblob null,
+        value_bytes int unsigned not null,
+        version bigint not null,
+        created_ref bigint not null,
+        updated_ref bigint not null,
+        deleted_ref bigint null,
+        lease_id bigint not null,
+        created_version bigint not null,
+        created_rev bigint not null,
+        updated_rev bigint not null,
+        primary key (`key`),
+        key by_lease (lease_id)
+    ) engine = InnoDB row_format = dynamic",
+    "create table if not exists events (
+        id bigint not null,
+        rev bigint not null,
+        tag bigint unsigned not null,
+        type tinyint not null,
+        `key` varbinary(1024) not null,
+        timestamp bigint not null,
+        metadata longblob null,
+        value_bytes int unsigned not null,
+        version bigint not null,
+        created_ref bigint not null,
+        created_version bigint not null,
+        created_rev bigint not null,
+        lease_id bigint not null,
+        prev_ref bigint not null,
+        primary key (id)
+    ) engine = InnoDB row_format = dynamic",
+    "create table if not exists leases (
+        id bigint not null,
+        version bigint not null,
+        expires_at bigint null,
+        ttl_ms bigint null,
+        expired boolean not null,
+        primary key (id),
+        key by_deadline (expires_at)
+    ) engine = InnoDB",
+    "create table if not exists writers (
+        id bigint unsigned not null,
+        batch bigint not null,
+        fence bigint not null,
+        seen_at bigint not null,
+        primary key (id)
+    ) engine = InnoDB",
+    "create table if not exists head (
+        id tinyint not null,
+        format bigint not null,
+        format_min bigint not null,
+        epoch bigint not null,
+        epoch_salt bigint unsigned not null,
+        last_event bigint not null,
+        last_tag bigint unsigned not null,
+        last_lease bigint not null,
+        last_rev bigint not null,
+        compacted bigint not null,
+        last_time bigint not null,
+        next_deadline bigint null,
+        key_count bigint unsigned not null,
+        lease_count bigint unsigned not null,
+        primary key (id)
+    ) engine = InnoDB",
+];
+
+/// Columns by which the tables are told from those of another program with the same names.
+const PROBE: &str = "select value_bytes, created_rev, updated_rev from data limit 0; \
+                     select value_bytes, tag, rev, prev_ref from events limit 0; \
+                     select expires_at, ttl_ms, expired from leases limit 0; \
+                     select batch, fence, seen_at from writers limit 0";
+
+/// Connects to the database with tables that can be used; what does not exist yet is made.
+pub(super) async fn open(address: &Address) -> Result<Session> {
+    let mut session = match Session::connect(address.opts(), Role::Writer).await {
+        Err(failure) if failure.trouble() == Trouble::NoDatabase => {
+            create_database(address).await?;
+            Session::connect(address.opts(), Role::Writer).await
+        }
+        outcome => outcome,
+    }
+    .map_err(|failure| explain(failure, address))?;
+    prepare(&mut session)
+        .await
+        .map_err(|error| error.context(format_args!("database `{}` at {address}", address.database())))?;
+    Ok(session)
+}
+
+/// The error for a program that is too old for the tables.
+pub(super) fn too_old(format: i64) -> Error {
+    Error::new(
+        ErrorKind::Config,
+        format!("the tables have format {format}, this goku knows formats up to {FORMAT}: use a newer one"),
+    )
+}
+
+async fn create_database(address: &Address) -> Result<()> {
+    let name = address.database().replace('`', "``");
+    let mut session = Session::connect(address.server(), Role::Reader)
+        .await
+        .map_err(|failure| explain(failure, address))?;
+    let created = session.run(format!("create database if not exists `{name}`")).await;
+    session.close().await;
+    created.map(drop).map_err(|failure| {
+        let message = format!(
+            "database `{}` does not exist at {address}, and user {:?} may not create it: have it made by `create \
+             database {}`",
+            address.database(),
+            address.user(),
+            address.database(),
+        );
+        Error::new(ErrorKind::Config, message).with_source(failure)
+    })
+}
+
+async fn prepare(session: &mut Session) -> Result<()> {
+    let mut format = read_format(session).await?;
+    if format.is_none() {
+        create_tables(session).await?;
+        format = read_format(session).await?;
+    }
+    let format = format.ok_or_else(|| Error::new(ErrorKind::Internal, "the table `head` has no row"))?;
+    if format > FORMAT {
+        return Err(too_old(format));
+    }
+    session.run(PROBE).await.map_err(|failure| match &failure.cause {
+        Cause::Server(ServerError { code: 1054, .. }) => Error::new(
+            ErrorKind::Config,
+            "it has tables of another program, or of the original goku, with the names of goku's: use another database",
+        )
+        .with_source(failure),
+        _ => failure.into(),
+    })?;
+    forget_old_writers(session).await
+}
+
+/// The format of the tables; none where they are not complete.
+async fn read_format(session: &mut Session) -> Result<Option<i64>> {
+    match session.run("select format from head where id = 1").await {
+        Ok(sets) => row_of(sets).map(|mut fields| fields.int()).transpose(),
+        Err(failure) if failure.trouble() == Trouble::NoTable => Ok(None),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+async fn create_tables(session: &mut Session) -> Result<()> {
+    let salt = getrandom::u64().map_err(|error| {
+        Error::new(ErrorKind::Internal, "the system has no random numbers").with_source(std::io::Error::from(error))
+    })?;
+    let mut first_head = Sql::default();
+    first_head
+        .raw("insert ignore into head values (1, ")
+        .int(FORMAT)
+        .raw(",")
+        .int(FORMAT)
+        .raw(", 1,")
+        .int(salt)
+        .raw(", 0, 0, 0, 0, 0, 0, null, 0, 0)");
+    let statements = TABLES.iter().map(|table| table.as_bytes()).chain([first_head.as_ref()]);
+    for statement in statements {
+        let mut attempts = 1;
+        while let Err(failure) = session.run(statement).await {
+            // Another replica makes the same table, or the same row.
+            if !failure.is_answer() || failure.trouble() == Trouble::SetUp || attempts == CREATE_ATTEMPTS_MAX {
+                return Err(failure.into());
+            }
+            attempts += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the rows of replicas that went without taking leave.
+async fn forget_old_writers(session: &mut Session) -> Result<()> {
+    let forget = format!("delete from writers where seen_at < {NOW} - {WRITER_RETENTION_MS}");
+    match session.run(forget).await {
+        // Another replica does the same.
+        Err(failure) if failure.is_answer() && failure.trouble() != Trouble::SetUp => Ok(()),
+        outcome => Ok(outcome.map(drop)?),
+    }
+}
+
+/// The error of the first connection, with what to do about it.
+fn explain(failure: Failure, address: &Address) -> Error {
+    let trouble = failure.trouble();
+    let advice = match &failure.cause {
+        Cause::Server(ServerError { code: 1045 | 1698, .. }) => "check user and password in the store's URL",
+        Cause::Server(ServerError { code: 1044 | 1142, .. }) => "grant the user all rights on the database",
+        Cause::Server(ServerError { code: 1130, .. }) => "let the server accept connections from this host",
+        _ => match trouble {
+            Trouble::SetUp | Trouble::NoDatabase => "mend the store's URL or the database's set-up",
+            _ => return Error::from(failure).context(format_args!("{address} cannot be reached")),
+        },
+    };
+    let message = format!(
+        "{address} refuses the connection of user {:?}: {failure}: {advice}",
+        address.user()
+    );
+    Error::new(ErrorKind::Config, message).with_source(failure)
+}
+
+fn row_of(sets: Vec<ResultSet>) -> Option<Fields> {
+    sets.into_iter().flatten().next().map(Fields::new)
+}

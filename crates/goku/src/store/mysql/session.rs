@@ -1,0 +1,345 @@
+//! A connection with the settings that goku needs.
+
+use std::fmt;
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Opts, Row};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::columns::Fields;
+use super::error::{Cause, Failure};
+use super::script::{Packet, Script};
+
+/// Longest wait for a connection that can be used.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Longest wait for the answer to one packet: twice what a statement may wait for a lock. After it the connection is
+/// given up.
+const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
+
+/// Longest time to take leave of the server.
+const GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// After so long the server ends the session of a writer that holds the sequencer and says nothing.
+const STALL_SECONDS_MAX: u32 = 3;
+
+/// Longest wait of a statement for a lock.
+const LOCK_WAIT_SECONDS_MAX: u32 = 5;
+
+/// Time between two batches after which a server may end a session, where it is not told apart from a stall: the
+/// server's usual default.
+const IDLE_SECONDS_MAX: u32 = 28_800;
+
+/// Values that one batch may read, in bytes: a Txn may list many large ones.
+const WRITER_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The rows that one statement answers.
+pub(super) type ResultSet = Vec<Row>;
+
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Plain reads, each by itself.
+    Reader,
+    /// Transactions that hold the sequencer: the server ends the session when it stalls.
+    Writer,
+}
+
+/// A connection with its settings made. Dropped, it is closed, and what was not committed is rolled back.
+pub(super) struct Session {
+    /// None only while it is dropped.
+    conn: Option<Conn>,
+    settings: Settings,
+    answer_bytes_max: usize,
+    health: Health,
+}
+
+/// What a connection can still be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    /// Everything.
+    Whole,
+    /// Nothing: it broke.
+    Lost,
+    /// Nothing: an answer was not waited for, and may still come.
+    GivenUp,
+}
+
+/// What was learned of the server.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    /// Name and version.
+    pub(super) database: String,
+    /// Most bytes of a packet.
+    pub(super) packet_bytes_max: usize,
+    /// Whether the server itself tells a stall within a transaction from a pause between two.
+    has_idle_transaction_timeout: bool,
+    has_snapshot_isolation: bool,
+    isolation_variable: &'static str,
+}
+
+impl Session {
+    /// Connects, makes the settings and checks them.
+    pub(super) async fn connect(opts: Opts, role: Role) -> Result<Session, Failure> {
+        let connecting = async {
+            let mut conn = Conn::new(opts).await?;
+            let settings = Settings::read(&mut conn).await?;
+            let isolation = settings.make(&mut conn, role).await?;
+            Ok((conn, settings, isolation))
+        };
+        let connected: mysql_async::Result<_> = timeout(CONNECT_TIME_MAX, connecting).await.map_err(|_| Failure {
+            answered: 0,
+            cause: Cause::Late(CONNECT_TIME_MAX),
+        })?;
+        let (conn, settings, isolation) = connected.map_err(Failure::of_connecting)?;
+        let session = Session {
+            conn: Some(conn),
+            settings,
+            answer_bytes_max: match role {
+                Role::Reader => usize::MAX,
+                Role::Writer => WRITER_ANSWER_BYTES_MAX,
+            },
+            health: Health::Whole,
+        };
+        if isolation != "READ-COMMITTED" {
+            let message =
+                format!("the server made the isolation {isolation:?} of a session that asked for READ COMMITTED");
+            return Err(Failure::of_connecting(mysql_async::Error::Other(message.into())));
+        }
+        Ok(session)
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether the connection is whole, so that it can be used again.
+    pub(super) fn is_usable(&self) -> bool {
+        self.health == Health::Whole
+    }
+
+    /// Whether the connection broke, as one does that was idle for long.
+    pub(super) fn is_lost(&self) -> bool {
+        self.health == Health::Lost
+    }
+
+    /// Sends a packet of statements and collects the rows that they answer: a set for each statement that has columns,
+    /// whether it has rows or not.
+    pub(super) async fn run(&mut self, packet: impl AsRef<[u8]>) -> Result<Vec<ResultSet>, Failure> {
+        let packet = packet.as_ref();
+        let conn = self
+            .conn
+            .as_mut()
+            .expect("a session has its connection until it is dropped");
+        // Until the answer has been read to its end, or for ever where the caller goes before.
+        self.health = Health::GivenUp;
+        let mut answer = Answer::new(self.answer_bytes_max);
+        let cause = match timeout(ROUND_TRIP_MAX, answer.collect(conn, packet)).await {
+            Ok(Ok(())) => {
+                self.health = Health::Whole;
+                return Ok(answer.sets);
+            }
+            Ok(Err(cause)) => cause,
+            Err(_) => Cause::Late(ROUND_TRIP_MAX),
+        };
+        self.health = match &cause {
+            Cause::Server(_) => Health::Whole,
+            Cause::Lost(_) => Health::Lost,
+            _ => Health::GivenUp,
+        };
+        let packet_bytes_max = self.settings.packet_bytes_max;
+        let cause = match cause {
+            Cause::Lost(_) if packet.len() > packet_bytes_max / 2 => Cause::LostUnderLoad {
+                sent: packet.len(),
+                packet_bytes_max,
+            },
+            cause => cause,
+        };
+        Err(Failure {
+            answered: answer.statements,
+            cause,
+        })
+    }
+
+    /// Runs the statements of a script; answers with all their result sets. Where it fails, no packet after the one
+    /// that failed was sent.
+    pub(super) async fn run_all(&mut self, packets: Vec<Packet>) -> Result<Vec<ResultSet>, Failure> {
+        let mut sets = Vec::new();
+        for Packet { text, .. } in packets {
+            sets.append(&mut self.run(text).await?);
+        }
+        Ok(sets)
+    }
+
+    /// Ends the transaction without a change.
+    pub(super) async fn roll_back(&mut self) -> Result<(), Failure> {
+        let mut text = "rollback".to_owned();
+        if let Some(after) = self.settings.after_transaction() {
+            text += ";";
+            text += &after;
+        }
+        self.run(text).await.map(drop)
+    }
+
+    /// Takes leave of the server.
+    pub(super) async fn close(mut self) {
+        if let Some(conn) = self.conn.take() {
+            say_goodbye(conn).await;
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Without a runtime the socket is closed as it is.
+        if let (Some(conn), Ok(runtime)) = (self.conn.take(), Handle::try_current()) {
+            drop(runtime.spawn(say_goodbye(conn)));
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("settings", &self.settings)
+            .field("health", &self.health)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    async fn read(conn: &mut Conn) -> mysql_async::Result<Settings> {
+        let (version, packet_bytes_max): (String, usize) = conn
+            .query_first("select version(), @@max_allowed_packet")
+            .await?
+            .unwrap_or_default();
+        let variables: Vec<(String, mysql_async::Value)> = conn
+            .query(
+                "show session variables where variable_name in ('transaction_isolation', 'tx_isolation', \
+                 'idle_transaction_timeout', 'innodb_snapshot_isolation')",
+            )
+            .await?;
+        let has = |name: &str| variables.iter().any(|(variable, _)| variable == name);
+        Ok(Settings {
+            database: name_of(&version),
+            packet_bytes_max,
+            has_idle_transaction_timeout: has("idle_transaction_timeout"),
+            has_snapshot_isolation: has("innodb_snapshot_isolation"),
+            isolation_variable: if has("transaction_isolation") {
+                "transaction_isolation"
+            } else {
+                "tx_isolation"
+            },
+        })
+    }
+
+    /// Makes the settings; answers with the isolation that is in force.
+    async fn make(&self, conn: &mut Conn, role: Role) -> mysql_async::Result<String> {
+        let mut statements = "set names binary; set session transaction isolation level read committed; \
+                              set autocommit = 1, time_zone = '+00:00', \
+                              sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'"
+            .to_owned();
+        if self.has_snapshot_isolation {
+            statements += ", innodb_snapshot_isolation = off";
+        }
+        if role == Role::Writer {
+            statements += &format!(
+                ", net_read_timeout = {STALL_SECONDS_MAX}, net_write_timeout = {STALL_SECONDS_MAX}, \
+                 innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS_MAX}"
+            );
+            if self.has_idle_transaction_timeout {
+                statements += &format!(", idle_transaction_timeout = {STALL_SECONDS_MAX}");
+            }
+        }
+        conn.query_drop(statements).await?;
+        let isolation = conn
+            .query_first::<Row, _>(format!("select @@{}", self.isolation_variable))
+            .await?
+            .and_then(|row| Fields::new(row).text().ok());
+        Ok(isolation.unwrap_or_default())
+    }
+
+    /// Adds the start of a transaction, in which a stall ends the session.
+    pub(super) fn begin(&self, script: &mut Script) {
+        // Where the server cannot tell a stall within a transaction from a pause between two, only the time-out of
+        // all pauses can do it.
+        if !self.has_idle_transaction_timeout {
+            script.statement(format!("set wait_timeout = {STALL_SECONDS_MAX}"));
+        }
+        script.statement("begin");
+    }
+
+    /// What comes after the end of a transaction.
+    pub(super) fn after_transaction(&self) -> Option<String> {
+        (!self.has_idle_transaction_timeout).then(|| format!("set wait_timeout = {IDLE_SECONDS_MAX}"))
+    }
+}
+
+/// What the server answered to a packet so far.
+struct Answer {
+    bytes_max: usize,
+    bytes: usize,
+    /// How many statements went through.
+    statements: usize,
+    sets: Vec<ResultSet>,
+}
+
+impl Answer {
+    fn new(bytes_max: usize) -> Answer {
+        Answer {
+            bytes_max,
+            bytes: 0,
+            statements: 0,
+            sets: Vec::new(),
+        }
+    }
+
+    async fn collect(&mut self, conn: &mut Conn, packet: &[u8]) -> Result<(), Cause> {
+        let mut result = conn.query_iter(packet).await.map_err(Cause::from)?;
+        while let Some(columns) = result.columns() {
+            // The statement went through, whatever becomes of its rows.
+            self.statements += 1;
+            let mut set = ResultSet::new();
+            while let Some(row) = result.next().await.map_err(Cause::from)? {
+                self.bytes += bytes_of(&row);
+                if self.bytes > self.bytes_max {
+                    return Err(Cause::AnswerTooLarge(self.bytes_max));
+                }
+                set.push(row);
+            }
+            if !columns.is_empty() {
+                self.sets.push(set);
+            }
+        }
+        // The error of a later statement looks like the end, and comes out only when it is asked for.
+        result.next().await.map(drop).map_err(Cause::from)
+    }
+}
+
+fn bytes_of(row: &Row) -> usize {
+    (0..row.len())
+        .map(|column| match row.as_ref(column) {
+            Some(mysql_async::Value::Bytes(bytes)) => bytes.len(),
+            _ => 0,
+        })
+        .sum()
+}
+
+async fn say_goodbye(conn: Conn) {
+    // Where this takes too long the socket is closed with the value.
+    let _ = timeout(GOODBYE_TIME_MAX, conn.disconnect()).await;
+}
+
+/// `MariaDB 10.11.6` from `10.11.6-MariaDB-log`.
+fn name_of(version: &str) -> String {
+    let number = version.split('-').next().unwrap_or_default();
+    if version.contains("MariaDB") {
+        format!("MariaDB {number}")
+    } else if let Some((_, tidb)) = version.split_once("TiDB-") {
+        format!("TiDB {tidb}")
+    } else {
+        format!("MySQL {number}")
+    }
+}

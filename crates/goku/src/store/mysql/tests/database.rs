@@ -1,0 +1,117 @@
+//! A database of one test, on a MariaDB that all tests share or on one of its own.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use goku_mariadbd::{Options, Server};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable as _;
+
+use super::super::MySqlStore;
+
+/// Names the shared server, where one shall be used that is there already.
+const URL_VARIABLE: &str = "GOKU_TEST_MYSQL_URL";
+
+/// An empty database, dropped with this value.
+pub(super) struct Database {
+    server: String,
+    name: String,
+    /// Where this test has a server of its own.
+    own: Option<Server>,
+}
+
+impl Database {
+    /// On the shared server.
+    pub(super) async fn create() -> Database {
+        static SHARED: OnceLock<(String, Option<Server>)> = OnceLock::new();
+        let (server, _) = SHARED.get_or_init(|| match std::env::var(URL_VARIABLE) {
+            Ok(url) => (url.trim_end_matches('/').to_owned(), None),
+            Err(_) => {
+                let server = Server::start(Options::default()).unwrap();
+                (url_of(&server), Some(server))
+            }
+        });
+        Database::on(server.clone(), None).await
+    }
+
+    /// On a server of its own with these arguments.
+    pub(super) async fn on_own_server(arguments: &[&str]) -> Database {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let server = Server::start(Options {
+            arguments,
+            ..Options::default()
+        })
+        .unwrap();
+        Database::on(url_of(&server), Some(server)).await
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("{}/{}?prefer_socket=false", self.server, self.name)
+    }
+
+    /// The URL with another port of this machine.
+    pub(super) fn url_through(&self, port: u16) -> String {
+        format!("mysql://root@127.0.0.1:{port}/{}", self.name)
+    }
+
+    /// The URL of the server, without a database.
+    pub(super) fn server_url(&self) -> &str {
+        &self.server
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) async fn store(&self) -> MySqlStore {
+        MySqlStore::open(&self.url()).await.unwrap()
+    }
+
+    /// A plain connection beside the store's.
+    pub(super) async fn connect(&self) -> Conn {
+        Conn::from_url(self.url()).await.unwrap()
+    }
+
+    pub(super) fn own_server(&self) -> &Server {
+        self.own.as_ref().unwrap()
+    }
+
+    async fn on(server: String, own: Option<Server>) -> Database {
+        static CREATED: AtomicU32 = AtomicU32::new(0);
+        let number = CREATED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("goku_unit_{}_{number}", std::process::id());
+        execute(&server, &format!("create database {name}")).await.unwrap();
+        Database { server, name, own }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if self.own.is_some() {
+            return;
+        }
+        let (server, drop) = (self.server.clone(), format!("drop database if exists {}", self.name));
+        // A destructor cannot await, and the runtime around it has one thread only.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime
+                .block_on(async {
+                    let limit = std::time::Duration::from_secs(2);
+                    tokio::time::timeout(limit, execute(&server, &drop)).await
+                })?
+                .map_err(std::io::Error::other)
+        });
+        // What is left of it harms no other test.
+        let _ = dropping.join();
+    }
+}
+
+async fn execute(server: &str, statement: &str) -> mysql_async::Result<()> {
+    let mut connection = Conn::from_url(format!("{server}/?prefer_socket=false")).await?;
+    connection.query_drop(statement).await?;
+    connection.disconnect().await
+}
+
+fn url_of(server: &Server) -> String {
+    format!("mysql://root@127.0.0.1:{}", server.port())
+}

@@ -1,0 +1,257 @@
+//! Connections that break, locks that are held and commits whose outcome is not known.
+
+use std::time::Duration;
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable as _;
+use tokio::task::JoinHandle;
+
+use super::proxy::Proxy;
+use super::writing::no_transaction_is_open;
+use super::*;
+use crate::store::mysql::address::Address;
+use crate::store::mysql::script::Script;
+use crate::store::mysql::session::{Role, Session};
+
+/// The statement in which a batch waits for the sequencer.
+const WAITS_FOR_HEAD: &str = "info like '%from head%for update%'";
+
+/// Connections to the database but this one, by what they are doing.
+async fn sessions(observer: &mut Conn, database: &Database, doing: &str) -> Vec<u64> {
+    let query = format!(
+        "select id from information_schema.processlist where db = '{}' and id <> connection_id() and {doing}",
+        database.name()
+    );
+    observer.query(query).await.unwrap()
+}
+
+async fn session_that(observer: &mut Conn, database: &Database, doing: &str) -> u64 {
+    loop {
+        if let Some(id) = sessions(observer, database, doing).await.first() {
+            return *id;
+        }
+    }
+}
+
+async fn hold_head(database: &Database) -> Conn {
+    let mut holder = database.connect().await;
+    holder.query_drop("begin").await.unwrap();
+    holder.query_drop("select * from head for update").await.unwrap();
+    holder
+}
+
+fn start(store: &Arc<MySqlStore>, batch: &Arc<Batch>) -> JoinHandle<Result<Decision, WriteError>> {
+    let (store, batch) = (store.clone(), batch.clone());
+    tokio::spawn(async move { store.write(batch).await })
+}
+
+#[tokio::test]
+async fn connections_that_were_killed_while_idle_are_made_anew() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    write(&store, [set("k", "1")]).await;
+    let mut observer = database.connect().await;
+    for id in sessions(&mut observer, &database, "true").await {
+        observer.query_drop(format!("kill {id}")).await.unwrap();
+    }
+    assert_eq!(get(&store, "k").await.unwrap().version.get(), 1);
+    assert_eq!(event_ids(&write(&store, [set("k", "2")]).await), [2]);
+}
+
+#[tokio::test]
+async fn a_batch_whose_session_is_killed_before_the_commit_runs_again() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "1")]).await;
+    let mut holder = hold_head(&database).await;
+    let writing = start(&store, &batch([set("k", "2")]));
+    let mut observer = database.connect().await;
+    let first = session_that(&mut observer, &database, WAITS_FOR_HEAD).await;
+    observer.query_drop(format!("kill {first}")).await.unwrap();
+    // It was a session that had been idle before, so the batch goes on by itself on a new one.
+    let second = session_that(&mut observer, &database, &format!("{WAITS_FOR_HEAD} and id <> {first}")).await;
+    observer.query_drop(format!("kill {second}")).await.unwrap();
+    let refused = writing.await.unwrap();
+    assert!(matches!(refused, Err(WriteError::Retry(error)) if error.kind() == ErrorKind::Unavailable));
+    holder.query_drop("rollback").await.unwrap();
+    assert_eq!(event_ids(&write(&store, [set("k", "2")]).await), [2]);
+}
+
+#[tokio::test]
+async fn a_lock_that_is_not_given_free_is_a_reason_to_try_again() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    write(&store, [set("k", "1")]).await;
+    let mut holder = hold_head(&database).await;
+    let refused = store.write(batch([set("k", "2")])).await;
+    assert!(matches!(refused, Err(WriteError::Retry(error)) if error.kind() == ErrorKind::Unavailable));
+    holder.query_drop("rollback").await.unwrap();
+    no_transaction_is_open(&database).await;
+    assert_eq!(event_ids(&write(&store, [set("k", "2")]).await), [2]);
+}
+
+/// A statement's time is that of its start: were it read with the lock, a batch that waited would take leases for
+/// alive that are over.
+#[tokio::test]
+async fn the_time_of_a_batch_is_that_under_the_lock() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "1")]).await;
+    let mut holder = hold_head(&database).await;
+    let writing = start(&store, &batch([set("k", "2")]));
+    let mut observer = database.connect().await;
+    session_that(&mut observer, &database, WAITS_FOR_HEAD).await;
+    let (_, waited_from) = store.head().await.unwrap();
+    while store.head().await.unwrap().1.saturating_since(waited_from) < Duration::from_millis(300) {}
+    let (_, released) = store.head().await.unwrap();
+    holder.query_drop("rollback").await.unwrap();
+    let decision = writing.await.unwrap().unwrap();
+    assert!(decision.events[0].timestamp >= released);
+}
+
+/// A replica that stands still with the sequencer locked: the server itself ends its session.
+#[tokio::test]
+async fn a_stalled_writer_does_not_hold_up_the_others_for_long() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let address = Address::parse(&database.url()).unwrap();
+    let mut stalled = Session::connect(address.opts(), Role::Writer).await.unwrap();
+    let mut script = Script::new(1 << 20);
+    stalled.settings().begin(&mut script);
+    script.statement("select id from head where id = 1 for update");
+    stalled.run_all(script.into_packets().unwrap()).await.unwrap();
+    write(&store, [set("k", "1")]).await;
+    assert!(stalled.run("commit").await.unwrap_err().is_lost());
+}
+
+/// Lets everything be done but commits, until it is dropped.
+struct HeldCommits(Conn);
+
+impl HeldCommits {
+    async fn new(database: &Database) -> HeldCommits {
+        let mut holder = database.connect().await;
+        holder.query_drop("backup stage start").await.unwrap();
+        holder.query_drop("backup stage block_commit").await.unwrap();
+        HeldCommits(holder)
+    }
+
+    async fn release(mut self) {
+        self.0.query_drop("backup stage end").await.unwrap();
+    }
+}
+
+const COMMITS: &str = "state like 'Waiting for backup lock%' and info like '%commit%'";
+
+#[tokio::test]
+async fn a_commit_whose_session_was_killed_is_found_not_applied_and_cannot_be_later() {
+    let database = Database::on_own_server(&[]).await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "1")]).await;
+    let mut observer = database.connect().await;
+    let held = HeldCommits::new(&database).await;
+    let lost = batch([set("k", "2")]);
+    let writing = start(&store, &lost);
+    let session = session_that(&mut observer, &database, COMMITS).await;
+    observer.query_drop(format!("kill {session}")).await.unwrap();
+    let Err(WriteError::Unknown { error, .. }) = writing.await.unwrap() else {
+        panic!("the commit was sent")
+    };
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+    let resolving = tokio::spawn({
+        let (store, lost) = (store.clone(), lost.clone());
+        async move { store.resolve(&lost).await }
+    });
+    session_that(&mut observer, &database, &format!("{COMMITS} and id <> {session}")).await;
+    held.release().await;
+    assert!(!resolving.await.unwrap().unwrap());
+    let fence: Option<i64> = observer.query_first("select max(fence) from writers").await.unwrap();
+    assert_eq!(fence, Some(1));
+    assert_eq!(get(&store, "k").await.unwrap().version.get(), 1);
+    assert_eq!(event_ids(&write(&store, [set("k", "2")]).await), [2]);
+}
+
+#[tokio::test]
+async fn a_commit_that_applies_after_the_connection_was_lost_is_found() {
+    let database = Database::on_own_server(&[]).await;
+    let proxy = Proxy::start(database.own_server().port()).await;
+    let store = Arc::new(MySqlStore::open(&database.url_through(proxy.port())).await.unwrap());
+    write(&store, [set("k", "1")]).await;
+    let mut observer = database.connect().await;
+    let held = HeldCommits::new(&database).await;
+    let lost = batch([set("k", "2")]);
+    let writing = start(&store, &lost);
+    session_that(&mut observer, &database, COMMITS).await;
+    proxy.cut();
+    let Err(WriteError::Unknown { decision, .. }) = writing.await.unwrap() else {
+        panic!("the commit was sent")
+    };
+    // A plain read says that it is not there, and it still comes.
+    assert_eq!(get(&store, "k").await.unwrap().version.get(), 1);
+    let resolving = tokio::spawn({
+        let (store, lost) = (store.clone(), lost.clone());
+        async move { store.resolve(&lost).await }
+    });
+    session_that(&mut observer, &database, WAITS_FOR_HEAD).await;
+    held.release().await;
+    assert!(resolving.await.unwrap().unwrap());
+    assert_eq!(get(&store, "k").await.unwrap().version.get(), 2);
+    assert_eq!(store.head().await.unwrap().0, decision.head);
+    // And again: the fence changes nothing of the answer.
+    assert!(store.resolve(&lost).await.unwrap());
+    assert_eq!(event_ids(&write(&store, [set("k", "3")]).await), [3]);
+}
+
+#[tokio::test]
+async fn a_server_that_was_killed_is_used_again_once_it_is_back() {
+    let database = Database::on_own_server(&[]).await;
+    let store = database.store().await;
+    write(&store, [set("k", "1")]).await;
+    let server = database.own_server();
+    server.kill().unwrap();
+    assert!(matches!(
+        store.write(batch([set("k", "2")])).await,
+        Err(WriteError::Retry(_))
+    ));
+    assert_eq!(store.head().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    server.restart().unwrap();
+    assert_eq!(get(&store, "k").await.unwrap().version.get(), 1);
+    assert_eq!(event_ids(&write(&store, [set("k", "2")]).await), [2]);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_given_up_half_way_leaves_nothing_behind() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "1")]).await;
+    let mut holder = hold_head(&database).await;
+    let writing = start(&store, &batch([set("k", "2")]));
+    let mut observer = database.connect().await;
+    session_that(&mut observer, &database, WAITS_FOR_HEAD).await;
+    writing.abort();
+    assert!(writing.await.unwrap_err().is_cancelled());
+    holder.query_drop("rollback").await.unwrap();
+    assert_eq!(event_ids(&write(&store, [set("k", "3")]).await), [2]);
+    no_transaction_is_open(&database).await;
+}
+
+#[tokio::test]
+async fn two_replicas_take_turns_without_a_gap() {
+    let database = Database::create().await;
+    let stores = [Arc::new(database.store().await), Arc::new(database.store().await)];
+    let writers = stores.iter().map(|store| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for n in 0..50 {
+                write(&store, [set("shared", format!("{n}")), set(&format!("k{n}"), "v")]).await;
+            }
+        })
+    });
+    for writer in futures::future::join_all(writers).await {
+        writer.unwrap();
+    }
+    let (head, _) = stores[0].head().await.unwrap();
+    assert_eq!(head.last_event.get(), 200);
+    let page = stores[1].events(all_events(head.last_event)).await.unwrap();
+    assert!(page.events.iter().zip(1..).all(|(event, id)| event.id.get() == id));
+    assert_eq!(get(&stores[0], "shared").await.unwrap().version.get(), 100);
+}

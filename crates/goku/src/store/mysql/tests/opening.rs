@@ -1,0 +1,141 @@
+//! Opening a store: what is made, and what is said where that cannot be.
+
+use super::*;
+use mysql_async::prelude::Queryable as _;
+
+#[tokio::test]
+async fn replicas_that_start_together_make_one_store() {
+    let database = Database::create().await;
+    let url = database.url();
+    let stores = futures::future::join_all((0..4).map(|_| MySqlStore::open(&url))).await;
+    let mut heads = Vec::new();
+    for store in &stores {
+        heads.push(store.as_ref().unwrap().head().await.unwrap().0);
+    }
+    assert!(heads.iter().all(|head| *head == heads[0] && head.epoch.number() == 1));
+    for (index, store) in stores.iter().enumerate() {
+        let decision = write(store.as_ref().unwrap(), [set("k", "v")]).await;
+        assert_eq!(event_ids(&decision), [i64::try_from(index).unwrap() + 1]);
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_exist_is_made() {
+    let database = Database::create().await;
+    let name = format!("{}_new", database.name());
+    let url = format!("{}/{name}", database.server_url());
+    let store = MySqlStore::open(&url).await.unwrap();
+    write(&store, [set("k", "v")]).await;
+    store.close().await;
+    let mut connection = database.connect().await;
+    connection.query_drop(format!("drop database {name}")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_closed_store_fails_and_leaves_no_connection() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    write(&store, [set("k", "v")]).await;
+    store.close().await;
+    assert_eq!(store.head().await.unwrap_err().kind(), ErrorKind::Stopped);
+    assert!(
+        matches!(store.write(batch([set("k", "v")])).await, Err(WriteError::Final(error)) if error.kind() == ErrorKind::Stopped)
+    );
+    let mut connection = database.connect().await;
+    let writers: Option<i64> = connection.query_first("select count(*) from writers").await.unwrap();
+    assert_eq!(writers, Some(0));
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let mut connection = database.connect().await;
+    connection
+        .query_drop("update head set format = 2, format_min = 2")
+        .await
+        .unwrap();
+    let refused = store.write(batch([set("k", "v")])).await;
+    assert!(matches!(refused, Err(WriteError::Final(error)) if error.kind() == ErrorKind::Config));
+    let error = MySqlStore::open(&database.url()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("format 2"), "{error}");
+}
+
+#[tokio::test]
+async fn tables_of_another_program_are_refused() {
+    let database = Database::create().await;
+    let mut connection = database.connect().await;
+    let original = "create table data (`key` varchar(255) primary key, value blob, version bigint)";
+    connection.query_drop(original).await.unwrap();
+    let error = MySqlStore::open(&database.url()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("another database"), "{error}");
+}
+
+#[tokio::test]
+async fn wrong_credentials_and_missing_rights_say_what_to_do() {
+    let database = Database::create().await;
+    let name = database.name();
+    let user = format!("u{}", name.rsplit('_').next().unwrap());
+    let mut root = database.connect().await;
+    root.query_drop(format!("create or replace user {user}@'%' identified by 'sesame'"))
+        .await
+        .unwrap();
+    let (_, host) = database.server_url().rsplit_once('@').unwrap();
+    let open = |password: &str, name: &str| {
+        let url = format!("mysql://{user}:{password}@{host}/{name}");
+        async move { MySqlStore::open(&url).await.unwrap_err() }
+    };
+
+    let error = open("wrong", name).await;
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("check user and password"), "{error}");
+
+    let error = open("sesame", name).await;
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("grant the user"), "{error}");
+
+    root.query_drop(format!("grant select on *.* to {user}@'%'"))
+        .await
+        .unwrap();
+    let error = open("sesame", "goku_unit_missing").await;
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("create database goku_unit_missing"), "{error}");
+    assert!(!format!("{error:?}").contains("sesame"), "{error:?}");
+    root.query_drop(format!("drop user {user}@'%'")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_user_without_the_right_to_make_tables_can_use_them() {
+    let database = Database::create().await;
+    drop(database.store().await);
+    let name = database.name();
+    let user = format!("v{}", name.rsplit('_').next().unwrap());
+    let mut root = database.connect().await;
+    root.query_drop(format!("create or replace user {user}@'%'"))
+        .await
+        .unwrap();
+    let grant = format!("grant select, insert, update, delete on {name}.* to {user}@'%'");
+    root.query_drop(grant).await.unwrap();
+    let (_, host) = database.server_url().rsplit_once('@').unwrap();
+    let store = MySqlStore::open(&format!("mysql://{user}@{host}/{name}"))
+        .await
+        .unwrap();
+    write(&store, [set("k", "v")]).await;
+    root.query_drop(format!("drop user {user}@'%'")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unavailable() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let error = MySqlStore::open(&format!("mysql://root:sesame@127.0.0.1:{port}/goku"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(!format!("{error:?}").contains("sesame"), "{error:?}");
+}
