@@ -1,5 +1,7 @@
 //! The stores that the suite runs on, each made anew for every test.
 
+mod grpc;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,6 +9,9 @@ use goku::{Client, Engine, SystemClock};
 use tempfile::TempDir;
 
 use crate::model::ModelClient;
+
+pub use grpc::OverDuplex;
+pub use grpc::OverTcp;
 
 /// An empty store and everything that it needs.
 #[async_trait]

@@ -11,3 +11,11 @@ mod on_sqlite_file {
 mod on_sqlite_memory {
     goku_testkit::conformance_suite!(goku_testkit::fixture::OnSqliteMemory);
 }
+
+mod on_grpc_in_memory {
+    goku_testkit::conformance_suite!(goku_testkit::fixture::OverDuplex<goku_testkit::fixture::OnSqliteMemory>);
+}
+
+mod on_grpc_tcp_sqlite {
+    goku_testkit::conformance_suite!(goku_testkit::fixture::OverTcp<goku_testkit::fixture::OnSqliteMemory>);
+}
