@@ -5,9 +5,10 @@ mod grpc;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use goku::{Client, Engine, SystemClock};
+use goku::{Client, Engine, ManualClock, SystemClock};
 use tempfile::TempDir;
 
+use crate::comparison::OnClock;
 use crate::model::ModelClient;
 
 pub use grpc::OverDuplex;
@@ -49,6 +50,27 @@ impl Fixture for OnModel {
     }
 
     async fn stop(self) {}
+}
+
+#[async_trait]
+impl OnClock for OnModel {
+    async fn start_on(clock: Arc<ManualClock>) -> OnModel {
+        OnModel(ModelClient::new(clock))
+    }
+}
+
+#[async_trait]
+impl OnClock for OnSqliteMemory {
+    async fn start_on(clock: Arc<ManualClock>) -> OnSqliteMemory {
+        OnSqliteMemory(Engine::builder().clock(clock).open("sqlite::memory:").await.unwrap())
+    }
+}
+
+#[async_trait]
+impl<F: OnClock + Sync> OnClock for OverDuplex<F> {
+    async fn start_on(clock: Arc<ManualClock>) -> OverDuplex<F> {
+        OverDuplex::over(F::start_on(clock).await)
+    }
 }
 
 #[async_trait]

@@ -4,12 +4,14 @@
 //! Nothing here is for programs: what does not hold panics.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test kit fails by panicking")]
 
+pub mod comparison;
 pub mod conformance;
 pub mod fixture;
 pub mod mariadb;
 pub mod model;
 pub mod probe;
 
+pub use comparison::Comparison;
 pub use model::Model;
 pub use model::ModelClient;
 pub use probe::Probe;

@@ -1,5 +1,7 @@
 //! The conformance suite on every store, and on the model.
 
+mod model;
+
 mod on_model {
     goku_testkit::conformance_suite!(goku_testkit::fixture::OnModel);
 }
