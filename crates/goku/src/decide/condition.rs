@@ -2,6 +2,7 @@
 
 use super::state::Row;
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::EventId;
 use crate::key::Key;
 use crate::request::Condition;
 
@@ -12,6 +13,9 @@ pub(super) fn check(condition: Condition, key: &Key, row: Option<&Row>) -> Resul
     let last = row.map_or(0, |row| row.updated_ref.get());
     let failed = match condition {
         Condition::Any => return Ok(()),
+        Condition::Ref(EventId::ZERO) => {
+            return Err(Error::new(ErrorKind::InvalidArgument, "refs count from 1, 0 is none"));
+        }
         Condition::Absent | Condition::AbsentAt(_) if live => {
             format!("key already created: {key:?} has version {version}")
         }
