@@ -121,6 +121,7 @@ macro_rules! conformance_suite {
                 conditions_on_a_missing_key
                 a_ref_names_the_last_event_only
                 a_version_of_0_is_no_version_and_absent_guards
+                a_ref_of_0_is_no_ref
                 refused_sets_leave_no_trace
                 the_condition_is_checked_before_the_lease
                 a_refused_set_leaves_its_lease_as_it_was

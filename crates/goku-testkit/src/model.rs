@@ -154,6 +154,9 @@ impl Model {
     }
 
     fn check(&self, key: &Key, condition: Condition) -> Result<()> {
+        if condition == Condition::Ref(EventId::ZERO) {
+            return Err(error(ErrorKind::InvalidArgument, "there is no such event"));
+        }
         let last = self.rows.get(key);
         let live = self.live(key).is_some();
         let holds = match condition {

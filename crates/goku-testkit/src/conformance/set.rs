@@ -171,6 +171,18 @@ pub async fn a_version_of_0_is_no_version_and_absent_guards(store: Probe) {
     assert_eq!(store.read("key").await.unwrap().value, "mine");
 }
 
+/// Neither "no condition" nor "absent", which the ref of a missing key would make of it.
+pub async fn a_ref_of_0_is_no_ref(store: Probe) {
+    store.put("live", "x").await;
+    for name in ["live", "missing"] {
+        let request = set(name, "y").condition(Condition::Ref(EventId::ZERO));
+        assert_eq!(kind(store.set(request).await), ErrorKind::InvalidArgument, "{name}");
+    }
+    let request = crate::probe::delete("live").condition(Condition::Ref(EventId::ZERO));
+    assert_eq!(kind(store.delete(request).await), ErrorKind::InvalidArgument);
+    assert_eq!(store.log("").await.len(), 1);
+}
+
 /// In the original every failed Set burned an event id, and the hole stalled all streams.
 pub async fn refused_sets_leave_no_trace(store: Probe) {
     store.put("key", "1").await;

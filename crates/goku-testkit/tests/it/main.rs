@@ -1,6 +1,8 @@
 //! The conformance suite on every store, and on the model.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod model;
+mod wire;
 
 mod on_model {
     goku_testkit::conformance_suite!(goku_testkit::fixture::OnModel);
