@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::failure::Failure;
@@ -27,6 +27,12 @@ pub(crate) fn run<'a>(arguments: impl IntoIterator<Item = &'a str>, variables: &
     } else {
         Err(Failure::of_program(&program, status))
     }
+}
+
+/// Where cargo builds: this program lies in `TARGET/PROFILE`.
+pub(crate) fn target_folder() -> PathBuf {
+    let program = env::current_exe().unwrap_or_default();
+    program.ancestors().nth(2).unwrap_or(Path::new("target")).to_owned()
 }
 
 /// Whether a variable comes from the `cargo run` of this task. Build scripts watch some of them (that of `ring` does),

@@ -1,5 +1,6 @@
 //! The development tasks of this repository: `cargo xtask help` lists them.
 
+mod bench;
 mod cargo;
 mod ci;
 mod failure;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         }
         Task::Test(options) => test::run(&options),
         Task::Ci(options) => ci::run(&options),
+        Task::Bench(options) => bench::run(&options),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,6 +15,12 @@ Development tasks of goku.
   cargo xtask ci [--no-install]
       Formatting, clippy, documentation, then `cargo xtask test`: what a change has to pass.
 
+  cargo xtask bench [--no-install] [ARGUMENTS]
+      Measures Set and Get over gRPC on SQLite and on a private MariaDB, beside one transaction a
+      write on the same MariaDB: rates, latencies and ratios by numbers of callers. ARGUMENTS are
+      those of the program that measures, such as --store sqlite|mariadb|all, --callers 1,64,1000,
+      --seconds N, --runs N, --embedded, --json FILE; `cargo xtask bench --help` lists them.
+
   cargo xtask help
       This text.
 ";
@@ -24,6 +30,7 @@ pub(crate) enum Task {
     Help,
     Test(TestOptions),
     Ci(TestOptions),
+    Bench(BenchOptions),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +39,14 @@ pub(crate) struct TestOptions {
     pub(crate) install: bool,
     /// What `cargo test` is told beside the usual.
     pub(crate) cargo_arguments: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BenchOptions {
+    /// Whether a missing MariaDB may be installed.
+    pub(crate) install: bool,
+    /// What the program that measures is told.
+    pub(crate) arguments: Vec<String>,
 }
 
 impl Task {
@@ -49,6 +64,7 @@ impl Task {
                     Err(Failure::usage("ci runs all tests and takes no arguments for them"))
                 }
             }
+            Some("bench") => Ok(Self::Bench(BenchOptions::parse(arguments))),
             Some(task) => Err(Failure::usage(format!("there is no task {task}"))),
         }
     }
@@ -68,6 +84,16 @@ impl TestOptions {
             install,
             cargo_arguments: arguments.collect(),
         })
+    }
+}
+
+impl BenchOptions {
+    fn parse(arguments: impl Iterator<Item = String>) -> Self {
+        let (forbidding, arguments): (Vec<_>, _) = arguments.partition(|argument| argument == "--no-install");
+        Self {
+            install: forbidding.is_empty(),
+            arguments,
+        }
     }
 }
 
@@ -102,6 +128,16 @@ mod tests {
             parse("test -- -p goku --no-install -- --nocapture"),
             Ok(Task::Test(expected))
         );
+    }
+
+    #[test]
+    fn what_a_benchmark_is_told_goes_to_the_program_that_measures() {
+        let expected = BenchOptions {
+            install: false,
+            arguments: ["--store", "sqlite", "--embedded"].map(str::to_owned).to_vec(),
+        };
+        let task = parse("bench --store sqlite --no-install --embedded");
+        assert_eq!(task, Ok(Task::Bench(expected)));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The task `test`: all tests, with a MariaDB for those that need one.
 
-use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use goku_mariadbd::{Options, Server};
@@ -47,17 +46,11 @@ fn cargo_arguments(named: &[String]) -> Vec<&str> {
 
 /// The server's folder goes with the server, and its log may tell why a test failed.
 fn keep_log(server: &Server) {
-    let kept = target_folder().join("mariadb-error.log");
+    let kept = cargo::target_folder().join("mariadb-error.log");
     match fs::copy(server.log(), &kept) {
         Ok(_) => eprintln!("xtask: the log of the MariaDB server: {}", kept.display()),
         Err(error) => eprintln!("xtask: the log of the MariaDB server could not be kept: {error}"),
     }
-}
-
-/// Where cargo builds: this program lies in `TARGET/PROFILE`.
-fn target_folder() -> PathBuf {
-    let program = env::current_exe().unwrap_or_default();
-    program.ancestors().nth(2).unwrap_or(Path::new("target")).to_owned()
 }
 
 #[cfg(test)]
