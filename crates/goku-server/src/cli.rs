@@ -7,6 +7,7 @@ mod expiry;
 mod key;
 mod lease;
 mod position;
+mod reader;
 mod serve;
 mod signal;
 mod status;

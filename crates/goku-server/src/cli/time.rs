@@ -31,9 +31,15 @@ fn milliseconds(text: &str) -> Option<i64> {
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration; write it as 10s, 250ms, 1h30m or 7d");
     let span: Span = text.parse().map_err(|_| wrong())?;
-    span.to_duration(SpanRelativeTo::days_are_24_hours())
+    let duration = span
+        .to_duration(SpanRelativeTo::days_are_24_hours())
         .and_then(Duration::try_from)
-        .map_err(|_| wrong())
+        .map_err(|_| wrong())?;
+    // Milliseconds are what goku counts in: less would be cut to none.
+    if duration < Duration::from_millis(1) {
+        return Err(format!("{text:?} is too short; 1ms is the least"));
+    }
+    Ok(duration)
 }
 
 /// A time in RFC 3339 with milliseconds, UTC.
@@ -73,7 +79,7 @@ mod tests {
             assert_eq!(show_duration(duration), shown);
             assert_eq!(parse_duration(shown).unwrap(), duration);
         }
-        for text in ["", "10", "s", "-1s", "1 month", "soon"] {
+        for text in ["", "10", "s", "-1s", "0s", "500us", "1 month", "soon"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

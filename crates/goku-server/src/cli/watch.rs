@@ -5,7 +5,7 @@ use futures::{FutureExt, StreamExt};
 use goku::{Client, ErrorKind, EventType, EventTypes, Prefix, StreamFrom, StreamItem, StreamRequest};
 
 use crate::cli::signal::EndSignals;
-use crate::cli::{Connection, key, position};
+use crate::cli::{Connection, key, position, reader};
 use crate::exit::Outcome;
 use crate::output::Output;
 
@@ -49,6 +49,7 @@ impl Watch {
         tokio::select! {
             result = self.follow(connection, output) => result,
             () = signals.next() => Ok(()),
+            () = reader::gone() => Ok(()),
         }
     }
 

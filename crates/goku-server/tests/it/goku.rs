@@ -162,7 +162,7 @@ impl Goku {
     /// Starts a client command that does not end by itself.
     pub(crate) fn follow(&self, arguments: &[&str]) -> Following {
         let mut child = self.command(arguments).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let stdout = child.stdout.take().map(BufReader::new);
         Following {
             child: Some(child),
             stdout,
@@ -193,7 +193,7 @@ impl Drop for Goku {
 /// A client command that runs, killed when it is dropped.
 pub(crate) struct Following {
     child: Option<Child>,
-    stdout: BufReader<ChildStdout>,
+    stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Following {
@@ -201,13 +201,19 @@ impl Following {
     #[track_caller]
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
-        assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "the command ended");
+        let read = self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
+        assert_ne!(read, 0, "the command ended");
         line.trim_end_matches('\n').to_string()
     }
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, name: &str) {
         signal(self.child.as_ref().unwrap().id(), name);
+    }
+
+    /// Reads no more of what it writes.
+    pub(crate) fn stop_reading(&mut self) {
+        self.stdout = None;
     }
 
     /// Waits until it has ended.

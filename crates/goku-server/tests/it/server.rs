@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use goku::{Client, ErrorKind, Key, SetRequest};
+use futures::StreamExt;
+use goku::{Client, ErrorKind, Key, SetRequest, StreamRequest};
 use goku_grpc::GrpcClient;
 use goku_server::{Config, Server};
 
@@ -53,13 +54,28 @@ async fn a_file_is_free_again_when_stop_has_returned() {
 }
 
 #[tokio::test]
-async fn a_stop_is_bounded() {
+async fn a_stop_does_not_wait_for_a_reader_that_stands_still() {
     let server = Server::start(Config {
-        drain_max: Duration::ZERO,
+        drain_max: Duration::from_millis(100),
         ..config()
     })
     .await
     .unwrap();
-    // Whether nothing was left to drain is a matter of time; that it returns is not.
-    let _ = server.stop().await;
+    let client = GrpcClient::connect(server.endpoint()).unwrap();
+    // More than a stream and its connection take without being read.
+    for _ in 0..8 {
+        client.set(SetRequest::new(key(), vec![b'v'; 1_000_000])).await.unwrap();
+    }
+    let _unread = client.stream(StreamRequest::default()).await.unwrap();
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_server_stops() {
+    let server = Server::start(config()).await.unwrap();
+    let client = GrpcClient::connect(server.endpoint()).unwrap();
+    let mut stream = client.stream(StreamRequest::default()).await.unwrap();
+    drop(server);
+    let ended = stream.next().await.unwrap().unwrap_err();
+    assert_eq!(ended.kind(), ErrorKind::Stopped);
 }

@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::goku::{Goku, Run};
+use crate::goku::Goku;
 
 fn ids(events: &[Value]) -> Vec<i64> {
     events.iter().map(|event| event["id"].as_i64().unwrap()).collect()
@@ -124,11 +124,13 @@ fn a_position_of_another_history_is_refused() {
     assert!(complaint.contains("goku list --with-position"), "{complaint}");
 }
 
+/// `goku watch | head -1` went on until the next event came, if ever.
 #[test]
-fn a_reader_that_has_enough_ends_a_watch_quietly() {
+fn a_reader_that_has_enough_ends_a_watch_at_once() {
     let goku = Goku::start();
     goku.run(&["set", "k", "v"]).done();
-    let mut watch = goku.command(&["watch"]).spawn().unwrap();
-    drop(watch.stdout.take());
-    assert_eq!(Run::of(watch).done(), "");
+    let mut watch = goku.follow(&["watch"]);
+    watch.line();
+    watch.stop_reading();
+    watch.wait().done();
 }
