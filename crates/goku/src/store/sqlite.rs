@@ -2,18 +2,19 @@
 
 mod apply;
 mod error;
+mod lock;
 mod read;
 mod row;
 mod schema;
 mod worker;
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use self::lock::FileLock;
 use self::worker::Worker;
 use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::{Clock, Timestamp};
@@ -55,7 +56,7 @@ impl SqliteStore {
     fn open_blocking(location: &Location, clock: Arc<dyn Clock>) -> Result<SqliteStore> {
         let lock = match location {
             Location::Memory => None,
-            Location::File(path) => Some(Arc::new(lock(path)?)),
+            Location::File(path) => Some(Arc::new(FileLock::take(path)?)),
         };
         let mut connection = connect(location)?;
         schema::create(&mut connection).map_err(|error| error.context(describe(location)))?;
@@ -191,38 +192,6 @@ fn connect(location: &Location) -> Result<Connection> {
         Ok(connection)
     };
     open().map_err(|failed: Error| failed.context(describe(location)))
-}
-
-/// Takes the lock that keeps a second process, or a second store of this one, off the file.
-fn lock(path: &Path) -> Result<File> {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&name)
-        .map_err(|failed| {
-            let message = format!(
-                "cannot open {}: {failed}; check that its folder exists and can be written",
-                path.display()
-            );
-            Error::new(ErrorKind::Config, message).with_source(failed)
-        })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let message = format!(
-                "{} is in use by another goku: a SQLite file has one server; connect to that one, or use another file",
-                path.display()
-            );
-            Err(Error::new(ErrorKind::Config, message))
-        }
-        Err(TryLockError::Error(failed)) => {
-            let message = format!("cannot lock {}: {failed}", path.display());
-            Err(Error::new(ErrorKind::Config, message).with_source(failed))
-        }
-    }
 }
 
 fn describe(location: &Location) -> String {

@@ -1,12 +1,12 @@
 //! Threads that own connections and run jobs on them, since SQLite's calls block.
 
-use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::lock::FileLock;
 use crate::error::{Error, ErrorKind, Result};
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -22,7 +22,7 @@ struct Inner {
 
 impl Worker {
     /// Starts a thread for each connection. They hold `lock` until the last connection is closed.
-    pub(super) fn start(name: &str, connections: Vec<Connection>, lock: Option<Arc<File>>) -> Result<Worker> {
+    pub(super) fn start(name: &str, connections: Vec<Connection>, lock: Option<Arc<FileLock>>) -> Result<Worker> {
         let (sender, receiver) = mpsc::channel::<Job>();
         let receiver = Arc::new(Mutex::new(receiver));
         let mut threads = Vec::with_capacity(connections.len());
