@@ -106,7 +106,7 @@ fn code(kind: ErrorKind) -> u8 {
 /// The error's message on one line, with what to do where the message alone does not say it.
 fn explain(error: &Error) -> String {
     let what_to_do = match error.kind() {
-        ErrorKind::ConditionFailed => "; read the key again and decide anew",
+        ErrorKind::ConditionFailed => "; nothing was applied: read the key again and decide anew",
         ErrorKind::OutcomeUnknown => "; it may or may not have been applied: read the key before trying again",
         ErrorKind::Compacted { .. } | ErrorKind::PositionLost => {
             "; use `goku list --with-position`, then `goku watch --after` its position"
