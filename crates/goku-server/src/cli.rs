@@ -30,7 +30,7 @@ use crate::output::{Format, Output};
 
 /// A key-value store with an immutable, totally ordered event log, on SQLite or MySQL.
 #[derive(Debug, Parser)]
-#[command(name = "goku", version, after_help = exit::HELP, max_term_width = 110)]
+#[command(name = "goku", version, after_help = exit::HELP)]
 pub(crate) struct Cli {
     /// The server that client commands talk to: a URL, or HOST:PORT
     #[arg(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use goku::{Error, ErrorKind, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
@@ -15,6 +16,9 @@ use tokio::task::JoinSet;
 const LATENCY_SECONDS: [f64; 14] = [
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
+
+/// The form in which metrics are written.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// How often measured values are moved into their buckets where nobody scrapes, so that they do not gather.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -63,7 +67,7 @@ impl MetricsEndpoint {
 }
 
 async fn serve(listener: TcpListener, handle: metrics_exporter_prometheus::PrometheusHandle) {
-    let render = move || std::future::ready(handle.render());
+    let render = move || std::future::ready(([(CONTENT_TYPE, TEXT_FORMAT)], handle.render()));
     let routes = Router::new().route("/metrics", get(render));
     if let Err(error) = axum::serve(listener, routes).await {
         tracing::error!(%error, "the metrics endpoint ended");

@@ -48,7 +48,10 @@ impl Serve {
             server = Server::start(config) => server?,
             () = signals.next() => return Ok(()),
         };
-        output.serving(&server)?;
+        if let Err(error) = output.serving(&server) {
+            // Clients matter more than whoever started it and does not listen any more.
+            tracing::warn!(%error, "cannot tell where it listens: {}", server.endpoint());
+        }
 
         let end = async {
             signals.next().await;

@@ -54,6 +54,23 @@ fn a_server_that_is_not_there_is_unavailable() {
 }
 
 #[test]
+fn a_server_that_does_not_answer_leaves_only_a_write_unknown() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = silent.local_addr().unwrap().to_string();
+    let run = |arguments: &[&str]| {
+        let global = ["--endpoint", &endpoint, "--timeout", "100ms"];
+        run_alone(&[&global, arguments].concat())
+    };
+    run(&["get", "k"]).failed(5);
+    run(&["list"]).failed(5);
+    run(&["status"]).failed(5);
+    let complaint = run(&["set", "k", "v"]).failed(6);
+    assert!(complaint.contains("read the key before trying again"), "{complaint}");
+    run(&["delete", "k"]).failed(6);
+    run(&["lease", "grant"]).failed(6);
+}
+
+#[test]
 fn what_does_not_exist_is_not_found() {
     let goku = Goku::start();
     for arguments in [
