@@ -15,7 +15,7 @@ const BUFFER_BYTES: usize = 1024;
 /// How much of a stream's messages is gathered before they go out together.
 const YIELD_BYTES: usize = 32 * 1024;
 
-/// Protobuf messages. A peer's message that is malformed is its mistake: `InvalidArgument`, with [`Malformed`] as the
+/// Protobuf messages. A peer's message that is malformed is its mistake: `InvalidArgument`, with `Malformed` as the
 /// source, where prost's codec would say `Internal`.
 #[derive(Debug)]
 pub struct ProtoCodec<T, U>(PhantomData<(T, U)>);

@@ -32,3 +32,8 @@ pub use kind_name::kind_name;
 pub use metered::Metered;
 pub use server::Server;
 pub use store_url::without_password;
+
+/// The examples of the README, compiled and run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

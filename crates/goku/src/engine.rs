@@ -19,6 +19,7 @@ use self::follower::{Follower, Log};
 use self::reader::Reader;
 use self::writer::Writer;
 use crate::client::{Client, EventStream, Listing};
+#[cfg(feature = "sqlite")]
 use crate::clock::{Clock, SystemClock};
 use crate::decide::{self, Answer, Needs, Request};
 use crate::entry::Entry;
@@ -27,7 +28,7 @@ use crate::id::LeaseId;
 use crate::key::Key;
 use crate::lease::{Lease, LeaseRequest, LeasesRequest};
 use crate::limits::LEASES_PAGE_MAX;
-use crate::request::{Check, DeleteRequest, ListRequest, SetRequest, StreamRequest};
+use crate::request::{DeleteRequest, ListRequest, SetRequest, StreamRequest};
 use crate::status::Status;
 use crate::store::{At, Store};
 use crate::txn::{Txn, TxnAnswer};
@@ -61,6 +62,7 @@ pub struct Engine(Arc<Inner>);
 /// How an [`Engine`] is opened.
 #[derive(Clone)]
 pub struct EngineBuilder {
+    #[cfg(feature = "sqlite")]
     clock: Arc<dyn Clock>,
     request_timeout: Duration,
 }
@@ -85,6 +87,7 @@ impl Engine {
     /// Settings to open a store with.
     pub fn builder() -> EngineBuilder {
         EngineBuilder {
+            #[cfg(feature = "sqlite")]
             clock: Arc::new(SystemClock),
             request_timeout: REQUEST_TIMEOUT,
         }
@@ -145,7 +148,7 @@ impl Engine {
             let state = self.0.store.load(needs.clone(), Some(At { head })).await?;
             match decide::read_txn(&txn, &state) {
                 Ok(answer) => return answer,
-                Err(more) => needs.merge(more),
+                Err(more) => needs.merge(*more),
             }
         }
     }
@@ -153,17 +156,17 @@ impl Engine {
 
 impl EngineBuilder {
     /// Takes the time of a SQLite store from this clock. A database server has its own.
-    pub fn clock(self, clock: Arc<dyn Clock>) -> EngineBuilder {
-        EngineBuilder { clock, ..self }
+    #[cfg(feature = "sqlite")]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> EngineBuilder {
+        self.clock = clock;
+        self
     }
 
     /// Lets a call take so long before it fails with `Unavailable`, or, where it may have been applied,
     /// `OutcomeUnknown`; 10 s where nothing else is said.
-    pub fn request_timeout(self, request_timeout: Duration) -> EngineBuilder {
-        EngineBuilder {
-            request_timeout,
-            ..self
-        }
+    pub fn request_timeout(mut self, request_timeout: Duration) -> EngineBuilder {
+        self.request_timeout = request_timeout;
+        self
     }
 
     /// Opens the store at `url`: `sqlite:PATH`, `sqlite::memory:` or `mysql://user:password@host:port/database`.

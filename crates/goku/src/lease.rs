@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, Version};
+use crate::limits::TTL_MAX;
 
 /// When a lease ends. Deadlines are judged by the time of the store alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +58,30 @@ pub struct LeasesRequest {
     pub after: Option<LeaseId>,
     /// At most so many; [`LEASES_PAGE_MAX`](crate::limits::LEASES_PAGE_MAX) where it is not given or more.
     pub limit: Option<usize>,
+}
+
+impl Expiry {
+    /// Whether it can be given at all: `InvalidArgument` where a time to live is out of range.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Expiry::After(ttl) if *ttl < Duration::from_millis(1) || *ttl > TTL_MAX => {
+                let years = TTL_MAX.as_secs() / (365 * 24 * 3600);
+                let message = format!("a time to live is 1 ms to {years} years; a lease without end has none");
+                Err(Error::new(ErrorKind::InvalidArgument, message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl LeaseRequest {
+    /// Whether it can be done at all: `InvalidArgument` where it cannot.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            LeaseRequest::Grant(expiry) | LeaseRequest::Update(_, expiry) => expiry.check(),
+            LeaseRequest::KeepAlive(_) | LeaseRequest::Expire(_) => Ok(()),
+        }
+    }
 }
 
 impl Lease {

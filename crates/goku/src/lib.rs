@@ -4,10 +4,11 @@
 //! other without gaps in commit order, keys have versions for conditional updates and leases by which they vanish
 //! together, and events are streamed by prefix from any position.
 //!
-//! [`Client`] is the one interface: [`Engine`] implements it inside this process, the crate `goku-grpc` over the
-//! network.
+//! [`Client`] is the one interface: `Engine` implements it inside this process (features `sqlite` and `mysql`, both on by
+//! default), the crate `goku-grpc` over the network. Without a store this crate is the types and the trait alone.
 
 mod clock;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod decide;
 mod entry;
 mod error;
@@ -18,10 +19,12 @@ mod lease;
 pub mod limits;
 mod request;
 mod status;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod store;
 mod txn;
 
 mod client;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod engine;
 
 pub use client::Client;
@@ -31,7 +34,9 @@ pub use clock::Clock;
 pub use clock::ManualClock;
 pub use clock::SystemClock;
 pub use clock::Timestamp;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 pub use engine::Engine;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 pub use engine::EngineBuilder;
 pub use entry::Entry;
 pub use error::Error;

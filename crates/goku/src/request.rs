@@ -8,8 +8,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventTypes;
 use crate::id::{EventId, LeaseId, Position, Version};
 use crate::key::{Key, Prefix};
-use crate::lease::{Expiry, LeaseRequest};
-use crate::limits::{ENTRY_BYTES_MAX, TTL_MAX};
+use crate::lease::Expiry;
+use crate::limits::ENTRY_BYTES_MAX;
 
 /// What must hold for a write to be applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,27 +177,9 @@ impl StreamRequest {
     }
 }
 
-/// Checks that what a request says can be done at all, before it is queued.
-pub(crate) trait Check {
-    /// `InvalidArgument` or `TooLarge` where it cannot.
-    fn check(&self) -> Result<()>;
-}
-
-impl Check for Expiry {
-    fn check(&self) -> Result<()> {
-        match self {
-            Expiry::After(ttl) if *ttl < Duration::from_millis(1) || *ttl > TTL_MAX => {
-                let years = TTL_MAX.as_secs() / (365 * 24 * 3600);
-                let message = format!("a time to live is 1 ms to {years} years; a lease without end has none");
-                Err(Error::new(ErrorKind::InvalidArgument, message))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Check for SetRequest {
-    fn check(&self) -> Result<()> {
+impl SetRequest {
+    /// Whether it can be done at all: `TooLarge` or `InvalidArgument` where it cannot.
+    pub fn check(&self) -> Result<()> {
         if self.bytes() > ENTRY_BYTES_MAX {
             let message = format!(
                 "key and value have at most {ENTRY_BYTES_MAX} bytes together, these have {}",
@@ -207,18 +189,7 @@ impl Check for SetRequest {
         }
         self.expiry.check()
     }
-}
 
-impl Check for LeaseRequest {
-    fn check(&self) -> Result<()> {
-        match self {
-            LeaseRequest::Grant(expiry) | LeaseRequest::Update(_, expiry) => expiry.check(),
-            LeaseRequest::KeepAlive(_) | LeaseRequest::Expire(_) => Ok(()),
-        }
-    }
-}
-
-impl SetRequest {
     /// Key and value in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.key.as_bytes().len() + self.value.len()

@@ -21,6 +21,7 @@ pub(crate) const FORMAT: i64 = 1;
 
 /// Values and metadata up to so many bytes come with the rows of a page; longer ones are read one by one, so that a
 /// page's memory is bounded whatever its rows hold.
+#[cfg(feature = "mysql")]
 pub(crate) const INLINE_BYTES_MAX: usize = 8 * 1024;
 
 /// One database.

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{EventId, LeaseId, Revision, Snapshot};
 use crate::key::Key;
 use crate::limits::{TXN_BYTES_MAX, TXN_OPERATIONS_MAX};
-use crate::request::{Check, DeleteRequest, ListRequest, SetRequest};
+use crate::request::{DeleteRequest, ListRequest, SetRequest};
 
 /// If all comparisons hold, the operations of `then` are done, else those of `otherwise`: all of the branch, or,
 /// where one of them fails, none.
@@ -198,15 +198,8 @@ impl Operation {
 }
 
 impl Txn {
-    /// Keys and values in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        let operations = self.then.iter().chain(&self.otherwise).map(Operation::bytes);
-        self.compare.iter().map(Compare::bytes).chain(operations).sum()
-    }
-}
-
-impl Check for Txn {
-    fn check(&self) -> Result<()> {
+    /// Whether it can be done at all: `TooLarge` or `InvalidArgument` where it cannot.
+    pub fn check(&self) -> Result<()> {
         let longest = self.compare.len().max(self.then.len()).max(self.otherwise.len());
         if longest > TXN_OPERATIONS_MAX {
             let message = format!(
@@ -223,5 +216,11 @@ impl Check for Txn {
         }
         self.compare.iter().try_for_each(Compare::check)?;
         self.then.iter().chain(&self.otherwise).try_for_each(Operation::check)
+    }
+
+    /// Keys and values in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let operations = self.then.iter().chain(&self.otherwise).map(Operation::bytes);
+        self.compare.iter().map(Compare::bytes).chain(operations).sum()
     }
 }

@@ -37,12 +37,12 @@ pub(super) fn decide(working: &mut Working<'_>, txn: &Txn) -> Decided<TxnAnswer>
 }
 
 /// Decides a transaction that only reads, on rows as of one snapshot: what it still needs, or its answer.
-pub(crate) fn read(txn: &Txn, state: &State) -> Result<Result<TxnAnswer>, Needs> {
+pub(crate) fn read(txn: &Txn, state: &State) -> Result<Result<TxnAnswer>, Box<Needs>> {
     let mut working = Working::new(state, Tag::default());
     match decide(&mut working, txn) {
         Ok(answer) => Ok(Ok(answer)),
         Err(Stop::Failed(error)) => Ok(Err(error)),
-        Err(Stop::Missing) => Err(working.needs),
+        Err(Stop::Missing) => Err(Box::new(working.needs)),
     }
 }
 

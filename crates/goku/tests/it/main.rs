@@ -1,4 +1,6 @@
 //! The engine as a program that embeds it sees it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod engine;
 mod sqlite;
