@@ -69,7 +69,7 @@ impl Failure {
     /// The kind's name and a line that says what happened and what to do; none where nothing is to be said.
     pub(crate) fn message(&self) -> Option<(&'static str, String)> {
         match self {
-            Failure::Call(error) => Some((goku_server::kind_name(error.kind()), explain(error))),
+            Failure::Call(error) => Some((error.kind().name(), explain(error))),
             Failure::NotSucceeded => None,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Failure::Output(error) => Some(("output", format!("cannot write the output: {error}"))),

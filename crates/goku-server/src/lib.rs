@@ -19,7 +19,6 @@
 //! ```
 
 mod config;
-mod kind_name;
 mod metered;
 mod metrics_endpoint;
 mod server;
@@ -28,7 +27,6 @@ mod store_url;
 pub mod telemetry;
 
 pub use config::Config;
-pub use kind_name::kind_name;
 pub use metered::Metered;
 pub use server::Server;
 pub use store_url::without_password;

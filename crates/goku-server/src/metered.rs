@@ -11,8 +11,6 @@ use goku::{
 };
 use metrics::{Recorder, Unit};
 
-use crate::kind_name::kind_name;
-
 const REQUESTS: &str = "goku_requests_total";
 const SECONDS: &str = "goku_request_duration_seconds";
 const STREAMS: &str = "goku_streams_open";
@@ -40,7 +38,7 @@ impl<C: Client> Metered<C> {
     async fn count<T>(&self, method: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
         let started = Instant::now();
         let answer = call.await;
-        let outcome = answer.as_ref().map_or_else(|error| kind_name(error.kind()), |_| "ok");
+        let outcome = answer.as_ref().map_or_else(|error| error.kind().name(), |_| "ok");
         metrics::with_local_recorder(&*self.recorder, || {
             metrics::counter!(REQUESTS, "method" => method, "outcome" => outcome).increment(1);
             metrics::histogram!(SECONDS, "method" => method).record(started.elapsed());

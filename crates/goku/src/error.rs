@@ -59,6 +59,30 @@ pub struct Error {
 /// A result with goku's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+impl ErrorKind {
+    /// Its name in snake case, for logs, metrics and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ErrorKind::InvalidArgument => "invalid_argument",
+            ErrorKind::InvalidKey => "invalid_key",
+            ErrorKind::InvalidCursor => "invalid_cursor",
+            ErrorKind::TooLarge => "too_large",
+            ErrorKind::NotFound => "not_found",
+            ErrorKind::LeaseNotFound => "lease_not_found",
+            ErrorKind::ConditionFailed => "condition_failed",
+            ErrorKind::Compacted { .. } => "compacted",
+            ErrorKind::PositionLost => "position_lost",
+            ErrorKind::HeadReached => "head_reached",
+            ErrorKind::Stopped => "stopped",
+            ErrorKind::Unavailable => "unavailable",
+            ErrorKind::OutcomeUnknown => "outcome_unknown",
+            ErrorKind::Unsupported => "unsupported",
+            ErrorKind::Config => "config",
+            ErrorKind::Internal => "internal",
+        }
+    }
+}
+
 impl Error {
     /// An error of `kind` that says `message`.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {

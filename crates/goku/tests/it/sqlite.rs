@@ -43,6 +43,10 @@ async fn a_second_engine_on_the_file_is_refused() {
     let error = Engine::open(&url(&folder)).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("in use by another goku"), "{error}");
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(folder.path().join("goku.db"), &link).unwrap();
+    let error = Engine::open(&format!("sqlite:{}", link.display())).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Config);
     first.set(SetRequest::new(key("a"), "1")).await.unwrap();
     first.close().await;
     Engine::open(&url(&folder)).await.unwrap();

@@ -11,7 +11,9 @@ pub(super) struct FileLock(File);
 impl FileLock {
     /// Takes the lock of the database `path`; `Config` where another has it.
     pub(super) fn take(path: &Path) -> Result<FileLock> {
-        let mut name = path.as_os_str().to_owned();
+        // Links to one file are one database. A file that does not exist yet is no link.
+        let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let mut name = target.into_os_string();
         name.push("-lock");
         let file = File::options()
             .create(true)
