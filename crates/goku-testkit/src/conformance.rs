@@ -8,7 +8,7 @@
 //! | what the original did | noticed by |
 //! |---|---|
 //! | B1 killed renewed leases at their old deadline | `expiry::a_renewed_lease_outlives_its_old_deadline` |
-//! | B2 ended short leases late | `expiry::short_leases_end_one_after_the_other` |
+//! | B2 ended short leases late | `expiry::short_leases_end_one_after_the_other`, `expiry::leases_end_soon_after_their_deadlines` |
 //! | B3 stalled streams at a burned event id | `set::refused_sets_leave_no_trace`, `stream::refused_writes_hold_up_no_stream` |
 //! | B4 delayed events by ten seconds a burned id | `stream::refused_writes_hold_up_no_stream` |
 //! | B5 compared keys by a collation | `hostile_keys::each_is_a_key_of_its_own` |
@@ -197,6 +197,7 @@ macro_rules! conformance_suite {
             ;
             expiry:
                 short_leases_end_one_after_the_other
+                leases_end_soon_after_their_deadlines
                 no_lease_ends_before_its_deadline
                 a_renewed_lease_outlives_its_old_deadline
                 keep_alives_keep_a_lease_alive

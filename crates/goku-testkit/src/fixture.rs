@@ -1,6 +1,7 @@
 //! The stores that the suite runs on, each made anew for every test.
 
 mod grpc;
+mod mysql;
 
 use std::sync::Arc;
 
@@ -13,6 +14,8 @@ use crate::model::ModelClient;
 
 pub use grpc::OverDuplex;
 pub use grpc::OverTcp;
+pub use mysql::OnMariaDb;
+pub use mysql::OnReplicas;
 
 /// An empty store and everything that it needs.
 #[async_trait]

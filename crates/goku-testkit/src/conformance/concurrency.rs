@@ -1,6 +1,7 @@
 //! Many callers at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures::future::join_all;
 use goku::{Condition, ErrorKind, EventType, Operation, Txn};
@@ -201,17 +202,21 @@ pub async fn transactions_in_opposite_orders_do_not_deadlock(store: Probe) {
 
 /// In the original a write whose caller had gone could hold on to what it had begun.
 pub async fn callers_that_give_up_harm_nobody(store: Probe) {
-    let writers: Vec<_> = (0..100)
-        .map(|number| {
-            let store = store.clone();
-            tokio::spawn(async move { store.put("key", number.to_string()).await })
-        })
-        .collect();
-    tokio::task::yield_now().await;
-    for writer in &writers {
-        writer.abort();
+    let mut answered = Vec::new();
+    for round in 0..20 {
+        let writers: Vec<_> = (0..10)
+            .map(|number| {
+                let store = store.clone();
+                tokio::spawn(async move { store.put("key", format!("{round}.{number}")).await })
+            })
+            .collect();
+        // From round to round they get further.
+        tokio::time::sleep(Duration::from_micros(150 * round)).await;
+        for writer in &writers {
+            writer.abort();
+        }
+        answered.extend(join_all(writers).await.into_iter().flatten());
     }
-    let answered: Vec<_> = join_all(writers).await.into_iter().flatten().collect();
     let last = soon("a write", store.put("key", "last")).await;
     let log = store.log("").await;
     assert!(log.iter().map(|event| event.id.get()).eq(1..=log.len() as i64));

@@ -20,6 +20,14 @@ mod on_grpc_in_memory {
     goku_testkit::conformance_suite!(goku_testkit::fixture::OverDuplex<goku_testkit::fixture::OnSqliteMemory>);
 }
 
-mod on_grpc_tcp_sqlite {
-    goku_testkit::conformance_suite!(goku_testkit::fixture::OverTcp<goku_testkit::fixture::OnSqliteMemory>);
+mod on_mariadb {
+    goku_testkit::conformance_suite!(goku_testkit::fixture::OnMariaDb);
+}
+
+mod on_mariadb_replicas {
+    goku_testkit::conformance_suite!(goku_testkit::fixture::OnReplicas);
+}
+
+mod on_grpc_over_tcp {
+    goku_testkit::conformance_suite!(goku_testkit::fixture::OverTcp<goku_testkit::fixture::OnMariaDb>);
 }

@@ -1,7 +1,7 @@
 //! Stores and the model agree on every answer, row and event of random requests.
 
 use goku_testkit::comparison::{compare_on_clock, compare_on_own_time};
-use goku_testkit::fixture::{OnSqliteFile, OnSqliteMemory, OverDuplex};
+use goku_testkit::fixture::{OnMariaDb, OnReplicas, OnSqliteFile, OnSqliteMemory, OverDuplex};
 
 #[test]
 fn sqlite_agrees_with_the_model_on_a_moved_clock() {
@@ -16,4 +16,14 @@ fn sqlite_agrees_with_the_model_on_its_own_time() {
 #[test]
 fn grpc_agrees_with_the_model_on_a_moved_clock() {
     compare_on_clock::<OverDuplex<OnSqliteMemory>>(60);
+}
+
+#[test]
+fn mariadb_agrees_with_the_model() {
+    compare_on_own_time::<OnMariaDb>(40);
+}
+
+#[test]
+fn two_replicas_agree_with_the_model() {
+    compare_on_own_time::<OnReplicas>(30);
 }
