@@ -32,7 +32,7 @@ const STAGGER_MS_MAX: u64 = 16;
 enum Wake {
     Now,
     After(Duration),
-    /// When a lease is given a deadline.
+    /// When a lease is given a deadline, by this process or, as a look now and then shows, by another.
     OnDeadline,
 }
 
@@ -40,7 +40,6 @@ struct Reaper {
     store: Arc<dyn Store>,
     writer: Writer,
     log: Arc<Log>,
-    shared: bool,
     stagger: Duration,
 }
 
@@ -56,7 +55,6 @@ pub(super) async fn run(store: Arc<dyn Store>, writer: Writer, log: Arc<Log>, st
         store,
         writer,
         log,
-        shared,
         stagger: Duration::from_millis(stagger),
     };
     let mut head = reaper.log.head();
@@ -66,7 +64,9 @@ pub(super) async fn run(store: Arc<dyn Store>, writer: Writer, log: Arc<Log>, st
                 Wake::Now => {}
                 Wake::After(pause) => tokio::time::sleep(pause).await,
                 Wake::OnDeadline => {
-                    if head.wait_for(|head| head.next_deadline.is_some()).await.is_err() {
+                    let given = head.wait_for(|head| head.next_deadline.is_some());
+                    let pause = if shared { IDLE_POLL_INTERVAL } else { Duration::MAX };
+                    if let Ok(Err(_)) = tokio::time::timeout(pause, given).await {
                         return;
                     }
                 }
@@ -116,7 +116,6 @@ impl Reaper {
         let (head, now) = self.look().await?;
         Ok(match head.next_deadline {
             Some(deadline) => Wake::After(deadline.saturating_since(now).min(POLL_INTERVAL)),
-            None if self.shared => Wake::After(IDLE_POLL_INTERVAL),
             None => Wake::OnDeadline,
         })
     }
