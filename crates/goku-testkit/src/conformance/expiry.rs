@@ -36,19 +36,19 @@ pub async fn short_leases_end_one_after_the_other(store: Probe) {
     }
 }
 
-/// By the store's own time, and at its best: a busy machine may be late, but not each time.
+/// By the store's own time. A busy machine may be late, but not most of the time.
 pub async fn leases_end_soon_after_their_deadlines(store: Probe) {
     let mut stream = store.watch(watch("")).await;
-    let mut best = HOUR;
+    let mut late = Vec::new();
     for _ in 0..10 {
         store.set(set("key", "x").ttl(SHORT)).await.unwrap();
-        let set = stream.event().await;
-        let expired = stream.event().await;
-        best = best.min(expired.timestamp.saturating_since(set.timestamp.saturating_add(SHORT)));
+        let deadline = stream.event().await.timestamp.saturating_add(SHORT);
+        late.push(stream.event().await.timestamp.saturating_since(deadline));
     }
+    late.sort();
     assert!(
-        best <= LATENESS_MAX,
-        "each of ten leases ended {best:?} or more after its deadline"
+        late[2] <= LATENESS_MAX,
+        "ten leases ended so long after their deadlines: {late:?}"
     );
 }
 
