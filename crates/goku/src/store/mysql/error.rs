@@ -30,6 +30,8 @@ pub(super) enum Cause {
     Late(Duration),
     /// The answer was over this limit, in bytes.
     AnswerTooLarge(usize),
+    /// A session that asked for READ COMMITTED has this isolation.
+    Isolation(String),
 }
 
 /// What to do about an error of the server.
@@ -111,6 +113,7 @@ impl Failure {
                 | DriverError::NoClientSslFlagFromServer
                 | DriverError::NoKeyFound,
             )) => Trouble::SetUp,
+            Cause::Isolation(_) => Trouble::SetUp,
             Cause::Lost(_) | Cause::LostUnderLoad { .. } | Cause::Late(_) => Trouble::Transient,
         }
     }
@@ -165,6 +168,7 @@ impl fmt::Display for Cause {
                  {packet_bytes_max}, perhaps a proxy's limit is lower"
             ),
             Cause::Late(limit) => write!(f, "no answer within {limit:?}"),
+            Cause::Isolation(isolation) => write!(f, "a session that asked for READ COMMITTED has {isolation:?}"),
             Cause::AnswerTooLarge(limit) => write!(f, "the values to read together have more than {limit} bytes"),
         }
     }

@@ -113,7 +113,7 @@ pub(super) fn select_events(values: bool) -> Sql {
     sql.raw("select ").raw(EVENT).raw(", e.value_bytes");
     if values {
         sql.raw(", v.metadata from events e")
-            .raw(join_small_values("events", "e", "id"));
+            .raw(join_small_values("events", "e", "id", "true"));
     } else {
         sql.raw(" from events e");
     }

@@ -128,8 +128,8 @@ fn select_rows(values: bool, at: EventId) -> Sql {
     sql.raw("select ").raw(ROW).raw(", d.value_bytes");
     if values {
         sql.raw(", v.value from data d force index (primary)");
-        sql.raw(join_small_values("data", "d", "`key`"));
-        sql.raw(" and d.updated_ref <= ").int(at.get());
+        let unchanged = format!("d.updated_ref <= {at}");
+        sql.raw(join_small_values("data", "d", "`key`", &unchanged));
     } else {
         sql.raw(" from data d force index (primary)");
     }

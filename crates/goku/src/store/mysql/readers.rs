@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::address::Address;
-use super::error::Failure;
+use super::error::{Failure, Trouble};
 use super::script::{Packet, Script};
 use super::session::{ResultSet, Role, Session};
 use crate::error::{Error, ErrorKind, Result};
@@ -55,7 +55,7 @@ impl Readers {
         let idle = self.idle().pop();
         if let Some(session) = idle {
             match self.run_on(session, packet.as_ref()).await {
-                Err(failure) if failure.is_lost() => self.idle().clear(),
+                Err(failure) if failure.is_lost() => {}
                 outcome => return Ok(outcome?),
             }
         }
@@ -74,8 +74,11 @@ impl Readers {
 
     async fn run_on(&self, mut session: Session, packet: &[u8]) -> Result<Vec<ResultSet>, Failure> {
         let outcome = session.run(packet).await;
-        if session.is_usable() && !self.permits.is_closed() {
-            self.idle().push(session);
+        match &outcome {
+            _ if session.is_usable() && !self.permits.is_closed() => self.idle().push(session),
+            // What befell this one has likely befallen those that are idle too.
+            Err(failure) if failure.trouble() == Trouble::Transient => self.idle().clear(),
+            _ => {}
         }
         outcome
     }

@@ -13,7 +13,7 @@ use super::error::{Cause, Failure};
 use super::script::{Packet, Script};
 
 /// Longest wait for a connection that can be used.
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Longest wait for the answer to one packet: twice what a statement may wait for a lock. After it the connection is
 /// given up.
@@ -27,10 +27,6 @@ const STALL_SECONDS_MAX: u32 = 3;
 
 /// Longest wait of a statement for a lock.
 const LOCK_WAIT_SECONDS_MAX: u32 = 5;
-
-/// Time between two batches after which a server may end a session, where it is not told apart from a stall: the
-/// server's usual default.
-const IDLE_SECONDS_MAX: u32 = 28_800;
 
 /// Values that one batch may read, in bytes: a Txn may list many large ones.
 const WRITER_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -104,9 +100,10 @@ impl Session {
             health: Health::Whole,
         };
         if isolation != "READ-COMMITTED" {
-            let message =
-                format!("the server made the isolation {isolation:?} of a session that asked for READ COMMITTED");
-            return Err(Failure::of_connecting(mysql_async::Error::Other(message.into())));
+            return Err(Failure {
+                answered: 0,
+                cause: Cause::Isolation(isolation),
+            });
         }
         Ok(session)
     }
@@ -178,7 +175,7 @@ impl Session {
         let mut text = "rollback".to_owned();
         if let Some(after) = self.settings.after_transaction() {
             text += ";";
-            text += &after;
+            text += after;
         }
         self.run(text).await.map(drop)
     }
@@ -272,8 +269,8 @@ impl Settings {
     }
 
     /// What comes after the end of a transaction.
-    pub(super) fn after_transaction(&self) -> Option<String> {
-        (!self.has_idle_transaction_timeout).then(|| format!("set wait_timeout = {IDLE_SECONDS_MAX}"))
+    pub(super) fn after_transaction(&self) -> Option<&'static str> {
+        (!self.has_idle_transaction_timeout).then_some("set wait_timeout = default")
     }
 }
 

@@ -29,10 +29,16 @@ impl Found {
     }
 }
 
-/// Joins the small values of `data d` or `events e` from the same table, as `v`. What is not joined is not read: InnoDB
-/// keeps large values apart from their rows, and a condition on a value itself fetches it.
-pub(super) fn join_small_values(table: &str, outer: &str, key: &str) -> String {
-    format!(" left join {table} v on {outer}.value_bytes <= {INLINE_BYTES_MAX} and v.{key} = {outer}.{key}")
+/// Joins the values of `data d` or `events e` that are small, and of rows where `wanted` holds, from the same table as
+/// `v`.
+///
+/// What is not joined is not read: InnoDB keeps large values apart from their rows, and an expression with a value in it
+/// fetches that whatever comes out. The condition stands in the key, because MySQL looks a key up before it decides
+/// any other.
+pub(super) fn join_small_values(table: &str, outer: &str, key: &str, wanted: &str) -> String {
+    format!(
+        " left join {table} v on v.{key} = if({outer}.value_bytes <= {INLINE_BYTES_MAX} and {wanted}, {outer}.{key}, null)"
+    )
 }
 
 /// How many of the values of these sizes may be read together: as many as fit, the first in any case.

@@ -79,7 +79,9 @@ impl Database {
     async fn on(server: String, own: Option<Server>) -> Database {
         static CREATED: AtomicU32 = AtomicU32::new(0);
         let number = CREATED.fetch_add(1, Ordering::Relaxed);
-        let name = format!("goku_unit_{}_{number}", std::process::id());
+        static PROCESS: OnceLock<u32> = OnceLock::new();
+        let process = PROCESS.get_or_init(|| getrandom::u32().unwrap());
+        let name = format!("goku_unit_{process:08x}_{number}");
         execute(&server, &format!("create database {name}")).await.unwrap();
         Database { server, name, own }
     }

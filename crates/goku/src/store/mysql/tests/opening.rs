@@ -77,9 +77,9 @@ async fn tables_of_another_program_are_refused() {
 async fn wrong_credentials_and_missing_rights_say_what_to_do() {
     let database = Database::create().await;
     let name = database.name();
-    let user = format!("u{}", name.rsplit('_').next().unwrap());
+    let user = format!("{name}_u");
     let mut root = database.connect().await;
-    root.query_drop(format!("create or replace user {user}@'%' identified by 'sesame'"))
+    root.query_drop(format!("create user {user}@'%' identified by 'sesame'"))
         .await
         .unwrap();
     let (_, host) = database.server_url().rsplit_once('@').unwrap();
@@ -111,11 +111,9 @@ async fn a_user_without_the_right_to_make_tables_can_use_them() {
     let database = Database::create().await;
     drop(database.store().await);
     let name = database.name();
-    let user = format!("v{}", name.rsplit('_').next().unwrap());
+    let user = format!("{name}_u");
     let mut root = database.connect().await;
-    root.query_drop(format!("create or replace user {user}@'%'"))
-        .await
-        .unwrap();
+    root.query_drop(format!("create user {user}@'%'")).await.unwrap();
     let grant = format!("grant select, insert, update, delete on {name}.* to {user}@'%'");
     root.query_drop(grant).await.unwrap();
     let (_, host) = database.server_url().rsplit_once('@').unwrap();
