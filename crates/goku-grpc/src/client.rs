@@ -14,7 +14,7 @@ use goku::{
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, TimeoutExpired};
 
 use crate::error::{Call, from_status, is_unreachable, sources};
 use crate::proto::gokupb::{self as pb, goku_client::GokuClient};
@@ -31,6 +31,13 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// long that may take: a stream from a server that vanished without a word ends after both.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much of one stream is received before it is read.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// How much is received on a connection before it is read: what HTTP/2 allows at most, so that streams that nobody reads
+/// at the moment, each bounded by its own window, hold up neither other calls nor each other.
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// Largest answer that is taken. Entries and events keep to [`MESSAGE_BYTES_MAX`]; a transaction's answer of many
 /// entries has their fields besides.
@@ -89,7 +96,9 @@ impl GrpcClient {
         Ok(GrpcClient::new(channel, endpoint.into()))
     }
 
-    /// A client over a channel that was set up elsewhere, which must bound the time that connecting takes.
+    /// A client over a channel that was set up elsewhere, which must bound the time that connecting takes, and have a
+    /// large window for the connection where several streams are read: one that is not read holds up the other calls
+    /// once it is full.
     pub fn from_channel(channel: Channel) -> GrpcClient {
         GrpcClient::new(channel, "the server".into())
     }
@@ -165,6 +174,9 @@ impl GrpcClient {
 
     fn error(&self, status: Status, call: Call) -> Error {
         let error = from_status(status, call);
+        if sources(&error).any(|source| source.is::<TimeoutExpired>()) {
+            return Error::new(error.kind(), format!("{} did not answer in time", self.endpoint)).with_source(error);
+        }
         if !is_unreachable(&error) {
             return error;
         }
@@ -214,6 +226,8 @@ fn configured(endpoint: Endpoint) -> Endpoint {
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
 }
 
 #[tonic::async_trait]

@@ -166,6 +166,29 @@ async fn a_stream_whose_server_says_nothing_at_first_is_handed_out_all_the_same(
     );
 }
 
+/// A consumer that calls the store for each event would otherwise wait for an answer that waits behind its own streams.
+#[tokio::test]
+async fn streams_that_nobody_reads_do_not_hold_up_other_calls() {
+    let (fake, endpoint, _serving) = served::on_tcp().await;
+    fake.keep_streams_open();
+    let client = GrpcClient::connect(&endpoint).unwrap();
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        let event = goku::Event {
+            value: vec![7; 3 * 1024 * 1024].into(),
+            ..sample::event()
+        };
+        fake.deliver([Ok(StreamItem::Event(event.clone())), Ok(StreamItem::Event(event))]);
+        let mut stream = client.stream(StreamRequest::default()).await.unwrap();
+        stream.next().await.unwrap().unwrap();
+        unread.push(stream);
+    }
+    client.get(&key("k")).await.unwrap();
+    for mut stream in unread {
+        stream.next().await.unwrap().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_stream_whose_connection_breaks_ends_as_unavailable() {
     let (fake, endpoint, serving) = served::on_tcp().await;
