@@ -49,14 +49,19 @@ impl Database {
         format!("{}/{}?prefer_socket=false", self.server, self.name)
     }
 
-    /// The URL with another port of this machine.
+    /// The URL with another port, on this machine.
     pub(super) fn url_through(&self, port: u16) -> String {
-        format!("mysql://root@127.0.0.1:{port}/{}", self.name)
+        self.url().replace(self.host(), &format!("127.0.0.1:{port}"))
     }
 
     /// The URL of the server, without a database.
     pub(super) fn server_url(&self) -> &str {
         &self.server
+    }
+
+    /// Host and port of the server.
+    pub(super) fn host(&self) -> &str {
+        self.server.rsplit('@').next().unwrap_or_default()
     }
 
     pub(super) fn name(&self) -> &str {

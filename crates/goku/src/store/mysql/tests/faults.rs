@@ -109,19 +109,49 @@ async fn the_time_of_a_batch_is_that_under_the_lock() {
     assert!(decision.events[0].timestamp >= released);
 }
 
+/// A session that holds the sequencer, behind a proxy.
+async fn holding_session(database: &Database) -> (Session, Proxy) {
+    let proxy = Proxy::start(database.host()).await;
+    let address = Address::parse(&database.url_through(proxy.port())).unwrap();
+    let mut session = Session::connect(address.opts(), Role::Writer).await.unwrap();
+    let mut script = Script::new(1 << 20);
+    session.settings().begin(&mut script);
+    script.statement("select id from head where id = 1 for update");
+    session.run_all(script.into_packets().unwrap()).await.unwrap();
+    (session, proxy)
+}
+
 /// A replica that stands still with the sequencer locked: the server itself ends its session.
 #[tokio::test]
-async fn a_stalled_writer_does_not_hold_up_the_others_for_long() {
+async fn a_writer_that_says_nothing_does_not_hold_up_the_others_for_long() {
     let database = Database::create().await;
     let store = database.store().await;
-    let address = Address::parse(&database.url()).unwrap();
-    let mut stalled = Session::connect(address.opts(), Role::Writer).await.unwrap();
-    let mut script = Script::new(1 << 20);
-    stalled.settings().begin(&mut script);
-    script.statement("select id from head where id = 1 for update");
-    stalled.run_all(script.into_packets().unwrap()).await.unwrap();
+    let (mut stalled, _proxy) = holding_session(&database).await;
     write(&store, [set("k", "1")]).await;
     assert!(stalled.run("commit").await.unwrap_err().is_lost());
+}
+
+#[tokio::test]
+async fn a_writer_that_stops_within_a_packet_does_not_hold_up_the_others_for_long() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let (mut stalled, proxy) = holding_session(&database).await;
+    proxy.hold();
+    let sending = tokio::spawn(async move { stalled.run(format!("select '{}'", "x".repeat(1_000_000))).await });
+    write(&store, [set("k", "1")]).await;
+    sending.abort();
+}
+
+#[tokio::test]
+async fn a_writer_that_does_not_read_its_answer_does_not_hold_up_the_others_for_long() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let (mut stalled, proxy) = holding_session(&database).await;
+    proxy.hold();
+    let large = ["select repeat('x', 15000000)"; 4].join(" union all ");
+    let reading = tokio::spawn(async move { stalled.run(large).await });
+    write(&store, [set("k", "1")]).await;
+    reading.abort();
 }
 
 /// Lets everything be done but commits, until it is dropped.
@@ -173,7 +203,7 @@ async fn a_commit_whose_session_was_killed_is_found_not_applied_and_cannot_be_la
 #[tokio::test]
 async fn a_commit_that_applies_after_the_connection_was_lost_is_found() {
     let database = Database::on_own_server(&[]).await;
-    let proxy = Proxy::start(database.own_server().port()).await;
+    let proxy = Proxy::start(database.host()).await;
     let store = Arc::new(MySqlStore::open(&database.url_through(proxy.port())).await.unwrap());
     write(&store, [set("k", "1")]).await;
     let mut observer = database.connect().await;
@@ -254,4 +284,83 @@ async fn two_replicas_take_turns_without_a_gap() {
     let page = stores[1].events(all_events(head.last_event)).await.unwrap();
     assert!(page.events.iter().zip(1..).all(|(event, id)| event.id.get() == id));
     assert_eq!(get(&stores[0], "shared").await.unwrap().version.get(), 100);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up_and_used_again_later() {
+    let database = Database::on_own_server(&[]).await;
+    let store = database.store().await;
+    write(&store, [set("k", "1")]).await;
+    let server = database.own_server();
+    server.pause().unwrap();
+    let (refused, head) = tokio::join!(store.write(batch([set("k", "2")])), store.head());
+    assert!(matches!(refused, Err(WriteError::Retry(error)) if error.kind() == ErrorKind::Unavailable));
+    assert_eq!(head.unwrap_err().kind(), ErrorKind::Unavailable);
+    server.resume().unwrap();
+    assert_eq!(event_ids(&write(&store, [set("k", "2")]).await), [2]);
+    no_transaction_is_open(&database).await;
+}
+
+/// Whatever a write says under a storm of broken connections is true: applied once, or not at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_apply_once_whatever_connections_are_killed() {
+    const BATCHES: usize = 150;
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    let writing = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let mut unknown = 0;
+            for n in 0..BATCHES {
+                let requests = || [set("k", format!("{n}")), set(&format!("k{n}"), "v"), delete("none")];
+                loop {
+                    let batch = batch(requests());
+                    match store.write(batch.clone()).await {
+                        Ok(_) => break,
+                        Err(WriteError::Retry(_)) => continue,
+                        Err(WriteError::Unknown { .. }) => unknown += 1,
+                        Err(other) => panic!("{other:?}"),
+                    }
+                    let applied = loop {
+                        if let Ok(applied) = store.resolve(&batch).await {
+                            break applied;
+                        }
+                    };
+                    if applied {
+                        break;
+                    }
+                }
+            }
+            unknown
+        }
+    });
+    let mut killer = database.connect().await;
+    let mut kills = 0;
+    while !writing.is_finished() {
+        let sleeping = if kills % 2 == 0 { "command <> 'Sleep'" } else { "true" };
+        for id in sessions(&mut killer, &database, sleeping).await {
+            // It may be gone already.
+            let _ = killer.query_drop(format!("kill {id}")).await;
+            kills += 1;
+        }
+        // In between a batch must be able to come through.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    let unknown = writing.await.unwrap();
+    let head = loop {
+        if let Ok((head, _)) = store.head().await {
+            break head;
+        }
+    };
+    let read = store.events(all_events(head.last_event)).await.unwrap();
+    let values = read.events.iter().filter(|event| event.key == key("k"));
+    let values: Vec<_> = values
+        .map(|event| String::from_utf8_lossy(&event.value).into_owned())
+        .collect();
+    let expected: Vec<_> = (0..BATCHES).map(|n| n.to_string()).collect();
+    assert_eq!(
+        values, expected,
+        "{kills} connections killed, {unknown} outcomes unknown"
+    );
+    assert!(read.events.iter().zip(1..).all(|(event, id)| event.id.get() == id));
 }

@@ -82,7 +82,7 @@ async fn wrong_credentials_and_missing_rights_say_what_to_do() {
     root.query_drop(format!("create user {user}@'%' identified by 'sesame'"))
         .await
         .unwrap();
-    let (_, host) = database.server_url().rsplit_once('@').unwrap();
+    let host = database.host();
     let open = |password: &str, name: &str| {
         let url = format!("mysql://{user}:{password}@{host}/{name}");
         async move { MySqlStore::open(&url).await.unwrap_err() }
@@ -116,7 +116,7 @@ async fn a_user_without_the_right_to_make_tables_can_use_them() {
     root.query_drop(format!("create user {user}@'%'")).await.unwrap();
     let grant = format!("grant select, insert, update, delete on {name}.* to {user}@'%'");
     root.query_drop(grant).await.unwrap();
-    let (_, host) = database.server_url().rsplit_once('@').unwrap();
+    let host = database.host();
     let store = MySqlStore::open(&format!("mysql://{user}@{host}/{name}"))
         .await
         .unwrap();
