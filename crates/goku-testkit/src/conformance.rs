@@ -3,6 +3,8 @@
 //! A case is an async function on a [`Probe`] of a fresh store; [`conformance_suite!`](crate::conformance_suite) names
 //! each once and makes it a test on a [`Fixture`].
 //!
+//! The modules `model`, `replicas`, `traffic` and `wire` are beside the suite in this crate's tests.
+//!
 //! The original goku had the defects and weaknesses on the left; the cases on the right would notice their return.
 //!
 //! | what the original did | noticed by |
@@ -27,6 +29,8 @@
 //! | W1 refused most concurrent writers of one key | `concurrency::writers_to_one_key_are_queued_not_refused` |
 //! | W2 burned event ids with each refusal | the same, `set::refused_sets_leave_no_trace` |
 //! | W3 saw events of other replicas ten seconds late | `replicas::an_event_of_one_wakes_a_stream_of_the_other` |
+//! | W4 read all values for every subscriber | `traffic::a_stream_fetches_the_values_of_its_prefix_only` |
+//! | W7 held thousands of events with their values | `traffic::a_stream_that_is_not_read_on_fetches_no_more` |
 //! | W8 leaked a task for each listing left halfway | `list::listings_dropped_halfway_leave_nothing_behind` |
 //! | W9 leaked a listener for each idle stream | `stream::dropped_streams_leave_nothing_behind` |
 //! | W10 held up all streams while one loaded | `stream::a_stream_that_nobody_reads_holds_up_no_other` |
@@ -350,6 +354,36 @@ mod tests {
                 .filter_map(|line| line.strip_prefix("pub async fn ")?.split('(').next())
                 .collect();
             assert_eq!(listed, cases, "{noun}");
+        }
+    }
+
+    /// A table that names tests which are not there would reassure for nothing.
+    #[test]
+    fn every_case_that_the_table_names_is_there() {
+        let modules = [
+            ("concurrency", include_str!("conformance/concurrency.rs")),
+            ("expiry", include_str!("conformance/expiry.rs")),
+            ("get", include_str!("conformance/get.rs")),
+            ("hostile_keys", include_str!("conformance/hostile_keys.rs")),
+            ("isolation", include_str!("conformance/isolation.rs")),
+            ("list", include_str!("conformance/list.rs")),
+            ("replicas", include_str!("../tests/it/replicas.rs")),
+            ("set", include_str!("conformance/set.rs")),
+            ("stream", include_str!("conformance/stream.rs")),
+            ("traffic", include_str!("../tests/it/traffic.rs")),
+            ("wire", include_str!("../tests/it/wire.rs")),
+        ];
+        let table = include_str!("conformance.rs")
+            .lines()
+            .filter(|line| line.starts_with("//! | "));
+        let named: Vec<&str> = table
+            .flat_map(|line| line.split('`').filter(|part| part.contains("::")))
+            .collect();
+        assert!(named.len() > 30);
+        for name in named {
+            let (module, case) = name.split_once("::").unwrap();
+            let (_, source) = modules.iter().find(|(name, _)| *name == module).unwrap();
+            assert!(source.contains(&format!("async fn {case}(")), "{name}");
         }
     }
 }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod model;
+mod replicas;
+mod traffic;
 mod wire;
 
 mod on_model {
