@@ -39,7 +39,9 @@ pub(super) enum Cause {
 pub(super) enum Trouble {
     /// The transaction was rolled back for another one: run it again.
     RolledBack,
-    /// Something that passes: run it again, on a new connection.
+    /// A lock was not given free in time: roll back and run it again.
+    LockWait,
+    /// Something that passes, or that another server does not have: run it again, on a new connection.
     Transient,
     /// The statement is over a limit of the server.
     TooLarge,
@@ -51,6 +53,8 @@ pub(super) enum Trouble {
     NoTable,
     /// The database was set up for something else, or its user lacks rights.
     SetUp,
+    /// The tables contradict each other.
+    Broken,
 }
 
 impl Trouble {
@@ -59,18 +63,19 @@ impl Trouble {
         match error.code {
             // Deadlock (and the loser of a conflict on Galera); changed since the snapshot.
             1213 | 1020 => Trouble::RolledBack,
-            // Lock wait; out of space or memory; read only; not ready; shut down; interrupted, killed or timed out;
-            // too many connections; rolled back by the group; write conflict and region trouble on TiDB.
-            1205 | 1021 | 1041 | 1114 | 1135 | 1290 | 1792 | 1836 | 1047 | 1053 | 1077 | 1079 | 1080 | 1184 | 1317
-            | 1927 | 1969 | 3024 | 4031 | 1040 | 1203 | 1226 | 1180 | 3100 | 3101 | 8002 | 8022 | 8027 | 8028
-            | 9001 | 9002 | 9003 | 9004 | 9005 | 9007 => Trouble::Transient,
+            1205 => Trouble::LockWait,
+            // Out of space or memory; read only; not ready; shut down; interrupted, killed or timed out; too many
+            // connections; rolled back by the group; write conflict and region trouble on TiDB.
+            1021 | 1041 | 1114 | 1135 | 1290 | 1792 | 1836 | 1047 | 1053 | 1077 | 1079 | 1080 | 1184 | 1317 | 1927
+            | 1969 | 3024 | 4031 | 1040 | 1203 | 1226 | 1180 | 3100 | 3101 | 8002 | 8022 | 8027 | 8028 | 9001
+            | 9002 | 9003 | 9004 | 9005 | 9007 => Trouble::Transient,
             1153 | 1162 | 1301 => Trouble::TooLarge,
             1049 => Trouble::NoDatabase,
             1146 => Trouble::NoTable,
             // Access denied, to the server, a database, a table, an action; a host that may not connect.
             1044 | 1045 | 1130 | 1142 | 1143 | 1227 | 1698 | 3118 | 3879 | 4151 => Trouble::SetUp,
             // The same event twice: the log and its head contradict each other, whatever the request.
-            1062 => Trouble::SetUp,
+            1062 => Trouble::Broken,
             // A column that is not there: another program's table.
             1054 => Trouble::SetUp,
             _ => match error.state.get(..2) {
@@ -82,9 +87,9 @@ impl Trouble {
 
     fn kind(self) -> ErrorKind {
         match self {
-            Trouble::RolledBack | Trouble::Transient => ErrorKind::Unavailable,
+            Trouble::RolledBack | Trouble::LockWait | Trouble::Transient => ErrorKind::Unavailable,
             Trouble::TooLarge => ErrorKind::TooLarge,
-            Trouble::Data => ErrorKind::Internal,
+            Trouble::Data | Trouble::Broken => ErrorKind::Internal,
             Trouble::NoDatabase | Trouble::NoTable | Trouble::SetUp => ErrorKind::Config,
         }
     }
@@ -118,7 +123,7 @@ impl Failure {
         }
     }
 
-    /// Whether the server itself answered, so that the connection goes on.
+    /// Whether the server itself answered, so that it is known what was done.
     pub(super) fn is_answer(&self) -> bool {
         matches!(self.cause, Cause::Server(_))
     }
@@ -197,9 +202,9 @@ impl From<Failure> for WriteError {
         let error = Error::from(failure);
         match trouble {
             _ if under_load => WriteError::Rejected(error),
-            Trouble::RolledBack | Trouble::Transient => WriteError::Retry(error),
+            Trouble::RolledBack | Trouble::LockWait | Trouble::Transient => WriteError::Retry(error),
             Trouble::TooLarge | Trouble::Data => WriteError::Rejected(error),
-            Trouble::NoDatabase | Trouble::NoTable | Trouble::SetUp => WriteError::Final(error),
+            Trouble::NoDatabase | Trouble::NoTable | Trouble::SetUp | Trouble::Broken => WriteError::Final(error),
         }
     }
 }
@@ -212,5 +217,81 @@ impl From<Error> for WriteError {
             ErrorKind::TooLarge => WriteError::Rejected(error),
             _ => WriteError::Final(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Head;
+
+    const COMMIT: usize = 3;
+
+    fn refused(code: u16, answered: usize) -> Failure {
+        let cause = Cause::Server(ServerError {
+            code,
+            message: String::new(),
+            state: "HY000".to_owned(),
+        });
+        Failure { answered, cause }
+    }
+
+    fn lost(answered: usize) -> Failure {
+        let error = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        Failure {
+            answered,
+            cause: mysql_async::Error::from(error).into(),
+        }
+    }
+
+    fn outcome(failure: Failure) -> &'static str {
+        let decision = Decision {
+            head: Head::default(),
+            rows: Vec::new(),
+            leases: Vec::new(),
+            events: Vec::new(),
+            answers: Vec::new(),
+            writes: true,
+        };
+        match failure.at_commit(COMMIT, decision) {
+            Ok(_) => "applied",
+            Err(WriteError::Retry(_)) => "retry",
+            Err(WriteError::Rejected(_)) => "rejected",
+            Err(WriteError::Final(_)) => "final",
+            Err(WriteError::Unknown { .. }) => "unknown",
+        }
+    }
+
+    #[test]
+    fn a_statement_refused_before_the_commit_was_not_applied() {
+        for (code, expected) in [
+            (1213, "retry"),
+            (1205, "retry"),
+            (1020, "retry"),
+            (1290, "retry"),
+            (1317, "retry"),
+            (1114, "retry"),
+            (1153, "rejected"),
+            (1142, "final"),
+            (1062, "final"),
+        ] {
+            assert_eq!(outcome(refused(code, COMMIT - 1)), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn only_a_sure_rollback_of_the_commit_itself_was_not_applied() {
+        assert_eq!(outcome(refused(1213, COMMIT)), "retry");
+        for code in [1205, 1180, 1053, 1317, 1927, 3101, 4031, 9007, 1290, 1142, 4_999] {
+            assert_eq!(outcome(refused(code, COMMIT)), "unknown", "{code}");
+        }
+    }
+
+    #[test]
+    fn a_connection_lost_after_the_packet_was_sent_says_nothing_unless_the_commit_was_answered() {
+        assert_eq!(outcome(lost(0)), "unknown");
+        assert_eq!(outcome(lost(COMMIT)), "unknown");
+        assert_eq!(outcome(lost(COMMIT + 1)), "applied");
+        assert_eq!(outcome(refused(1193, COMMIT + 1)), "applied");
     }
 }

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::columns::Fields;
-use super::error::{Cause, Failure};
+use super::error::{Cause, Failure, Trouble};
 use super::script::{Packet, Script};
 
 /// Longest wait for a connection that can be used.
@@ -17,7 +17,7 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Longest wait for the answer to one packet: twice what a statement may wait for a lock. After it the connection is
 /// given up.
-const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
+const ROUND_TRIP_MAX: Duration = Duration::from_secs(8);
 
 /// Longest time to take leave of the server.
 const GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ const GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
 const STALL_SECONDS_MAX: u32 = 3;
 
 /// Longest wait of a statement for a lock.
-const LOCK_WAIT_SECONDS_MAX: u32 = 5;
+const LOCK_WAIT_SECONDS_MAX: u32 = 4;
 
 /// Values that one batch may read, in bytes: a Txn may list many large ones.
 const WRITER_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -59,7 +59,7 @@ enum Health {
     Whole,
     /// Nothing: it broke.
     Lost,
-    /// Nothing: an answer was not waited for, and may still come.
+    /// Nothing: an answer was not waited for and may still come, or the server is none to go on with.
     GivenUp,
 }
 
@@ -142,7 +142,7 @@ impl Session {
             Err(_) => Cause::Late(ROUND_TRIP_MAX),
         };
         self.health = match &cause {
-            Cause::Server(_) => Health::Whole,
+            Cause::Server(error) if Trouble::of(error) != Trouble::Transient => Health::Whole,
             Cause::Lost(_) => Health::Lost,
             _ => Health::GivenUp,
         };

@@ -287,6 +287,30 @@ async fn two_replicas_take_turns_without_a_gap() {
 }
 
 #[tokio::test]
+async fn a_server_that_only_reads_is_left_until_it_writes() {
+    let database = Database::on_own_server(&[]).await;
+    let mut root = database.connect().await;
+    // An administrator may write to a server that is read only.
+    root.query_drop("create user replica@'%'").await.unwrap();
+    let grant = format!("grant all on {}.* to replica@'%'", database.name());
+    root.query_drop(grant).await.unwrap();
+    let url = format!("mysql://replica@{}/{}", database.host(), database.name());
+    let store = MySqlStore::open(&url).await.unwrap();
+    write(&store, [set("k", "1")]).await;
+    root.query_drop("set global read_only = on").await.unwrap();
+    for _ in 0..2 {
+        let refused = store.write(batch([set("k", "2")])).await;
+        assert!(matches!(refused, Err(WriteError::Retry(error)) if error.kind() == ErrorKind::Unavailable));
+    }
+    assert_eq!(get(&store, "k").await.unwrap().version.get(), 1);
+    // A replica may start meanwhile.
+    let other = MySqlStore::open(&url).await.unwrap();
+    root.query_drop("set global read_only = off").await.unwrap();
+    assert_eq!(event_ids(&write(&store, [set("k", "2")]).await), [2]);
+    assert_eq!(event_ids(&write(&other, [set("k", "3")]).await), [3]);
+}
+
+#[tokio::test]
 async fn a_server_that_hangs_is_given_up_and_used_again_later() {
     let database = Database::on_own_server(&[]).await;
     let store = database.store().await;
