@@ -63,6 +63,7 @@ fn codes(kind: ErrorKind) -> (Code, &'static str) {
         ErrorKind::Stopped => (Code::Unavailable, "ERR_09290f5944cb8671"),
         ErrorKind::Unavailable => (Code::Unavailable, "GOKU_UNAVAILABLE"),
         ErrorKind::OutcomeUnknown => (Code::Unknown, "GOKU_OUTCOME_UNKNOWN"),
+        ErrorKind::SessionExpired => (Code::Aborted, "GOKU_SESSION_EXPIRED"),
         ErrorKind::Unsupported => (Code::Unimplemented, "GOKU_UNSUPPORTED"),
         ErrorKind::Config => (Code::FailedPrecondition, "GOKU_CONFIG"),
         // A kind that this version does not know is nothing that its callers could act on.
@@ -72,7 +73,7 @@ fn codes(kind: ErrorKind) -> (Code, &'static str) {
 
 /// The kind of a details' code; none where it is no code of goku's.
 fn kind(code: &str, parameters: &[KeyValue]) -> Option<ErrorKind> {
-    const KINDS: [ErrorKind; 16] = [
+    const KINDS: [ErrorKind; 17] = [
         ErrorKind::InvalidArgument,
         ErrorKind::InvalidKey,
         ErrorKind::InvalidCursor,
@@ -86,6 +87,7 @@ fn kind(code: &str, parameters: &[KeyValue]) -> Option<ErrorKind> {
         ErrorKind::Stopped,
         ErrorKind::Unavailable,
         ErrorKind::OutcomeUnknown,
+        ErrorKind::SessionExpired,
         ErrorKind::Unsupported,
         ErrorKind::Config,
         ErrorKind::Internal,

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt};
 use goku::{
-    Client, DeleteRequest, Error, ErrorKind, EventStream, Key, LeaseId, LeaseRequest, ListRequest, Prefix, Result,
-    SetRequest, Snapshot, StreamRequest,
+    Client, Error, ErrorKind, EventStream, Key, LeaseId, LeaseRequest, ListRequest, Prefix, Result, Snapshot,
+    StreamRequest, Write, WriteAnswer, WriteId,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::codegen::BoxStream;
@@ -58,6 +58,38 @@ impl GrpcService {
         match work.await {
             Ok(answer) => Ok(Response::new(answer.into())),
             Err(error) => Err(refuse(&error, details)),
+        }
+    }
+
+    /// Does the write that a request asks for. Where its headers number it, it is done once, and the answer's say so.
+    async fn answer_write<Q, T, A: From<T>>(
+        &self,
+        request: Request<Q>,
+        write: impl FnOnce(Q) -> Result<Write>,
+        take: fn(WriteAnswer) -> Result<T>,
+    ) -> Result<Response<A>, Status> {
+        let details = self.details(&request);
+        let id = wire::write_id(request.metadata()).map_err(|error| refuse(&error, details))?;
+        let work = async { self.write(id, write(request.into_inner())?).await.and_then(take) };
+        match work.await {
+            Ok(answer) => {
+                let mut response = Response::new(answer.into());
+                if let Some(id) = id {
+                    wire::put_write_id(id, response.metadata_mut());
+                }
+                Ok(response)
+            }
+            Err(error) => Err(refuse(&error, details)),
+        }
+    }
+
+    async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
+        match (id, write) {
+            (Some(id), write) => self.client.write_once(id, write).await,
+            (None, Write::Set(set)) => self.client.set(set).await.map(WriteAnswer::Entry),
+            (None, Write::Delete(delete)) => self.client.delete(delete).await.map(WriteAnswer::Entry),
+            (None, Write::Txn(txn)) => self.client.txn(txn).await.map(WriteAnswer::Txn),
+            (None, Write::Lease(lease)) => self.client.lease(lease).await.map(WriteAnswer::Lease),
         }
     }
 
@@ -139,19 +171,16 @@ impl Goku for GrpcService {
     }
 
     async fn set(&self, request: Request<pb::SetRequest>) -> Result<Response<pb::Empty>, Status> {
-        let details = self.details(&request);
-        let work = async { self.client.set(SetRequest::try_from(request.into_inner())?).await };
-        self.answer(details, work).await
+        let write = |message: pb::SetRequest| Ok(Write::Set(message.try_into()?));
+        self.answer_write(request, write, WriteAnswer::into_entry).await
     }
 
     async fn delete(&self, request: Request<pb::DeleteRequest>) -> Result<Response<pb::Empty>, Status> {
-        let details = self.details(&request);
-        let work = async {
-            existing_key(&request.get_ref().key)?;
-            let delete = DeleteRequest::try_from(request.into_inner())?;
-            self.client.delete(delete).await
+        let write = |message: pb::DeleteRequest| {
+            existing_key(&message.key)?;
+            Ok(Write::Delete(message.try_into()?))
         };
-        self.answer(details, work).await
+        self.answer_write(request, write, WriteAnswer::into_entry).await
     }
 
     async fn stream(&self, request: Request<pb::StreamRequest>) -> Result<Response<Self::StreamStream>, Status> {
@@ -160,29 +189,24 @@ impl Goku for GrpcService {
     }
 
     async fn update_lease(&self, request: Request<pb::UpdateLeaseRequest>) -> Result<Response<pb::Empty>, Status> {
-        let details = self.details(&request);
-        let work = async { self.client.lease(LeaseRequest::try_from(request.into_inner())?).await };
-        self.answer(details, work).await
+        let write = |message: pb::UpdateLeaseRequest| Ok(Write::Lease(message.try_into()?));
+        self.answer_write(request, write, WriteAnswer::into_lease).await
     }
 
     async fn expire_lease(&self, request: Request<pb::ExpireLeaseRequest>) -> Result<Response<pb::Empty>, Status> {
-        let work = async {
-            let id = LeaseId::new(request.get_ref().lease_id)?;
-            self.client.lease(LeaseRequest::Expire(id)).await
-        };
-        self.answer(self.details(&request), work).await
+        let write =
+            |message: pb::ExpireLeaseRequest| Ok(Write::Lease(LeaseRequest::Expire(LeaseId::new(message.lease_id)?)));
+        self.answer_write(request, write, WriteAnswer::into_lease).await
     }
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
-        let details = self.details(&request);
-        let work = async { self.client.txn(request.into_inner().try_into()?).await };
-        self.answer(details, work).await
+        let write = |message: pb::TxnRequest| Ok(Write::Txn(message.try_into()?));
+        self.answer_write(request, write, WriteAnswer::into_txn).await
     }
 
     async fn grant_lease(&self, request: Request<pb::GrantLeaseRequest>) -> Result<Response<pb::Lease>, Status> {
-        let details = self.details(&request);
-        let work = async { self.client.lease(LeaseRequest::try_from(request.into_inner())?).await };
-        self.answer(details, work).await
+        let write = |message: pb::GrantLeaseRequest| Ok(Write::Lease(message.try_into()?));
+        self.answer_write(request, write, WriteAnswer::into_lease).await
     }
 
     async fn get_lease(&self, request: Request<pb::GetLeaseRequest>) -> Result<Response<pb::Lease>, Status> {
@@ -200,11 +224,9 @@ impl Goku for GrpcService {
     }
 
     async fn keep_alive(&self, request: Request<pb::KeepAliveRequest>) -> Result<Response<pb::Lease>, Status> {
-        let work = async {
-            let id = LeaseId::new(request.get_ref().lease_id)?;
-            self.client.lease(LeaseRequest::KeepAlive(id)).await
-        };
-        self.answer(self.details(&request), work).await
+        let write =
+            |message: pb::KeepAliveRequest| Ok(Write::Lease(LeaseRequest::KeepAlive(LeaseId::new(message.lease_id)?)));
+        self.answer_write(request, write, WriteAnswer::into_lease).await
     }
 
     async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {

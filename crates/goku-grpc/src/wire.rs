@@ -11,11 +11,14 @@ mod snapshot;
 mod status;
 mod time;
 mod txn;
+mod write;
 
 pub(crate) use entry::listed;
 pub(crate) use event::reflex_request;
 pub(crate) use snapshot::read_headers;
 pub(crate) use snapshot::write_headers;
+pub(crate) use write::put_write_id;
+pub(crate) use write::write_id;
 
 use bytes::Bytes;
 use goku::{Error, ErrorKind};

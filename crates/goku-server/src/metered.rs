@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use goku::{
     Client, DeleteRequest, Entry, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing,
-    Result, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer,
+    Result, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
 };
 use metrics::{Recorder, Unit};
 
@@ -70,13 +70,17 @@ impl<C: Client> Client for Metered<C> {
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
-        let method = match request {
-            LeaseRequest::Grant(_) => "grant_lease",
-            LeaseRequest::Update(..) => "update_lease",
-            LeaseRequest::KeepAlive(_) => "keep_alive_lease",
-            LeaseRequest::Expire(_) => "expire_lease",
+        self.count(lease_method(&request), self.client.lease(request)).await
+    }
+
+    async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
+        let method = match &write {
+            Write::Set(_) => "set",
+            Write::Delete(_) => "delete",
+            Write::Txn(_) => "txn",
+            Write::Lease(request) => lease_method(request),
         };
-        self.count(method, self.client.lease(request)).await
+        self.count(method, self.client.write_once(id, write)).await
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {
@@ -105,6 +109,15 @@ impl<C: Client> Client for Metered<C> {
 
     async fn status(&self) -> Result<Status> {
         self.count("status", self.client.status()).await
+    }
+}
+
+fn lease_method(request: &LeaseRequest) -> &'static str {
+    match request {
+        LeaseRequest::Grant(_) => "grant_lease",
+        LeaseRequest::Update(..) => "update_lease",
+        LeaseRequest::KeepAlive(_) => "keep_alive_lease",
+        LeaseRequest::Expire(_) => "expire_lease",
     }
 }
 

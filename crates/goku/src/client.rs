@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures::Stream;
 
 use crate::entry::Entry;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::StreamItem;
 use crate::id::{LeaseId, Snapshot};
 use crate::key::Key;
@@ -16,6 +16,7 @@ use crate::lease::{Lease, LeaseRequest, LeasesRequest};
 use crate::request::{DeleteRequest, ListRequest, SetRequest, StreamRequest};
 use crate::status::Status;
 use crate::txn::{Txn, TxnAnswer};
+use crate::write::{Write, WriteAnswer, WriteId};
 
 /// A key-value store with an event log.
 ///
@@ -47,6 +48,19 @@ pub trait Client: Send + Sync {
     /// Grants, updates, keeps alive or expires a lease and answers with the state that this left; `LeaseNotFound`
     /// where it does not exist or has expired. A renewal that is answered before the deadline always wins.
     async fn lease(&self, request: LeaseRequest) -> Result<Lease>;
+
+    /// Does a write once, however often it is sent: a repeated id is answered with the outcome of the first time, a
+    /// refusal included, and writes nothing. So it can be sent again after any error that is no answer.
+    ///
+    /// Errors as those of the write itself; `SessionExpired` where the store does not know the id any more;
+    /// `Unsupported`, and nothing done, where it keeps no sessions.
+    async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
+        let _ = write;
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("write {id} cannot be done once: no sessions are kept here"),
+        ))
+    }
 
     /// The lease's current state; `LeaseNotFound` where it does not exist or has expired.
     async fn get_lease(&self, id: LeaseId) -> Result<Lease>;
@@ -88,6 +102,10 @@ impl<C: Client + ?Sized> Client for Arc<C> {
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
         (**self).lease(request).await
+    }
+
+    async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
+        (**self).write_once(id, write).await
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {

@@ -39,6 +39,12 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(ms)).min(Self::MAX)
     }
 
+    /// This point moved back by `duration`, at most to [`MIN`](Self::MIN).
+    pub fn saturating_sub(self, duration: Duration) -> Timestamp {
+        let ms = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Timestamp(self.0.saturating_sub(ms)).max(Self::MIN)
+    }
+
     /// How long after `earlier` this point is; zero where it is not after it.
     pub fn saturating_since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

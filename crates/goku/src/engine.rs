@@ -1,6 +1,7 @@
 //! The engine: a store opened in this process, with the tasks that make it a [`Client`].
 
 mod follower;
+mod janitor;
 mod list;
 mod reader;
 mod reaper;
@@ -21,7 +22,7 @@ use self::writer::Writer;
 use crate::client::{Client, EventStream, Listing};
 #[cfg(feature = "sqlite")]
 use crate::clock::{Clock, SystemClock};
-use crate::decide::{self, Answer, Needs, Request};
+use crate::decide::{self, Needs, Request};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
@@ -32,6 +33,7 @@ use crate::request::{DeleteRequest, ListRequest, SetRequest, StreamRequest};
 use crate::status::Status;
 use crate::store::{At, Store};
 use crate::txn::{Txn, TxnAnswer};
+use crate::write::{Write, WriteAnswer, WriteId};
 
 /// How long a call may take before it fails, unless the builder says otherwise.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,6 +116,7 @@ impl Engine {
         let reader = Reader::start(&store, &stop, &mut tasks);
         tasks.spawn(follower.run());
         tasks.spawn(check_suspicions(writer.clone(), log.clone(), stop.clone()));
+        tasks.spawn(janitor::run(store.clone(), stop.clone()));
         tasks.spawn(reaper::run(store.clone(), writer.clone(), log.clone(), stop.clone()));
         Engine(Arc::new(Inner {
             store,
@@ -211,17 +214,21 @@ impl Client for Engine {
 
     async fn set(&self, request: SetRequest) -> Result<Entry> {
         request.check()?;
-        match self.0.writer.write(Request::Set(request)).await? {
-            Answer::Entry(entry) => Ok(entry),
-            other => Err(mismatched(&other)),
-        }
+        self.0
+            .writer
+            .write(Request::Set(request))
+            .await?
+            .into_answer()?
+            .into_entry()
     }
 
     async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
-        match self.0.writer.write(Request::Delete(request)).await? {
-            Answer::Entry(entry) => Ok(entry),
-            other => Err(mismatched(&other)),
-        }
+        self.0
+            .writer
+            .write(Request::Delete(request))
+            .await?
+            .into_answer()?
+            .into_entry()
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
@@ -229,18 +236,26 @@ impl Client for Engine {
         if txn.is_read() {
             return self.in_time(self.read_txn(txn)).await;
         }
-        match self.0.writer.write(Request::Txn(txn)).await? {
-            Answer::Txn(answer) => Ok(answer),
-            other => Err(mismatched(&other)),
-        }
+        self.0.writer.write(Request::Txn(txn)).await?.into_answer()?.into_txn()
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
         request.check()?;
-        match self.0.writer.write(Request::Lease(request)).await? {
-            Answer::Lease(lease) => Ok(lease),
-            other => Err(mismatched(&other)),
-        }
+        self.0
+            .writer
+            .write(Request::Lease(request))
+            .await?
+            .into_answer()?
+            .into_lease()
+    }
+
+    async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
+        write.check()?;
+        self.0
+            .writer
+            .write(Request::Once(id, Box::new(write.into())))
+            .await?
+            .into_answer()
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {
@@ -312,11 +327,4 @@ fn config(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
 
 fn stopped() -> Error {
     Error::new(ErrorKind::Stopped, "the engine is stopping: nothing was applied")
-}
-
-fn mismatched(answer: &Answer) -> Error {
-    Error::new(
-        ErrorKind::Internal,
-        format!("the batch answered another request: {answer:?}"),
-    )
 }

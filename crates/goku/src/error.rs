@@ -40,6 +40,9 @@ pub enum ErrorKind {
     Unavailable,
     /// The write may or may not have been applied: read the state before deciding.
     OutcomeUnknown,
+    /// The store does not know the session any more, or not this number of it. Of a write that may have been sent before
+    /// it is not known whether it was applied; one that is sent for the first time was not: use a new session.
+    SessionExpired,
     /// The peer does not know this call: it is an older goku, or another program.
     Unsupported,
     /// The store cannot be used as it is set up (address, rights, format): mend the set-up.
@@ -76,6 +79,7 @@ impl ErrorKind {
             ErrorKind::Stopped => "stopped",
             ErrorKind::Unavailable => "unavailable",
             ErrorKind::OutcomeUnknown => "outcome_unknown",
+            ErrorKind::SessionExpired => "session_expired",
             ErrorKind::Unsupported => "unsupported",
             ErrorKind::Config => "config",
             ErrorKind::Internal => "internal",

@@ -22,6 +22,7 @@ mod status;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod store;
 mod txn;
+mod write;
 
 mod client;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
@@ -75,3 +76,7 @@ pub use txn::Relation;
 pub use txn::Target;
 pub use txn::Txn;
 pub use txn::TxnAnswer;
+pub use write::SessionId;
+pub use write::Write;
+pub use write::WriteAnswer;
+pub use write::WriteId;

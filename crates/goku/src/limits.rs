@@ -22,11 +22,25 @@ pub const TXN_OPERATIONS_MAX: usize = 128;
 pub const TXN_ROWS_MAX: usize = 1_000;
 
 /// Keys, values and compared values that a [`Txn`](crate::Txn) may hold, and that its answer may, in bytes: one
-/// message.
-pub const TXN_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 64 * MESSAGE_BYTES_RESERVED;
+/// message, less the room for the other fields of as many entries as it may have.
+pub const TXN_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 256 * 1024;
 
 /// Leases in one answer of [`list_leases`](crate::Client::list_leases).
 pub const LEASES_PAGE_MAX: usize = 1_000;
 
 /// Longest time to live of a lease: 100 years. What is meant to stay longer has no deadline.
 pub const TTL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Outcomes that are kept of one session: a client that waits for its oldest write before it sends one that is so many
+/// numbers later can always ask again.
+pub const SESSION_OUTCOMES_MAX: usize = 128;
+
+/// What the outcomes of one session may take in the store, in bytes; the oldest make room.
+pub const SESSION_BYTES_MAX: usize = 64 * 1024;
+
+/// What one outcome may take, in bytes. The answer of a transaction that read more is not kept: asked for again, it is
+/// `OutcomeUnknown`, though applied once.
+pub const OUTCOME_BYTES_MAX: usize = 2 * 1024;
+
+/// How long a session is kept that is not used. No request lives so long.
+pub const SESSION_IDLE_MAX: Duration = Duration::from_secs(3600);

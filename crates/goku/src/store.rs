@@ -54,6 +54,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// The head as last committed, and the time of the store.
     async fn head(&self) -> Result<(Head, Timestamp)>;
 
+    /// Removes sessions that were last used before `idle_since`, at most `limit`; answers with how many.
+    async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize>;
+
     /// Closes all connections. What comes after it fails.
     async fn close(&self);
 }

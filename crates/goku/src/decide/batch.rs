@@ -1,17 +1,19 @@
 //! A batch: the requests that commit together, decided in turn.
 
 use super::needs::Needs;
+use super::session::SessionRow;
 use super::state::{Head, LeaseRow, Row, State};
 use super::working::{Decided, Stop, Working};
-use super::{epoch, lease, txn, write};
+use super::{epoch, lease, session, txn, write};
 use crate::entry::Entry;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::id::{LeaseId, Tag};
 use crate::key::Key;
 use crate::lease::{Lease, LeaseRequest};
 use crate::request::{DeleteRequest, SetRequest};
 use crate::txn::{Txn, TxnAnswer};
+use crate::write::{SessionId, Write, WriteAnswer, WriteId};
 
 /// A write.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub(crate) enum Request {
     Delete(DeleteRequest),
     Txn(Txn),
     Lease(LeaseRequest),
+    /// One of the others, done once however often it is sent.
+    Once(WriteId, Box<Request>),
     /// Expires leases whose deadlines have passed, at most so many.
     Reap(usize),
 }
@@ -34,6 +38,18 @@ pub(crate) enum Answer {
     Reaped {
         more: bool,
     },
+}
+
+impl Answer {
+    /// The answer to a write of a client.
+    pub(crate) fn into_answer(self) -> Result<WriteAnswer> {
+        match self {
+            Answer::Entry(entry) => Ok(WriteAnswer::Entry(entry)),
+            Answer::Txn(answer) => Ok(WriteAnswer::Txn(answer)),
+            Answer::Lease(lease) => Ok(WriteAnswer::Lease(lease)),
+            Answer::Reaped { .. } => Err(Error::new(ErrorKind::Internal, "a write was answered as an expiry")),
+        }
+    }
 }
 
 /// The requests that commit together.
@@ -57,6 +73,8 @@ pub(crate) struct Decision {
     pub(crate) rows: Vec<(Key, Row)>,
     /// The rows of `leases` to write.
     pub(crate) leases: Vec<(LeaseId, LeaseRow)>,
+    /// The rows of `sessions` to write.
+    pub(crate) sessions: Vec<(SessionId, SessionRow)>,
     /// The events to append, their ids following each other.
     pub(crate) events: Vec<Event>,
     /// One answer a request, in order.
@@ -65,13 +83,34 @@ pub(crate) struct Decision {
     pub(crate) writes: bool,
 }
 
+impl From<Write> for Request {
+    fn from(write: Write) -> Request {
+        match write {
+            Write::Set(set) => Request::Set(set),
+            Write::Delete(delete) => Request::Delete(delete),
+            Write::Txn(txn) => Request::Txn(txn),
+            Write::Lease(lease) => Request::Lease(lease),
+        }
+    }
+}
+
 impl Request {
+    /// Whether the writes of users must not hold it up.
+    pub(crate) fn is_urgent(&self) -> bool {
+        match self {
+            Request::Lease(_) | Request::Reap(_) => true,
+            Request::Once(_, request) => request.is_urgent(),
+            Request::Set(_) | Request::Delete(_) | Request::Txn(_) => false,
+        }
+    }
+
     /// Keys and values that it holds, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Request::Set(set) => set.bytes(),
             Request::Delete(delete) => delete.key.as_bytes().len(),
             Request::Txn(txn) => txn.bytes(),
+            Request::Once(_, request) => request.bytes(),
             Request::Lease(_) | Request::Reap(_) => 0,
         }
     }
@@ -80,6 +119,7 @@ impl Request {
     pub(crate) fn operations(&self) -> usize {
         match self {
             Request::Txn(txn) => 1 + txn.then.len().max(txn.otherwise.len()),
+            Request::Once(_, request) => request.operations(),
             Request::Reap(leases) => *leases,
             Request::Set(_) | Request::Delete(_) | Request::Lease(_) => 1,
         }
@@ -101,6 +141,10 @@ impl Request {
                     needs.members.insert(*id);
                 }
             },
+            Request::Once(id, request) => {
+                needs.sessions.insert(id.session);
+                request.first_needs(needs);
+            }
             Request::Reap(limit) => needs.due = Some(needs.due.unwrap_or(0).max(*limit)),
         }
     }
@@ -111,6 +155,7 @@ impl Request {
             Request::Delete(delete) => write::delete(working, delete).map(Answer::Entry),
             Request::Txn(txn) => txn::decide(working, txn).map(Answer::Txn),
             Request::Lease(request) => lease::decide(working, *request).map(Answer::Lease),
+            Request::Once(_, request) => request.decide(working),
             Request::Reap(_) => {
                 let due = working.state.due.as_ref().ok_or(Stop::Missing)?;
                 Ok(Answer::Reaped { more: due.more })
@@ -154,7 +199,7 @@ impl Batch {
         if !working.needs.is_empty() {
             return Err(Box::new(working.needs));
         }
-        let writes = !(working.events.is_empty() && working.leases.is_empty())
+        let writes = !(working.events.is_empty() && working.leases.is_empty() && working.sessions.is_empty())
             || working.head.next_deadline != state.head.next_deadline
             || lost;
         let last_tag = working.snapshot().position.tag;
@@ -165,6 +210,7 @@ impl Batch {
             },
             rows: working.rows.into_iter().collect(),
             leases: working.leases.into_iter().collect(),
+            sessions: working.sessions.into_iter().collect(),
             events: working.events,
             answers,
             writes,
@@ -173,6 +219,13 @@ impl Batch {
 }
 
 fn answer(request: &Request, working: &mut Working<'_>) -> Result<Answer> {
+    match request {
+        Request::Once(id, request) => session::once(working, *id, request, |working| answer(request, working)),
+        request => answer_anew(request, working),
+    }
+}
+
+fn answer_anew(request: &Request, working: &mut Working<'_>) -> Result<Answer> {
     working.begin();
     match request.decide(working) {
         Ok(answer) => Ok(answer),
@@ -180,7 +233,7 @@ fn answer(request: &Request, working: &mut Working<'_>) -> Result<Answer> {
             working.roll_back();
             match stop {
                 Stop::Failed(error) => Err(error),
-                Stop::Missing => Err(Error::new(crate::error::ErrorKind::Internal, "a row was not loaded")),
+                Stop::Missing => Err(Error::new(ErrorKind::Internal, "a row was not loaded")),
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{EventId, LeaseId};
 use crate::key::{Key, KeyRange};
+use crate::write::SessionId;
 
 /// The rows to load into a [`State`](super::State).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(crate) struct Needs {
     pub(crate) ranges: Vec<RangeNeed>,
     /// The leases whose deadlines have passed, at most so many, and the next deadline after them.
     pub(crate) due: Option<usize>,
+    /// The rows of these sessions.
+    pub(crate) sessions: BTreeSet<SessionId>,
     /// The tag of this event.
     pub(crate) tag_of: Option<EventId>,
 }
@@ -55,6 +58,7 @@ impl Needs {
         }
         self.leases.extend(other.leases);
         self.members.extend(other.members);
+        self.sessions.extend(other.sessions);
         self.due = self.due.max(other.due);
         self.tag_of = self.tag_of.max(other.tag_of);
     }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::session::SessionRow;
 use crate::clock::Timestamp;
 use crate::entry::Entry;
 use crate::event::{Event, EventType};
 use crate::id::{Epoch, EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
 use crate::key::{Key, KeyRange};
+use crate::write::SessionId;
 
 /// The one row that every write transaction locks first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +93,7 @@ pub(crate) struct State {
     pub(crate) members: HashMap<LeaseId, BTreeSet<Key>>,
     pub(crate) ranges: Vec<LoadedRange>,
     pub(crate) due: Option<DueLeases>,
+    pub(crate) sessions: HashMap<SessionId, Option<SessionRow>>,
     /// The tag of the event that was asked for; none within where there is no such event.
     pub(crate) tag: Option<Option<Tag>>,
 }
@@ -164,6 +167,7 @@ impl State {
             members: HashMap::new(),
             ranges: Vec::new(),
             due: None,
+            sessions: HashMap::new(),
             tag: None,
         }
     }
@@ -179,6 +183,11 @@ impl State {
     /// Takes in a lease's row, or that there is none.
     pub(crate) fn put_lease(&mut self, id: LeaseId, row: Option<LeaseRow>) {
         self.leases.insert(id, row);
+    }
+
+    /// Takes in a session's row, or that there is none.
+    pub(crate) fn put_session(&mut self, id: SessionId, row: Option<SessionRow>) {
+        self.sessions.insert(id, row);
     }
 
     /// Takes in all rows that name the lease, tombstones included.

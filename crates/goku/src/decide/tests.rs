@@ -12,8 +12,10 @@ use crate::event::Event;
 use crate::id::{EventId, LeaseId, Tag, Version};
 use crate::key::{Key, Prefix};
 use crate::lease::{Expiry, LeaseRequest};
+use crate::limits::SESSION_OUTCOMES_MAX;
 use crate::request::{Condition, DeleteRequest, ListRequest, SetRequest};
 use crate::txn::{Compare, Operation, OperationAnswer, Txn};
+use crate::write::{SessionId, WriteId};
 
 /// The tables of a store, loaded from and written to as SQL would.
 #[derive(Debug, Default, PartialEq)]
@@ -21,6 +23,7 @@ struct Tables {
     head: Head,
     rows: BTreeMap<Key, Row>,
     leases: BTreeMap<LeaseId, LeaseRow>,
+    sessions: BTreeMap<SessionId, SessionRow>,
     events: Vec<Event>,
     /// How often a batch had to load.
     loads: usize,
@@ -50,11 +53,16 @@ impl Tables {
         };
         let changed = (decision.head.last_event, decision.head.next_deadline)
             != (self.head.last_event, self.head.next_deadline)
-            || !decision.leases.is_empty();
+            || !decision.leases.is_empty()
+            || !decision.sessions.is_empty();
         assert_eq!(decision.writes, changed);
         self.head = decision.head;
         self.rows.extend(decision.rows);
         self.leases.extend(decision.leases);
+        for (id, session) in decision.sessions {
+            let stored = SessionRow::from_bytes(&session.to_bytes().unwrap()).unwrap();
+            self.sessions.insert(id, stored);
+        }
         self.events.extend(decision.events);
         self.check();
         decision.answers
@@ -77,6 +85,9 @@ impl Tables {
                 .collect();
             let complete = rows.len() < range.rows_max;
             state.put_range(range.range.clone(), range.values, rows, complete);
+        }
+        for id in &needs.sessions {
+            state.put_session(*id, self.sessions.get(id).cloned());
         }
         for id in &needs.leases {
             state.put_lease(*id, self.leases.get(id).copied());
@@ -384,6 +395,95 @@ fn a_tail_that_grew_to_the_same_length_is_told_by_its_tag() {
     };
     tables.run_having_seen(seen, vec![Request::Set(set("b"))], 0);
     assert_eq!(tables.head.epoch.number(), seen.epoch.number() + 1);
+}
+
+fn once(session: u64, number: u64, request: Request) -> Request {
+    Request::Once(
+        WriteId {
+            session: SessionId::new(session),
+            number,
+        },
+        Box::new(request),
+    )
+}
+
+#[test]
+fn a_write_that_is_sent_again_is_answered_as_the_first_time_and_not_done_again() {
+    let mut tables = Tables::default();
+    let txn = Txn {
+        compare: vec![Compare::absent(key("t"))],
+        then: vec![
+            Operation::Get(key("a")),
+            Operation::Set(set("t")),
+            Operation::Delete(DeleteRequest::new(key("none"))),
+            Operation::List(ListRequest::default()),
+        ],
+        ..Txn::default()
+    };
+    let requests = [
+        Request::Set(set("a").expiry(ttl(50)).condition(Condition::Absent)),
+        Request::Set(set("a").condition(Condition::Absent)),
+        Request::Txn(txn),
+        Request::Lease(LeaseRequest::KeepAlive(lease(1))),
+        Request::Delete(DeleteRequest::new(key("a"))),
+        Request::Delete(DeleteRequest::new(key("a"))),
+        Request::Lease(LeaseRequest::Grant(ttl(10))),
+        Request::Lease(LeaseRequest::Update(lease(9), Expiry::Never)),
+    ];
+    let numbered = |session| {
+        let numbered = requests
+            .iter()
+            .zip(1..)
+            .map(move |(request, number)| once(session, number, request.clone()));
+        numbered.collect::<Vec<_>>()
+    };
+    let first = format!("{:?}", tables.run(numbered(1), 0));
+    let (events, leases) = (tables.events.clone(), tables.leases.clone());
+    // In one batch, one by one, and twice in one batch.
+    assert_eq!(format!("{:?}", tables.run(numbered(1), 20)), first);
+    let singly: Vec<_> = numbered(1)
+        .into_iter()
+        .flat_map(|request| tables.run(vec![request], 20))
+        .collect();
+    assert_eq!(format!("{singly:?}"), first);
+    assert_eq!((&tables.events, &tables.leases), (&events, &leases));
+    let twice = tables.run(
+        vec![once(2, 1, Request::Set(set("b"))), once(2, 1, Request::Set(set("b")))],
+        0,
+    );
+    assert_eq!(format!("{:?}", twice[0]), format!("{:?}", twice[1]));
+    assert_eq!(tables.events.len(), events.len() + 1);
+}
+
+#[test]
+fn a_number_that_is_not_known_any_more_is_refused() {
+    let mut tables = Tables::default();
+    let write = |number| vec![once(1, number, Request::Set(set("a")))];
+    assert_eq!(kinds(&tables.run(write(2), 0)), [Some(ErrorKind::SessionExpired)]);
+    let last = SESSION_OUTCOMES_MAX as u64 + 1;
+    for number in 1..=last {
+        assert_eq!(kinds(&tables.run(write(number), 0)), [None]);
+    }
+    assert_eq!(kinds(&tables.run(write(1), 0)), [Some(ErrorKind::SessionExpired)]);
+    assert_eq!(kinds(&tables.run(write(2), 0)), [None]);
+    assert_eq!(tables.events.len(), SESSION_OUTCOMES_MAX + 1);
+    // A number that was used for something else is no repetition.
+    let other = vec![once(1, last, Request::Lease(LeaseRequest::Grant(Expiry::Never)))];
+    assert_eq!(kinds(&tables.run(other, 0)), [Some(ErrorKind::InvalidArgument)]);
+}
+
+#[test]
+fn an_answer_that_is_too_large_to_keep_is_unknown_and_not_done_again() {
+    let mut tables = Tables::default();
+    tables.run(vec![Request::Set(SetRequest::new(key("big"), vec![b'x'; 10_000]))], 0);
+    let txn = Txn {
+        then: vec![Operation::Get(key("big")), Operation::Set(set("a"))],
+        ..Txn::default()
+    };
+    let write = || vec![once(1, 1, Request::Txn(txn.clone()))];
+    assert_eq!(kinds(&tables.run(write(), 0)), [None]);
+    assert_eq!(kinds(&tables.run(write(), 0)), [Some(ErrorKind::OutcomeUnknown)]);
+    assert_eq!(tables.events.len(), 2);
 }
 
 fn any_key() -> impl Strategy<Value = Key> {

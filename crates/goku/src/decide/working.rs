@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 
 use super::needs::{Needs, RangeNeed};
+use super::session::SessionRow;
 use super::state::{Head, LeaseRow, Row, State};
 use crate::error::Error;
 use crate::event::{Event, EventType};
 use crate::id::{EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
 use crate::key::{Key, KeyRange};
+use crate::write::SessionId;
 
 /// Why a request was not decided.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(super) struct Working<'a> {
     pub(super) tag: Tag,
     pub(super) rows: BTreeMap<Key, Row>,
     pub(super) leases: BTreeMap<LeaseId, LeaseRow>,
+    /// Not taken back with a request: its refusal is an outcome too.
+    pub(super) sessions: BTreeMap<SessionId, SessionRow>,
     pub(super) events: Vec<Event>,
     pub(super) needs: Needs,
     /// Changes of membership against what was loaded.
@@ -64,6 +68,7 @@ impl<'a> Working<'a> {
             tag,
             rows: BTreeMap::new(),
             leases: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             events: Vec::new(),
             needs: Needs::default(),
             members: HashMap::new(),
@@ -182,6 +187,23 @@ impl<'a> Working<'a> {
             }
         }
         Ok(members)
+    }
+
+    /// A session's row; none where it was not loaded.
+    pub(super) fn session(&mut self, id: SessionId) -> Option<Option<SessionRow>> {
+        if let Some(row) = self.sessions.get(&id) {
+            return Some(Some(row.clone()));
+        }
+        let loaded = self.state.sessions.get(&id);
+        if loaded.is_none() {
+            self.needs.sessions.insert(id);
+        }
+        loaded.cloned()
+    }
+
+    /// Writes a session's row.
+    pub(super) fn put_session(&mut self, id: SessionId, row: SessionRow) {
+        self.sessions.insert(id, row);
     }
 
     /// The first `limit` keys that exist in a range.

@@ -102,10 +102,7 @@ impl Writer {
     /// where that could not be found out in time.
     pub(super) async fn write(&self, request: Request) -> Result<Answer> {
         let deadline = Instant::now() + self.request_timeout;
-        let lane = match request {
-            Request::Lease(_) | Request::Reap(_) => &self.urgent,
-            Request::Set(_) | Request::Delete(_) | Request::Txn(_) => &self.user,
-        };
+        let lane = if request.is_urgent() { &self.urgent } else { &self.user };
         let (answer, answered) = oneshot::channel();
         let claim = Arc::new(Claim::default());
         let queue = async {

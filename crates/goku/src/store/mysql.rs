@@ -128,6 +128,17 @@ impl Store for MySqlStore {
         Ok((head, fields.timestamp()?.max(head.last_time)))
     }
 
+    async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize> {
+        let idle_since = idle_since.as_millis();
+        // A batch that uses one of them has it locked, and will be found to have used it since.
+        let delete = format!("delete from sessions where seen_at < {idle_since} order by seen_at limit {limit}");
+        let sets = self.readers.run(format!("{delete}; select row_count()")).await?;
+        match sets.into_iter().flatten().next() {
+            Some(row) => Ok(usize::try_from(Fields::new(row).int()?).unwrap_or(0)),
+            None => Ok(0),
+        }
+    }
+
     async fn close(&self) {
         self.writer.close().await;
         self.readers.close().await;

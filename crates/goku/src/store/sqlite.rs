@@ -145,6 +145,12 @@ impl Store for SqliteStore {
             .await?
     }
 
+    async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize> {
+        self.writer
+            .run(move |connection| apply::forget_sessions(connection, idle_since, limit).map_err(error::reading))
+            .await?
+    }
+
     async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;

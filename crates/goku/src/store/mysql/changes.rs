@@ -3,6 +3,7 @@
 use super::columns::NOW;
 use super::script::{Insert, Script, Sql};
 use crate::decide::{Decision, Head, LeaseRow, Row};
+use crate::error::Result;
 use crate::event::{Event, EventType};
 use crate::id::LeaseId;
 use crate::key::Key;
@@ -29,11 +30,30 @@ const LEASES: Insert = Insert {
             ttl_ms = values(ttl_ms), expired = values(expired)",
 };
 
+const SESSIONS: Insert = Insert {
+    before: "insert into sessions (id, outcomes, seen_at) values ",
+    after: " on duplicate key update outcomes = values(outcomes), seen_at = values(seen_at)",
+};
+
 /// Adds the statements that write the rows of `decision`.
-pub(super) fn write_rows(decision: &Decision, script: &mut Script) {
+pub(super) fn write_rows(decision: &Decision, script: &mut Script) -> Result<()> {
     script.insert(&EVENTS, &decision.events, event);
     script.insert(&DATA, &decision.rows, row);
     script.insert(&LEASES, &decision.leases, lease);
+    let encoded = decision
+        .sessions
+        .iter()
+        .map(|(id, session)| Ok((id, session.to_bytes()?)));
+    let now = decision.head.last_time.as_millis();
+    script.insert(
+        &SESSIONS,
+        encoded.collect::<Result<Vec<_>>>()?,
+        |sql, (id, outcomes)| {
+            sql.raw("(").int(id.get()).raw(",").bytes(&outcomes);
+            sql.raw(",").int(now).raw(")")
+        },
+    );
+    Ok(())
 }
 
 /// Adds the statements that write the head after `decision`, and that it was batch `batch` of `writer`.

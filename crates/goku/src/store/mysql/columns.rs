@@ -166,7 +166,7 @@ impl Fields {
             .ok_or_else(|| unexpected("an unknown event type"))
     }
 
-    fn unsigned(&mut self) -> Result<u64> {
+    pub(super) fn unsigned(&mut self) -> Result<u64> {
         self.number()?.ok_or_else(|| unexpected("NULL"))
     }
 

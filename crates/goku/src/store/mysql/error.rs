@@ -249,6 +249,7 @@ mod tests {
             head: Head::default(),
             rows: Vec::new(),
             leases: Vec::new(),
+            sessions: Vec::new(),
             events: Vec::new(),
             answers: Vec::new(),
             writes: true,

@@ -6,10 +6,11 @@ use super::columns::{Fields, HEAD, LEASE, NOW, ROW};
 use super::readers::Readers;
 use super::script::{Script, Sql, lists};
 use super::session::ResultSet;
-use crate::decide::{Head, LeaseRow, Needs, RangeNeed, Row, State};
+use crate::decide::{Head, LeaseRow, Needs, RangeNeed, Row, SessionRow, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::key::{Key, KeyRange};
+use crate::write::SessionId;
 
 /// How rows are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,7 @@ enum Part {
     Members(Vec<LeaseId>),
     Range(RangeNeed),
     Due(usize),
+    Sessions,
 }
 
 impl Reading {
@@ -85,6 +87,7 @@ impl Loading {
         if let Some(limit) = needs.due {
             loading.ask_due(limit, script);
         }
+        loading.ask_sessions(&needs.sessions, script);
         loading
     }
 
@@ -107,6 +110,11 @@ impl Loading {
         for id in &needs.leases {
             if !state.leases.contains_key(id) {
                 state.put_lease(*id, None);
+            }
+        }
+        for id in &needs.sessions {
+            if !state.sessions.contains_key(id) {
+                state.put_session(*id, None);
             }
         }
         Ok(())
@@ -136,6 +144,16 @@ impl Loading {
             sql.raw(")").raw(self.reading.lock());
             script.statement(sql);
             self.parts.push(Part::Leases);
+        }
+    }
+
+    fn ask_sessions(&mut self, ids: &BTreeSet<SessionId>, script: &mut Script) {
+        for (list, _) in lists(ids, script.list_bytes_max(), |sql, id| sql.int(id.get())) {
+            let mut sql = Sql::default();
+            sql.raw("select id, outcomes from sessions where id in (").raw(list);
+            sql.raw(")").raw(self.reading.lock());
+            script.statement(sql);
+            self.parts.push(Part::Sessions);
         }
     }
 
@@ -189,6 +207,14 @@ impl Part {
             Part::Leases => {
                 for (id, row) in leases(set)? {
                     state.put_lease(id, Some(row));
+                }
+            }
+            Part::Sessions => {
+                for row in set {
+                    let mut fields = Fields::new(row);
+                    let id = SessionId::new(fields.unsigned()?);
+                    let outcomes = fields.optional_bytes()?.unwrap_or_default();
+                    state.put_session(id, Some(SessionRow::from_bytes(&outcomes)?));
                 }
             }
             Part::Members(ids) => {

@@ -18,7 +18,7 @@ const CREATE_ATTEMPTS_MAX: usize = 5;
 const WRITER_RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
 
 /// In the order in which they are made; `head` comes last, so that where it has its row, all are there.
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 6] = [
     "create table if not exists data (
         `key` varbinary(1024) not null,
         value longblob null,
@@ -67,6 +67,13 @@ const TABLES: [&str; 5] = [
         seen_at bigint not null,
         primary key (id)
     ) engine = InnoDB",
+    "create table if not exists sessions (
+        id bigint unsigned not null,
+        outcomes mediumblob not null,
+        seen_at bigint not null,
+        primary key (id),
+        key by_use (seen_at)
+    ) engine = InnoDB",
     "create table if not exists head (
         id tinyint not null,
         format bigint not null,
@@ -90,7 +97,8 @@ const TABLES: [&str; 5] = [
 const PROBE: &str = "select value_bytes, created_rev, updated_rev from data limit 0; \
                      select value_bytes, tag, rev, prev_ref from events limit 0; \
                      select expires_at, ttl_ms, expired from leases limit 0; \
-                     select batch, fence, seen_at from writers limit 0";
+                     select batch, fence, seen_at from writers limit 0; \
+                     select outcomes, seen_at from sessions limit 0";
 
 /// Connects to the database with tables that can be used; what does not exist yet is made.
 pub(super) async fn open(address: &Address) -> Result<Session> {

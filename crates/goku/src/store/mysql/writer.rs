@@ -128,7 +128,7 @@ impl Writer {
     async fn commit(&self, session: &mut Session, batch: &Batch, decision: Decision) -> Result<Decision, WriteError> {
         let packet_bytes_max = session.settings().packet_bytes_max;
         let mut script = Script::new(packet_bytes_max);
-        changes::write_rows(&decision, &mut script);
+        changes::write_rows(&decision, &mut script)?;
         // Near the limit a lost connection may be the server's way to refuse the packet: then COMMIT is not in it.
         script.end_packet_over(packet_bytes_max / 2);
         changes::write_head(&decision, self.id, batch.number, &mut script);

@@ -13,6 +13,7 @@ use crate::id::{EventId, Tag};
 pub(super) fn apply(connection: &Connection, decision: &Decision, batch: Tag) -> rusqlite::Result<()> {
     write_rows(connection, decision)?;
     write_leases(connection, decision)?;
+    write_sessions(connection, decision)?;
     append_events(connection, &decision.events)?;
     schema::update_head(connection, &decision.head, batch)
 }
@@ -75,6 +76,32 @@ fn write_leases(connection: &Connection, decision: &Decision) -> rusqlite::Resul
         ])?;
     }
     Ok(())
+}
+
+fn write_sessions(connection: &Connection, decision: &Decision) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "insert into sessions (id, outcomes, seen_at) values (?1, ?2, ?3) \
+         on conflict (id) do update set outcomes = excluded.outcomes, seen_at = excluded.seen_at",
+    )?;
+    for (id, session) in &decision.sessions {
+        let outcomes = session
+            .to_bytes()
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        statement.execute(params![
+            id.get().cast_signed(),
+            outcomes,
+            decision.head.last_time.as_millis()
+        ])?;
+    }
+    Ok(())
+}
+
+/// Removes sessions that were last used before `idle_since`, at most `limit`; answers with how many.
+pub(super) fn forget_sessions(connection: &Connection, idle_since: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+    let mut statement = connection.prepare_cached(
+        "delete from sessions where id in (select id from sessions where seen_at < ?1 order by seen_at limit ?2)",
+    )?;
+    statement.execute(params![idle_since.as_millis(), limit])
 }
 
 fn append_events(connection: &Connection, events: &[Event]) -> rusqlite::Result<()> {

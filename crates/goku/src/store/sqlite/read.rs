@@ -3,11 +3,12 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::row::{self, EVENT_COLUMNS, LEASE_COLUMNS, ROW_COLUMNS, ROW_VALUE};
-use crate::decide::{LeaseRow, Needs, RangeNeed, Row, State};
+use crate::decide::{LeaseRow, Needs, RangeNeed, Row, SessionRow, State};
 use crate::event::Event;
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::{Key, KeyRange};
 use crate::store::{EventsPage, EventsRequest, Page, PageRequest};
+use crate::write::SessionId;
 
 /// A range without an end, for SQL: no key in UTF-8 holds this byte.
 const RANGE_END: &[u8] = &[u8::MAX];
@@ -35,6 +36,9 @@ pub(super) fn load(
     }
     for id in &needs.members {
         state.put_members(*id, members(connection, *id)?);
+    }
+    for id in &needs.sessions {
+        state.put_session(*id, one_session(connection, *id)?);
     }
     if let Some(limit) = needs.due {
         load_due(connection, limit, state)?;
@@ -157,6 +161,11 @@ fn one_lease(connection: &Connection, id: LeaseId) -> rusqlite::Result<Option<Le
     statement
         .query_row([id.get()], |columns| Ok(row::lease(columns)?.1))
         .optional()
+}
+
+fn one_session(connection: &Connection, id: SessionId) -> rusqlite::Result<Option<SessionRow>> {
+    let mut statement = connection.prepare_cached("select outcomes from sessions where id = ?1")?;
+    statement.query_row([id.get().cast_signed()], row::session).optional()
 }
 
 fn members(connection: &Connection, id: LeaseId) -> rusqlite::Result<Vec<(Key, Row)>> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rusqlite::types::{FromSqlError, ValueRef};
 
 use crate::clock::Timestamp;
-use crate::decide::{LeaseRow, Row};
+use crate::decide::{LeaseRow, Row, SessionRow};
 use crate::error::Error;
 use crate::event::{Event, EventType};
 use crate::id::{EventId, LeaseId, Revision, Tag, Version};
@@ -78,6 +78,11 @@ pub(super) fn lease(columns: &Columns<'_>) -> rusqlite::Result<(LeaseId, LeaseRo
         expired: columns.get(4)?,
     };
     Ok((lease_id(columns, 0)?, row))
+}
+
+/// The outcomes of a session.
+pub(super) fn session(columns: &Columns<'_>) -> rusqlite::Result<SessionRow> {
+    checked(0, SessionRow::from_bytes(columns.get_ref(0)?.as_blob()?))
 }
 
 pub(super) fn bytes(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Option<Bytes>> {

@@ -56,6 +56,12 @@ create table leases (
   expired integer not null default false
 );
 create index leases_expires_at on leases (expires_at) where expires_at is not null;
+create table sessions (
+  id integer not null primary key,
+  outcomes blob not null,
+  seen_at integer not null
+);
+create index sessions_seen_at on sessions (seen_at);
 create table head (
   id integer not null primary key check (id = 1),
   format integer not null,

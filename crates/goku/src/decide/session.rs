@@ -1,0 +1,374 @@
+//! Sessions: the outcomes of numbered writes, by which one that is sent again is answered and not done again.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::batch::{Answer, Request};
+use super::working::Working;
+use crate::clock::Timestamp;
+use crate::entry::Entry;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{Epoch, EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
+use crate::key::Key;
+use crate::lease::Lease;
+use crate::limits::{OUTCOME_BYTES_MAX, SESSION_BYTES_MAX, SESSION_OUTCOMES_MAX};
+use crate::txn::{Operation, OperationAnswer, Txn, TxnAnswer};
+use crate::write::WriteId;
+
+/// Longest message of a refusal that is kept, in characters.
+const MESSAGE_CHARS_MAX: usize = 400;
+
+/// A row of the table `sessions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionRow {
+    /// Numbers up to this one that have no outcome here are not known any more.
+    forgotten: u64,
+    /// In the order in which they were decided, encoded.
+    outcomes: VecDeque<(u64, Vec<u8>)>,
+}
+
+/// What a session knows of a number.
+enum Known {
+    Outcome(Vec<u8>),
+    Nothing,
+    Forgotten,
+}
+
+/// An outcome without what the request itself says.
+#[derive(Serialize, Deserialize)]
+enum Outcome {
+    Entry(EntryRecord),
+    Lease(LeaseRecord),
+    Txn(TxnRecord),
+    Refused(Refusal, String),
+    /// It was applied; the answer was too large to keep.
+    NotKept,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EntryRecord {
+    version: i64,
+    created_ref: i64,
+    updated_ref: i64,
+    deleted: bool,
+    lease_id: i64,
+    created_version: i64,
+    created_rev: i64,
+    updated_rev: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LeaseRecord {
+    id: i64,
+    version: i64,
+    expires_at: Option<i64>,
+    ttl_ms: Option<u64>,
+    now: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TxnRecord {
+    succeeded: bool,
+    rev: Option<i64>,
+    epoch: (i64, u64),
+    position: (i64, u64),
+    answers: Vec<OperationRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum OperationRecord {
+    /// Of a Get, Set or Delete, with the value of a Get.
+    Entry(Option<(EntryRecord, Vec<u8>)>),
+    List(Vec<(String, EntryRecord, Vec<u8>)>),
+}
+
+/// The kinds of errors that a decision ends with.
+#[derive(Serialize, Deserialize)]
+enum Refusal {
+    InvalidArgument,
+    TooLarge,
+    NotFound,
+    LeaseNotFound,
+    ConditionFailed,
+    Internal,
+}
+
+/// Decides a numbered write: with `decide`, where its number is new, else as it was decided the first time.
+pub(super) fn once(
+    working: &mut Working<'_>,
+    id: WriteId,
+    request: &Request,
+    decide: impl FnOnce(&mut Working<'_>) -> Result<Answer>,
+) -> Result<Answer> {
+    let Some(known) = working.session(id.session) else {
+        // It is asked for; this decision is thrown away.
+        return decide(working);
+    };
+    let mut session = match known {
+        Some(session) => session,
+        // The first number of a session that nobody has seen begins it.
+        None if id.number == 1 => SessionRow::default(),
+        None => return Err(expired(id)),
+    };
+    match session.look_up(id.number) {
+        Known::Outcome(outcome) => recall(&outcome, request),
+        Known::Forgotten => Err(expired(id)),
+        Known::Nothing => {
+            let result = decide(working);
+            session.keep(id.number, encode(&result));
+            working.put_session(id.session, session);
+            result
+        }
+    }
+}
+
+fn expired(id: WriteId) -> Error {
+    let message = format!("the store does not know write {id} any more: whether it was applied before is not known");
+    Error::new(ErrorKind::SessionExpired, message)
+}
+
+impl SessionRow {
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<SessionRow> {
+        postcard::from_bytes(bytes).map_err(unreadable)
+    }
+
+    /// The form in which it is stored.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        postcard::to_allocvec(self).map_err(unreadable)
+    }
+
+    fn look_up(&self, number: u64) -> Known {
+        match self.outcomes.iter().find(|(known, _)| *known == number) {
+            Some((_, outcome)) => Known::Outcome(outcome.clone()),
+            None if number <= self.forgotten => Known::Forgotten,
+            None => Known::Nothing,
+        }
+    }
+
+    fn keep(&mut self, number: u64, outcome: Vec<u8>) {
+        self.outcomes.push_back((number, outcome));
+        let bytes = |session: &SessionRow| session.outcomes.iter().map(|(_, outcome)| outcome.len()).sum::<usize>();
+        while self.outcomes.len() > SESSION_OUTCOMES_MAX || bytes(self) > SESSION_BYTES_MAX {
+            let Some((number, _)) = self.outcomes.pop_front() else {
+                break;
+            };
+            self.forgotten = self.forgotten.max(number);
+        }
+    }
+}
+
+fn unreadable(error: postcard::Error) -> Error {
+    Error::new(ErrorKind::Internal, "the outcomes of a session cannot be read").with_source(error)
+}
+
+fn encode(result: &Result<Answer>) -> Vec<u8> {
+    let encoded = postcard::to_allocvec(&Outcome::of(result))
+        .ok()
+        .filter(|bytes| bytes.len() <= OUTCOME_BYTES_MAX);
+    encoded
+        .or_else(|| postcard::to_allocvec(&Outcome::NotKept).ok())
+        .unwrap_or_default()
+}
+
+/// The answer of the first time to the same request.
+fn recall(outcome: &[u8], request: &Request) -> Result<Answer> {
+    match (postcard::from_bytes(outcome).map_err(unreadable)?, request) {
+        (Outcome::Refused(refusal, message), _) => Err(Error::new(refusal.kind(), message)),
+        (Outcome::NotKept, _) => {
+            let message = "the transaction was applied when it was sent before; its answer was too large to keep";
+            Err(Error::new(ErrorKind::OutcomeUnknown, message))
+        }
+        (Outcome::Entry(entry), Request::Set(set)) => Ok(Answer::Entry(entry.to_entry(&set.key, Bytes::new())?)),
+        (Outcome::Entry(entry), Request::Delete(delete)) => {
+            Ok(Answer::Entry(entry.to_entry(&delete.key, Bytes::new())?))
+        }
+        (Outcome::Lease(lease), Request::Lease(_)) => lease.to_lease().map(Answer::Lease),
+        (Outcome::Txn(record), Request::Txn(txn)) => record.to_answer(txn).map(Answer::Txn),
+        _ => Err(other_request()),
+    }
+}
+
+fn other_request() -> Error {
+    Error::new(
+        ErrorKind::InvalidArgument,
+        "the number was used for another write: each write has a number of its own",
+    )
+}
+
+impl Outcome {
+    fn of(result: &Result<Answer>) -> Outcome {
+        match result {
+            Ok(Answer::Entry(entry)) => Outcome::Entry(EntryRecord::of(entry)),
+            Ok(Answer::Lease(lease)) => Outcome::Lease(LeaseRecord::of(lease)),
+            Ok(Answer::Txn(answer)) => Outcome::Txn(TxnRecord::of(answer)),
+            Ok(Answer::Reaped { .. }) => Outcome::NotKept,
+            Err(error) => {
+                let message = error.message().chars().take(MESSAGE_CHARS_MAX).collect();
+                Outcome::Refused(Refusal::of(error.kind()), message)
+            }
+        }
+    }
+}
+
+impl Refusal {
+    fn of(kind: ErrorKind) -> Refusal {
+        match kind {
+            ErrorKind::InvalidArgument | ErrorKind::InvalidKey => Refusal::InvalidArgument,
+            ErrorKind::TooLarge => Refusal::TooLarge,
+            ErrorKind::NotFound => Refusal::NotFound,
+            ErrorKind::LeaseNotFound => Refusal::LeaseNotFound,
+            ErrorKind::ConditionFailed => Refusal::ConditionFailed,
+            _ => Refusal::Internal,
+        }
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Refusal::InvalidArgument => ErrorKind::InvalidArgument,
+            Refusal::TooLarge => ErrorKind::TooLarge,
+            Refusal::NotFound => ErrorKind::NotFound,
+            Refusal::LeaseNotFound => ErrorKind::LeaseNotFound,
+            Refusal::ConditionFailed => ErrorKind::ConditionFailed,
+            Refusal::Internal => ErrorKind::Internal,
+        }
+    }
+}
+
+impl EntryRecord {
+    fn of(entry: &Entry) -> EntryRecord {
+        EntryRecord {
+            version: entry.version.get(),
+            created_ref: entry.created_ref.get(),
+            updated_ref: entry.updated_ref.get(),
+            deleted: entry.deleted_ref.is_some(),
+            lease_id: entry.lease_id.get(),
+            created_version: entry.created_version.get(),
+            created_rev: entry.created_rev.get(),
+            updated_rev: entry.updated_rev.get(),
+        }
+    }
+
+    fn to_entry(&self, key: &Key, value: Bytes) -> Result<Entry> {
+        let updated_ref = EventId::new(self.updated_ref)?;
+        Ok(Entry {
+            key: key.clone(),
+            value,
+            version: Version::new(self.version)?,
+            created_ref: EventId::new(self.created_ref)?,
+            updated_ref,
+            deleted_ref: self.deleted.then_some(updated_ref),
+            lease_id: LeaseId::new(self.lease_id)?,
+            created_version: Version::new(self.created_version)?,
+            created_rev: Revision::new(self.created_rev)?,
+            updated_rev: Revision::new(self.updated_rev)?,
+        })
+    }
+}
+
+impl LeaseRecord {
+    fn of(lease: &Lease) -> LeaseRecord {
+        LeaseRecord {
+            id: lease.id.get(),
+            version: lease.version.get(),
+            expires_at: lease.expires_at.map(Timestamp::as_millis),
+            ttl_ms: lease.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+            now: lease.now.as_millis(),
+        }
+    }
+
+    fn to_lease(&self) -> Result<Lease> {
+        Ok(Lease {
+            id: LeaseId::new(self.id)?,
+            version: Version::new(self.version)?,
+            expires_at: self.expires_at.map(Timestamp::from_millis).transpose()?,
+            ttl: self.ttl_ms.map(std::time::Duration::from_millis),
+            now: Timestamp::from_millis(self.now)?,
+        })
+    }
+}
+
+impl TxnRecord {
+    fn of(answer: &TxnAnswer) -> TxnRecord {
+        TxnRecord {
+            succeeded: answer.succeeded,
+            rev: answer.rev.map(Revision::get),
+            epoch: (answer.at.epoch.number(), answer.at.epoch.salt()),
+            position: (answer.at.position.id.get(), answer.at.position.tag.get()),
+            answers: answer.answers.iter().map(OperationRecord::of).collect(),
+        }
+    }
+
+    fn to_answer(&self, txn: &Txn) -> Result<TxnAnswer> {
+        let branch = if self.succeeded { &txn.then } else { &txn.otherwise };
+        if branch.len() != self.answers.len() {
+            return Err(other_request());
+        }
+        let answers = branch
+            .iter()
+            .zip(&self.answers)
+            .map(|(operation, record)| record.to_answer(operation));
+        let position = Position {
+            id: EventId::new(self.position.0)?,
+            tag: Tag::new(self.position.1),
+        };
+        Ok(TxnAnswer {
+            succeeded: self.succeeded,
+            rev: self.rev.map(Revision::new).transpose()?,
+            at: Snapshot {
+                epoch: Epoch::new(self.epoch.0, self.epoch.1),
+                position,
+            },
+            answers: answers.collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl OperationRecord {
+    fn of(answer: &OperationAnswer) -> OperationRecord {
+        let with_value = |entry: &Entry| (EntryRecord::of(entry), entry.value.to_vec());
+        match answer {
+            OperationAnswer::Get(entry) | OperationAnswer::Delete(entry) => {
+                OperationRecord::Entry(entry.as_ref().map(with_value))
+            }
+            OperationAnswer::Set(entry) => OperationRecord::Entry(Some(with_value(entry))),
+            OperationAnswer::List(entries) => {
+                let entries = entries.iter().map(|entry| {
+                    (
+                        entry.key.as_str().to_owned(),
+                        EntryRecord::of(entry),
+                        entry.value.to_vec(),
+                    )
+                });
+                OperationRecord::List(entries.collect())
+            }
+        }
+    }
+
+    fn to_answer(&self, operation: &Operation) -> Result<OperationAnswer> {
+        let entry_of = |key: &Key, record: &Option<(EntryRecord, Vec<u8>)>| {
+            let entry = record
+                .as_ref()
+                .map(|(entry, value)| entry.to_entry(key, Bytes::copy_from_slice(value)));
+            entry.transpose()
+        };
+        match (operation, self) {
+            (Operation::Get(key), OperationRecord::Entry(record)) => Ok(OperationAnswer::Get(entry_of(key, record)?)),
+            (Operation::Set(set), OperationRecord::Entry(record)) => entry_of(&set.key, record)?
+                .map(OperationAnswer::Set)
+                .ok_or_else(other_request),
+            (Operation::Delete(delete), OperationRecord::Entry(record)) => {
+                Ok(OperationAnswer::Delete(entry_of(&delete.key, record)?))
+            }
+            (Operation::List(_), OperationRecord::List(entries)) => {
+                let entries = entries
+                    .iter()
+                    .map(|(key, entry, value)| entry.to_entry(&Key::new(key)?, Bytes::copy_from_slice(value)));
+                Ok(OperationAnswer::List(entries.collect::<Result<_>>()?))
+            }
+            _ => Err(other_request()),
+        }
+    }
+}

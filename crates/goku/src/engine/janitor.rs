@@ -1,0 +1,88 @@
+//! The janitor: removes sessions that nobody uses any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Result;
+use crate::limits::SESSION_IDLE_MAX;
+use crate::store::Store;
+
+/// How often it looks; replicas on one database take turns by chance.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Sessions that one transaction removes.
+const SESSIONS_MAX: usize = 1_000;
+
+/// Looks now and then until the engine stops.
+pub(super) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
+    let clean = async {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            if let Err(error) = step(&*store).await {
+                tracing::warn!(?error, "idle sessions could not be removed, they will be");
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = clean => {}
+    }
+}
+
+async fn step(store: &dyn Store) -> Result<()> {
+    let (_, now) = store.head().await?;
+    let idle_since = now.saturating_sub(SESSION_IDLE_MAX);
+    while store.forget_sessions(idle_since, SESSIONS_MAX).await? == SESSIONS_MAX {}
+    Ok(())
+}
+
+#[cfg(feature = "sqlite")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{ManualClock, Timestamp};
+    use crate::decide::{Batch, Head, Request};
+    use crate::id::Tag;
+    use crate::key::Key;
+    use crate::request::SetRequest;
+    use crate::store::sqlite::{Location, SqliteStore};
+    use crate::write::{SessionId, WriteId};
+
+    async fn write(store: &SqliteStore, session: u64, number: u64) -> Result<()> {
+        let id = WriteId {
+            session: SessionId::new(session),
+            number,
+        };
+        let set = Request::Set(SetRequest::new(Key::new("k").unwrap(), "v"));
+        let requests = vec![Request::Once(id, Box::new(set))];
+        let batch = Batch {
+            requests,
+            number: 1,
+            tag: Tag::new(1),
+            seen: Head::default(),
+        };
+        store.write(Arc::new(batch)).await.unwrap().answers.remove(0).map(drop)
+    }
+
+    #[tokio::test]
+    async fn sessions_that_were_not_used_are_forgotten_and_the_others_kept() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0).unwrap()));
+        let store = SqliteStore::open(Location::Memory, clock.clone()).await.unwrap();
+        for session in 0..SESSIONS_MAX as u64 + 5 {
+            write(&store, session, 1).await.unwrap();
+        }
+        clock.advance(SESSION_IDLE_MAX);
+        write(&store, 7, 2).await.unwrap();
+        step(&store).await.unwrap();
+        write(&store, 8, 2).await.unwrap();
+
+        clock.advance(Duration::from_millis(1));
+        step(&store).await.unwrap();
+        write(&store, 7, 3).await.unwrap();
+        write(&store, 8, 3).await.unwrap();
+        let forgotten = write(&store, 9, 2).await.unwrap_err();
+        assert_eq!(forgotten.kind(), crate::error::ErrorKind::SessionExpired);
+    }
+}

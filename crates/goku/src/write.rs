@@ -1,0 +1,139 @@
+//! Writes that are done once, however often they are sent.
+
+use std::fmt;
+
+use crate::entry::Entry;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lease::{Lease, LeaseRequest};
+use crate::request::{DeleteRequest, SetRequest};
+use crate::txn::{Txn, TxnAnswer};
+
+/// The session of a client that numbers its writes: a random number, made by the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(u64);
+
+/// One write of a session: sent again, it is answered with the outcome of the first time and does nothing.
+///
+/// The store keeps the outcomes of the last [`SESSION_OUTCOMES_MAX`](crate::limits::SESSION_OUTCOMES_MAX) writes of a
+/// session, and forgets a session that was not used for
+/// [`SESSION_IDLE_MAX`](crate::limits::SESSION_IDLE_MAX). A number that it does not know any more is refused with
+/// `SessionExpired`, never done a second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WriteId {
+    /// The session.
+    pub session: SessionId,
+    /// Counts its writes from 1. Several may be under way at once and arrive in any order.
+    pub number: u64,
+}
+
+/// A write of any kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Sets a key.
+    Set(SetRequest),
+    /// Deletes a key.
+    Delete(DeleteRequest),
+    /// Decides a transaction.
+    Txn(Txn),
+    /// Changes a lease.
+    Lease(LeaseRequest),
+}
+
+/// What a write answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteAnswer {
+    /// The key's new state, for a Set or a Delete.
+    Entry(Entry),
+    /// What a transaction answers.
+    Txn(TxnAnswer),
+    /// The lease's new state.
+    Lease(Lease),
+}
+
+impl SessionId {
+    /// The session of this number.
+    pub const fn new(id: u64) -> SessionId {
+        SessionId(id)
+    }
+
+    /// A new session.
+    pub fn random() -> Result<SessionId> {
+        let id = getrandom::u64().map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "the system gave no random number").with_source(error)
+        })?;
+        Ok(SessionId(id))
+    }
+
+    /// The session as a number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl Write {
+    /// Whether it can be done at all: `TooLarge` or `InvalidArgument` where it cannot.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Write::Set(set) => set.check(),
+            Write::Delete(_) => Ok(()),
+            Write::Txn(txn) => txn.check(),
+            Write::Lease(lease) => lease.check(),
+        }
+    }
+}
+
+impl WriteAnswer {
+    /// The answer to a Set or a Delete; `Internal` where it is another.
+    pub fn into_entry(self) -> Result<Entry> {
+        match self {
+            WriteAnswer::Entry(entry) => Ok(entry),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    /// The answer to a transaction; `Internal` where it is another.
+    pub fn into_txn(self) -> Result<TxnAnswer> {
+        match self {
+            WriteAnswer::Txn(answer) => Ok(answer),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    /// The answer to a change of a lease; `Internal` where it is another.
+    pub fn into_lease(self) -> Result<Lease> {
+        match self {
+            WriteAnswer::Lease(lease) => Ok(lease),
+            other => Err(mismatched(&other)),
+        }
+    }
+}
+
+fn mismatched(answer: &WriteAnswer) -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        format!("the answer is that of another write: {answer:?}"),
+    )
+}
+
+impl fmt::Display for WriteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.session.0, self.number)
+    }
+}
+
+impl std::str::FromStr for WriteId {
+    type Err = Error;
+
+    /// Reads the form that `Display` writes.
+    fn from_str(text: &str) -> Result<WriteId> {
+        let parsed = text.split_once('-').and_then(|(session, number)| {
+            let session = SessionId(u64::from_str_radix(session, 16).ok()?);
+            let number = number.parse().ok().filter(|number| *number > 0)?;
+            Some(WriteId { session, number })
+        });
+        parsed.ok_or_else(|| {
+            let message = format!("{text:?} names no write: it is the session in hexadecimal, '-', a number from 1 on");
+            Error::new(ErrorKind::InvalidArgument, message)
+        })
+    }
+}
