@@ -32,6 +32,17 @@ async fn a_database_that_does_not_exist_is_made() {
 }
 
 #[tokio::test]
+async fn a_store_can_be_opened_over_a_socket() {
+    let database = Database::on_own_server(&[]).await;
+    let socket = database.own_server().folder().join("socket");
+    let socket = socket.display().to_string().replace('/', "%2F");
+    let url = format!("mysql://root@localhost:1/{}?socket={socket}", database.name());
+    let store = MySqlStore::open(&url).await.unwrap();
+    assert_eq!(event_ids(&write(&store, [set("k", "v")]).await), [1]);
+    assert_eq!(get(&store, "k").await.unwrap().version.get(), 1);
+}
+
+#[tokio::test]
 async fn a_closed_store_fails_and_leaves_no_connection() {
     let database = Database::create().await;
     let store = database.store().await;
