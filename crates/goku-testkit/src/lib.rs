@@ -4,14 +4,19 @@
 //! Nothing here is for programs: what does not hold panics.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test kit fails by panicking")]
 
+pub mod check;
 pub mod comparison;
 pub mod conformance;
 pub mod fixture;
+pub mod history;
 pub mod mariadb;
 pub mod model;
 pub mod probe;
+pub mod seed;
 
 pub use comparison::Comparison;
+pub use history::Recorder;
 pub use model::Model;
 pub use model::ModelClient;
 pub use probe::Probe;
+pub use seed::Random;

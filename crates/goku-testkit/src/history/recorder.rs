@@ -1,0 +1,258 @@
+//! The recorder: clients that behave as those that they wrap, and write everything down.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
+use goku::{
+    Client, DeleteRequest, Entry, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing,
+    Result, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer,
+};
+
+use super::{Answer, Call, History, Last, Moment, Request, Subscription};
+
+/// Writes down what its clients do. Clones write into one history.
+#[derive(Clone, Default)]
+pub struct Recorder(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    moments: AtomicU64,
+    clients: AtomicUsize,
+    healed: AtomicBool,
+    record: Mutex<Record>,
+}
+
+#[derive(Default)]
+struct Record {
+    calls: Vec<Call>,
+    streams: Vec<Subscription>,
+}
+
+/// A stream in its reader's hands.
+struct Reading {
+    recorder: Recorder,
+    number: usize,
+}
+
+struct Recorded {
+    inner: Arc<dyn Client>,
+    number: usize,
+    recorder: Recorder,
+}
+
+impl Recorder {
+    /// A client that does what `inner` does.
+    pub fn client(&self, inner: Arc<dyn Client>) -> Arc<dyn Client> {
+        Arc::new(Recorded {
+            inner,
+            number: self.0.clients.fetch_add(1, Ordering::SeqCst),
+            recorder: self.clone(),
+        })
+    }
+
+    /// From now on every fault is healed, and writes must succeed.
+    pub fn healed(&self) {
+        self.0.healed.store(true, Ordering::SeqCst);
+    }
+
+    /// How many calls were answered, and how many of them with an error.
+    pub fn answered(&self) -> (usize, usize) {
+        let record = self.record();
+        let answered = record.calls.iter().filter_map(|call| call.returned.as_ref());
+        answered.fold((0, 0), |(all, failed), (_, outcome)| {
+            (all + 1, failed + usize::from(outcome.is_err()))
+        })
+    }
+
+    /// What was written down, with what `store` holds now. Streams that are still read must have delivered all of it.
+    pub async fn finish(&self, store: &dyn Client) -> Result<History> {
+        let last = Last::read(store).await?;
+        let record = self.record();
+        Ok(History {
+            calls: record.calls.clone(),
+            streams: record.streams.clone(),
+            last,
+        })
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.0.record.lock().expect("nothing panics while it writes down")
+    }
+
+    fn moment(&self) -> Moment {
+        self.0.moments.fetch_add(1, Ordering::SeqCst)
+    }
+
+    fn begin(&self, client: usize, request: Request) -> usize {
+        let healed = self.0.healed.load(Ordering::SeqCst);
+        let mut record = self.record();
+        record.calls.push(Call {
+            client,
+            request,
+            invoked: self.moment(),
+            returned: None,
+            healed,
+        });
+        record.calls.len() - 1
+    }
+
+    fn end(&self, call: usize, outcome: Result<Answer>) {
+        let moment = self.moment();
+        self.record().calls[call].returned = Some((moment, outcome.map_err(|error| error.kind())));
+    }
+}
+
+impl Last {
+    /// Reads the log from its beginning to its head, then all keys, then the status.
+    pub async fn read(store: &dyn Client) -> Result<Last> {
+        let mut events = store.stream(StreamRequest::default().to_head()).await?;
+        let mut log = Vec::new();
+        loop {
+            match events.next().await {
+                Some(Ok(StreamItem::Event(event))) => log.push(event),
+                Some(Ok(StreamItem::Progress(_))) => {}
+                Some(Err(error)) if error.kind() == goku::ErrorKind::HeadReached => break,
+                Some(Err(error)) => return Err(error),
+                None => break,
+            }
+        }
+        let listing = store.list(ListRequest::default()).await?;
+        let listed_at = listing.at();
+        let entries = listing.try_collect().await?;
+        let status = store.status().await?;
+        Ok(Last {
+            log,
+            listed_at,
+            entries,
+            status,
+        })
+    }
+}
+
+impl Recorded {
+    /// Writes down one call; one that is given up stays in the record as begun.
+    async fn call<T>(
+        &self,
+        request: Request,
+        call: impl Future<Output = Result<T>>,
+        answer: impl FnOnce(&T) -> Answer,
+    ) -> Result<T> {
+        let number = self.recorder.begin(self.number, request);
+        let outcome = call.await;
+        let answered = outcome.as_ref().map(answer).map_err(Clone::clone);
+        self.recorder.end(number, answered);
+        outcome
+    }
+}
+
+impl Reading {
+    fn took(&self, item: &Result<StreamItem>) {
+        let moment = self.recorder.moment();
+        let mut record = self.recorder.record();
+        let subscription = &mut record.streams[self.number];
+        match item {
+            Ok(item) => subscription.items.push((moment, item.clone())),
+            Err(error) => {
+                subscription.ended = Some((moment, error.kind()));
+                subscription.open = false;
+            }
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.recorder.record().streams[self.number].open = false;
+    }
+}
+
+#[async_trait]
+impl Client for Recorded {
+    async fn get(&self, key: &Key) -> Result<Entry> {
+        let call = self.inner.get(key);
+        self.call(Request::Get(key.clone()), call, |entry| Answer::Entry(entry.clone()))
+            .await
+    }
+
+    /// Reads the listing to its end at once.
+    async fn list(&self, request: ListRequest) -> Result<Listing> {
+        let call = async {
+            let listing = self.inner.list(request.clone()).await?;
+            let at = listing.at();
+            Ok((at, listing.try_collect::<Vec<Entry>>().await?))
+        };
+        let (at, entries) = self
+            .call(Request::List(request.clone()), call, |(at, entries)| {
+                Answer::Listing(*at, entries.clone())
+            })
+            .await?;
+        Ok(Listing::new(at, stream::iter(entries.into_iter().map(Ok))))
+    }
+
+    async fn set(&self, request: SetRequest) -> Result<Entry> {
+        let call = self.inner.set(request.clone());
+        self.call(Request::Set(request), call, |entry| Answer::Entry(entry.clone()))
+            .await
+    }
+
+    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
+        let call = self.inner.delete(request.clone());
+        self.call(Request::Delete(request), call, |entry| Answer::Entry(entry.clone()))
+            .await
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
+        let call = self.inner.txn(txn.clone());
+        self.call(Request::Txn(txn), call, |answer| Answer::Txn(answer.clone()))
+            .await
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
+        let call = self.inner.lease(request);
+        self.call(Request::Lease(request), call, |lease| Answer::Lease(*lease))
+            .await
+    }
+
+    async fn get_lease(&self, id: LeaseId) -> Result<Lease> {
+        let call = self.inner.get_lease(id);
+        self.call(Request::GetLease(id), call, |lease| Answer::Lease(*lease))
+            .await
+    }
+
+    async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
+        self.inner.list_leases(request).await
+    }
+
+    async fn stream(&self, request: StreamRequest) -> Result<EventStream> {
+        let recorder = self.recorder.clone();
+        let invoked = recorder.moment();
+        let opened = self.inner.stream(request.clone()).await;
+        let number = {
+            let mut record = recorder.record();
+            record.streams.push(Subscription {
+                client: self.number,
+                request,
+                invoked,
+                opened_at: opened
+                    .as_ref()
+                    .map(EventStream::opened_at)
+                    .map_err(|error| error.kind()),
+                items: Vec::new(),
+                ended: None,
+                open: opened.is_ok(),
+            });
+            record.streams.len() - 1
+        };
+        let opened = opened?;
+        let opened_at = opened.opened_at();
+        let reading = Reading { recorder, number };
+        let items = opened.inspect(move |item| reading.took(item));
+        Ok(EventStream::new(opened_at, items))
+    }
+
+    async fn status(&self) -> Result<Status> {
+        self.inner.status().await
+    }
+}
