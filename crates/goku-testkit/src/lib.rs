@@ -12,6 +12,7 @@ pub mod history;
 pub mod mariadb;
 pub mod model;
 pub mod probe;
+pub mod proxy;
 pub mod seed;
 
 pub use comparison::Comparison;
@@ -19,4 +20,5 @@ pub use history::Recorder;
 pub use model::Model;
 pub use model::ModelClient;
 pub use probe::Probe;
+pub use proxy::Proxy;
 pub use seed::Random;
