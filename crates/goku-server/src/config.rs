@@ -11,6 +11,10 @@ pub struct Config {
     pub store: String,
     /// Where metrics are served over HTTP for Prometheus, `ADDR:PORT`; nowhere by default.
     pub metrics_listen: Option<String>,
+    /// Send error details only in the older of the two forms that Go clients read. Without it the form follows from the
+    /// client's `user-agent`, which is wrong for one combination: an old jettison, from before July 2023, with a grpc-go
+    /// from 1.56 on.
+    pub hop_details_only: bool,
     /// How long a stopping server waits for what runs, before it drops it.
     pub drain_max: Duration,
 }
@@ -30,6 +34,7 @@ impl Default for Config {
             listen: Self::LISTEN.to_string(),
             store: Self::STORE.to_string(),
             metrics_listen: None,
+            hop_details_only: false,
             drain_max: Self::DRAIN_MAX,
         }
     }

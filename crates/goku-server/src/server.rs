@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use goku::{Client, Engine, Error, ErrorKind, Result};
-use goku_grpc::ServerOptions;
+use goku_grpc::{ServerOptions, ServiceOptions};
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -56,6 +56,10 @@ impl Server {
             listener,
             client,
             ServerOptions {
+                service: ServiceOptions {
+                    hop_details_only: config.hop_details_only,
+                    ..ServiceOptions::default()
+                },
                 drain_max: config.drain_max,
                 ..ServerOptions::default()
             },

@@ -32,6 +32,11 @@ pub(super) struct Serve {
     /// Where to serve metrics to Prometheus, as http://ADDR:PORT/metrics; nowhere by default
     #[arg(long, env = "GOKU_METRICS_LISTEN", value_name = "ADDR:PORT")]
     metrics_listen: Option<String>,
+
+    /// Send error details in the form of before July 2023 only: for Go clients of the original that know no errors, as
+    /// they do where their jettison is older than that and their grpc-go is 1.56 or later
+    #[arg(long, env = "GOKU_HOP_DETAILS_ONLY")]
+    hop_details_only: bool,
 }
 
 impl Serve {
@@ -42,6 +47,7 @@ impl Serve {
             listen: self.listen,
             store: self.store,
             metrics_listen: self.metrics_listen,
+            hop_details_only: self.hop_details_only,
             ..Config::default()
         };
         let server = tokio::select! {

@@ -7,6 +7,7 @@ mod failures;
 mod goku;
 mod lease;
 mod metrics;
+mod readme;
 mod serve;
 mod server;
 mod status;
