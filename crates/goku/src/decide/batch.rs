@@ -56,9 +56,7 @@ impl Answer {
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) requests: Vec<Request>,
-    /// Counts the batches of one engine, by which the outcome of a commit can be found out.
-    pub(crate) number: i64,
-    /// A random number, new for each batch.
+    /// A random number, new for each attempt: its events carry it, and by it the outcome of the commit is found out.
     pub(crate) tag: Tag,
     /// The newest head that this engine has seen committed: one that lacks its last event has lost it.
     pub(crate) seen: Head,

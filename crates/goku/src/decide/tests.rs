@@ -38,7 +38,6 @@ impl Tables {
     fn run_having_seen(&mut self, seen: Head, requests: Vec<Request>, now: i64) -> Vec<Result<Answer>> {
         let batch = Batch {
             requests,
-            number: 1,
             tag: Tag::new(7),
             seen,
         };

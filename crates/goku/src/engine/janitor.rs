@@ -59,7 +59,6 @@ mod tests {
         let requests = vec![Request::Once(id, Box::new(set))];
         let batch = Batch {
             requests,
-            number: 1,
             tag: Tag::new(1),
             seen: Head::default(),
         };

@@ -64,7 +64,6 @@ struct Committer {
     user: mpsc::UnboundedReceiver<Job>,
     urgent: mpsc::UnboundedReceiver<Job>,
     batch_bytes_max: usize,
-    batches: i64,
     /// A job that did not fit into the last batch.
     held: Option<Job>,
 }
@@ -87,7 +86,6 @@ impl Writer {
             user: user_jobs,
             urgent: urgent_jobs,
             batch_bytes_max,
-            batches: 0,
             held: None,
         };
         tasks.spawn(committer.run(stop.clone()));
@@ -253,12 +251,10 @@ impl Committer {
         }
     }
 
-    fn batch(&mut self, jobs: &[Job]) -> Result<Batch> {
-        self.batches += 1;
+    fn batch(&self, jobs: &[Job]) -> Result<Batch> {
         let requests = jobs.iter().map(|job| job.request.clone()).collect();
         Ok(Batch {
             requests,
-            number: self.batches,
             tag: random_tag()?,
             seen: self.log.known_head(),
         })

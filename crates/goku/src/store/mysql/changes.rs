@@ -5,7 +5,7 @@ use super::script::{Insert, Script, Sql};
 use crate::decide::{Decision, Head, LeaseRow, Row};
 use crate::error::Result;
 use crate::event::{Event, EventType};
-use crate::id::LeaseId;
+use crate::id::{LeaseId, Tag};
 use crate::key::Key;
 
 const EVENTS: Insert = Insert {
@@ -56,8 +56,8 @@ pub(super) fn write_rows(decision: &Decision, script: &mut Script) -> Result<()>
     Ok(())
 }
 
-/// Adds the statements that write the head after `decision`, and that it was batch `batch` of `writer`.
-pub(super) fn write_head(decision: &Decision, writer: u64, batch: i64, script: &mut Script) {
+/// Adds the statements that write the head after `decision`, and that the batch with this tag was the last of `writer`.
+pub(super) fn write_head(decision: &Decision, writer: u64, batch: Tag, script: &mut Script) {
     script.statement(head(&decision.head));
     script.statement(writer_row(writer, batch));
 }
@@ -125,11 +125,11 @@ fn head(head: &Head) -> Sql {
     sql
 }
 
-fn writer_row(writer: u64, batch: i64) -> Sql {
+fn writer_row(writer: u64, batch: Tag) -> Sql {
     let mut sql = Sql::default();
     sql.raw("insert into writers (id, batch, fence, seen_at) values (")
         .int(writer);
-    sql.raw(",").int(batch).raw(",0,").raw(NOW);
+    sql.raw(",").int(batch.get()).raw(",0,").raw(NOW);
     sql.raw(") on duplicate key update batch = values(batch), seen_at = values(seen_at)");
     sql
 }

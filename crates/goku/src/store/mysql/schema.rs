@@ -62,7 +62,7 @@ const TABLES: [&str; 6] = [
     ) engine = InnoDB",
     "create table if not exists writers (
         id bigint unsigned not null,
-        batch bigint not null,
+        batch bigint unsigned not null,
         fence bigint not null,
         seen_at bigint not null,
         primary key (id)

@@ -41,7 +41,6 @@ fn batch_having_seen(seen: Head, requests: impl IntoIterator<Item = Request>) ->
     let number = NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
     Arc::new(Batch {
         requests: requests.into_iter().collect(),
-        number,
         seen,
         tag: Tag::new(u64::MAX - number.unsigned_abs()),
     })

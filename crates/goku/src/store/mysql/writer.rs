@@ -89,7 +89,7 @@ impl Writer {
         session.close().await;
         let row = sets.into_iter().next_back().and_then(|set| set.into_iter().next());
         let row = row.ok_or_else(|| Error::new(ErrorKind::Internal, "the row of this writer is gone"))?;
-        Ok(Fields::new(row).int()? == batch.number)
+        Ok(Fields::new(row).unsigned()? == batch.tag.get())
     }
 
     /// Closes the connection, after removing the own row in the table `writers`.
@@ -131,7 +131,7 @@ impl Writer {
         changes::write_rows(&decision, &mut script)?;
         // Near the limit a lost connection may be the server's way to refuse the packet: then COMMIT is not in it.
         script.end_packet_over(packet_bytes_max / 2);
-        changes::write_head(&decision, self.id, batch.number, &mut script);
+        changes::write_head(&decision, self.id, batch.tag, &mut script);
         let mut packets = script.into_packets()?;
         let Some(mut last) = packets.pop() else {
             return Ok(decision);
