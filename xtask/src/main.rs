@@ -3,6 +3,7 @@
 mod bench;
 mod cargo;
 mod ci;
+mod engines;
 mod failure;
 mod mariadb_package;
 mod task;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Ci(options) => ci::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Engines(options) => engines::run(&options),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -71,6 +71,17 @@ fn install(with_sudo: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Installs another package, where this user may.
+pub(crate) fn install_package(package: &str) -> Result<(), Failure> {
+    let with_sudo = !is_root();
+    if with_sudo && !succeeds("sudo", &["-n", "true"]) {
+        return Err(Failure::new(format!(
+            "installing {package} takes root, or sudo without a password"
+        )));
+    }
+    apt_get(with_sudo, &["install", "--yes", "--no-install-recommends", package])
+}
+
 fn apt_get(with_sudo: bool, arguments: &[&str]) -> Result<(), Failure> {
     // Another apt-get may hold the lock: wait for it, but not for ever.
     let mut words = vec![

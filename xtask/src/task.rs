@@ -1,5 +1,7 @@
 //! The tasks, as the command line names them.
 
+use std::path::PathBuf;
+
 use crate::failure::Failure;
 
 pub(crate) const HELP: &str = "\
@@ -21,6 +23,11 @@ Development tasks of goku.
       those of the program that measures, such as --store sqlite|mariadb|all, --callers 1,64,1000,
       --seconds N, --runs N, --embedded, --json FILE; `cargo xtask bench --help` lists them.
 
+  cargo xtask engines [--folder FOLDER]
+      Unpacks other servers to test on, MariaDB 11.8 and MySQL 9, from Debian's packages into FOLDER
+      (TARGET/engines), where they run with their own libraries; takes apt-get and no root. Installs
+      Galera's library where the user may.
+
   cargo xtask help
       This text.
 ";
@@ -31,6 +38,7 @@ pub(crate) enum Task {
     Test(TestOptions),
     Ci(TestOptions),
     Bench(BenchOptions),
+    Engines(EnginesOptions),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -49,6 +57,12 @@ pub(crate) struct BenchOptions {
     pub(crate) arguments: Vec<String>,
 }
 
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EnginesOptions {
+    /// Where the servers are unpacked.
+    pub(crate) folder: Option<PathBuf>,
+}
+
 impl Task {
     /// Reads the arguments behind `cargo xtask`.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, Failure> {
@@ -65,6 +79,7 @@ impl Task {
                 }
             }
             Some("bench") => Ok(Self::Bench(BenchOptions::parse(arguments))),
+            Some("engines") => EnginesOptions::parse(arguments).map(Self::Engines),
             Some(task) => Err(Failure::usage(format!("there is no task {task}"))),
         }
     }
@@ -93,6 +108,23 @@ impl BenchOptions {
         Self {
             install: forbidding.is_empty(),
             arguments,
+        }
+    }
+}
+
+impl EnginesOptions {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
+        let folder = match arguments.next().as_deref() {
+            None => None,
+            Some("--folder") => match arguments.next() {
+                Some(folder) => Some(folder.into()),
+                None => return Err(Failure::usage("--folder names a folder")),
+            },
+            Some(argument) => return Err(Failure::usage(format!("unknown argument {argument}"))),
+        };
+        match arguments.next() {
+            None => Ok(Self { folder }),
+            Some(argument) => Err(Failure::usage(format!("unknown argument {argument}"))),
         }
     }
 }
@@ -141,8 +173,26 @@ mod tests {
     }
 
     #[test]
+    fn engines_go_where_they_are_told() {
+        let task = |folder: Option<&str>| {
+            Ok(Task::Engines(EnginesOptions {
+                folder: folder.map(PathBuf::from),
+            }))
+        };
+        assert_eq!(parse("engines"), task(None));
+        assert_eq!(parse("engines --folder a/b"), task(Some("a/b")));
+    }
+
+    #[test]
     fn what_nobody_understands_is_refused() {
-        for line in ["tset", "test --release", "test -p goku", "ci -- -p goku"] {
+        for line in [
+            "tset",
+            "test --release",
+            "test -p goku",
+            "ci -- -p goku",
+            "engines --folder",
+            "engines here",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

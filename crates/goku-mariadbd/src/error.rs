@@ -14,12 +14,14 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// MariaDB's server is not installed: install it.
+    /// The server is not installed: install it.
     NotInstalled,
     /// The server ended, or did not answer in time: the message holds the end of its log.
     NotReady,
     /// The call needs a running server, and it was killed or has ended: restart it.
     NotRunning,
+    /// The call needs a server that does not run: kill it, or shut it down.
+    Running,
     /// A process, a folder or a file could not be made or used.
     Io,
 }

@@ -1,4 +1,4 @@
-//! A private MariaDB server as a value: for tests, and for the task that runs them.
+//! A private MariaDB or MySQL server as a value: for tests, and for the task that runs them.
 //!
 //! The server listens on a free port of the loopback address and on a socket, works in a temporary folder of its
 //! own, and is gone with its value. It is gone too when the process that started it ends in any other way: by a
@@ -16,6 +16,7 @@
 //! # Ok::<(), goku_mariadbd::Error>(())
 //! ```
 
+mod data;
 mod error;
 mod installation;
 mod log;
@@ -24,6 +25,7 @@ mod sandbox;
 mod server;
 mod template;
 
+pub use data::SavedData;
 pub use error::{Error, ErrorKind};
-pub use installation::Installation;
+pub use installation::{Dialect, Installation};
 pub use server::{Options, Server};

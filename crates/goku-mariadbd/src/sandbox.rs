@@ -81,20 +81,15 @@ impl Sandbox {
         Ok(self.folder.metadata()?.uid() == 0)
     }
 
-    /// Starts a program in place of the one that ran before; what it prints is appended to the file `output`.
-    pub(crate) fn spawn<A: AsRef<OsStr>>(
-        &self,
-        program: &Path,
-        arguments: impl IntoIterator<Item = A>,
-        output: &Path,
-    ) -> io::Result<()> {
+    /// Starts a program, the first of these words, in place of the one that ran before; what it prints is appended to
+    /// the file `output`.
+    pub(crate) fn spawn<W: AsRef<OsStr>>(&self, words: &[W], output: &Path) -> io::Result<()> {
         let mut running = self.lock();
         self.end(running.take())?;
         let child = Command::new("sh")
             .args(["-c", LAUNCHER, "sh"])
             .arg(output)
-            .arg(program)
-            .args(arguments)
+            .args(words)
             .stdin(Stdio::null())
             .stdout(self.pipe()?.try_clone()?)
             .stderr(Stdio::null())
@@ -127,6 +122,26 @@ impl Sandbox {
     pub(crate) fn kill(&self) -> io::Result<()> {
         let running = self.lock().take();
         self.end(running)
+    }
+
+    /// Asks the process to end, and waits until it has. Does nothing when there is none.
+    pub(crate) fn terminate(&self, timeout: Duration) -> io::Result<()> {
+        let mut running = self.lock();
+        let Some(child) = running.as_mut() else {
+            return Ok(());
+        };
+        if child.try_wait()?.is_none() {
+            rustix::process::kill_process(Pid::from_child(child), Signal::TERM)?;
+        }
+        let deadline = Instant::now() + timeout;
+        while child.try_wait()?.is_none() {
+            if Instant::now() >= deadline {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            poll::pause();
+        }
+        *running = None;
+        self.forget()
     }
 
     /// Stops the process, and waits until all its threads stand. An error when there is none, or when it has ended.

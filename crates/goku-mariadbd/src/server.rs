@@ -1,14 +1,17 @@
-//! A running MariaDB server with a folder of its own.
+//! A running server with a folder of its own.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::data::{self, SavedData};
 use crate::error::{Error, ErrorKind};
-use crate::installation::Installation;
+use crate::installation::{Dialect, Installation};
 use crate::log::Log;
 use crate::sandbox::Sandbox;
 use crate::{poll, template};
@@ -22,7 +25,9 @@ const PROTOCOL_VERSION: u8 = 10;
 /// How a [`Server`] is started.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Arguments for `mariadbd` beside the usual ones, over which they win.
+    /// The server's programs; where none are given, those of [`Installation::find`].
+    pub installation: Option<Installation>,
+    /// Arguments for the server beside the usual ones, over which they win.
     pub arguments: Vec<String>,
     /// How long a start or a restart may take until the server answers.
     pub start_timeout: Duration,
@@ -31,15 +36,16 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            installation: None,
             arguments: Vec::new(),
             start_timeout: Duration::from_secs(60),
         }
     }
 }
 
-/// A MariaDB server that belongs to this value: dropping it kills the server and removes its folder.
+/// A MariaDB or MySQL server that belongs to this value: dropping it kills the server and removes its folder.
 ///
-/// Commits are durable, and every setting that a test does not name is the default of MariaDB. The user `root` has no
+/// Commits are durable, and every setting that a test does not name is the server's default. The user `root` has no
 /// password. All calls block: at most for the time-out of the options.
 #[derive(Debug)]
 pub struct Server {
@@ -48,6 +54,7 @@ pub struct Server {
     options: Options,
     log: Log,
     port: u16,
+    saved: AtomicU32,
 }
 
 impl Server {
@@ -56,7 +63,10 @@ impl Server {
     /// Fails with [`ErrorKind::NotInstalled`] where there is no MariaDB, and with [`ErrorKind::NotReady`] and the end
     /// of the server's log when the server ends or does not answer in time.
     pub fn start(options: Options) -> Result<Self, Error> {
-        let installation = Installation::find()?;
+        let installation = match &options.installation {
+            Some(installation) => installation.clone(),
+            None => Installation::find()?,
+        };
         let sandbox = Sandbox::create().map_err(Error::io("cannot make a temporary folder"))?;
         template::copy_to(&sandbox.folder().join("data"), &installation)?;
         fs::create_dir(sandbox.folder().join("tmp"))
@@ -67,6 +77,7 @@ impl Server {
             installation,
             options,
             port: 0,
+            saved: AtomicU32::new(0),
         };
         let deadline = server.deadline();
         loop {
@@ -94,7 +105,7 @@ impl Server {
 
     /// Kills the server as `kill -9` does and waits for its end; its data stays. Does nothing when it was killed.
     pub fn kill(&self) -> Result<(), Error> {
-        self.sandbox.kill().map_err(Error::io("cannot kill the MariaDB server"))
+        self.sandbox.kill().map_err(Error::io("cannot kill the server"))
     }
 
     /// Starts the server again on the same data and port, after a [`Server::kill`] if it still runs.
@@ -107,6 +118,31 @@ impl Server {
             poll::pause();
         }
         Ok(())
+    }
+
+    /// Ends the server as a clean shutdown does, and waits for its end. Does nothing when it does not run.
+    pub fn shut_down(&self) -> Result<(), Error> {
+        let ended = self.sandbox.terminate(self.options.start_timeout);
+        ended.map_err(Error::io("cannot shut the server down"))
+    }
+
+    /// Copies the data of a server that does not run.
+    ///
+    /// Fails with [`ErrorKind::Running`] when it does.
+    pub fn save_data(&self) -> Result<SavedData, Error> {
+        self.must_not_run()?;
+        let number = self.saved.fetch_add(1, Ordering::Relaxed);
+        let folder = self.folder().join(format!("saved-{number}"));
+        data::copy(&self.data(), &folder)?;
+        Ok(SavedData { folder })
+    }
+
+    /// Puts the data of an earlier time in place of those of now, as a failover to a copy that lags does.
+    ///
+    /// Fails with [`ErrorKind::Running`] when the server runs.
+    pub fn put_back(&self, saved: &SavedData) -> Result<(), Error> {
+        self.must_not_run()?;
+        data::replace(&self.data(), saved)
     }
 
     /// Stops the server's process where it stands, with all its connections open. No thread of it runs any more when
@@ -124,6 +160,22 @@ impl Server {
         self.sandbox.resume().map_err(not_signalled)
     }
 
+    fn must_not_run(&self) -> Result<(), Error> {
+        match self.sandbox.try_wait() {
+            Ok(None) => Err(Error::new(
+                ErrorKind::Running,
+                "the data of a server that runs are no copy: kill it or shut it down",
+            )),
+            Ok(Some(_)) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::io("cannot look at the server's process")(error)),
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder().join("data")
+    }
+
     fn deadline(&self) -> Instant {
         Instant::now() + self.options.start_timeout
     }
@@ -132,25 +184,32 @@ impl Server {
     fn launch(&self, deadline: Instant) -> Result<Launch, Error> {
         // The log goes on over restarts, and what an earlier start wrote says nothing about this one.
         let log_start = self.log.len();
+        // MySQL does not start beside the lock of a socket that was left by a killed one.
+        match fs::remove_file(self.folder().join("socket.lock")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("cannot remove the lock of a socket")(error));
+            }
+            _ => {}
+        }
         self.sandbox
-            .spawn(&self.installation.mariadbd, self.arguments()?, self.log.path())
-            .map_err(Error::io("cannot run mariadbd"))?;
+            .spawn(&self.words()?, self.log.path())
+            .map_err(Error::io("cannot run the server"))?;
         loop {
             // The socket and not the port: on the port another server may answer.
             if is_greeted(&self.socket()) {
                 return Ok(Launch::Ready);
             }
-            let ended = self.sandbox.try_wait().map_err(Error::io("cannot wait for mariadbd"))?;
+            let ended = self
+                .sandbox
+                .try_wait()
+                .map_err(Error::io("cannot wait for the server"))?;
             let late = Instant::now() >= deadline;
             let why = match ended {
                 Some(_) if !late && self.log.has_since(log_start, "Address already in use") => {
                     return Ok(Launch::PortTaken);
                 }
-                Some(status) => format!("the MariaDB server ended ({status})"),
-                None if late => format!(
-                    "the MariaDB server did not answer within {:?}",
-                    self.options.start_timeout
-                ),
+                Some(status) => format!("the server ended ({status})"),
+                None if late => format!("the server did not answer within {:?}", self.options.start_timeout),
                 None => {
                     poll::pause();
                     continue;
@@ -168,7 +227,7 @@ impl Server {
         self.folder().join("socket")
     }
 
-    fn arguments(&self) -> Result<Vec<String>, Error> {
+    fn words(&self) -> Result<Vec<OsString>, Error> {
         let file = |name: &str| self.folder().join(name).display().to_string();
         let mut arguments = vec![
             "--no-defaults".to_owned(),
@@ -179,14 +238,21 @@ impl Server {
             format!("--log-error={}", self.log.path().display()),
             format!("--port={}", self.port),
             "--bind-address=127.0.0.1".to_owned(),
-            "--skip-name-resolve".to_owned(),
             "--max-connections=500".to_owned(),
-            template::LOG_FILE_SIZE.to_owned(),
+            self.installation.log_size().to_owned(),
             "--innodb-buffer-pool-size=64M".to_owned(),
         ];
+        let own: &[&str] = match self.installation.dialect() {
+            Dialect::MariaDb => &["--skip-name-resolve"],
+            // Its `root` is that of `localhost`, which the address has to be resolved to.
+            Dialect::MySql => &["--mysqlx=OFF", "--secure-file-priv=NULL", "--performance-schema=OFF"],
+        };
+        arguments.extend(own.iter().map(|argument| (*argument).to_owned()));
+        arguments.extend(self.installation.places().iter().cloned());
         arguments.extend(Installation::user_argument(&self.sandbox)?);
         arguments.extend(self.options.arguments.iter().cloned());
-        Ok(arguments)
+        let arguments = arguments.into_iter().map(OsString::from);
+        Ok(self.installation.words().into_iter().chain(arguments).collect())
     }
 }
 
@@ -198,9 +264,9 @@ enum Launch {
 
 fn not_signalled(error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::NotFound {
-        Error::new(ErrorKind::NotRunning, "the MariaDB server does not run")
+        Error::new(ErrorKind::NotRunning, "the server does not run")
     } else {
-        Error::io("cannot send a signal to the MariaDB server")(error)
+        Error::io("cannot send a signal to the server")(error)
     }
 }
 

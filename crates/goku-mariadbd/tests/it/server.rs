@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, process};
 
-use goku_mariadbd::{ErrorKind, Options, Server};
+use goku_mariadbd::{Dialect, ErrorKind, Installation, Options, Server};
 
 /// Set in the copy of this test program that is to die with a running server.
 const DIE: &str = "GOKU_MARIADBD_DIE";
@@ -42,6 +42,26 @@ fn a_killed_server_comes_back_on_its_port_and_data() {
     assert_eq!(server.port(), port);
     assert!(is_greeted(port));
     assert!(kept.exists());
+}
+
+#[test]
+fn data_of_an_earlier_time_can_be_put_back() {
+    let server = Server::start(Options::default()).unwrap();
+    assert_eq!(server.save_data().unwrap_err().kind(), ErrorKind::Running);
+    server.shut_down().unwrap();
+    server.shut_down().unwrap();
+    let saved = server.save_data().unwrap();
+    let later = server.folder().join("data/later");
+    std::fs::write(&later, "").unwrap();
+    server.restart().unwrap();
+    assert_eq!(server.put_back(&saved).unwrap_err().kind(), ErrorKind::Running);
+    assert!(later.exists());
+
+    server.kill().unwrap();
+    server.put_back(&saved).unwrap();
+    server.restart().unwrap();
+    assert!(!later.exists());
+    assert!(is_greeted(server.port()));
 }
 
 #[test]
@@ -109,6 +129,29 @@ fn a_server_that_is_late_is_an_error() {
     let error = Server::start(options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotReady);
     assert!(error.to_string().contains("did not answer within 0ns"), "{error}");
+}
+
+/// Those that `cargo xtask engines` has unpacked; where it has not, there is nothing to look at.
+#[test]
+fn unpacked_servers_start_and_survive_a_kill() {
+    let engines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/engines");
+    for (name, dialect) in [("mariadb11", Dialect::MariaDb), ("mysql", Dialect::MySql)] {
+        let Ok(installation) = Installation::unpacked(&engines.join(name), dialect) else {
+            println!("{name} is not unpacked");
+            continue;
+        };
+        let server = Server::start(Options {
+            installation: Some(installation),
+            ..Options::default()
+        });
+        let server = server.unwrap();
+        server.kill().unwrap();
+        server.restart().unwrap();
+        assert!(is_greeted(server.port()));
+        server.shut_down().unwrap();
+        server.restart().unwrap();
+        assert!(is_greeted(server.port()));
+    }
 }
 
 /// A program that is aborted runs no destructor, and a server in a static has none either.
