@@ -16,6 +16,10 @@ pub(crate) enum Role {
     Database,
 }
 
+impl Role {
+    pub(crate) const ALL: [Role; 3] = [Role::Client, Role::Server, Role::Database];
+}
+
 /// The processes whose time is counted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Processes(BTreeMap<Role, u32>);

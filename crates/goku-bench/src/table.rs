@@ -7,6 +7,7 @@ use goku::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use crate::Outcome;
+use crate::cpu::Role;
 use crate::figures::{Cell, Figures, Sample};
 use crate::load::Operation;
 use crate::options::Options;
@@ -71,8 +72,11 @@ pub(crate) fn text(setting: &Setting, options: &Options, figures: &Figures) -> S
         });
         let title = format!("{name}, processor time a call in µs: callers + server + database");
         columns.section(&mut text, operation, &title, |sample| {
-            let times = sample.cpu_us_per_call.values().map(|micros| format!("{micros:.0}"));
-            times.collect::<Vec<_>>().join(" + ")
+            let times = Role::ALL.map(|role| match sample.cpu_us_per_call.get(&role) {
+                Some(micros) => format!("{micros:.0}"),
+                None => "-".to_owned(),
+            });
+            times.join(" + ")
         });
     }
     errors(&mut text, figures);
