@@ -44,6 +44,7 @@ impl Calls for NoStore {
             events: 0,
             leases: 0,
             time: Timestamp::default(),
+            replicas: Vec::new(),
         })
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Config {
     /// Where gRPC is served, `ADDR:PORT`; port 0 takes a free one.
     pub listen: String,
+    /// What other replicas and `goku status` are told of where it serves; the address that it listens at by default.
+    pub advertise: Option<String>,
     /// The store: `sqlite:PATH`, `sqlite::memory:` or `mysql://user:password@host:port/database`.
     pub store: String,
     /// Where metrics are served over HTTP for Prometheus, `ADDR:PORT`; nowhere by default.
@@ -32,6 +34,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: Self::LISTEN.to_string(),
+            advertise: None,
             store: Self::STORE.to_string(),
             metrics_listen: None,
             hop_details_only: false,

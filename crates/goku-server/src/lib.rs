@@ -19,6 +19,7 @@
 //! ```
 
 mod config;
+mod health_watch;
 mod metered;
 mod metrics_endpoint;
 mod server;

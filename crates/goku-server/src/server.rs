@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use goku::{Client, Engine, Error, ErrorKind, Result};
-use goku_grpc::{ServerOptions, ServiceOptions};
+use goku_grpc::{Health, ServerOptions, ServiceOptions};
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::Config;
+use crate::health_watch;
 use crate::metered::Metered;
 use crate::metrics_endpoint::MetricsEndpoint;
 use crate::store_url::without_password;
@@ -43,7 +44,9 @@ impl Server {
         };
 
         let store = without_password(&config.store);
-        let engine = Engine::open(&config.store)
+        let engine = Engine::builder()
+            .address(config.advertise.unwrap_or_else(|| address.to_string()))
+            .open(&config.store)
             .await
             .map_err(|error| error.context(format!("cannot open the store {store}")))?;
         let client: Arc<dyn Client> = match &metrics {
@@ -52,6 +55,9 @@ impl Server {
         };
 
         let shutdown = CancellationToken::new();
+        let health = Health::default();
+        let watch = health_watch::run(engine.clone(), health.clone());
+        let watching = shutdown.clone().run_until_cancelled_owned(watch);
         let serving = goku_grpc::serve(
             listener,
             client,
@@ -61,10 +67,11 @@ impl Server {
                     ..ServiceOptions::default()
                 },
                 drain_max: config.drain_max,
-                ..ServerOptions::default()
+                health,
             },
             shutdown.clone().cancelled_owned(),
         );
+        tokio::spawn(watching);
         Ok(Server {
             endpoint: format!("http://{}", reachable(address)),
             store,

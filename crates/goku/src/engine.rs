@@ -1,6 +1,7 @@
 //! The engine: a store opened in this process, with the tasks that make it a [`Client`].
 
 mod follower;
+mod herald;
 mod janitor;
 mod list;
 mod reader;
@@ -20,6 +21,7 @@ use self::follower::{Follower, Log};
 use self::reader::Reader;
 use self::writer::Writer;
 use crate::client::{Client, EventStream, Listing};
+use crate::clock::Timestamp;
 #[cfg(feature = "sqlite")]
 use crate::clock::{Clock, SystemClock};
 use crate::decide::{self, Needs, Request};
@@ -30,7 +32,7 @@ use crate::key::Key;
 use crate::lease::{Lease, LeaseRequest, LeasesRequest};
 use crate::limits::LEASES_PAGE_MAX;
 use crate::request::{DeleteRequest, ListRequest, SetRequest, StreamRequest};
-use crate::status::Status;
+use crate::status::{Replica, Status};
 use crate::store::{At, Store};
 use crate::txn::{Txn, TxnAnswer};
 use crate::write::{Write, WriteAnswer, WriteId};
@@ -67,6 +69,7 @@ pub struct EngineBuilder {
     #[cfg(feature = "sqlite")]
     clock: Arc<dyn Clock>,
     request_timeout: Duration,
+    address: String,
 }
 
 struct Inner {
@@ -75,6 +78,9 @@ struct Inner {
     reader: Reader,
     log: Arc<Log>,
     request_timeout: Duration,
+    address: String,
+    /// Tells it from the engines before and after it.
+    id: u64,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
@@ -92,6 +98,7 @@ impl Engine {
             #[cfg(feature = "sqlite")]
             clock: Arc::new(SystemClock),
             request_timeout: REQUEST_TIMEOUT,
+            address: String::new(),
         }
     }
 
@@ -108,7 +115,7 @@ impl Engine {
         self.0.store.close().await;
     }
 
-    fn start(store: Arc<dyn Store>, request_timeout: Duration) -> Engine {
+    fn start(store: Arc<dyn Store>, request_timeout: Duration, address: String) -> Engine {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let (follower, log) = Follower::new(store.clone(), stop.clone());
@@ -116,6 +123,9 @@ impl Engine {
         let reader = Reader::start(&store, &stop, &mut tasks);
         tasks.spawn(follower.run());
         tasks.spawn(check_suspicions(writer.clone(), log.clone(), stop.clone()));
+        if store.profile().shared {
+            tasks.spawn(herald::run(store.clone(), address.clone(), stop.clone()));
+        }
         tasks.spawn(janitor::run(store.clone(), stop.clone()));
         tasks.spawn(reaper::run(store.clone(), writer.clone(), log.clone(), stop.clone()));
         Engine(Arc::new(Inner {
@@ -124,6 +134,8 @@ impl Engine {
             reader,
             log,
             request_timeout,
+            address,
+            id: getrandom::u64().unwrap_or_default(),
             tasks: tokio::sync::Mutex::new(tasks),
             _stop_when_dropped: stop.clone().drop_guard(),
             stop,
@@ -142,6 +154,20 @@ impl Engine {
                 "the store did not answer in time: try again",
             )),
         }
+    }
+
+    /// The engines that use the store; this one alone where nobody else can.
+    async fn replicas(&self, now: Timestamp) -> Result<Vec<Replica>> {
+        if self.0.store.profile().shared {
+            return self.in_time(self.0.store.replicas()).await;
+        }
+        let (id, address) = (self.0.id, self.0.address.clone());
+        Ok(vec![Replica {
+            id,
+            address,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            last_seen: now,
+        }])
     }
 
     async fn read_txn(&self, txn: Txn) -> Result<TxnAnswer> {
@@ -165,6 +191,12 @@ impl EngineBuilder {
         self
     }
 
+    /// Tells the other replicas on a shared database that this engine serves at `address`.
+    pub fn address(mut self, address: impl Into<String>) -> EngineBuilder {
+        self.address = address.into();
+        self
+    }
+
     /// Lets a call take so long before it fails with `Unavailable`, or, where it may have been applied,
     /// `OutcomeUnknown`; 10 s where nothing else is said.
     pub fn request_timeout(mut self, request_timeout: Duration) -> EngineBuilder {
@@ -176,7 +208,7 @@ impl EngineBuilder {
     /// Tables are made where there are none. `Config` where the store cannot be used as it is.
     pub async fn open(self, url: &str) -> Result<Engine> {
         let store = self.open_store(url).await?;
-        Ok(Engine::start(store, self.request_timeout))
+        Ok(Engine::start(store, self.request_timeout, self.address))
     }
 
     async fn open_store(&self, url: &str) -> Result<Arc<dyn Store>> {
@@ -299,6 +331,7 @@ impl Client for Engine {
             events: (head.last_event.get() - head.compacted.get()).unsigned_abs(),
             leases: head.leases,
             time,
+            replicas: self.replicas(time).await?,
         })
     }
 }

@@ -68,6 +68,7 @@ pub use request::ListRequest;
 pub use request::SetRequest;
 pub use request::StreamFrom;
 pub use request::StreamRequest;
+pub use status::Replica;
 pub use status::Status;
 pub use txn::Compare;
 pub use txn::Operation;

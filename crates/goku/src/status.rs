@@ -26,4 +26,19 @@ pub struct Status {
     pub leases: u64,
     /// The time of the store.
     pub time: Timestamp,
+    /// The engines that use the store at the moment, this one included.
+    pub replicas: Vec<Replica>,
+}
+
+/// An engine that uses a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// A random number, new each time that it is opened.
+    pub id: u64,
+    /// Where it serves, as it was told; empty where it was not.
+    pub address: String,
+    /// Its version of goku.
+    pub version: String,
+    /// When the store last heard of it.
+    pub last_seen: Timestamp,
 }

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, EventTypes};
 use crate::id::{EventId, LeaseId};
 use crate::key::{Key, KeyRange};
+use crate::status::Replica;
 
 /// The version of the tables' layout.
 pub(crate) const FORMAT: i64 = 1;
@@ -53,6 +54,12 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// The head as last committed, and the time of the store.
     async fn head(&self) -> Result<(Head, Timestamp)>;
+
+    /// Tells that this engine is there, and where it serves.
+    async fn announce(&self, address: &str) -> Result<()>;
+
+    /// The engines that were announced lately; none where nobody else can have the store.
+    async fn replicas(&self) -> Result<Vec<Replica>>;
 
     /// Removes sessions that were last used before `idle_since`, at most `limit`; answers with how many.
     async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize>;

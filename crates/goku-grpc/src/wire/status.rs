@@ -1,6 +1,6 @@
 //! What a store tells of itself.
 
-use goku::{Error, EventId, Result, Revision, Status};
+use goku::{Error, EventId, Replica, Result, Revision, Status};
 
 use super::time::{from_wire, to_wire};
 use super::{impossible, missing};
@@ -19,6 +19,7 @@ impl From<Status> for pb::StatusResponse {
             events: status.events,
             leases: status.leases,
             time: Some(to_wire(status.time)),
+            replicas: status.replicas.into_iter().map(pb::Replica::from).collect(),
         }
     }
 }
@@ -45,6 +46,39 @@ impl TryFrom<pb::StatusResponse> for Status {
                 .as_ref()
                 .ok_or_else(|| missing("a status without the time"))
                 .and_then(|time| from_wire(time).map_err(impossible))?,
+            replicas: status
+                .replicas
+                .into_iter()
+                .map(Replica::try_from)
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl From<Replica> for pb::Replica {
+    fn from(replica: Replica) -> pb::Replica {
+        pb::Replica {
+            id: replica.id,
+            address: replica.address,
+            version: replica.version,
+            last_seen: Some(to_wire(replica.last_seen)),
+        }
+    }
+}
+
+impl TryFrom<pb::Replica> for Replica {
+    type Error = Error;
+
+    fn try_from(replica: pb::Replica) -> Result<Replica> {
+        let last_seen = replica
+            .last_seen
+            .as_ref()
+            .ok_or_else(|| missing("a replica that was never seen"))?;
+        Ok(Replica {
+            id: replica.id,
+            address: replica.address,
+            version: replica.version,
+            last_seen: from_wire(last_seen).map_err(impossible)?,
         })
     }
 }

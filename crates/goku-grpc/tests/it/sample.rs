@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use goku::{
-    Entry, Epoch, Event, EventId, EventType, Key, Lease, LeaseId, OperationAnswer, Position, Revision, Snapshot,
-    Status, Tag, Timestamp, TxnAnswer, Version,
+    Entry, Epoch, Event, EventId, EventType, Key, Lease, LeaseId, OperationAnswer, Position, Replica, Revision,
+    Snapshot, Status, Tag, Timestamp, TxnAnswer, Version,
 };
 
 pub(crate) fn key(key: &str) -> Key {
@@ -108,6 +108,12 @@ pub(crate) fn status() -> Status {
         events: 54,
         leases: 55,
         time: time(1_600_000_056_000),
+        replicas: vec![Replica {
+            id: u64::MAX - 57,
+            address: "10.0.0.58:4658".to_owned(),
+            version: "0.1.0".to_owned(),
+            last_seen: time(1_600_000_055_999),
+        }],
     }
 }
 

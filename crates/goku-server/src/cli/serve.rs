@@ -25,6 +25,10 @@ pub(super) struct Serve {
     #[arg(long, env = "GOKU_LISTEN", value_name = "ADDR:PORT", default_value = Config::LISTEN)]
     listen: String,
 
+    /// What `goku status` tells of where this server is; the address that it listens at where it is not given
+    #[arg(long, env = "GOKU_ADVERTISE", value_name = "ADDR:PORT")]
+    advertise: Option<String>,
+
     /// The store
     #[arg(long, env = "GOKU_STORE", hide_env_values = true, value_name = "URL", default_value = Config::STORE)]
     store: String,
@@ -45,6 +49,7 @@ impl Serve {
         let mut signals = EndSignals::new()?;
         let config = Config {
             listen: self.listen,
+            advertise: self.advertise,
             store: self.store,
             metrics_listen: self.metrics_listen,
             hop_details_only: self.hop_details_only,

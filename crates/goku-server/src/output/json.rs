@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use goku::{Entry, Event, EventId, EventType, Lease, OperationAnswer, Revision, Snapshot, Status, TxnAnswer};
+use goku::{Entry, Event, EventId, EventType, Lease, OperationAnswer, Replica, Revision, Snapshot, Status, TxnAnswer};
 use goku_server::Server;
 use serde::Serialize;
 
@@ -75,6 +75,16 @@ pub(super) fn status(status: &Status) -> impl Serialize {
         keys: status.keys,
         events: status.events,
         leases: status.leases,
+        replicas: status.replicas.iter().map(replica).collect(),
+    }
+}
+
+fn replica(replica: &Replica) -> ReplicaForm<'_> {
+    ReplicaForm {
+        id: format!("{:016x}", replica.id),
+        address: &replica.address,
+        version: &replica.version,
+        last_seen: show_time(replica.last_seen),
     }
 }
 
@@ -229,6 +239,15 @@ struct StatusForm<'a> {
     keys: u64,
     events: u64,
     leases: u64,
+    replicas: Vec<ReplicaForm<'a>>,
+}
+
+#[derive(Serialize)]
+struct ReplicaForm<'a> {
+    id: String,
+    address: &'a str,
+    version: &'a str,
+    last_seen: String,
 }
 
 #[derive(Serialize)]

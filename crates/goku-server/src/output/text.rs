@@ -1,6 +1,7 @@
 //! Text for people, which still cuts into columns at its tabs.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use goku::{Entry, Event, EventType, Key, Lease, Status};
 use goku_server::Server;
@@ -81,6 +82,21 @@ pub(super) fn status(status: &Status) -> String {
     ] {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<10} {value}");
+    }
+    for replica in &status.replicas {
+        let address = if replica.address.is_empty() {
+            "(embedded)"
+        } else {
+            &replica.address
+        };
+        let silence = show_duration(Duration::from_secs(
+            status.time.saturating_since(replica.last_seen).as_secs(),
+        ));
+        let _ = writeln!(
+            text,
+            "{:<10} {address} version {} seen {silence} ago",
+            "replica", replica.version
+        );
     }
     text
 }

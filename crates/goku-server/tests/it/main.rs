@@ -8,6 +8,7 @@ mod goku;
 mod lease;
 mod metrics;
 mod readme;
+mod replicas;
 mod serve;
 mod server;
 mod status;

@@ -54,6 +54,9 @@ fn form(word: &str) -> String {
     if is_time {
         return "TIME".to_owned();
     }
+    if word.starts_with("127.0.0.1:") {
+        return "ADDRESS".to_owned();
+    }
     match word.split_once('-') {
         Some((number, hex)) if hex.len() == 16 && hex.chars().all(|c| c.is_ascii_hexdigit()) => format!("{number}-HEX"),
         _ => word.to_owned(),

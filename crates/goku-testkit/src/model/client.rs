@@ -124,6 +124,7 @@ impl Client for ModelClient {
             events: model.log().len() as u64,
             leases: model.leases_listed() as u64,
             time: model.now,
+            replicas: Vec::new(),
         })
     }
 }

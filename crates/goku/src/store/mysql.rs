@@ -12,6 +12,7 @@ mod history;
 mod load;
 mod page;
 mod readers;
+mod replicas;
 mod schema;
 mod script;
 mod session;
@@ -35,6 +36,7 @@ use crate::clock::Timestamp;
 use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
+use crate::status::Replica;
 
 /// Most keys and values in one batch, in bytes: larger ones gain nothing, and keep the others waiting.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -126,6 +128,17 @@ impl Store for MySqlStore {
         let mut fields = Fields::new(row);
         let (head, _) = fields.head()?;
         Ok((head, fields.timestamp()?.max(head.last_time)))
+    }
+
+    async fn announce(&self, address: &str) -> Result<()> {
+        self.readers
+            .run(replicas::announcement(self.writer.id(), address))
+            .await
+            .map(drop)
+    }
+
+    async fn replicas(&self) -> Result<Vec<Replica>> {
+        replicas::read(self.readers.run(replicas::query()).await?)
     }
 
     async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize> {

@@ -21,6 +21,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
+use crate::status::Replica;
 
 /// Threads that read beside the writer.
 const READERS: usize = 3;
@@ -143,6 +144,14 @@ impl Store for SqliteStore {
                 Ok((head, clock.now().max(head.last_time)))
             })
             .await?
+    }
+
+    async fn announce(&self, _address: &str) -> Result<()> {
+        Ok(())
+    }
+
+    async fn replicas(&self) -> Result<Vec<Replica>> {
+        Ok(Vec::new())
     }
 
     async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize> {

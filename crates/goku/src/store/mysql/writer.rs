@@ -40,6 +40,11 @@ impl Writer {
         }
     }
 
+    /// Its row in the table `writers`.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Runs one batch in one transaction.
     ///
     /// Where this fails or is dropped half-way, the transaction is rolled back or the connection closed.

@@ -1,0 +1,35 @@
+//! Health by the store: a server whose database is away says that it does not serve.
+
+use std::time::Duration;
+
+use goku::{Client, ErrorKind};
+use goku_grpc::Health;
+
+/// How often the store is looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long it may take to answer before it counts as away.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// Looks at the store again and again, until it stops, and tells `health` what it finds.
+pub(crate) async fn run(client: impl Client, health: Health) {
+    let mut was_serving = true;
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let serving = match tokio::time::timeout(ANSWER_MAX, client.status()).await {
+            Ok(Ok(_)) => true,
+            // The drain has told so itself.
+            Ok(Err(error)) if error.kind() == ErrorKind::Stopped => return,
+            Ok(Err(_)) | Err(_) => false,
+        };
+        if serving != was_serving {
+            if serving {
+                tracing::info!("the store is back: serving");
+            } else {
+                tracing::error!("the store does not answer: not serving");
+            }
+            health.set_serving(serving).await;
+            was_serving = serving;
+        }
+    }
+}

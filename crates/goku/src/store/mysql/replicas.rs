@@ -1,0 +1,51 @@
+//! The engines that use a database: rows of `writers` that were seen lately.
+
+use super::columns::{Fields, NOW};
+use super::script::Sql;
+use super::session::ResultSet;
+use crate::error::Result;
+use crate::status::Replica;
+
+/// After so many milliseconds without a word an engine is not listed any more: three times as long as it takes from one
+/// announcement to the next.
+const SILENCE_MS_MAX: i64 = 15_000;
+
+/// Longest address that is stored, in characters.
+const ADDRESS_CHARS_MAX: usize = 255;
+
+/// Tells that the writer `id` is there.
+pub(super) fn announcement(id: u64, address: &str) -> Sql {
+    let address: String = address.chars().take(ADDRESS_CHARS_MAX).collect();
+    let mut sql = Sql::default();
+    sql.raw("insert into writers (id, batch, fence, seen_at, address, version) values (")
+        .int(id);
+    sql.raw(",0,0,").raw(NOW).raw(",").bytes(address.as_bytes());
+    sql.raw(",").bytes(env!("CARGO_PKG_VERSION").as_bytes());
+    sql.raw(
+        ") on duplicate key update seen_at = values(seen_at), address = values(address), version = values(version)",
+    );
+    sql
+}
+
+/// Asks for those that were there lately.
+pub(super) fn query() -> Sql {
+    let mut sql = Sql::default();
+    sql.raw("select id, address, version, seen_at from writers where version <> '' and seen_at >= ")
+        .raw(NOW);
+    sql.raw(" - ").int(SILENCE_MS_MAX).raw(" order by address, id");
+    sql
+}
+
+/// Reads the answer to [`query`].
+pub(super) fn read(sets: Vec<ResultSet>) -> Result<Vec<Replica>> {
+    let replicas = sets.into_iter().flatten().map(|row| {
+        let mut fields = Fields::new(row);
+        Ok(Replica {
+            id: fields.unsigned()?,
+            address: fields.text()?,
+            version: fields.text()?,
+            last_seen: fields.timestamp()?,
+        })
+    });
+    replicas.collect()
+}
