@@ -193,6 +193,7 @@ macro_rules! conformance_suite {
                 a_lease_without_keys_expires_without_an_event
                 listed_are_leases_that_stand_for_themselves
                 leases_are_listed_in_pages
+                the_first_and_the_last_deadline_are_deadlines
                 a_keys_own_lease_outlives_its_deletion
                 a_keys_own_lease_goes_when_the_key_is_re_created
                 a_keys_own_lease_goes_when_the_key_moves
@@ -237,6 +238,9 @@ macro_rules! conformance_suite {
                 no_progress_unless_asked_for
                 a_lag_holds_events_back_until_they_are_so_old
                 a_lag_delays_what_was_there_before_too
+                a_lag_to_head_ends_before_what_is_too_young
+                the_last_position_of_all_is_a_position
+                a_stream_of_no_type_delivers_nothing
                 many_small_streams_each_see_their_own
                 a_stream_that_nobody_reads_holds_up_no_other
                 large_events_are_delivered_from_the_log_and_live

@@ -387,6 +387,39 @@ pub async fn leases_are_listed_in_pages(store: Probe) {
     assert_eq!(page(Some(granted[4]), Some(2)).await, []);
     assert_eq!(page(None, Some(LEASES_PAGE_MAX + 1)).await, granted);
     assert_eq!(page(None, None).await, granted);
+    assert_eq!(page(None, Some(0)).await, []);
+    assert_eq!(page(Some(lease_id(i64::MAX)), None).await, []);
+}
+
+/// Go's zero time, which clients of the original send for no deadline, is here a time like any other.
+pub async fn the_first_and_the_last_deadline_are_deadlines(store: Probe) {
+    let last = store.grant(Expiry::At(Timestamp::MAX)).await;
+    assert_eq!(last.expires_at, Some(Timestamp::MAX));
+    let far = store
+        .set(set("far", "x").expiry(Expiry::At(Timestamp::MAX)))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.get_lease(far.lease_id).await.unwrap().expires_at,
+        Some(Timestamp::MAX)
+    );
+    let mut stream = store.watch(crate::probe::watch("gone")).await;
+    for (name, changed) in [("gone", false), ("gone too", true)] {
+        let expiry = Expiry::At(Timestamp::MIN);
+        if changed {
+            let lease = store.put(name, "x").await.lease_id;
+            store.lease(LeaseRequest::Update(lease, expiry)).await.unwrap();
+        } else {
+            store.set(set(name, "x").expiry(expiry)).await.unwrap();
+        }
+        let types: Vec<EventType> = stream.events(2).await.iter().map(|event| event.event_type).collect();
+        assert_eq!(types, [EventType::Set, EventType::Expire], "{name}");
+    }
+    let granted = store.grant(Expiry::At(Timestamp::MIN)).await;
+    assert_eq!(
+        kind(store.set(set("never", "x").lease(granted.id)).await),
+        ErrorKind::LeaseNotFound
+    );
 }
 
 /// A key's own lease survives the key as long as the key's last state names it, and can be given to others.

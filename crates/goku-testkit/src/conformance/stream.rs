@@ -400,6 +400,54 @@ pub async fn a_lag_delays_what_was_there_before_too(store: Probe) {
     assert!(event.timestamp.saturating_add(lag) <= now);
 }
 
+/// What is too young when the stream gets there is not waited for.
+pub async fn a_lag_to_head_ends_before_what_is_too_young(store: Probe) {
+    store.put("key", "x").await;
+    for lag in [
+        Duration::from_secs(3600),
+        Duration::from_secs(u64::from(u32::MAX)),
+        Duration::MAX,
+    ] {
+        let request = StreamRequest {
+            lag: Some(lag),
+            ..watch("").to_head()
+        };
+        assert_eq!(store.watch(request).await.rest().await, [], "{lag:?}");
+    }
+    let request = StreamRequest {
+        lag: Some(Duration::ZERO),
+        ..watch("").to_head()
+    };
+    assert_eq!(ids(&store.watch(request).await.rest().await), [1]);
+}
+
+pub async fn the_last_position_of_all_is_a_position(store: Probe) {
+    store.put("key", "x").await;
+    let last = after(i64::MAX);
+    assert_eq!(store.watch(watch("").from(last).to_head()).await.rest().await, []);
+    let mut waiting = store
+        .watch(StreamRequest {
+            progress: Some(Duration::from_millis(1)),
+            ..watch("").from(last)
+        })
+        .await;
+    let mut other = store.watch(watch("").from(StreamFrom::Head)).await;
+    store.put("key", "y").await;
+    assert_eq!(other.event().await.id.get(), 2);
+    // Nothing comes, and nothing breaks.
+    let early = tokio::time::timeout(Duration::from_millis(50), waiting.item()).await;
+    assert!(early.is_err(), "{early:?}");
+}
+
+pub async fn a_stream_of_no_type_delivers_nothing(store: Probe) {
+    store.put("key", "x").await;
+    let request = StreamRequest {
+        types: [].into_iter().collect(),
+        ..watch("").to_head()
+    };
+    assert_eq!(store.watch(request).await.rest().await, []);
+}
+
 pub async fn many_small_streams_each_see_their_own(store: Probe) {
     let mut streams = Vec::new();
     for number in 0..100 {

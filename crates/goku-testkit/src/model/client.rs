@@ -149,7 +149,7 @@ impl Reading {
             if self.over {
                 return None;
             }
-            let head = self.load();
+            let reached = self.load();
             if !self.read.is_empty() {
                 continue;
             }
@@ -157,8 +157,11 @@ impl Reading {
                 self.over = true;
                 return Some(Err(Error::new(ErrorKind::HeadReached, "head reached")));
             }
-            if self.request.progress.is_some_and(|pause| started.elapsed() >= pause) {
-                return Some(Ok(StreamItem::Progress(head)));
+            // From beyond the head there is no position to tell.
+            if reached.position.id == self.after
+                && self.request.progress.is_some_and(|pause| started.elapsed() >= pause)
+            {
+                return Some(Ok(StreamItem::Progress(reached)));
             }
             sleep(POLL).await;
         }
