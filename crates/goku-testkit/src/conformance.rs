@@ -262,6 +262,7 @@ macro_rules! conformance_suite {
                 conditions_of_operations_see_the_earlier_ones
                 deleting_what_does_not_exist_has_no_effect
                 sets_use_leases_as_single_sets_do
+                a_lease_that_an_operation_left_is_gone_for_the_next
                 a_transaction_that_only_reads_has_no_revision
                 an_empty_transaction_succeeds
                 reading_transactions_see_one_state
@@ -292,6 +293,7 @@ macro_rules! conformance_suite {
                 the_log_replayed_is_the_state
                 transactions_in_opposite_orders_do_not_deadlock
                 callers_that_give_up_harm_nobody
+                a_key_that_moves_survives_the_end_of_its_old_lease
                 reads_never_go_back_behind_an_answered_write
             ;
         }

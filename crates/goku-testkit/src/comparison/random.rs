@@ -1,10 +1,12 @@
 //! Random comparisons, from a seed that is printed and taken back.
 
+use std::cell::Cell;
 use std::env;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
-use goku::{Client, ManualClock};
+use goku::ManualClock;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
 use super::{Comparison, Time, Ttl, start, steps};
@@ -15,6 +17,10 @@ pub const SEED_VARIABLE: &str = "GOKU_TEST_SEED";
 
 /// The environment variable that says how many random runs each store gets.
 pub const RUNS_VARIABLE: &str = "GOKU_TEST_RUNS";
+
+/// How long a failure is made shorter, and how long each try waits for what does not happen.
+const SHRINK_TIME_MS_MAX: u32 = 30_000;
+const SHRINK_PATIENCE: Duration = Duration::from_millis(300);
 
 /// A fixture whose time a test may move.
 #[async_trait::async_trait]
@@ -52,16 +58,22 @@ fn compare<F: Fixture>(runs: u32, ttl: Ttl, begin: impl AsyncFn() -> (F, Time)) 
         rng_seed: RngSeed::Fixed(seed),
         failure_persistence: None,
         max_shrink_iters: 400,
+        max_shrink_time: SHRINK_TIME_MS_MAX,
         ..Config::default()
     };
     println!("{SEED_VARIABLE}={seed}");
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    let failed = Cell::new(false);
     let outcome = TestRunner::new(config).run(&steps(ttl, 1..40), |steps| {
         runtime.block_on(async {
             let (fixture, time) = begin().await;
-            let client: Arc<dyn Client> = fixture.client();
-            let compared = Comparison::start(client, time).await.run(&steps).await;
+            let mut comparison = Comparison::start(fixture.client(), time).await;
+            if failed.get() {
+                comparison = comparison.patience(SHRINK_PATIENCE);
+            }
+            let compared = comparison.run(&steps).await;
             fixture.stop().await;
+            failed.set(failed.get() || compared.is_err());
             compared.map_err(|divergence| TestCaseError::fail(divergence.to_string()))
         })
     });

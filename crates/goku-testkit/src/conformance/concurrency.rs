@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
-use goku::{Condition, ErrorKind, EventType, Operation, Txn};
+use goku::{Condition, ErrorKind, EventType, Expiry, LeaseRequest, Operation, Txn};
 
 use crate::probe::{Probe, delete, key, kind, list, set, soon, version, watch};
 
@@ -120,7 +120,7 @@ pub async fn the_log_replayed_is_the_state(store: Probe) {
                         0 => drop(store.delete(delete(&name)).await),
                         1 => {
                             let lease = store.put(&name, "x").await.lease_id;
-                            drop(store.lease(goku::LeaseRequest::Expire(lease)).await);
+                            drop(store.lease(LeaseRequest::Expire(lease)).await);
                         }
                         2 => drop(store.set(set(&name, "absent").condition(Condition::Absent)).await),
                         3 => {
@@ -231,6 +231,25 @@ pub async fn callers_that_give_up_harm_nobody(store: Probe) {
         soon("a read", store.get(&key("key"))).await.unwrap().version,
         last.version
     );
+}
+
+/// Whichever comes first, the key lives by its new lease in the end.
+pub async fn a_key_that_moves_survives_the_end_of_its_old_lease(store: Probe) {
+    let lease = store.grant(Expiry::Never).await.id;
+    for round in 0..40 {
+        let name = format!("k{round}");
+        let old = store.put(&name, "1").await.lease_id;
+        let (moved, ended) = tokio::join!(
+            store.set(set(&name, "2").lease(lease)),
+            store.lease(LeaseRequest::Expire(old))
+        );
+        moved.unwrap();
+        if let Err(error) = ended {
+            assert_eq!(error.kind(), ErrorKind::LeaseNotFound);
+        }
+        let entry = store.read(&name).await.unwrap();
+        assert_eq!((entry.lease_id, entry.value), (lease, "2".into()));
+    }
 }
 
 /// A read that begins after a write was answered sees it, whoever wrote.

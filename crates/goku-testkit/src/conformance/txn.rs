@@ -444,6 +444,20 @@ pub async fn sets_use_leases_as_single_sets_do(store: Probe) {
     assert_eq!(other.version, version(1));
 }
 
+/// A lease that only its key needed goes with the key, for the operations that follow too.
+pub async fn a_lease_that_an_operation_left_is_gone_for_the_next(store: Probe) {
+    let granted = store.grant(Expiry::Never).await.id;
+    let own = store.put("a", "1").await.lease_id;
+    let share = || Operation::Set(set("b", "1").lease(own));
+    let moved = Operation::Set(set("a", "2").lease(granted));
+    assert_eq!(kind(store.txn(then([moved, share()])).await), ErrorKind::LeaseNotFound);
+    let again = [remove("a"), put("a", "2"), share()];
+    assert_eq!(kind(store.txn(then(again)).await), ErrorKind::LeaseNotFound);
+    assert_eq!(store.keys(list("")).await, ["a"]);
+    commit(&store, then([share(), put("a", "2")])).await;
+    assert_eq!(store.read("b").await.unwrap().lease_id, own);
+}
+
 pub async fn a_transaction_that_only_reads_has_no_revision(store: Probe) {
     store.put("a", "1").await;
     let last = store.put("b", "2").await;
