@@ -24,6 +24,9 @@ const CATCH_UP_EVENTS_MAX: i64 = 4_096;
 /// Values in one page, in bytes.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Commits that wait for the follower with their events; it reads those of later ones from the store.
+const NEWS_MAX: usize = 16;
+
 /// Pause after a read that failed.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
@@ -34,13 +37,13 @@ pub(super) struct Log {
     last: watch::Sender<EventId>,
     /// The head as last seen.
     head: watch::Sender<Head>,
-    news: mpsc::UnboundedSender<News>,
+    news: mpsc::Sender<News>,
     streams: AtomicUsize,
     /// A head was read that lacks what was seen before.
     suspicion: Notify,
 }
 
-/// A head that was seen, with the events that led to it where this process made them.
+/// A commit of this process: the head that it left and its events.
 struct News {
     head: Head,
     events: Vec<Event>,
@@ -53,7 +56,8 @@ pub(super) struct Following(Arc<Log>);
 pub(super) struct Follower {
     store: Arc<dyn Store>,
     log: Arc<Log>,
-    news: mpsc::UnboundedReceiver<News>,
+    news: mpsc::Receiver<News>,
+    heads: watch::Receiver<Head>,
     stop: CancellationToken,
     shared: bool,
 }
@@ -61,17 +65,18 @@ pub(super) struct Follower {
 impl Log {
     /// Tells of a commit of this process.
     pub(super) fn committed(&self, head: Head, events: Vec<Event>) {
-        self.head.send_if_modified(|known| replace_if_newer(known, head));
-        // Nobody listens any more when the engine has stopped.
-        drop(self.news.send(News { head, events }));
+        if !events.is_empty() && self.is_followed() {
+            // Where the queue is full, or the engine has stopped, the head alone has to tell.
+            drop(self.news.try_send(News { head, events }));
+        }
+        self.saw(head);
     }
 
-    /// Tells of a head that was read.
+    /// Tells of a head that was read, or committed.
     pub(super) fn saw(&self, head: Head) {
-        self.look_at(head);
-        if head.last_event > *self.last.borrow() {
-            let events = Vec::new();
-            drop(self.news.send(News { head, events }));
+        self.head.send_if_modified(|known| replace_if_newer(known, head));
+        if head.last_event < self.known_head().last_event {
+            self.suspicion.notify_one();
         }
     }
 
@@ -84,13 +89,6 @@ impl Log {
     /// proof that events were lost, the head under its lock is.
     pub(super) async fn suspicion(&self) {
         self.suspicion.notified().await;
-    }
-
-    fn look_at(&self, head: Head) {
-        self.head.send_if_modified(|known| replace_if_newer(known, head));
-        if head.last_event < self.known_head().last_event {
-            self.suspicion.notify_one();
-        }
     }
 
     /// The head as last seen, and its changes.
@@ -127,7 +125,7 @@ impl Drop for Following {
 
 impl Follower {
     pub(super) fn new(store: Arc<dyn Store>, stop: CancellationToken) -> (Follower, Arc<Log>) {
-        let (sender, news) = mpsc::unbounded_channel();
+        let (sender, news) = mpsc::channel(NEWS_MAX);
         let log = Arc::new(Log {
             ring: RwLock::new(Ring::new(EventId::ZERO)),
             last: watch::Sender::new(EventId::ZERO),
@@ -136,17 +134,15 @@ impl Follower {
             streams: AtomicUsize::new(0),
             suspicion: Notify::new(),
         });
-        let shared = store.profile().shared;
-        (
-            Follower {
-                store,
-                log: log.clone(),
-                news,
-                stop,
-                shared,
-            },
-            log,
-        )
+        let follower = Follower {
+            shared: store.profile().shared,
+            store,
+            log: log.clone(),
+            news,
+            heads: log.head(),
+            stop,
+        };
+        (follower, log)
     }
 
     pub(super) async fn run(mut self) {
@@ -160,42 +156,39 @@ impl Follower {
     async fn follow(&mut self) {
         loop {
             let polling = self.shared && self.log.is_followed();
-            let news = tokio::select! {
-                news = self.news.recv() => news,
+            tokio::select! {
+                biased;
+                Some(news) = self.news.recv() => self.advance(news.head, news.events).await,
+                Ok(()) = self.heads.changed() => {
+                    let head = *self.heads.borrow_and_update();
+                    self.advance(head, Vec::new()).await;
+                }
                 () = tokio::time::sleep(POLL_INTERVAL), if polling => self.poll().await,
                 // A stream may begin meanwhile.
-                () = tokio::time::sleep(POLL_INTERVAL), if self.shared && !polling => continue,
-            };
-            if let Some(news) = news {
-                self.advance(news).await;
+                () = tokio::time::sleep(POLL_INTERVAL), if self.shared && !polling => {}
             }
         }
     }
 
-    async fn poll(&self) -> Option<News> {
+    async fn poll(&self) {
         match self.store.head().await {
-            Ok((head, _)) => {
-                self.log.look_at(head);
-                let events = Vec::new();
-                Some(News { head, events })
-            }
+            Ok((head, _)) => self.log.saw(head),
             Err(error) => {
                 tracing::debug!(?error, "the head could not be read");
                 tokio::time::sleep(ERROR_PAUSE).await;
-                None
             }
         }
     }
 
     /// Brings the ring up to a head, from the events that came with it or else from the store, and wakes the streams.
-    async fn advance(&self, news: News) {
-        let target = news.head.last_event;
+    async fn advance(&self, head: Head, events: Vec<Event>) {
+        let target = head.last_event;
         let known = *self.log.last.borrow();
         if target <= known {
             return;
         }
         let followed = self.log.is_followed();
-        let is_whole = followed && self.write_ring(|ring| ring.extend(news.events)) && self.log.ring().last() >= target;
+        let is_whole = followed && self.write_ring(|ring| ring.extend(events)) && self.log.ring().last() >= target;
         if !is_whole {
             let behind = target.get() - self.log.ring().last().get();
             let filled = followed && behind <= CATCH_UP_EVENTS_MAX && self.fill(target).await;
