@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use goku::Deliver;
+
 /// The settings of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -11,6 +13,8 @@ pub struct Config {
     pub advertise: Option<String>,
     /// The store: `sqlite:PATH`, `sqlite::memory:` or `mysql://user:password@host:port/database`.
     pub store: String,
+    /// When streams are given the commits of other replicas.
+    pub deliver: Deliver,
     /// Where metrics are served over HTTP for Prometheus, `ADDR:PORT`; nowhere by default.
     pub metrics_listen: Option<String>,
     /// Send error details only in the older of the two forms that Go clients read. Without it the form follows from the
@@ -36,6 +40,7 @@ impl Default for Config {
             listen: Self::LISTEN.to_string(),
             advertise: None,
             store: Self::STORE.to_string(),
+            deliver: Deliver::default(),
             metrics_listen: None,
             hop_details_only: false,
             drain_max: Self::DRAIN_MAX,

@@ -46,6 +46,7 @@ impl Server {
         let store = without_password(&config.store);
         let engine = Engine::builder()
             .address(config.advertise.unwrap_or_else(|| address.to_string()))
+            .deliver(config.deliver)
             .open(&config.store)
             .await
             .map_err(|error| error.context(format!("cannot open the store {store}")))?;

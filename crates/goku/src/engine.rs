@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use self::follower::Deliver;
 use self::follower::{Follower, Log};
 use self::reader::Reader;
 use self::writer::Writer;
@@ -70,6 +71,7 @@ pub struct EngineBuilder {
     clock: Arc<dyn Clock>,
     request_timeout: Duration,
     address: String,
+    deliver: Deliver,
 }
 
 struct Inner {
@@ -99,6 +101,7 @@ impl Engine {
             clock: Arc::new(SystemClock),
             request_timeout: REQUEST_TIMEOUT,
             address: String::new(),
+            deliver: Deliver::default(),
         }
     }
 
@@ -115,10 +118,19 @@ impl Engine {
         self.0.store.close().await;
     }
 
-    fn start(store: Arc<dyn Store>, request_timeout: Duration, address: String) -> Engine {
+    fn start(store: Arc<dyn Store>, builder: EngineBuilder) -> Engine {
+        let EngineBuilder {
+            request_timeout,
+            address,
+            deliver,
+            ..
+        } = builder;
+        for warning in store.profile().warnings {
+            tracing::warn!("{warning}");
+        }
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let (follower, log) = Follower::new(store.clone(), stop.clone());
+        let (follower, log) = Follower::new(store.clone(), deliver, stop.clone());
         let writer = Writer::start(store.clone(), log.clone(), request_timeout, &stop, &mut tasks);
         let reader = Reader::start(&store, &stop, &mut tasks);
         tasks.spawn(follower.run());
@@ -197,6 +209,12 @@ impl EngineBuilder {
         self
     }
 
+    /// When streams are given the commits of other replicas.
+    pub fn deliver(mut self, deliver: Deliver) -> EngineBuilder {
+        self.deliver = deliver;
+        self
+    }
+
     /// Lets a call take so long before it fails with `Unavailable`, or, where it may have been applied,
     /// `OutcomeUnknown`; 10 s where nothing else is said.
     pub fn request_timeout(mut self, request_timeout: Duration) -> EngineBuilder {
@@ -208,7 +226,7 @@ impl EngineBuilder {
     /// Tables are made where there are none. `Config` where the store cannot be used as it is.
     pub async fn open(self, url: &str) -> Result<Engine> {
         let store = self.open_store(url).await?;
-        Ok(Engine::start(store, self.request_timeout, self.address))
+        Ok(Engine::start(store, self))
     }
 
     async fn open_store(&self, url: &str) -> Result<Arc<dyn Store>> {

@@ -36,6 +36,8 @@ pub use clock::ManualClock;
 pub use clock::SystemClock;
 pub use clock::Timestamp;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
+pub use engine::Deliver;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 pub use engine::Engine;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 pub use engine::EngineBuilder;

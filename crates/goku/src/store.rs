@@ -55,6 +55,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// The head as last committed, and the time of the store.
     async fn head(&self) -> Result<(Head, Timestamp)>;
 
+    /// Returns once everything that could be read before is on disk.
+    async fn make_durable(&self) -> Result<()>;
+
     /// Tells that this engine is there, and where it serves.
     async fn announce(&self, address: &str) -> Result<()>;
 
@@ -81,6 +84,8 @@ pub(crate) struct Profile {
     pub(crate) batch_bytes_max: usize,
     /// Reads that run well side by side.
     pub(crate) readers: usize,
+    /// What the operator should know of the database's settings.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Why a batch was not answered.

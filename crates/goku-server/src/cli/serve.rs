@@ -1,6 +1,7 @@
 //! `goku serve`.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use goku::Deliver;
 use goku_server::{Config, Server, telemetry};
 
 use crate::cli::signal::EndSignals;
@@ -33,6 +34,11 @@ pub(super) struct Serve {
     #[arg(long, env = "GOKU_STORE", hide_env_values = true, value_name = "URL", default_value = Config::STORE)]
     store: String,
 
+    /// When streams are given the commits of other servers on the database: as soon as they can be read, or once they
+    /// are on disk, for databases that show them before (the log says so at the start)
+    #[arg(long, env = "GOKU_DELIVER", default_value = "visible")]
+    deliver: DeliverArg,
+
     /// Where to serve metrics to Prometheus, as http://ADDR:PORT/metrics; nowhere by default
     #[arg(long, env = "GOKU_METRICS_LISTEN", value_name = "ADDR:PORT")]
     metrics_listen: Option<String>,
@@ -43,6 +49,21 @@ pub(super) struct Serve {
     hop_details_only: bool,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DeliverArg {
+    Visible,
+    Durable,
+}
+
+impl From<DeliverArg> for Deliver {
+    fn from(deliver: DeliverArg) -> Deliver {
+        match deliver {
+            DeliverArg::Visible => Deliver::Visible,
+            DeliverArg::Durable => Deliver::Durable,
+        }
+    }
+}
+
 impl Serve {
     pub(super) async fn run(self, output: &mut Output) -> Outcome {
         telemetry::init("info");
@@ -51,6 +72,7 @@ impl Serve {
             listen: self.listen,
             advertise: self.advertise,
             store: self.store,
+            deliver: self.deliver.into(),
             metrics_listen: self.metrics_listen,
             hop_details_only: self.hop_details_only,
             ..Config::default()

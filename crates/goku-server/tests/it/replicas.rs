@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use goku::{Client, ErrorKind, Key, SetRequest, StreamFrom, StreamItem, StreamRequest};
+use goku::{Client, Deliver, ErrorKind, Key, SetRequest, StreamFrom, StreamItem, StreamRequest};
 use goku_grpc::GrpcClient;
 use goku_mariadbd::{Options, Server as MariaDb};
 use goku_server::{Config, Server};
@@ -20,9 +20,10 @@ async fn database() -> MariaDb {
         .unwrap()
 }
 
-async fn server(database: &MariaDb) -> Server {
+async fn server(database: &MariaDb, deliver: Deliver) -> Server {
     Server::start(Config {
         listen: "127.0.0.1:0".to_owned(),
+        deliver,
         store: format!("mysql://root@127.0.0.1:{}/goku", database.port()),
         ..Config::default()
     })
@@ -56,7 +57,10 @@ async fn until_health(server: &Server, wanted: ServingStatus) {
 #[tokio::test]
 async fn servers_on_one_database_find_each_other_and_each_others_events() {
     let database = database().await;
-    let (one, other) = (server(&database).await, server(&database).await);
+    let (one, other) = (
+        server(&database, Deliver::Durable).await,
+        server(&database, Deliver::Visible).await,
+    );
     let addresses = |server: &Server| server.endpoint().trim_start_matches("http://").to_owned();
     let mut expected = vec![addresses(&one), addresses(&other)];
     expected.sort();
@@ -104,7 +108,7 @@ async fn servers_on_one_database_find_each_other_and_each_others_events() {
 #[tokio::test]
 async fn a_server_whose_database_is_away_says_so_and_comes_back_by_itself() {
     let database = database().await;
-    let server = server(&database).await;
+    let server = server(&database, Deliver::Visible).await;
     client(&server).set(SetRequest::new(key("k"), "before")).await.unwrap();
     until_health(&server, ServingStatus::Serving).await;
 

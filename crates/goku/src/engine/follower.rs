@@ -60,6 +60,18 @@ pub(super) struct Follower {
     heads: watch::Receiver<Head>,
     stop: CancellationToken,
     shared: bool,
+    deliver: Deliver,
+}
+
+/// When streams are given the commits of other replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deliver {
+    /// As soon as they can be read.
+    #[default]
+    Visible,
+    /// Once they are on disk, at the cost of a small commit each time: for databases that show a commit before that, such
+    /// as MariaDB with its binlog off.
+    Durable,
 }
 
 impl Log {
@@ -124,7 +136,7 @@ impl Drop for Following {
 }
 
 impl Follower {
-    pub(super) fn new(store: Arc<dyn Store>, stop: CancellationToken) -> (Follower, Arc<Log>) {
+    pub(super) fn new(store: Arc<dyn Store>, deliver: Deliver, stop: CancellationToken) -> (Follower, Arc<Log>) {
         let (sender, news) = mpsc::channel(NEWS_MAX);
         let log = Arc::new(Log {
             ring: RwLock::new(Ring::new(EventId::ZERO)),
@@ -140,6 +152,7 @@ impl Follower {
             log: log.clone(),
             news,
             heads: log.head(),
+            deliver,
             stop,
         };
         (follower, log)
@@ -161,12 +174,25 @@ impl Follower {
                 Some(news) = self.news.recv() => self.advance(news.head, news.events).await,
                 Ok(()) = self.heads.changed() => {
                     let head = *self.heads.borrow_and_update();
+                    self.wait_until_durable(&head).await;
                     self.advance(head, Vec::new()).await;
                 }
                 () = tokio::time::sleep(POLL_INTERVAL), if polling => self.poll().await,
                 // A stream may begin meanwhile.
                 () = tokio::time::sleep(POLL_INTERVAL), if self.shared && !polling => {}
             }
+        }
+    }
+
+    /// The commits of this process are on disk when they are told; those of others are made sure of, where it is asked for.
+    async fn wait_until_durable(&self, head: &Head) {
+        let is_news = head.last_event > *self.log.last.borrow() && self.log.is_followed();
+        if self.deliver == Deliver::Visible || !is_news {
+            return;
+        }
+        while let Err(error) = self.store.make_durable().await {
+            tracing::debug!(?error, "what was read could not be made sure to be on disk");
+            tokio::time::sleep(ERROR_PAUSE).await;
         }
     }
 

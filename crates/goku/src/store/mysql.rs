@@ -6,6 +6,7 @@
 mod address;
 mod changes;
 mod columns;
+mod durability;
 mod error;
 mod events;
 mod history;
@@ -74,6 +75,7 @@ impl MySqlStore {
                 // Each value goes twice, to its row and to its event: mostly in one packet.
                 batch_bytes_max: BATCH_BYTES_MAX.min(settings.packet_bytes_max / 4),
                 readers: COALESCED_READS,
+                warnings: settings.durability.warnings(),
             },
             writer: Writer::new(address.clone(), id, writing),
             readers: Readers::new(address, reading),
@@ -128,6 +130,11 @@ impl Store for MySqlStore {
         let mut fields = Fields::new(row);
         let (head, _) = fields.head()?;
         Ok((head, fields.timestamp()?.max(head.last_time)))
+    }
+
+    async fn make_durable(&self) -> Result<()> {
+        // What is in the log of the server before the commit of this write is on disk when that is.
+        self.readers.run(replicas::flush(self.writer.id())).await.map(drop)
     }
 
     async fn announce(&self, address: &str) -> Result<()> {

@@ -82,6 +82,7 @@ impl Store for SqliteStore {
             shared: false,
             batch_bytes_max: BATCH_BYTES_MAX,
             readers: READERS,
+            warnings: Vec::new(),
         }
     }
 
@@ -144,6 +145,11 @@ impl Store for SqliteStore {
                 Ok((head, clock.now().max(head.last_time)))
             })
             .await?
+    }
+
+    async fn make_durable(&self) -> Result<()> {
+        // A commit is synced before anybody can read it.
+        Ok(())
     }
 
     async fn announce(&self, _address: &str) -> Result<()> {

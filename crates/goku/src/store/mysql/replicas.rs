@@ -27,6 +27,17 @@ pub(super) fn announcement(id: u64, address: &str) -> Sql {
     sql
 }
 
+/// A change that is committed, and nothing else.
+pub(super) fn flush(id: u64) -> Sql {
+    let mut sql = Sql::default();
+    sql.raw("insert into writers (id, batch, fence, seen_at, flushes) values (")
+        .int(id);
+    sql.raw(",0,0,")
+        .raw(NOW)
+        .raw(",1) on duplicate key update flushes = flushes + 1");
+    sql
+}
+
 /// Asks for those that were there lately.
 pub(super) fn query() -> Sql {
     let mut sql = Sql::default();

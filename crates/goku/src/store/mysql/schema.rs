@@ -65,6 +65,7 @@ const TABLES: [&str; 6] = [
         batch bigint unsigned not null,
         fence bigint not null,
         seen_at bigint not null,
+        flushes bigint unsigned not null default 0,
         address varchar(255) character set utf8mb4 not null default '',
         version varchar(64) character set utf8mb4 not null default '',
         primary key (id)
@@ -99,7 +100,7 @@ const TABLES: [&str; 6] = [
 const PROBE: &str = "select value_bytes, created_rev, updated_rev from data limit 0; \
                      select value_bytes, tag, rev, prev_ref from events limit 0; \
                      select expires_at, ttl_ms, expired from leases limit 0; \
-                     select batch, fence, seen_at, address, version from writers limit 0; \
+                     select batch, fence, seen_at, flushes, address, version from writers limit 0; \
                      select outcomes, seen_at from sessions limit 0";
 
 /// Connects to the database with tables that can be used; what does not exist yet is made.

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::columns::Fields;
+use super::durability::Durability;
 use super::error::{Cause, Failure, Trouble};
 use super::script::{Packet, Script};
 
@@ -70,6 +71,7 @@ pub(super) struct Settings {
     pub(super) database: String,
     /// Most bytes of a packet.
     pub(super) packet_bytes_max: usize,
+    pub(super) durability: Durability,
     /// Whether the server itself tells a stall within a transaction from a pause between two.
     has_idle_transaction_timeout: bool,
     has_snapshot_isolation: bool,
@@ -214,14 +216,25 @@ impl Settings {
             .unwrap_or_default();
         let variables: Vec<(String, mysql_async::Value)> = conn
             .query(
-                "show session variables where variable_name in ('transaction_isolation', 'tx_isolation', \
-                 'idle_transaction_timeout', 'innodb_snapshot_isolation')",
+                "show variables where variable_name in ('transaction_isolation', 'tx_isolation', \
+                 'idle_transaction_timeout', 'innodb_snapshot_isolation', 'innodb_flush_log_at_trx_commit', \
+                 'sync_binlog', 'log_bin')",
             )
             .await?;
-        let has = |name: &str| variables.iter().any(|(variable, _)| variable == name);
+        let value = |name: &str| {
+            let found = variables.iter().find(|(variable, _)| variable == name);
+            found.map(|(_, value)| value.as_sql(true).trim_matches('\'').to_owned())
+        };
+        let has = |name: &str| value(name).is_some();
         Ok(Settings {
             database: name_of(&version),
             packet_bytes_max,
+            durability: Durability {
+                flush_at_commit: value("innodb_flush_log_at_trx_commit"),
+                sync_binlog: value("sync_binlog"),
+                log_bin: value("log_bin"),
+                is_mariadb: version.contains("MariaDB"),
+            },
             has_idle_transaction_timeout: has("idle_transaction_timeout"),
             has_snapshot_isolation: has("innodb_snapshot_isolation"),
             isolation_variable: if has("transaction_isolation") {
