@@ -17,7 +17,7 @@ pub enum Expiry {
     Never,
     /// At this time of the store. A time that has passed ends it at once.
     At(Timestamp),
-    /// So long after the store decides the request; a keep-alive starts the time anew. 1 ms to
+    /// So long after the store decides the request, in whole milliseconds; a keep-alive starts the time anew. 1 ms to
     /// [`TTL_MAX`](crate::limits::TTL_MAX).
     After(Duration),
 }

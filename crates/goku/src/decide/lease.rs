@@ -3,6 +3,8 @@
 //! A lease that exists only because a key needed one, without a deadline, has no row: it lives as the `lease_id` of
 //! its key's row. It becomes a row when somebody gives it a deadline or another key.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::state::{LeaseRow, Row, State};
@@ -122,7 +124,11 @@ pub(super) fn renewed(row: LeaseRow, expiry: Expiry, now: Timestamp) -> LeaseRow
         Expiry::Keep => (row.expires_at, row.ttl),
         Expiry::Never => (None, None),
         Expiry::At(deadline) => (Some(deadline), None),
-        Expiry::After(ttl) => (Some(now.saturating_add(ttl)), Some(ttl)),
+        Expiry::After(ttl) => {
+            // As the store keeps it, so that every answer tells the same.
+            let ttl = Duration::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+            (Some(now.saturating_add(ttl)), Some(ttl))
+        }
     };
     LeaseRow {
         version: row.version.next(),

@@ -602,3 +602,22 @@ proptest! {
         prop_assert!(tables.leases.values().all(|row| !row.is_due(Timestamp::from_millis(now).unwrap())));
     }
 }
+
+/// The first answer told parts of a millisecond that no later one did.
+#[test]
+fn a_time_to_live_is_kept_in_whole_milliseconds() {
+    let mut tables = Tables::default();
+    let ttl = Expiry::After(Duration::from_micros(1_999));
+    let answers = tables.run(vec![Request::Lease(LeaseRequest::Grant(ttl))], 1_000);
+    let lease = answers
+        .into_iter()
+        .next()
+        .unwrap()
+        .unwrap()
+        .into_answer()
+        .unwrap()
+        .into_lease()
+        .unwrap();
+    assert_eq!(lease.ttl, Some(Duration::from_millis(1)));
+    assert_eq!(lease.remaining(), lease.ttl);
+}
