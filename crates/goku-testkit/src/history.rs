@@ -2,9 +2,11 @@
 
 mod recorder;
 
+use std::collections::BTreeMap;
+
 use goku::{
     DeleteRequest, Entry, ErrorKind, Event, EventId, Key, Lease, LeaseId, LeaseRequest, ListRequest, Operation,
-    SetRequest, Snapshot, Status, StreamItem, StreamRequest, Txn, TxnAnswer,
+    SetRequest, Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Txn, TxnAnswer,
 };
 
 pub use recorder::Recorder;
@@ -21,6 +23,8 @@ pub struct History {
     pub streams: Vec<Subscription>,
     /// What was found at the end, with all faults healed.
     pub last: Last,
+    /// Writes with a number that were answered twice, and not the same.
+    pub contradictions: Vec<String>,
 }
 
 /// What a store holds at the end.
@@ -36,7 +40,7 @@ pub struct Last {
     pub status: Status,
 }
 
-/// One call.
+/// One call. All attempts at a write with a number are one.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// Whose it was.
@@ -102,6 +106,41 @@ pub struct Subscription {
     pub open: bool,
 }
 
+impl History {
+    /// How much there is of what, in a line for each.
+    pub fn summary(&self) -> String {
+        let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
+        for call in &self.calls {
+            let outcome = match &call.returned {
+                None => "given up",
+                Some((_, Ok(_))) => "ok",
+                Some((_, Err(kind))) => kind.name(),
+            };
+            *outcomes.entry(outcome).or_default() += 1;
+        }
+        let unknown = self
+            .calls
+            .iter()
+            .filter(|call| call.is_unknown() && !call.sets().is_empty());
+        let is_applied = |call: &&Call| {
+            let sets = call.sets();
+            let mut log = self.last.log.iter();
+            log.any(|event| sets.iter().any(|set| set.value == event.value))
+        };
+        let (applied, not): (Vec<_>, Vec<_>) = unknown.partition(is_applied);
+        let delivered: usize = self.streams.iter().map(|stream| stream.items.len()).sum();
+        format!(
+            "{} calls: {outcomes:?}\n{} events, {} streams, {delivered} items delivered\n\
+             unknown outcomes of Sets: {} applied, {} not",
+            self.calls.len(),
+            self.last.log.len(),
+            self.streams.len(),
+            applied.len(),
+            not.len()
+        )
+    }
+}
+
 impl Call {
     /// When it was answered, and what, where it succeeded.
     pub fn success(&self) -> Option<(Moment, &Answer)> {
@@ -121,7 +160,10 @@ impl Call {
 
     /// Whether nobody can tell from the outside if it was done.
     pub fn is_unknown(&self) -> bool {
-        matches!(self.returned, None | Some((_, Err(ErrorKind::OutcomeUnknown))))
+        matches!(
+            self.returned,
+            None | Some((_, Err(ErrorKind::OutcomeUnknown | ErrorKind::SessionExpired)))
+        )
     }
 
     /// The places in the log that its answer names as its own, in order.
@@ -162,6 +204,26 @@ pub fn sets_of(operations: &[Operation]) -> impl Iterator<Item = &SetRequest> {
 }
 
 impl Subscription {
+    /// Where it started; none where it was never opened.
+    pub fn start(&self) -> Option<EventId> {
+        let opened_at = self.opened_at.ok()?;
+        Some(match self.request.from {
+            StreamFrom::Beginning => EventId::ZERO,
+            StreamFrom::After(id) => id,
+            StreamFrom::Resume(position) => position.id,
+            StreamFrom::Head => opened_at.position.id,
+        })
+    }
+
+    /// How far it has come.
+    pub fn position(&self) -> EventId {
+        let last = self.items.last().map(|(_, item)| match item {
+            StreamItem::Event(event) => event.id,
+            StreamItem::Progress(at) => at.position.id,
+        });
+        last.or(self.start()).unwrap_or(EventId::ZERO)
+    }
+
     /// The events that it delivered.
     pub fn events(&self) -> impl Iterator<Item = (Moment, &Event)> {
         self.items.iter().filter_map(|(moment, item)| match item {

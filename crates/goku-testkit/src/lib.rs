@@ -14,6 +14,7 @@ pub mod model;
 pub mod probe;
 pub mod proxy;
 pub mod seed;
+pub mod workload;
 
 pub use comparison::Comparison;
 pub use history::Recorder;

@@ -1,6 +1,6 @@
 //! Each stream is the log, filtered as was asked, from its start on.
 
-use goku::{ErrorKind, Event, EventId, StreamFrom, StreamItem};
+use goku::{ErrorKind, Event, EventId, StreamItem};
 
 use super::{Invariant, Report};
 use crate::history::{History, Subscription};
@@ -18,16 +18,13 @@ pub(super) fn check(history: &History, report: &mut Report) {
 }
 
 fn check_stream(subscription: &Subscription, log: &[Event]) -> Result<(), String> {
-    let Ok(opened_at) = subscription.opened_at else {
-        return Ok(());
+    let opened_at = match subscription.opened_at {
+        Ok(opened_at) => opened_at,
+        Err(ErrorKind::Unavailable | ErrorKind::Stopped) => return Ok(()),
+        Err(kind) => return Err(format!("was refused: {}", kind.name())),
     };
     let request = &subscription.request;
-    let start = match request.from {
-        StreamFrom::Beginning => EventId::ZERO,
-        StreamFrom::After(id) => id,
-        StreamFrom::Resume(position) => position.id,
-        StreamFrom::Head => opened_at.position.id,
-    };
+    let start = subscription.start().unwrap_or(EventId::ZERO);
     let mut expected = log
         .iter()
         .filter(|event| event.id > start && request.prefix.matches(&event.key))
@@ -46,6 +43,11 @@ fn check_stream(subscription: &Subscription, log: &[Event]) -> Result<(), String
                 }
             }
         }
+    }
+    if let Some((_, kind @ (ErrorKind::PositionLost | ErrorKind::Compacted { .. } | ErrorKind::Internal))) =
+        subscription.ended
+    {
+        return Err(format!("ended with {}, and nothing was lost", kind.name()));
     }
     let must_have = match subscription.ended {
         Some((_, ErrorKind::HeadReached)) => opened_at.position.id,

@@ -10,6 +10,9 @@ use super::{Invariant, Report};
 use crate::history::{Call, History, Request};
 
 pub(super) fn check(history: &History, timeline: &Timeline<'_>, report: &mut Report) {
+    for contradiction in &history.contradictions {
+        report.add(Invariant::Unknown, contradiction.clone());
+    }
     check_values(history, timeline, report);
     check_txns(history, timeline, report);
     check_deletes(history, timeline, report);

@@ -1,13 +1,15 @@
 //! The recorder: clients that behave as those that they wrap, and write everything down.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use goku::{
-    Client, DeleteRequest, Entry, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing,
-    Result, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer,
+    Client, DeleteRequest, Entry, ErrorKind, EventId, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest,
+    ListRequest, Listing, Prefix, Result, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer, Write,
+    WriteAnswer, WriteId,
 };
 
 use super::{Answer, Call, History, Last, Moment, Request, Subscription};
@@ -28,6 +30,9 @@ struct Shared {
 struct Record {
     calls: Vec<Call>,
     streams: Vec<Subscription>,
+    /// The calls of writes with numbers.
+    numbered: HashMap<WriteId, usize>,
+    contradictions: Vec<String>,
 }
 
 /// A stream in its reader's hands.
@@ -66,6 +71,14 @@ impl Recorder {
         })
     }
 
+    /// The streams that are read now: what they are of, and how far they have come.
+    pub fn open_streams(&self) -> Vec<(Prefix, EventId)> {
+        let record = self.record();
+        let open = record.streams.iter().filter(|stream| stream.open);
+        open.map(|stream| (stream.request.prefix.clone(), stream.position()))
+            .collect()
+    }
+
     /// What was written down, with what `store` holds now. Streams that are still read must have delivered all of it.
     pub async fn finish(&self, store: &dyn Client) -> Result<History> {
         let last = Last::read(store).await?;
@@ -74,6 +87,7 @@ impl Recorder {
             calls: record.calls.clone(),
             streams: record.streams.clone(),
             last,
+            contradictions: record.contradictions.clone(),
         })
     }
 
@@ -83,6 +97,37 @@ impl Recorder {
 
     fn moment(&self) -> Moment {
         self.0.moments.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Begins another attempt at a write with a number, or the first.
+    fn begin_once(&self, client: usize, id: WriteId, request: Request) -> usize {
+        let known = self.record().numbered.get(&id).copied();
+        known.unwrap_or_else(|| {
+            let call = self.begin(client, request);
+            self.record().numbered.insert(id, call);
+            call
+        })
+    }
+
+    /// Ends an attempt: what an earlier one left open only an answer can settle.
+    fn end_once(&self, call: usize, outcome: Result<Answer>) {
+        let moment = self.moment();
+        let mut record = self.record();
+        let call = &mut record.calls[call];
+        let is_answer = match &outcome {
+            Ok(_) => true,
+            Err(error) => !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Stopped),
+        };
+        let was_open = call.is_unknown() && call.returned.is_some();
+        match (&call.returned, &outcome) {
+            (Some((_, Ok(first))), Ok(again)) if format!("{first:?}") != format!("{again:?}") => {
+                let message = format!("{:?} was answered {first:?} and {again:?}", call.request);
+                record.contradictions.push(message);
+            }
+            (Some((_, Ok(_))), _) => {}
+            _ if was_open && !is_answer => {}
+            _ => call.returned = Some((moment, outcome.map_err(|error| error.kind()))),
+        }
     }
 
     fn begin(&self, client: usize, request: Request) -> usize {
@@ -113,7 +158,7 @@ impl Last {
             match events.next().await {
                 Some(Ok(StreamItem::Event(event))) => log.push(event),
                 Some(Ok(StreamItem::Progress(_))) => {}
-                Some(Err(error)) if error.kind() == goku::ErrorKind::HeadReached => break,
+                Some(Err(error)) if error.kind() == ErrorKind::HeadReached => break,
                 Some(Err(error)) => return Err(error),
                 None => break,
             }
@@ -213,6 +258,24 @@ impl Client for Recorded {
         let call = self.inner.lease(request);
         self.call(Request::Lease(request), call, |lease| Answer::Lease(*lease))
             .await
+    }
+
+    async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
+        let request = match &write {
+            Write::Set(request) => Request::Set(request.clone()),
+            Write::Delete(request) => Request::Delete(request.clone()),
+            Write::Txn(txn) => Request::Txn(txn.clone()),
+            Write::Lease(request) => Request::Lease(*request),
+        };
+        let call = self.recorder.begin_once(self.number, id, request);
+        let outcome = self.inner.write_once(id, write).await;
+        let answered = outcome.as_ref().map_err(Clone::clone).map(|answer| match answer {
+            WriteAnswer::Entry(entry) => Answer::Entry(entry.clone()),
+            WriteAnswer::Txn(answer) => Answer::Txn(answer.clone()),
+            WriteAnswer::Lease(lease) => Answer::Lease(*lease),
+        });
+        self.recorder.end_once(call, answered);
+        outcome
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {
