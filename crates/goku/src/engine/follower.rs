@@ -167,6 +167,7 @@ impl Follower {
     }
 
     async fn follow(&mut self) {
+        self.begin().await;
         loop {
             let polling = self.shared && self.log.is_followed();
             tokio::select! {
@@ -193,6 +194,17 @@ impl Follower {
         while let Err(error) = self.store.make_durable().await {
             tracing::debug!(?error, "what was read could not be made sure to be on disk");
             tokio::time::sleep(ERROR_PAUSE).await;
+        }
+    }
+
+    /// Begins at the head: the first stream would otherwise have the older events read, values and all, whatever it
+    /// wants of them.
+    async fn begin(&self) {
+        if let Ok((head, _)) = self.store.head().await {
+            self.log.saw(head);
+            self.wait_until_durable(&head).await;
+            self.write_ring(|ring| *ring = Ring::new(head.last_event));
+            self.log.last.send_replace(head.last_event);
         }
     }
 
