@@ -1,53 +1,58 @@
-//! The client of a goku server.
+//! The client of goku servers.
+
+mod attempts;
+mod backoff;
+mod endpoint;
+mod endpoints;
+mod read;
+mod sessions;
+mod standing;
+mod stream;
+mod write;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{Either, select};
-use futures::{Stream, TryStreamExt};
-use goku::limits::MESSAGE_BYTES_MAX;
 use goku::{
     Client, DeleteRequest, Entry, Error, ErrorKind, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest,
-    ListRequest, Listing, Result, SetRequest, Snapshot, StreamItem, StreamRequest, Txn, TxnAnswer,
+    ListRequest, Listing, Result, SetRequest, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
 };
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Request, Response, Status, Streaming, TimeoutExpired};
+use tokio::time::Instant;
+use tonic::transport::{Channel, Uri};
 
-use crate::error::{Call, from_status, is_unreachable, sources};
 use crate::proto::gokupb::{self as pb, goku_client::GokuClient};
-use crate::proto::reflexpb;
-use crate::wire;
-
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use endpoint::{Endpoint, configured};
+use endpoints::Endpoints;
+use write::Numbers;
 
 /// How long a call may take where nothing else is said.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection with calls under way may stay silent before the server is asked for a sign of life, and how
-/// long that may take: a stream from a server that vanished without a word ends after both.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How much of one stream is received before it is read.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-
-/// How much is received on a connection before it is read: what HTTP/2 allows at most, so that streams that nobody reads
-/// at the moment, each bounded by its own window, hold up neither other calls nor each other.
-const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
-
-/// Largest answer that is taken. Entries and events keep to [`MESSAGE_BYTES_MAX`]; a transaction's answer of many
-/// entries has their fields besides.
-const ANSWER_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
-
-/// A [`Client`] of a goku server over gRPC. Clones share the connection, which is made by the first call and made anew
-/// when it was lost.
+/// A [`Client`] of one goku server, or of several that serve the same store, over gRPC. Clones share the connections,
+/// which are made by the first call and made anew when they were lost.
 ///
-/// Calls of their own kind of failure: a server that cannot be reached, or does not answer a read in time, is
-/// `Unavailable`; a write that was sent and not answered is `OutcomeUnknown`.
+/// Calls go to the servers in turn. One that cannot be reached, is stopping or has lost its store is left at once, and
+/// not called again for 0.1 s, longer each time up to 5 s, while another is up. A call that failed so is made again, with
+/// growing pauses, until its [timeout](Self::request_timeout):
+///
+/// - One that reads: always. A [listing](Client::list) until it has its first entry; one that breaks later ends with
+///   `Unavailable`.
+/// - One that writes: always, as it is numbered ([`Client::write_once`]), so that the servers do it once however often
+///   it is sent. A server that does not know numbers, an older goku, gets it again only where the error says that it was
+///   not applied; else the error is `OutcomeUnknown`.
+/// - A stream that was opened goes on after the last item that it delivered, without losing or repeating any, for as
+///   long as nobody drops it. So it never ends with `Unavailable` or `Stopped`, but with one of the other errors of
+///   [`Client::stream`]. One that seldom delivers events does well to ask for
+///   [progress](StreamRequest::progress), else its position may not be retained any more when it is needed.
+///
+/// Where no server was ever reached, each is tried once, so that a wrong address does not take the whole timeout.
+/// [`retries(false)`](Self::retries) turns all this off.
+///
+/// In the end a server that cannot be reached, or does not answer a read in time, is `Unavailable`; a write that was
+/// sent and not answered is `OutcomeUnknown`.
 ///
 /// ```no_run
 /// use goku::{Client, Key, SetRequest};
@@ -64,47 +69,58 @@ const ANSWER_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// ```
 #[derive(Clone, Debug)]
 pub struct GrpcClient {
-    grpc: GokuClient<Channel>,
-    /// As errors name it.
-    endpoint: Arc<str>,
+    servers: Arc<Servers>,
     request_timeout: Option<Duration>,
+    retries: bool,
+}
+
+/// What clones of a client share.
+#[derive(Debug)]
+struct Servers {
+    endpoints: Endpoints,
+    numbers: Numbers,
 }
 
 impl GrpcClient {
-    /// A client of the server at `endpoint`, which has the form `http://host:port`. Nothing is sent yet. `Config` where
-    /// the endpoint is of another form, and outside of a tokio runtime.
-    pub fn connect(endpoint: &str) -> Result<GrpcClient> {
-        let config = |why: &str| {
-            Error::new(
-                ErrorKind::Config,
-                format!("the endpoint {endpoint:?} {why}; endpoints have the form http://host:port"),
-            )
-        };
-        let uri: Uri = endpoint.parse().map_err(|error| config("is none").with_source(error))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(config("asks for TLS, which is not built in")),
-            _ => return Err(config("is none")),
-        }
+    /// A client of the servers at `endpoints`: one of the form `http://host:port`, or several, separated by commas.
+    /// Nothing is sent yet. `Config` where an endpoint is of another form, and outside of a tokio runtime.
+    pub fn connect(endpoints: &str) -> Result<GrpcClient> {
+        GrpcClient::connect_all(endpoints.split(',').map(str::trim))
+    }
+
+    /// As [`connect`](Self::connect), with the endpoints one by one.
+    ///
+    /// ```no_run
+    /// # fn example() -> goku::Result<()> {
+    /// let client = goku_grpc::GrpcClient::connect_all(["http://10.0.0.1:4658", "http://10.0.0.2:4658"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect_all(endpoints: impl IntoIterator<Item = impl AsRef<str>>) -> Result<GrpcClient> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(Error::new(
                 ErrorKind::Config,
                 "a client connects inside of a tokio runtime only",
             ));
         }
-        let channel = configured(Endpoint::from(uri)).connect_lazy();
-        Ok(GrpcClient::new(channel, endpoint.into()))
+        let now = Instant::now();
+        let endpoints = endpoints.into_iter().map(|url| Endpoint::at(url.as_ref(), now));
+        Ok(GrpcClient::new(
+            Endpoints::new(endpoints.collect::<Result<_>>()?)?,
+            true,
+        ))
     }
 
     /// A client over a channel that was set up elsewhere, which must bound the time that connecting takes, and have a
     /// large window for the connection where several streams are read: one that is not read holds up the other calls
     /// once it is full.
     pub fn from_channel(channel: Channel) -> GrpcClient {
-        GrpcClient::new(channel, "the server".into())
+        let endpoint = Endpoint::new(channel, "the server".to_owned(), Instant::now());
+        GrpcClient::new(Endpoints::single(endpoint), true)
     }
 
     /// A client over one connection that exists, such as one end of [`tokio::io::duplex`]. Once it is lost, all calls
-    /// are `Unavailable`.
+    /// are `Unavailable`; so nothing is tried again, unless [`retries`](Self::retries) asks for it.
     pub fn from_io<IO>(io: IO) -> GrpcClient
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -115,11 +131,10 @@ impl GrpcClient {
             let gone = || io::Error::new(io::ErrorKind::NotConnected, "the only connection was lost");
             std::future::ready(io.ok_or_else(gone))
         });
-        let endpoint = configured(Endpoint::from_static("http://goku.invalid"));
-        GrpcClient::new(
-            endpoint.connect_with_connector_lazy(connector),
-            "the other end of the connection".into(),
-        )
+        let channel = configured(tonic::transport::Endpoint::from_static("http://goku.invalid"))
+            .connect_with_connector_lazy(connector);
+        let endpoint = Endpoint::new(channel, "the other end of the connection".to_owned(), Instant::now());
+        GrpcClient::new(Endpoints::single(endpoint), false)
     }
 
     /// The same client, whose calls give up after `timeout` instead of 10 seconds, or never. It does not bound how long
@@ -131,103 +146,72 @@ impl GrpcClient {
         }
     }
 
-    fn new(channel: Channel, endpoint: Arc<str>) -> GrpcClient {
+    /// The same client, which tries again what failed and may be, and resumes streams, or does not: then every error is
+    /// that of the one attempt, and writes are not numbered but by [`Client::write_once`].
+    pub fn retries(self, retries: bool) -> GrpcClient {
+        GrpcClient { retries, ..self }
+    }
+
+    fn new(endpoints: Endpoints, retries: bool) -> GrpcClient {
         GrpcClient {
-            grpc: GokuClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX),
-            endpoint,
+            servers: Arc::new(Servers {
+                endpoints,
+                numbers: Numbers::default(),
+            }),
             request_timeout: Some(REQUEST_TIMEOUT),
+            retries,
         }
     }
 
-    /// Makes a call that is answered once.
-    async fn unary<Q, A, F>(
-        &self,
-        call: Call,
-        message: Q,
-        send: impl FnOnce(GokuClient<Channel>, Request<Q>) -> F,
-    ) -> Result<A>
-    where
-        F: Future<Output = Result<Response<A>, Status>>,
-    {
-        let mut request = Request::new(message);
-        if let Some(timeout) = self.request_timeout {
-            // The server gives up when nobody waits any more.
-            request.set_timeout(timeout);
+    /// Sends a write of any kind, numbered by `own` where it has a number already.
+    async fn send(&self, own: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
+        match write {
+            Write::Set(request) => {
+                let request = pb::SetRequest::from(request);
+                let send = async |mut grpc: GokuClient<_>, request| grpc.set(request).await;
+                let answer = self.write(own, request, send).await?;
+                answer.try_into().map(WriteAnswer::Entry)
+            }
+            Write::Delete(request) => {
+                let request = pb::DeleteRequest::from(request);
+                let send = async |mut grpc: GokuClient<_>, request| grpc.delete(request).await;
+                let answer = self.write(own, request, send).await?;
+                answer.try_into().map(WriteAnswer::Entry)
+            }
+            Write::Txn(txn) => {
+                let request = pb::TxnRequest::from(txn);
+                let send = async |mut grpc: GokuClient<_>, request| grpc.txn(request).await;
+                let answer = self.write(own, request, send).await?;
+                answer.try_into().map(WriteAnswer::Txn)
+            }
+            Write::Lease(request) => self.send_lease(own, request).await.map(WriteAnswer::Lease),
         }
-        let answer = self.in_time(call, send(self.grpc.clone(), request)).await?;
-        Ok(answer.into_inner())
     }
 
-    /// Waits for an answer, for the time that a call may take.
-    async fn in_time<A>(&self, call: Call, answer: impl Future<Output = Result<A, Status>>) -> Result<A> {
-        let Some(timeout) = self.request_timeout else {
-            return answer.await.map_err(|status| self.error(status, call));
-        };
-        match tokio::time::timeout(timeout, answer).await {
-            Ok(answer) => answer.map_err(|status| self.error(status, call)),
-            Err(_) => {
-                let message = format!("{} did not answer within {timeout:?}", self.endpoint);
-                Err(self.error(Status::deadline_exceeded(message), call))
+    async fn send_lease(&self, own: Option<WriteId>, request: LeaseRequest) -> Result<Lease> {
+        match request {
+            LeaseRequest::Grant(expiry) => {
+                let request = pb::GrantLeaseRequest::from(expiry);
+                let send = async |mut grpc: GokuClient<_>, request| grpc.grant_lease(request).await;
+                self.write(own, request, send).await?.try_into()
+            }
+            LeaseRequest::Update(id, expiry) => {
+                let request = pb::UpdateLeaseRequest::from((id, expiry));
+                let send = async |mut grpc: GokuClient<_>, request| grpc.update_lease(request).await;
+                self.write(own, request, send).await?.try_into()
+            }
+            LeaseRequest::KeepAlive(id) => {
+                let request = pb::KeepAliveRequest { lease_id: id.get() };
+                let send = async |mut grpc: GokuClient<_>, request| grpc.keep_alive(request).await;
+                self.write(own, request, send).await?.try_into()
+            }
+            LeaseRequest::Expire(id) => {
+                let request = pb::ExpireLeaseRequest { lease_id: id.get() };
+                let send = async |mut grpc: GokuClient<_>, request| grpc.expire_lease(request).await;
+                self.write(own, request, send).await?.try_into()
             }
         }
     }
-
-    fn error(&self, status: Status, call: Call) -> Error {
-        let error = from_status(status, call);
-        if sources(&error).any(|source| source.is::<TimeoutExpired>()) {
-            return Error::new(error.kind(), format!("{} did not answer in time", self.endpoint)).with_source(error);
-        }
-        if !is_unreachable(&error) {
-            return error;
-        }
-        let cause = sources(&error).last().map(ToString::to_string).unwrap_or_default();
-        let message = format!(
-            "{} cannot be reached: {cause}; start a server there with `goku serve`, or name another endpoint",
-            self.endpoint
-        );
-        Error::new(error.kind(), message).with_source(error)
-    }
-
-    fn events(self, messages: Streaming<reflexpb::Event>) -> impl Stream<Item = Result<StreamItem>> + Send + 'static {
-        self.items(messages, || {
-            Some(Error::new(
-                ErrorKind::Unavailable,
-                "the stream ended without saying why",
-            ))
-        })
-    }
-
-    /// What a stream of messages tells, up to its first error; `end` is the error of one that ends without.
-    fn items<M, T>(
-        self,
-        messages: Streaming<M>,
-        end: fn() -> Option<Error>,
-    ) -> impl Stream<Item = Result<T>> + Send + 'static
-    where
-        M: 'static,
-        T: TryFrom<M, Error = Error> + 'static,
-    {
-        futures::stream::unfold(Some((self, messages)), move |reading| async move {
-            let (client, mut messages) = reading?;
-            let item = match messages.message().await {
-                Ok(Some(message)) => T::try_from(message),
-                Ok(None) => Err(end()?),
-                Err(status) => Err(client.error(status, Call::Read)),
-            };
-            let reading = item.is_ok().then_some((client, messages));
-            Some((item, reading))
-        })
-    }
-}
-
-fn configured(endpoint: Endpoint) -> Endpoint {
-    endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
 }
 
 #[tonic::async_trait]
@@ -237,107 +221,58 @@ impl Client for GrpcClient {
             key: key.as_str().to_owned(),
         };
         let send = async |mut grpc: GokuClient<_>, request| grpc.get(request).await;
-        self.unary(Call::Read, request, send).await?.try_into()
+        self.read(request, send).await?.try_into()
     }
 
     async fn list(&self, request: ListRequest) -> Result<Listing> {
-        let request = pb::ListRequest::from(request);
-        let mut grpc = self.grpc.clone();
-        let answer = self.in_time(Call::Read, grpc.list(request)).await?;
-        let at = wire::read_headers(answer.metadata())?;
-        Ok(Listing::new(at, self.clone().items(answer.into_inner(), || None)))
+        self.open_listing(request.into()).await
     }
 
     async fn set(&self, request: SetRequest) -> Result<Entry> {
-        let request = pb::SetRequest::from(request);
-        let send = async |mut grpc: GokuClient<_>, request| grpc.set(request).await;
-        self.unary(Call::Write, request, send).await?.try_into()
+        self.send(None, Write::Set(request)).await?.into_entry()
     }
 
     async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
-        let request = pb::DeleteRequest::from(request);
-        let send = async |mut grpc: GokuClient<_>, request| grpc.delete(request).await;
-        self.unary(Call::Write, request, send).await?.try_into()
+        self.send(None, Write::Delete(request)).await?.into_entry()
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
-        let call = if txn.is_read() { Call::Read } else { Call::Write };
-        let request = pb::TxnRequest::from(txn);
-        let send = async |mut grpc: GokuClient<_>, request| grpc.txn(request).await;
-        self.unary(call, request, send).await?.try_into()
+        if txn.is_read() {
+            let send = async |mut grpc: GokuClient<_>, request| grpc.txn(request).await;
+            return self.read(pb::TxnRequest::from(txn), send).await?.try_into();
+        }
+        self.send(None, Write::Txn(txn)).await?.into_txn()
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
-        match request {
-            LeaseRequest::Grant(expiry) => {
-                let request = pb::GrantLeaseRequest::from(expiry);
-                let send = async |mut grpc: GokuClient<_>, request| grpc.grant_lease(request).await;
-                self.unary(Call::Write, request, send).await?.try_into()
-            }
-            LeaseRequest::Update(id, expiry) => {
-                let request = pb::UpdateLeaseRequest::from((id, expiry));
-                let send = async |mut grpc: GokuClient<_>, request| grpc.update_lease(request).await;
-                self.unary(Call::Write, request, send).await?.try_into()
-            }
-            LeaseRequest::KeepAlive(id) => {
-                let request = pb::KeepAliveRequest { lease_id: id.get() };
-                let send = async |mut grpc: GokuClient<_>, request| grpc.keep_alive(request).await;
-                self.unary(Call::Write, request, send).await?.try_into()
-            }
-            LeaseRequest::Expire(id) => {
-                let request = pb::ExpireLeaseRequest { lease_id: id.get() };
-                let send = async |mut grpc: GokuClient<_>, request| grpc.expire_lease(request).await;
-                self.unary(Call::Write, request, send).await?.try_into()
-            }
-        }
+        self.send(None, Write::Lease(request)).await?.into_lease()
+    }
+
+    /// As [`Client::write_once`]. It is sent only to a server that is known to honour the number.
+    async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
+        self.send(Some(id), write).await
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {
         let request = pb::GetLeaseRequest { lease_id: id.get() };
         let send = async |mut grpc: GokuClient<_>, request| grpc.get_lease(request).await;
-        self.unary(Call::Read, request, send).await?.try_into()
+        self.read(request, send).await?.try_into()
     }
 
     async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
         let request = pb::ListLeasesRequest::from(request);
         let send = async |mut grpc: GokuClient<_>, request| grpc.list_leases(request).await;
-        self.unary(Call::Read, request, send).await?.try_into()
+        self.read(request, send).await?.try_into()
     }
 
     /// As [`Client::stream`]. A server of the original names no head when it opens a stream, and says nothing at all
     /// before the first event: with it this takes the whole request timeout where there is none.
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {
-        let request = pb::StreamRequest::from(request);
-        let mut grpc = self.grpc.clone();
-        let opening = Box::pin(async move { grpc.stream(request).await });
-        let wait = Box::pin(async {
-            match self.request_timeout {
-                Some(timeout) => tokio::time::sleep(timeout).await,
-                None => std::future::pending().await,
-            }
-        });
-        match select(opening, wait).await {
-            Either::Left((answer, _)) => {
-                let answer = answer.map_err(|status| self.error(status, Call::Read))?;
-                let opened_at = wire::read_headers(answer.metadata())?;
-                Ok(EventStream::new(opened_at, self.clone().events(answer.into_inner())))
-            }
-            Either::Right(((), opening)) => {
-                let client = self.clone();
-                let events = async move {
-                    match opening.await {
-                        Ok(answer) => Ok(client.events(answer.into_inner())),
-                        Err(status) => Err(client.error(status, Call::Read)),
-                    }
-                };
-                let events = futures::stream::once(events).try_flatten();
-                Ok(EventStream::new(Snapshot::default(), events))
-            }
-        }
+        self.open_stream(request).await
     }
 
     async fn status(&self) -> Result<goku::Status> {
         let send = async |mut grpc: GokuClient<_>, request| grpc.status(request).await;
-        self.unary(Call::Read, pb::StatusRequest {}, send).await?.try_into()
+        self.read(pb::StatusRequest {}, send).await?.try_into()
     }
 }

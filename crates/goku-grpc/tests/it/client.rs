@@ -17,7 +17,7 @@ use crate::served::{self, Served, drain};
 #[tokio::test]
 async fn every_call_asks_and_answers_what_the_store_was_asked_and_answered() {
     let (fake, endpoint, _serving) = served::on_tcp().await;
-    let client = GrpcClient::connect(&endpoint).unwrap();
+    let client = GrpcClient::connect(&endpoint).unwrap().retries(false);
     let asked = |asked| assert_eq!(fake.asked(), [asked]);
 
     assert_eq!(client.get(&key("k")).await.unwrap(), sample::entry());
@@ -106,7 +106,7 @@ async fn a_server_that_is_not_there_is_unavailable_and_named() {
 #[tokio::test]
 async fn a_client_finds_a_server_that_came_back() {
     let (_, endpoint, serving) = served::on_tcp().await;
-    let client = GrpcClient::connect(&endpoint).unwrap();
+    let client = GrpcClient::connect(&endpoint).unwrap().retries(false);
     client.get(&key("k")).await.unwrap();
     serving.abort();
     assert!(serving.await.unwrap_err().is_cancelled());
@@ -127,7 +127,7 @@ async fn a_client_finds_a_server_that_came_back() {
 #[tokio::test]
 async fn a_write_whose_connection_breaks_may_have_been_applied() {
     let (fake, endpoint, serving) = served::on_tcp().await;
-    let client = GrpcClient::connect(&endpoint).unwrap();
+    let client = GrpcClient::connect(&endpoint).unwrap().retries(false);
     fake.hold(true);
     let key = key("k");
     let (set, get, ()) = tokio::join!(client.set(SetRequest::new(key.clone(), "v")), client.get(&key), async {
@@ -193,7 +193,7 @@ async fn streams_that_nobody_reads_do_not_hold_up_other_calls() {
 async fn a_stream_whose_connection_breaks_ends_as_unavailable() {
     let (fake, endpoint, serving) = served::on_tcp().await;
     fake.keep_streams_open();
-    let client = GrpcClient::connect(&endpoint).unwrap();
+    let client = GrpcClient::connect(&endpoint).unwrap().retries(false);
     let mut stream = client.stream(StreamRequest::default()).await.unwrap();
     serving.abort();
     assert_eq!(stream.next().await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);

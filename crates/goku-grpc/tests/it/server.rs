@@ -149,7 +149,7 @@ async fn a_request_that_does_not_end_does_not_keep_the_server() {
 #[tokio::test]
 async fn a_server_whose_future_is_dropped_leaves_no_connection() {
     let (_, endpoint, serving) = served::on_tcp().await;
-    let client = goku_grpc::GrpcClient::connect(&endpoint).unwrap();
+    let client = goku_grpc::GrpcClient::connect(&endpoint).unwrap().retries(false);
     client.get(&key("k")).await.unwrap();
     serving.abort();
     while client.get(&key("k")).await.is_ok() {}

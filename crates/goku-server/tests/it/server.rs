@@ -22,7 +22,7 @@ fn key() -> Key {
 #[tokio::test]
 async fn a_server_serves_from_start_to_stop() {
     let server = Server::start(config()).await.unwrap();
-    let client = GrpcClient::connect(server.endpoint()).unwrap();
+    let client = GrpcClient::connect(server.endpoint()).unwrap().retries(false);
     client.set(SetRequest::new(key(), "v")).await.unwrap();
     assert_eq!(client.get(&key()).await.unwrap().value, "v");
     server.stop().await.unwrap();
@@ -73,7 +73,7 @@ async fn a_stop_does_not_wait_for_a_reader_that_stands_still() {
 #[tokio::test]
 async fn a_dropped_server_stops() {
     let server = Server::start(config()).await.unwrap();
-    let client = GrpcClient::connect(server.endpoint()).unwrap();
+    let client = GrpcClient::connect(server.endpoint()).unwrap().retries(false);
     let mut stream = client.stream(StreamRequest::default()).await.unwrap();
     drop(server);
     let ended = stream.next().await.unwrap().unwrap_err();

@@ -1,0 +1,90 @@
+//! The attempts of one call: where each is made, how long it may take, and when there is no other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use goku::{Error, ErrorKind, Result};
+use tokio::time::Instant;
+
+use super::GrpcClient;
+use super::backoff::Backoff;
+use super::endpoint::Endpoint;
+
+/// The attempts of a call that is under way.
+pub(super) struct Attempts<'a> {
+    client: &'a GrpcClient,
+    /// When the call is given up.
+    deadline: Option<Instant>,
+    backoff: Backoff,
+    made: usize,
+}
+
+impl<'a> Attempts<'a> {
+    /// Those of a call that begins now.
+    pub(super) fn new(client: &'a GrpcClient) -> Attempts<'a> {
+        Attempts {
+            client,
+            deadline: client.request_timeout.map(|timeout| Instant::now() + timeout),
+            backoff: Backoff::default(),
+            made: 0,
+        }
+    }
+
+    /// Where the next attempt is made.
+    pub(super) fn next(&mut self) -> &'a Arc<Endpoint> {
+        self.made += 1;
+        self.client.servers.endpoints.pick(Instant::now())
+    }
+
+    /// How long an attempt there may take: what is left for the call, or half of it where it can be made elsewhere if
+    /// this one is not answered.
+    pub(super) fn time(&self, endpoint: &Arc<Endpoint>) -> Option<Duration> {
+        let left = self.left()?;
+        if self.client.retries && self.client.servers.endpoints.is_another_up(endpoint) {
+            return Some(left / 2);
+        }
+        Some(left)
+    }
+
+    /// Waits for something before the attempt, for as long as the call may take.
+    pub(super) async fn wait<T>(&self, what: &'static str, wait: impl Future<Output = T>) -> Result<T> {
+        match self.left() {
+            None => Ok(wait.await),
+            Some(left) => tokio::time::timeout(left, wait)
+                .await
+                .map_err(|_| Error::new(ErrorKind::Unavailable, what)),
+        }
+    }
+
+    /// Waits until the next attempt is to be made; false where there is none. Endpoints that are up are tried at once,
+    /// and none again where no endpoint ever answered: the list of them is wrong, or nothing was started yet.
+    pub(super) async fn again(&mut self) -> bool {
+        let endpoints = &self.client.servers.endpoints;
+        let tried_all = self.made >= endpoints.len();
+        if !self.client.retries || tried_all && !endpoints.was_one_reached() {
+            return false;
+        }
+        let pause = if tried_all || !endpoints.is_one_up() && endpoints.was_one_reached() {
+            self.backoff.pause()
+        } else {
+            Duration::ZERO
+        };
+        if self.left().is_some_and(|left| left <= pause) {
+            return false;
+        }
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        true
+    }
+
+    fn left(&self) -> Option<Duration> {
+        let deadline = self.deadline?;
+        Some(deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// Whether a call that failed so certainly was not applied, and may be by another attempt.
+pub(super) fn is_passing(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Stopped)
+}

@@ -1,0 +1,206 @@
+//! One server that a client knows.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+use goku::limits::MESSAGE_BYTES_MAX;
+use goku::{Error, ErrorKind, Result, WriteId};
+use tokio::time::Instant;
+use tonic::transport::{Channel, Uri};
+use tonic::{Request, Response, Status, TimeoutExpired};
+
+use super::standing::Standing;
+use crate::error::{Call, from_status, is_unreachable, sources};
+use crate::proto::gokupb::goku_client::GokuClient;
+use crate::wire;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection with calls under way may stay silent before the server is asked for a sign of life, and how
+/// long that may take: a stream from a server that vanished without a word goes on elsewhere after both.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much of one stream is received before it is read.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// How much is received on a connection before it is read: what HTTP/2 allows at most, so that streams that nobody reads
+/// at the moment, each bounded by its own window, hold up neither other calls nor each other.
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
+
+/// Largest answer that is taken. Entries and events keep to [`MESSAGE_BYTES_MAX`]; a transaction's answer of many
+/// entries has their fields besides.
+const ANSWER_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+
+/// A server, by the connection to it.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    grpc: GokuClient<Channel>,
+    /// As errors name it.
+    name: String,
+    pub(super) standing: Standing,
+    /// Whether it ever answered.
+    reached: AtomicBool,
+    numbering: AtomicU8,
+    /// Held by the one who finds out about its numbering, or begins a session there.
+    pub(super) beginning: tokio::sync::Mutex<()>,
+}
+
+/// Whether a server does a numbered write once. Known until it fails: what is there afterwards may be another version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Numbering {
+    /// Not known yet.
+    Unknown = 0,
+    /// It does: its answers repeat the numbers.
+    Honoured = 1,
+    /// It does not look at them.
+    Ignored = 2,
+}
+
+impl Endpoint {
+    /// The server at the other end of `channel`.
+    pub(super) fn new(channel: Channel, name: String, now: Instant) -> Endpoint {
+        Endpoint {
+            grpc: GokuClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX),
+            name,
+            standing: Standing::new(now),
+            reached: AtomicBool::new(false),
+            numbering: AtomicU8::new(Numbering::Unknown as u8),
+            beginning: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// The server at `url`, which has the form `http://host:port`; it is connected to by the first call.
+    pub(super) fn at(url: &str, now: Instant) -> Result<Endpoint> {
+        let config = |why: &str| {
+            Error::new(
+                ErrorKind::Config,
+                format!("the endpoint {url:?} {why}; endpoints have the form http://host:port"),
+            )
+        };
+        let uri: Uri = url.parse().map_err(|error| config("is none").with_source(error))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err(config("asks for TLS, which is not built in")),
+            _ => return Err(config("is none")),
+        }
+        let channel = configured(uri.into()).connect_lazy();
+        Ok(Endpoint::new(channel, url.to_owned(), now))
+    }
+
+    pub(super) fn grpc(&self) -> GokuClient<Channel> {
+        self.grpc.clone()
+    }
+
+    /// Makes a call that is answered once, numbered as `id` says. `time` is how long it may take.
+    pub(super) async fn unary<Q, A, F>(
+        &self,
+        call: Call,
+        time: Option<Duration>,
+        id: Option<WriteId>,
+        message: Q,
+        send: impl FnOnce(GokuClient<Channel>, Request<Q>) -> F,
+    ) -> Result<Response<A>>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let mut request = Request::new(message);
+        if let Some(time) = time {
+            // The server gives up when nobody waits any more.
+            request.set_timeout(time);
+        }
+        if let Some(id) = id {
+            wire::put_write_id(id, request.metadata_mut());
+        }
+        self.in_time(call, time, send(self.grpc(), request)).await
+    }
+
+    /// Waits for an answer, for the time that it may take, and notes whether it came.
+    pub(super) async fn in_time<A>(
+        &self,
+        call: Call,
+        time: Option<Duration>,
+        answer: impl Future<Output = Result<A, Status>>,
+    ) -> Result<A> {
+        let began = Instant::now();
+        let answer = match time {
+            None => answer.await,
+            Some(time) => tokio::time::timeout(time, answer).await.unwrap_or_else(|_| {
+                let message = format!("{} did not answer within {time:?}", self.name);
+                Err(Status::deadline_exceeded(message))
+            }),
+        };
+        answer
+            .inspect(|_| self.answered(began))
+            .map_err(|status| self.failed(began, status, call))
+    }
+
+    /// Notes that a call was answered well.
+    pub(super) fn answered(&self, began: Instant) {
+        self.reached.store(true, Ordering::Relaxed);
+        self.standing.answered(began);
+    }
+
+    /// The error of a call that failed. Where it is the server that failed, and not the request, that is noted.
+    pub(super) fn failed(&self, began: Instant, status: Status, call: Call) -> Error {
+        // Only goku's own answers have details.
+        if !status.details().is_empty() {
+            self.reached.store(true, Ordering::Relaxed);
+        }
+        let error = self.error(status, call);
+        match error.kind() {
+            ErrorKind::Unavailable | ErrorKind::Stopped | ErrorKind::OutcomeUnknown => {
+                self.set_numbering(Numbering::Unknown);
+                self.standing.failed(began, Instant::now());
+            }
+            _ => self.answered(began),
+        }
+        error
+    }
+
+    /// Whether it ever answered.
+    pub(super) fn was_reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn numbering(&self) -> Numbering {
+        match self.numbering.load(Ordering::Acquire) {
+            1 => Numbering::Honoured,
+            2 => Numbering::Ignored,
+            _ => Numbering::Unknown,
+        }
+    }
+
+    pub(super) fn set_numbering(&self, numbering: Numbering) {
+        self.numbering.store(numbering as u8, Ordering::Release);
+    }
+
+    fn error(&self, status: Status, call: Call) -> Error {
+        let error = from_status(status, call);
+        if sources(&error).any(|source| source.is::<TimeoutExpired>()) {
+            return Error::new(error.kind(), format!("{} did not answer in time", self.name)).with_source(error);
+        }
+        if !is_unreachable(&error) {
+            return error;
+        }
+        let cause = sources(&error).last().map(ToString::to_string).unwrap_or_default();
+        let message = format!(
+            "{} cannot be reached: {cause}; start a server there with `goku serve`, or name another endpoint",
+            self.name
+        );
+        Error::new(error.kind(), message).with_source(error)
+    }
+}
+
+/// The settings of every connection that the client makes.
+pub(super) fn configured(endpoint: tonic::transport::Endpoint) -> tonic::transport::Endpoint {
+    endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+}

@@ -1,0 +1,74 @@
+//! The servers among which a client spreads its calls.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use goku::{Error, ErrorKind, Result};
+use tokio::time::Instant;
+
+use super::endpoint::Endpoint;
+
+/// One server or several, which serve the same store.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    all: Vec<Arc<Endpoint>>,
+    next: AtomicUsize,
+}
+
+impl Endpoints {
+    /// These servers; `Config` where there are none.
+    pub(super) fn new(all: Vec<Endpoint>) -> Result<Endpoints> {
+        if all.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "no endpoint is given; endpoints have the form http://host:port",
+            ));
+        }
+        Ok(Endpoints::of(all))
+    }
+
+    /// This one server.
+    pub(super) fn single(endpoint: Endpoint) -> Endpoints {
+        Endpoints::of(vec![endpoint])
+    }
+
+    fn of(all: Vec<Endpoint>) -> Endpoints {
+        Endpoints {
+            all: all.into_iter().map(Arc::new).collect(),
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// The one to call next: in turn, those that failed only when their pause is over or no other is up.
+    pub(super) fn pick(&self, now: Instant) -> &Arc<Endpoint> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let nth = |step: usize| &self.all[turn.wrapping_add(step) % self.all.len()];
+        if self.all.len() == 1 {
+            return nth(0);
+        }
+        (0..self.all.len())
+            .map(nth)
+            .find(|endpoint| endpoint.standing.may_be_called(now))
+            .unwrap_or_else(|| nth(0))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether one of them works, as far as is known, that is not `endpoint`.
+    pub(super) fn is_another_up(&self, endpoint: &Arc<Endpoint>) -> bool {
+        let mut others = self.all.iter().filter(|other| !Arc::ptr_eq(other, endpoint));
+        others.any(|other| other.standing.is_up())
+    }
+
+    /// Whether one of them works, as far as is known.
+    pub(super) fn is_one_up(&self) -> bool {
+        self.all.iter().any(|endpoint| endpoint.standing.is_up())
+    }
+
+    /// Whether one of them ever answered.
+    pub(super) fn was_one_reached(&self) -> bool {
+        self.all.iter().any(|endpoint| endpoint.was_reached())
+    }
+}
