@@ -32,16 +32,18 @@ use crate::output::{Format, Output};
 #[derive(Debug, Parser)]
 #[command(name = "goku", version, after_help = exit::HELP)]
 pub(crate) struct Cli {
-    /// The server that client commands talk to: a URL, or HOST:PORT
+    /// The server that client commands talk to, or several of one store: URLs, or HOST:PORT, separated by commas. What
+    /// fails at one is tried at the others, within --timeout
     #[arg(
         long,
         global = true,
         help_heading = "Global options",
         env = "GOKU_ENDPOINT",
-        value_name = "URL",
+        value_name = "URL,...",
+        value_delimiter = ',',
         default_value = "http://127.0.0.1:4658"
     )]
-    endpoint: String,
+    endpoint: Vec<String>,
 
     /// How answers and errors are written: for people, or as JSON objects, one a line, in which a value is "value", or
     /// "value_base64" where it is not UTF-8
@@ -100,7 +102,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
 
 async fn dispatch(cli: Cli) -> Outcome {
     let connection = Connection {
-        endpoint: cli.endpoint,
+        endpoints: cli.endpoint,
         timeout: cli.timeout,
     };
     let mut output = Output::new(cli.output);
@@ -119,19 +121,18 @@ async fn dispatch(cli: Cli) -> Outcome {
     Ok(output.flush()?)
 }
 
-/// How client commands reach their server.
+/// How client commands reach their servers.
 struct Connection {
-    endpoint: String,
+    endpoints: Vec<String>,
     timeout: Duration,
 }
 
 impl Connection {
     fn client(&self) -> goku::Result<GrpcClient> {
-        let client = if self.endpoint.contains("://") {
-            GrpcClient::connect(&self.endpoint)
-        } else {
-            GrpcClient::connect(&format!("http://{}", self.endpoint))
-        };
-        Ok(client?.request_timeout(Some(self.timeout)))
+        let urls = self.endpoints.iter().map(|endpoint| match endpoint.trim() {
+            url if url.contains("://") => url.to_owned(),
+            address => format!("http://{address}"),
+        });
+        Ok(GrpcClient::connect_all(urls)?.request_timeout(Some(self.timeout)))
     }
 }

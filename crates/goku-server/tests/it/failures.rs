@@ -29,10 +29,7 @@ fn the_exit_codes_are_in_the_help() {
 #[test]
 fn a_server_that_is_not_there_is_unavailable() {
     // A port that was free a moment ago.
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = free_address();
     for arguments in [
         &["get", "k"][..],
         &["set", "k", "v"],
@@ -43,7 +40,7 @@ fn a_server_that_is_not_there_is_unavailable() {
         &["status"],
     ] {
         let mut command = binary();
-        command.args(arguments).args(["--endpoint", &free.to_string()]);
+        command.args(arguments).args(["--endpoint", &free]);
         let complaint = Run::of(command.spawn().unwrap()).failed(5);
         assert!(
             complaint.starts_with(&format!("goku: http://{free} cannot be reached: ")),
@@ -54,7 +51,7 @@ fn a_server_that_is_not_there_is_unavailable() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_leaves_only_a_write_unknown() {
+fn a_server_that_never_answered_was_sent_no_write() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = silent.local_addr().unwrap().to_string();
     let run = |arguments: &[&str]| {
@@ -64,10 +61,38 @@ fn a_server_that_does_not_answer_leaves_only_a_write_unknown() {
     run(&["get", "k"]).failed(5);
     run(&["list"]).failed(5);
     run(&["status"]).failed(5);
-    let complaint = run(&["set", "k", "v"]).failed(6);
-    assert!(complaint.contains("read the key before trying again"), "{complaint}");
-    run(&["delete", "k"]).failed(6);
-    run(&["lease", "grant"]).failed(6);
+    let complaint = run(&["set", "k", "v"]).failed(5);
+    assert!(complaint.contains("did not answer in time"), "{complaint}");
+    run(&["delete", "k"]).failed(5);
+    run(&["lease", "grant"]).failed(5);
+}
+
+/// A free port of this machine, as HOST:PORT.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[test]
+fn an_endpoint_that_is_not_there_is_passed_over_for_one_that_is() {
+    let goku = Goku::start();
+    let endpoints = format!("{}, {},{}", free_address(), goku.endpoint, free_address());
+    for value in ["1", "2", "3"] {
+        run_alone(&["--endpoint", &endpoints, "set", "k", value]).done();
+        let got = run_alone(&["--endpoint", &endpoints, "get", "k"]).done();
+        assert_eq!(got.trim_end(), value);
+    }
+    let mut command = binary();
+    command.args(["status"]).env("GOKU_ENDPOINT", &endpoints);
+    Run::of(command.spawn().unwrap()).done();
+}
+
+#[test]
+fn where_no_endpoint_is_there_the_complaint_names_one() {
+    let endpoints = [free_address(), free_address()];
+    let complaint = run_alone(&["--endpoint", &endpoints.join(","), "set", "k", "v"]).failed(5);
+    assert!(complaint.starts_with("goku: http://"), "{complaint}");
+    assert!(complaint.contains("cannot be reached: "), "{complaint}");
 }
 
 #[test]

@@ -115,8 +115,9 @@ impl Goku {
     #[track_caller]
     pub(crate) fn serve(options: &[&str]) -> Goku {
         let mut child = binary()
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .arg("serve")
             .args(options)
+            .env("GOKU_LISTEN", "127.0.0.1:0")
             .stderr(Stdio::inherit())
             .env("GOKU_LOG", "warn")
             .spawn()

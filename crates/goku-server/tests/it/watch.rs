@@ -96,15 +96,30 @@ fn a_watch_follows_writers_as_they_write() {
 }
 
 #[test]
-fn a_stopping_server_ends_a_watch_that_says_where_it_was() {
-    let goku = Goku::start();
-    goku.run(&["set", "k", "v"]).done();
-    let mut watch = goku.follow(&["watch"]);
-    watch.line();
-    goku.signal("TERM");
-    let complaint = watch.wait().failed(5);
-    assert!(complaint.starts_with("goku: after event 1-"), "{complaint}");
-    assert_eq!(goku.wait().0, 0);
+fn a_watch_goes_on_when_its_server_is_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("goku.db").display());
+    let mut goku = Goku::serve(&["--store", &store]);
+    let mut watch = goku.follow(&["watch", "k", "--output", "json"]);
+    let mut events = Vec::new();
+    for (round, end) in ["KILL", "TERM", "KILL"].into_iter().enumerate() {
+        for value in 0..3 {
+            goku.run(&["set", &format!("k{round}"), &value.to_string()]).done();
+        }
+        events.extend((0..2).map(|_| serde_json::from_str::<Value>(&watch.line()).unwrap()));
+        goku.signal(end);
+        let address = goku.endpoint.strip_prefix("http://").unwrap().to_owned();
+        goku.wait();
+        goku = Goku::serve(&["--store", &store, "--listen", &address]);
+        goku.run(&["set", "other", "v"]).done();
+        goku.run(&["set", "k", "after"]).done();
+        events.extend((0..2).map(|_| serde_json::from_str::<Value>(&watch.line()).unwrap()));
+    }
+    watch.signal("INT");
+    watch.wait().done();
+    // Each round makes three events and one; the event between them is of another key.
+    let expected: Vec<i64> = (0..3).flat_map(|round| [1, 2, 3, 5].map(|id| 5 * round + id)).collect();
+    assert_eq!(ids(&events), expected);
 }
 
 #[test]
