@@ -27,6 +27,10 @@ use crate::history::History;
 pub use plant::Plant;
 use timeline::Timeline;
 
+/// What a failure shows.
+const VIOLATIONS_SHOWN_MAX: usize = 20;
+const VIOLATION_CHARS_MAX: usize = 1_200;
+
 /// What must hold of every history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Invariant {
@@ -100,6 +104,11 @@ impl fmt::Display for Violation {
     }
 }
 
+/// Values may be long.
+fn shorten(violation: &Violation) -> String {
+    violation.to_string().chars().take(VIOLATION_CHARS_MAX).collect()
+}
+
 /// Panics with everything that is wrong with a history.
 ///
 /// # Panics
@@ -108,7 +117,7 @@ impl fmt::Display for Violation {
 #[track_caller]
 pub fn assert_sound(history: &History) {
     let violations = violations(history);
-    let shown: Vec<String> = violations.iter().take(20).map(ToString::to_string).collect();
+    let shown: Vec<String> = violations.iter().take(VIOLATIONS_SHOWN_MAX).map(shorten).collect();
     assert!(
         violations.is_empty(),
         "{} violations:\n{}",

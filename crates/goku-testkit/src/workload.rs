@@ -76,17 +76,27 @@ enum Phase {
 impl Workload {
     /// Starts the load on clients of one store, each call on one of them.
     pub fn start(replicas: &[Arc<dyn Client>], load: Load, random: &mut Random) -> Workload {
+        Workload::start_with(replicas, &[], load, random)
+    }
+
+    /// Starts the load on clients that stay and others that may go for good, of which calls are made too.
+    pub fn start_with(
+        replicas: &[Arc<dyn Client>],
+        passing: &[Arc<dyn Client>],
+        load: Load,
+        random: &mut Random,
+    ) -> Workload {
         let recorder = Recorder::default();
         let phase = watch::Sender::new(Phase::Load);
-        let recorded = || {
-            replicas
-                .iter()
-                .map(|replica| recorder.client(replica.clone()))
-                .collect()
+        let recorded = || -> Vec<Arc<dyn Client>> {
+            let recorded = replicas.iter().map(|replica| recorder.client(replica.clone()));
+            recorded.collect()
         };
         let mut callers = JoinSet::new();
         for number in 0..load.callers {
-            let caller = Caller::new(number, recorded(), load, random.fork());
+            let passing = passing.iter().map(|replica| recorder.client(replica.clone()));
+            let all = recorded().into_iter().chain(passing).collect();
+            let caller = Caller::new(number, all, load, random.fork());
             callers.spawn(caller.run(phase.subscribe()));
         }
         let mut watchers = JoinSet::new();
@@ -151,6 +161,18 @@ impl Workload {
         history
     }
 
+    /// Stops the load as [`finish`](Self::finish) does, and judges what happened.
+    ///
+    /// # Panics
+    ///
+    /// Where an invariant is broken, too.
+    pub async fn finish_and_check(self) -> History {
+        let history = self.finish().await;
+        println!("{}", history.summary());
+        check::assert_sound(&history);
+        history
+    }
+
     /// Waits until no lease has a deadline any more, so that nothing happens by itself.
     async fn settle(&self) {
         let deadline = Instant::now() + PATIENCE;
@@ -210,8 +232,5 @@ pub async fn run_and_check(
 ) -> History {
     let workload = Workload::start(replicas, load, random);
     disturb.await;
-    let history = workload.finish().await;
-    println!("{}", history.summary());
-    check::assert_sound(&history);
-    history
+    workload.finish_and_check().await
 }

@@ -1,0 +1,51 @@
+//! Several engines on one database, some of which go without a word.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use goku::{Client, Engine, Expiry, LeaseRequest};
+use goku_testkit::fixture::{Fixture, OnReplicas};
+use goku_testkit::mariadb::MariaDb;
+use goku_testkit::probe::{Probe, set, watch};
+
+#[tokio::test]
+async fn events_of_one_replica_arrive_at_streams_of_the_other() {
+    let fixture = OnReplicas::start().await;
+    let [one, other] = fixture.engines().clone().map(|engine| Probe::new(Arc::new(engine)));
+    let (mut at_one, mut at_other) = (one.watch(watch("")).await, other.watch(watch("")).await);
+    for round in 0..20 {
+        let (writer, reader) = if round % 2 == 0 {
+            (&one, &mut at_other)
+        } else {
+            (&other, &mut at_one)
+        };
+        let written = writer.put("key", format!("{round}")).await;
+        let seen = loop {
+            let event = reader.event().await;
+            if event.id == written.updated_ref {
+                break event;
+            }
+        };
+        assert_eq!(seen.value, format!("{round}"));
+    }
+    drop((at_one, at_other, one, other));
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_lease_of_a_replica_that_went_is_ended_by_another() {
+    let database = MariaDb::shared().create_database().await;
+    let (one, other) = (
+        Engine::open(&database.url()).await.unwrap(),
+        Engine::open(&database.url()).await.unwrap(),
+    );
+    let survivor = Probe::new(Arc::new(other));
+    let mut stream = survivor.watch(watch("")).await;
+    let ttl = Expiry::After(Duration::from_millis(300));
+    let lease = one.lease(LeaseRequest::Grant(ttl)).await.unwrap();
+    one.set(set("leased", "value").lease(lease.id)).await.unwrap();
+    drop(one);
+    let events = stream.events(2).await;
+    assert_eq!(events[1].event_type, goku::EventType::Expire);
+    assert_eq!(survivor.read("leased").await, None);
+}

@@ -1,0 +1,76 @@
+//! Sessions that are killed by the server, locks that are held and deadlocks.
+
+use std::time::Duration;
+
+use goku_testkit::mariadb::Options;
+use goku_testkit::workload::{Load, run_and_check};
+use goku_testkit::{PrivateDatabase, Random};
+use mysql_async::prelude::Queryable;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{clients, open};
+
+const DURATION: Duration = Duration::from_secs(4);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_that_are_killed_at_random() {
+    let mut random = Random::from_environment();
+    let mut chance = random.fork();
+    let database = PrivateDatabase::start(Options::default()).await;
+    let engines = [open(&database.url()).await, open(&database.url()).await];
+    let kills = async {
+        let end = Instant::now() + DURATION;
+        while Instant::now() < end {
+            sleep(chance.between(Duration::from_millis(5), Duration::from_millis(120))).await;
+            let busy = chance.one_in(2);
+            let sessions = database.sessions(if busy { "command = 'Query'" } else { "true" }).await;
+            if !sessions.is_empty() {
+                database.end_sessions(&[*chance.choose(&sessions)]).await;
+            }
+        }
+    };
+    run_and_check(&clients(&engines), Load::default(), &mut random, kills).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_that_are_held_and_deadlocks() {
+    let mut random = Random::from_environment();
+    let mut chance = random.fork();
+    let database = PrivateDatabase::start(Options::default()).await;
+    let engines = [open(&database.url()).await, open(&database.url()).await];
+    let locks = async {
+        let end = Instant::now() + DURATION;
+        let hold = async {
+            loop {
+                database
+                    .hold_sequencer(chance.between(Duration::ZERO, Duration::from_millis(300)))
+                    .await;
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        // The other way round: first the rows, then the head.
+        let cross = async {
+            let mut admin = database.admin().await;
+            admin
+                .query_drop("use goku; set innodb_lock_wait_timeout = 1")
+                .await
+                .unwrap();
+            loop {
+                for statement in [
+                    "begin",
+                    "select * from data for update",
+                    "select * from head for update",
+                    "rollback",
+                ] {
+                    // It may be the victim.
+                    let _ = admin.query_drop(statement).await;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let storm = async { tokio::join!(hold, cross) };
+        let over: Result<((), ()), _> = timeout(end - Instant::now(), storm).await;
+        assert!(over.is_err());
+    };
+    run_and_check(&clients(&engines), Load::default(), &mut random, locks).await;
+}
