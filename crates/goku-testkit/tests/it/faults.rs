@@ -9,10 +9,12 @@ mod restart;
 mod sessions;
 mod settings;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use goku::{Client, Engine};
+use goku_mariadbd::{Dialect, Installation, Options};
 
 /// Longer than the longest wait for a connection that does not answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -29,4 +31,14 @@ async fn open(url: &str) -> Engine {
 fn clients(engines: &[Engine]) -> Vec<Arc<dyn Client>> {
     let clients = engines.iter().cloned();
     clients.map(|engine| Arc::new(engine) as Arc<dyn Client>).collect()
+}
+
+/// How a server is started that `cargo xtask engines` has unpacked; none where it has not.
+fn unpacked(name: &str, dialect: Dialect) -> Option<Options> {
+    let engines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/engines");
+    let installation = Installation::unpacked(&engines.join(name), dialect).ok()?;
+    Some(Options {
+        installation: Some(installation),
+        ..Options::default()
+    })
 }

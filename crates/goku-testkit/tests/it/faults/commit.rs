@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use goku_mariadbd::Dialect;
 use goku_testkit::check;
 use goku_testkit::mariadb::Options;
 use goku_testkit::probe::{set, soon};
@@ -11,7 +12,44 @@ use goku_testkit::{PrivateDatabase, Proxy, Recorder};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::open;
+use super::{open, unpacked};
+
+/// Each case on each server that there is.
+macro_rules! on_every_server {
+    ($($case:ident),* $(,)?) => {
+        on_every_server!(mariadb, Some(Options::default()), $($case),*);
+        on_every_server!(mariadb11, unpacked("mariadb11", Dialect::MariaDb), $($case),*);
+        on_every_server!(mysql, unpacked("mysql", Dialect::MySql), $($case),*);
+    };
+    ($server:ident, $options:expr, $($case:ident),*) => {
+        mod $server {
+            use super::*;
+
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    match $options {
+                        Some(options) => super::$case(options).await,
+                        None => println!("not unpacked: `cargo xtask engines` does that"),
+                    }
+                }
+            )*
+        }
+    };
+}
+
+on_every_server![
+    a_commit_that_is_reset_on_its_way,
+    a_commit_that_never_arrives,
+    a_commit_that_arrives_after_its_connection_was_lost,
+    a_commit_whose_connection_is_lost_and_that_never_arrives,
+    a_commit_that_is_slow_on_its_way,
+    a_connection_that_is_reset_behind_its_commit,
+    an_answer_to_a_commit_that_is_reset,
+    an_answer_to_a_commit_that_never_arrives,
+    an_answer_to_a_commit_that_is_held,
+    an_outcome_that_can_be_looked_up_only_later,
+];
 
 /// A write whose COMMIT meets a trap.
 struct Fixture {
@@ -23,8 +61,8 @@ struct Fixture {
 }
 
 impl Fixture {
-    async fn start(point: Point, action: Action) -> Fixture {
-        let database = PrivateDatabase::start(Options::default()).await;
+    async fn start(options: Options, point: Point, action: Action) -> Fixture {
+        let database = PrivateDatabase::start(options).await;
         let proxy = Proxy::before(&database.url()).await;
         let recorder = Recorder::default();
         let client = recorder.client(Arc::new(open(proxy.url()).await));
@@ -55,65 +93,67 @@ impl Fixture {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_is_reset_on_its_way() {
-    Fixture::start(Point::Request, Action::Reset).await.finish().await;
+async fn a_commit_that_is_reset_on_its_way(options: Options) {
+    Fixture::start(options, Point::Request, Action::Reset)
+        .await
+        .finish()
+        .await;
 }
 
 /// The server itself ends the session, and with it the transaction.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_never_arrives() {
-    Fixture::start(Point::Request, Action::Swallow).await.finish().await;
+async fn a_commit_that_never_arrives(options: Options) {
+    Fixture::start(options, Point::Request, Action::Swallow)
+        .await
+        .finish()
+        .await;
 }
 
 /// A plain read says that the batch is not there while it still comes.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_arrives_after_its_connection_was_lost() {
-    let fixture = Fixture::start(Point::Request, Action::Orphan).await;
+async fn a_commit_that_arrives_after_its_connection_was_lost(options: Options) {
+    let fixture = Fixture::start(options, Point::Request, Action::Orphan).await;
     fixture.database.wait_for_sequencer().await;
     fixture.trap.release();
     fixture.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_whose_connection_is_lost_and_that_never_arrives() {
-    let fixture = Fixture::start(Point::Request, Action::Orphan).await;
+async fn a_commit_whose_connection_is_lost_and_that_never_arrives(options: Options) {
+    let fixture = Fixture::start(options, Point::Request, Action::Orphan).await;
     fixture.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_is_slow_on_its_way() {
+async fn a_commit_that_is_slow_on_its_way(options: Options) {
     let delay = Action::Delay(Duration::from_secs(1));
-    Fixture::start(Point::Request, delay).await.finish().await;
+    Fixture::start(options, Point::Request, delay).await.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_is_reset_behind_its_commit() {
-    Fixture::start(Point::Sent, Action::Reset).await.finish().await;
+async fn a_connection_that_is_reset_behind_its_commit(options: Options) {
+    Fixture::start(options, Point::Sent, Action::Reset).await.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_to_a_commit_that_is_reset() {
-    Fixture::start(Point::Reply, Action::Reset).await.finish().await;
+async fn an_answer_to_a_commit_that_is_reset(options: Options) {
+    Fixture::start(options, Point::Reply, Action::Reset)
+        .await
+        .finish()
+        .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_to_a_commit_that_never_arrives() {
-    Fixture::start(Point::Reply, Action::Swallow).await.finish().await;
+async fn an_answer_to_a_commit_that_never_arrives(options: Options) {
+    Fixture::start(options, Point::Reply, Action::Swallow)
+        .await
+        .finish()
+        .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_to_a_commit_that_is_held() {
-    let fixture = Fixture::start(Point::Reply, Action::Hold).await;
+async fn an_answer_to_a_commit_that_is_held(options: Options) {
+    let fixture = Fixture::start(options, Point::Reply, Action::Hold).await;
     sleep(Duration::from_millis(500)).await;
     fixture.trap.release();
     fixture.finish().await;
 }
 
 /// All connections of the engine are gone and no new one is to be had, until it is.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outcome_that_can_be_looked_up_only_later() {
-    let fixture = Fixture::start(Point::Reply, Action::Hold).await;
+async fn an_outcome_that_can_be_looked_up_only_later(options: Options) {
+    let fixture = Fixture::start(options, Point::Reply, Action::Hold).await;
     fixture.proxy.refuse(true);
     fixture.proxy.cut();
     sleep(Duration::from_millis(500)).await;
