@@ -147,39 +147,35 @@ impl GrpcClient {
     /// One caller does it for all that wait.
     async fn begin_session(&self, endpoint: &Endpoint, time: Option<Duration>) -> Result<()> {
         let began = Instant::now();
-        let begin = async {
-            let _one = endpoint.beginning.lock().await;
-            let numbers = &self.servers.numbers;
-            match endpoint.numbering() {
-                Numbering::Honoured if numbers.has_room() => return Ok(()),
-                Numbering::Ignored => return Ok(()),
-                _ => {}
-            }
-            let session = SessionId::random()?;
-            let id = WriteId { session, number: 1 };
-            let send = async |mut grpc: GokuClient<_>, request| grpc.txn(request).await;
-            let left = time.map(|time| time.saturating_sub(began.elapsed()));
-            let nothing = pb::TxnRequest::default();
-            match endpoint.unary(Call::Read, left, Some(id), nothing, send).await {
-                Ok(answer) if repeated(&answer) == Some(id) => {
-                    numbers.add(session);
-                    endpoint.set_numbering(Numbering::Honoured);
-                }
-                Ok(_) => endpoint.set_numbering(Numbering::Ignored),
-                Err(error) if error.kind() == ErrorKind::Unsupported => endpoint.set_numbering(Numbering::Ignored),
-                Err(error) => return Err(error),
-            }
-            Ok(())
+        let lock = endpoint.beginning.lock();
+        let _one = match time {
+            None => lock.await,
+            Some(time) => tokio::time::timeout(time, lock).await.map_err(|_| {
+                let message = "no session was begun in time: nothing was applied";
+                Error::new(ErrorKind::Unavailable, message)
+            })?,
         };
-        match time {
-            None => begin.await,
-            Some(time) => tokio::time::timeout(time, begin).await.unwrap_or_else(|_| {
-                Err(Error::new(
-                    ErrorKind::Unavailable,
-                    "the server did not begin a session in time: nothing was applied",
-                ))
-            }),
+        let numbers = &self.servers.numbers;
+        match endpoint.numbering() {
+            Numbering::Honoured if numbers.has_room() => return Ok(()),
+            Numbering::Ignored => return Ok(()),
+            _ => {}
         }
+        let session = SessionId::random()?;
+        let id = WriteId { session, number: 1 };
+        let send = async |mut grpc: GokuClient<_>, request| grpc.txn(request).await;
+        let left = time.map(|time| time.saturating_sub(began.elapsed()));
+        let nothing = pb::TxnRequest::default();
+        match endpoint.unary(Call::Read, left, Some(id), nothing, send).await {
+            Ok(answer) if repeated(&answer) == Some(id) => {
+                numbers.add(session);
+                endpoint.set_numbering(Numbering::Honoured);
+            }
+            Ok(_) => endpoint.set_numbering(Numbering::Ignored),
+            Err(error) if error.kind() == ErrorKind::Unsupported => endpoint.set_numbering(Numbering::Ignored),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 }
 

@@ -1,12 +1,13 @@
 //! A client that remembers what it was asked and answers as it was told.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 use goku::{
-    Client, DeleteRequest, Entry, Error, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest,
-    Listing, Result, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer,
+    Client, DeleteRequest, Entry, Error, EventId, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest,
+    ListRequest, Listing, Result, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer,
 };
 use tokio::sync::watch;
 
@@ -33,7 +34,10 @@ pub(crate) struct Fake {
     /// Whether calls wait before they are answered.
     held: watch::Sender<bool>,
     entries: Mutex<Vec<Result<Entry>>>,
-    items: Mutex<Vec<Result<StreamItem>>>,
+    /// What the next streams deliver.
+    streams: Mutex<VecDeque<Vec<Result<StreamItem>>>>,
+    /// The heads at which the next streams are opened, where they are others than the sample.
+    heads: Mutex<VecDeque<EventId>>,
     /// Whether streams stay open after their items.
     endless: AtomicBool,
 }
@@ -45,7 +49,8 @@ impl Default for Fake {
             failure: Mutex::default(),
             held: watch::Sender::new(false),
             entries: Mutex::default(),
-            items: Mutex::default(),
+            streams: Mutex::default(),
+            heads: Mutex::default(),
             endless: AtomicBool::new(false),
         }
     }
@@ -79,7 +84,17 @@ impl Fake {
 
     /// Gives the next stream these items, after which it ends.
     pub(crate) fn deliver(&self, items: impl IntoIterator<Item = Result<StreamItem>>) {
-        *self.items.lock().unwrap() = items.into_iter().collect();
+        self.have_streams([items.into_iter().collect()]);
+    }
+
+    /// Gives the next streams these items each.
+    pub(crate) fn have_streams(&self, streams: impl IntoIterator<Item = Vec<Result<StreamItem>>>) {
+        *self.streams.lock().unwrap() = streams.into_iter().collect();
+    }
+
+    /// Opens the next streams at these heads.
+    pub(crate) fn be_at(&self, heads: impl IntoIterator<Item = EventId>) {
+        *self.heads.lock().unwrap() = heads.into_iter().collect();
     }
 
     pub(crate) fn keep_streams_open(&self) {
@@ -142,12 +157,16 @@ impl Client for Fake {
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {
         self.note(Asked::Stream(request)).await?;
-        let items = futures::stream::iter(std::mem::take(&mut *self.items.lock().unwrap()));
+        let mut opened_at = sample::snapshot();
+        if let Some(head) = self.heads.lock().unwrap().pop_front() {
+            opened_at.position.id = head;
+        }
+        let items = futures::stream::iter(self.streams.lock().unwrap().pop_front().unwrap_or_default());
         if self.endless.load(Ordering::SeqCst) {
             let items = items.chain(futures::stream::pending());
-            return Ok(EventStream::new(sample::snapshot(), items));
+            return Ok(EventStream::new(opened_at, items));
         }
-        Ok(EventStream::new(sample::snapshot(), items))
+        Ok(EventStream::new(opened_at, items))
     }
 
     async fn status(&self) -> Result<Status> {

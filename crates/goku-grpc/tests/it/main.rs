@@ -6,15 +6,20 @@
 )]
 
 mod fake;
+mod faulty;
 mod raw;
+mod replica;
 mod sample;
 mod served;
 
 mod client;
 mod conversion;
+mod endpoints;
 mod errors;
 mod golden;
 mod limits;
+mod numbers;
 mod old_wire;
+mod resume;
 mod server;
 mod streams;

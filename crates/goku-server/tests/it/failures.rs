@@ -62,7 +62,7 @@ fn a_server_that_never_answered_was_sent_no_write() {
     run(&["list"]).failed(5);
     run(&["status"]).failed(5);
     let complaint = run(&["set", "k", "v"]).failed(5);
-    assert!(complaint.contains("did not answer in time"), "{complaint}");
+    assert!(complaint.contains("did not answer"), "{complaint}");
     run(&["delete", "k"]).failed(5);
     run(&["lease", "grant"]).failed(5);
 }
