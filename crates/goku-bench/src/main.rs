@@ -28,6 +28,10 @@ use clap::Parser;
 
 use crate::options::{Command, Options};
 
+/// Threads free here what others allocated, a request at a time: where the system's allocator locks, this one does not.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Options::parse() {

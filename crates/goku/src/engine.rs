@@ -8,6 +8,7 @@ mod reader;
 mod reaper;
 mod ring;
 mod stream;
+mod threads;
 mod writer;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use self::follower::Deliver;
 use self::follower::{Follower, Log};
 use self::reader::Reader;
+use self::threads::Threads;
 use self::writer::Writer;
 use crate::client::{Client, EventStream, Listing};
 use crate::clock::Timestamp;
@@ -86,6 +88,7 @@ struct Inner {
     tasks: tokio::sync::Mutex<JoinSet<()>>,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
+    _threads: Threads,
 }
 
 impl Engine {
@@ -118,7 +121,8 @@ impl Engine {
         self.0.store.close().await;
     }
 
-    fn start(store: Arc<dyn Store>, builder: EngineBuilder) -> Engine {
+    fn start(store: Arc<dyn Store>, builder: EngineBuilder, threads: Threads) -> Engine {
+        let handle = threads.handle();
         let EngineBuilder {
             request_timeout,
             address,
@@ -131,15 +135,18 @@ impl Engine {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let (follower, log) = Follower::new(store.clone(), deliver, stop.clone());
-        let writer = Writer::start(store.clone(), log.clone(), request_timeout, &stop, &mut tasks);
-        let reader = Reader::start(&store, &stop, &mut tasks);
-        tasks.spawn(follower.run());
-        tasks.spawn(check_suspicions(writer.clone(), log.clone(), stop.clone()));
+        let writer = Writer::start(store.clone(), log.clone(), request_timeout, &stop, &mut tasks, handle);
+        let reader = Reader::start(&store, &stop, &mut tasks, handle);
+        tasks.spawn_on(follower.run(), handle);
+        tasks.spawn_on(check_suspicions(writer.clone(), log.clone(), stop.clone()), handle);
         if store.profile().shared {
-            tasks.spawn(herald::run(store.clone(), address.clone(), stop.clone()));
+            tasks.spawn_on(herald::run(store.clone(), address.clone(), stop.clone()), handle);
         }
-        tasks.spawn(janitor::run(store.clone(), stop.clone()));
-        tasks.spawn(reaper::run(store.clone(), writer.clone(), log.clone(), stop.clone()));
+        tasks.spawn_on(janitor::run(store.clone(), stop.clone()), handle);
+        tasks.spawn_on(
+            reaper::run(store.clone(), writer.clone(), log.clone(), stop.clone()),
+            handle,
+        );
         Engine(Arc::new(Inner {
             store,
             writer,
@@ -150,6 +157,7 @@ impl Engine {
             id: getrandom::u64().unwrap_or_default(),
             tasks: tokio::sync::Mutex::new(tasks),
             _stop_when_dropped: stop.clone().drop_guard(),
+            _threads: threads,
             stop,
         }))
     }
@@ -225,8 +233,14 @@ impl EngineBuilder {
     /// Opens the store at `url`: `sqlite:PATH`, `sqlite::memory:` or `mysql://user:password@host:port/database`.
     /// Tables are made where there are none. `Config` where the store cannot be used as it is.
     pub async fn open(self, url: &str) -> Result<Engine> {
-        let store = self.open_store(url).await?;
-        Ok(Engine::start(store, self))
+        let threads = Threads::start()?;
+        let (builder, url) = (self.clone(), url.to_owned());
+        // What belongs to connections runs where they were made.
+        let opening = threads.handle().spawn(async move { builder.open_store(&url).await });
+        let opened = opening
+            .await
+            .map_err(|error| Error::new(ErrorKind::Internal, "opening the store failed").with_source(error))?;
+        Ok(Engine::start(opened?, self, threads))
     }
 
     async fn open_store(&self, url: &str) -> Result<Arc<dyn Store>> {

@@ -173,22 +173,31 @@ impl Follower {
             tokio::select! {
                 biased;
                 Some(news) = self.news.recv() => self.advance(news.head, news.events).await,
-                Ok(()) = self.heads.changed() => {
-                    let head = *self.heads.borrow_and_update();
-                    self.wait_until_durable(&head).await;
-                    self.advance(head, Vec::new()).await;
+                Ok(()) = self.heads.changed() => self.catch_up().await,
+                () = tokio::time::sleep(POLL_INTERVAL), if polling => {
+                    self.poll().await;
+                    self.catch_up().await;
                 }
-                () = tokio::time::sleep(POLL_INTERVAL), if polling => self.poll().await,
                 // A stream may begin meanwhile.
                 () = tokio::time::sleep(POLL_INTERVAL), if self.shared && !polling => {}
             }
         }
     }
 
+    /// Brings the ring up to the head as last seen. Where that has to be made sure to be on disk, only while somebody
+    /// streams.
+    async fn catch_up(&self) {
+        let head = self.log.known_head();
+        let waits = self.shared && self.deliver == Deliver::Durable && !self.log.is_followed();
+        if head.last_event > *self.log.last.borrow() && !waits {
+            self.wait_until_durable().await;
+            self.advance(head, Vec::new()).await;
+        }
+    }
+
     /// The commits of this process are on disk when they are told; those of others are made sure of, where it is asked for.
-    async fn wait_until_durable(&self, head: &Head) {
-        let is_news = head.last_event > *self.log.last.borrow() && self.log.is_followed();
-        if self.deliver == Deliver::Visible || !is_news {
+    async fn wait_until_durable(&self) {
+        if self.deliver == Deliver::Visible {
             return;
         }
         while let Err(error) = self.store.make_durable().await {
@@ -202,7 +211,7 @@ impl Follower {
     async fn begin(&self) {
         if let Ok((head, _)) = self.store.head().await {
             self.log.saw(head);
-            self.wait_until_durable(&head).await;
+            self.wait_until_durable().await;
             self.write_ring(|ring| *ring = Ring::new(head.last_event));
             self.log.last.send_replace(head.last_event);
         }

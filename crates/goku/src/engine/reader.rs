@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,17 +33,23 @@ struct Job {
 
 impl Reader {
     /// Starts as many tasks as the store reads well side by side.
-    pub(super) fn start(store: &Arc<dyn Store>, stop: &CancellationToken, tasks: &mut JoinSet<()>) -> Reader {
+    pub(super) fn start(
+        store: &Arc<dyn Store>,
+        stop: &CancellationToken,
+        tasks: &mut JoinSet<()>,
+        handle: &Handle,
+    ) -> Reader {
         let (jobs, receiver) = mpsc::channel(QUEUE_MAX);
         let receiver = Arc::new(Mutex::new(receiver));
         for _ in 0..store.profile().readers {
             let (store, receiver, stop) = (store.clone(), receiver.clone(), stop.clone());
-            tasks.spawn(async move {
+            let task = async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = read_all(&*store, &receiver) => {}
                 }
-            });
+            };
+            tasks.spawn_on(task, handle);
         }
         Reader { jobs }
     }

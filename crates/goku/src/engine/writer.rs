@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -76,6 +77,7 @@ impl Writer {
         request_timeout: Duration,
         stop: &CancellationToken,
         tasks: &mut JoinSet<()>,
+        handle: &Handle,
     ) -> Writer {
         let (user, user_jobs) = Lane::new();
         let (urgent, urgent_jobs) = Lane::new();
@@ -88,7 +90,7 @@ impl Writer {
             batch_bytes_max,
             held: None,
         };
-        tasks.spawn(committer.run(stop.clone()));
+        tasks.spawn_on(committer.run(stop.clone()), handle);
         Writer {
             user,
             urgent,
