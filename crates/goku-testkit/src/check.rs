@@ -10,6 +10,7 @@ mod linearizable;
 mod plant;
 mod positions;
 mod recovery;
+mod search;
 mod state;
 mod streams;
 mod tables;
@@ -69,6 +70,7 @@ pub fn violations(history: &History) -> Vec<Violation> {
     let mut report = Report::default();
     acknowledged::check(history, &timeline, &mut report);
     linearizable::check(history, &timeline, &mut report);
+    search::check(history, &timeline, &mut report);
     events::check(history, &mut report);
     streams::check(history, &mut report);
     tables::check(history, &timeline, &mut report);
