@@ -119,7 +119,10 @@ impl Writer {
         };
         tokio::time::timeout_at(deadline, queue).await.map_err(|_| late())??;
         match tokio::time::timeout_at(deadline + ANSWER_GRACE, answered).await {
-            Ok(answered) => answered.map_err(|_| stopped())?,
+            Ok(Ok(answer)) => answer,
+            // The committer has gone without an answer: what it had in a batch it may have committed.
+            Ok(Err(_)) if claim.take() => Err(stopped()),
+            Ok(Err(_)) => Err(unknown(&stopped())),
             Err(_) if claim.take() => Err(late()),
             Err(_) => Err(unknown(&late())),
         }

@@ -5,8 +5,14 @@ use std::time::Duration;
 
 use goku::{Client, Engine, Expiry, LeaseRequest};
 use goku_testkit::fixture::{Fixture, OnReplicas};
-use goku_testkit::mariadb::MariaDb;
+use goku_testkit::mariadb::{MariaDb, Options};
 use goku_testkit::probe::{Probe, set, watch};
+use goku_testkit::workload::{Load, Workload};
+use goku_testkit::{PrivateDatabase, Random};
+use tokio::runtime::Runtime;
+use tokio::time::sleep;
+
+use super::{clients, open};
 
 #[tokio::test]
 async fn events_of_one_replica_arrive_at_streams_of_the_other() {
@@ -48,4 +54,27 @@ async fn a_lease_of_a_replica_that_went_is_ended_by_another() {
     let events = stream.events(2).await;
     assert_eq!(events[1].event_type, goku::EventType::Expire);
     assert_eq!(survivor.read("leased").await, None);
+}
+
+/// An engine whose runtime goes is as one whose process is killed: no task of it ends what it began.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_go_without_a_word_under_load() {
+    let mut random = Random::from_environment();
+    let database = PrivateDatabase::start(Options::default()).await;
+    let mut engines = vec![open(&database.url()).await];
+    let mut runtimes = Vec::new();
+    for _ in 0..2 {
+        let runtime = Runtime::new().unwrap();
+        let url = database.url();
+        engines.push(runtime.spawn(async move { open(&url).await }).await.unwrap());
+        runtimes.push(runtime);
+    }
+    let (lasting, passing) = (clients(&engines[..1]), clients(&engines[1..]));
+    let workload = Workload::start_with(&lasting, &passing, Load::default(), &mut random);
+    for runtime in runtimes {
+        sleep(Duration::from_millis(700)).await;
+        runtime.shutdown_background();
+    }
+    sleep(Duration::from_millis(700)).await;
+    workload.finish_and_check().await;
 }
