@@ -23,6 +23,12 @@ Development tasks of goku.
       those of the program that measures, such as --store sqlite|mariadb|all, --callers 1,64,1000,
       --seconds N, --runs N, --embedded, --json FILE; `cargo xtask bench --help` lists them.
 
+  cargo xtask chaos [--no-install] [ARGUMENTS]
+      Runs three servers on one database (one on a SQLite file) under a random load, with a random
+      fault every few seconds, and judges all that happened; the exit code tells. ARGUMENTS are
+      --engine mariadb|mariadb11|mysql|sqlite, --seconds N, --seed N, --plant FAULT (one that must be
+      found: lost-ack, double-apply and others); `cargo xtask chaos --help` lists them.
+
   cargo xtask engines [--folder FOLDER]
       Unpacks other servers to test on, MariaDB 11.8 and MySQL 9, from Debian's packages into FOLDER
       (TARGET/engines), where they run with their own libraries; takes apt-get and no root. Installs
@@ -38,6 +44,7 @@ pub(crate) enum Task {
     Test(TestOptions),
     Ci(TestOptions),
     Bench(BenchOptions),
+    Chaos(ChaosOptions),
     Engines(EnginesOptions),
 }
 
@@ -54,6 +61,14 @@ pub(crate) struct BenchOptions {
     /// Whether a missing MariaDB may be installed.
     pub(crate) install: bool,
     /// What the program that measures is told.
+    pub(crate) arguments: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ChaosOptions {
+    /// Whether a missing MariaDB may be installed.
+    pub(crate) install: bool,
+    /// What the program that disturbs is told.
     pub(crate) arguments: Vec<String>,
 }
 
@@ -79,6 +94,7 @@ impl Task {
                 }
             }
             Some("bench") => Ok(Self::Bench(BenchOptions::parse(arguments))),
+            Some("chaos") => Ok(Self::Chaos(ChaosOptions::parse(arguments))),
             Some("engines") => EnginesOptions::parse(arguments).map(Self::Engines),
             Some(task) => Err(Failure::usage(format!("there is no task {task}"))),
         }
@@ -104,12 +120,22 @@ impl TestOptions {
 
 impl BenchOptions {
     fn parse(arguments: impl Iterator<Item = String>) -> Self {
-        let (forbidding, arguments): (Vec<_>, _) = arguments.partition(|argument| argument == "--no-install");
-        Self {
-            install: forbidding.is_empty(),
-            arguments,
-        }
+        let (install, arguments) = may_install(arguments);
+        Self { install, arguments }
     }
+}
+
+impl ChaosOptions {
+    fn parse(arguments: impl Iterator<Item = String>) -> Self {
+        let (install, arguments) = may_install(arguments);
+        Self { install, arguments }
+    }
+}
+
+/// Whether something may be installed, and the other arguments.
+fn may_install(arguments: impl Iterator<Item = String>) -> (bool, Vec<String>) {
+    let (forbidding, others): (Vec<_>, _) = arguments.partition(|argument| argument == "--no-install");
+    (forbidding.is_empty(), others)
 }
 
 impl EnginesOptions {
@@ -170,6 +196,15 @@ mod tests {
         };
         let task = parse("bench --store sqlite --no-install --embedded");
         assert_eq!(task, Ok(Task::Bench(expected)));
+    }
+
+    #[test]
+    fn what_chaos_is_told_goes_to_the_program_that_disturbs() {
+        let expected = ChaosOptions {
+            install: true,
+            arguments: ["--engine", "mysql"].map(str::to_owned).to_vec(),
+        };
+        assert_eq!(parse("chaos --engine mysql"), Ok(Task::Chaos(expected)));
     }
 
     #[test]

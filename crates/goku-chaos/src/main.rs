@@ -1,0 +1,104 @@
+//! Several `goku serve` processes on one database, a random load on them, a random fault every few seconds, and the
+//! judgement of what happened.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test program fails by panicking")]
+
+mod cluster;
+mod fault;
+mod options;
+mod process;
+mod report;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use goku::Client;
+use goku_grpc::GrpcClient;
+use goku_testkit::workload::{Load, Workload};
+use goku_testkit::{Random, check};
+use tokio::time::{Instant, sleep};
+
+use cluster::Cluster;
+use options::Options;
+use report::Report;
+
+/// How often the progress is shown.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long each call to a replica may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// A load that goes on for minutes is kept in memory as a whole.
+const LOAD: Load = Load {
+    callers: 10,
+    watchers: 6,
+    keys: 30,
+    pause_max: Duration::from_millis(40),
+    ttl_max: Duration::from_secs(4),
+};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let mut random = match options.seed {
+        Some(seed) => Random::new(seed),
+        None => Random::from_environment(),
+    };
+    let mut report = Report::create(&options).unwrap();
+    let cluster = Cluster::start(&options, report.folder()).await;
+    let clients = clients(&cluster);
+    let workload = Workload::start(&clients, LOAD, &mut random);
+    disturb(&cluster, &workload, &options, &mut random, &mut report).await;
+    cluster.heal().await;
+    println!("all faults are healed; the load comes to its end");
+    let mut history = workload.finish().await;
+    if let Some(plant) = options.plant {
+        plant
+            .put_into(&mut history)
+            .expect("a history of this length has a place for it");
+    }
+    let violations = check::violations(&history);
+    report.finish(&history, &violations).unwrap();
+    if violations.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// A plain client of each replica, and one of all of them that leaves those that do not answer.
+fn clients(cluster: &Cluster) -> Vec<Arc<dyn Client>> {
+    let endpoints = cluster.endpoints();
+    let plain = endpoints.iter().map(|endpoint| {
+        let client = GrpcClient::connect(endpoint).unwrap();
+        client.request_timeout(Some(REQUEST_TIMEOUT)).retries(false)
+    });
+    let all = GrpcClient::connect_all(&endpoints).unwrap();
+    let all = all.request_timeout(Some(REQUEST_TIMEOUT));
+    plain
+        .chain([all])
+        .map(|client| Arc::new(client) as Arc<dyn Client>)
+        .collect()
+}
+
+/// A fault after the other, until the time is over.
+async fn disturb(cluster: &Cluster, workload: &Workload, options: &Options, random: &mut Random, report: &mut Report) {
+    let end = Instant::now() + Duration::from_secs(options.seconds);
+    let mut faults = random.fork();
+    let kinds = fault::kinds(options.engine);
+    while Instant::now() < end {
+        sleep(faults.between(Duration::from_millis(300), Duration::from_secs(3))).await;
+        let kind = *faults.choose(&kinds);
+        let fault = fault::inject(kind, cluster, &mut faults);
+        report.fault(kind, workload.answered());
+        let mut fault = std::pin::pin!(fault);
+        loop {
+            tokio::select! {
+                () = &mut fault => break,
+                () = sleep(PROGRESS_INTERVAL) => report.progress(workload.answered()),
+            }
+        }
+        cluster.heal().await;
+    }
+}

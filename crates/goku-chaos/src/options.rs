@@ -1,0 +1,64 @@
+//! What the command line says.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use goku_testkit::check::Plant;
+
+/// Put a goku service through faults, and judge what happened
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask chaos", bin_name = "cargo xtask chaos")]
+pub(crate) struct Options {
+    /// The database
+    #[arg(long, value_enum, default_value = "mariadb")]
+    pub(crate) engine: Engine,
+
+    /// How long faults are injected
+    #[arg(long, default_value_t = 60)]
+    pub(crate) seconds: u64,
+
+    /// The seed of all random choices, instead of a new one
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+
+    /// Plant a fault into the history, which must then be found
+    #[arg(long, value_parser = |name: &str| name.parse::<Plant>())]
+    pub(crate) plant: Option<Plant>,
+
+    /// Where the report goes
+    #[arg(long, env = "GOKU_CHAOS_REPORT", default_value = "target/chaos")]
+    pub(crate) report: PathBuf,
+
+    /// The program `goku`
+    #[arg(long, env = "GOKU_CHAOS_PROGRAM", hide = true)]
+    pub(crate) program: PathBuf,
+
+    /// Where `cargo xtask engines` has unpacked servers
+    #[arg(long, env = "GOKU_CHAOS_ENGINES", hide = true, default_value = "target/engines")]
+    pub(crate) engines: PathBuf,
+}
+
+/// A database to run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// MariaDB as it is installed.
+    Mariadb,
+    /// MariaDB 11.8, unpacked.
+    Mariadb11,
+    /// MySQL 9, unpacked.
+    Mysql,
+    /// A SQLite file, with one replica.
+    Sqlite,
+}
+
+impl Engine {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Engine::Mariadb => "mariadb",
+            Engine::Mariadb11 => "mariadb11",
+            Engine::Mysql => "mysql",
+            Engine::Sqlite => "sqlite",
+        }
+    }
+}
