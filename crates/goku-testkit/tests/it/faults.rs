@@ -1,5 +1,27 @@
 //! Stores through faults: recorded loads, and what is left of them, judged by the invariants.
 
+/// Each case on each server that there is.
+macro_rules! on_every_server {
+    ($($case:ident),* $(,)?) => {
+        on_every_server!(mariadb, Some($crate::faults::Options::default()), $($case),*);
+        on_every_server!(mariadb11, $crate::faults::unpacked("mariadb11", $crate::faults::Dialect::MariaDb), $($case),*);
+        on_every_server!(mysql, $crate::faults::unpacked("mysql", $crate::faults::Dialect::MySql), $($case),*);
+    };
+    ($server:ident, $options:expr, $($case:ident),*) => {
+        mod $server {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    match $options {
+                        Some(options) => super::$case(options).await,
+                        None => println!("not unpacked: `cargo xtask engines` does that"),
+                    }
+                }
+            )*
+        }
+    };
+}
+
 mod commit;
 mod lost_tail;
 mod pause;
@@ -8,6 +30,7 @@ mod replicas;
 mod restart;
 mod sessions;
 mod settings;
+mod stall;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use goku_mariadbd::Dialect;
 use goku_testkit::check;
 use goku_testkit::mariadb::Options;
 use goku_testkit::probe::{set, soon};
@@ -12,31 +11,7 @@ use goku_testkit::{PrivateDatabase, Proxy, Recorder};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::{open, unpacked};
-
-/// Each case on each server that there is.
-macro_rules! on_every_server {
-    ($($case:ident),* $(,)?) => {
-        on_every_server!(mariadb, Some(Options::default()), $($case),*);
-        on_every_server!(mariadb11, unpacked("mariadb11", Dialect::MariaDb), $($case),*);
-        on_every_server!(mysql, unpacked("mysql", Dialect::MySql), $($case),*);
-    };
-    ($server:ident, $options:expr, $($case:ident),*) => {
-        mod $server {
-            use super::*;
-
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $case() {
-                    match $options {
-                        Some(options) => super::$case(options).await,
-                        None => println!("not unpacked: `cargo xtask engines` does that"),
-                    }
-                }
-            )*
-        }
-    };
-}
+use super::open;
 
 on_every_server![
     a_commit_that_is_reset_on_its_way,
