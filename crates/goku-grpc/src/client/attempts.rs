@@ -78,7 +78,8 @@ impl<'a> Attempts<'a> {
         true
     }
 
-    fn left(&self) -> Option<Duration> {
+    /// What is left of the call's time.
+    pub(super) fn left(&self) -> Option<Duration> {
         let deadline = self.deadline?;
         Some(deadline.saturating_duration_since(Instant::now()))
     }

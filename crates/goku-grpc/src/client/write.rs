@@ -84,7 +84,11 @@ impl GrpcClient {
             let next = match self.number(&mut sent, endpoint, attempts.time(endpoint)).await {
                 Err(error) => sent.was_not_sent(error),
                 Ok(id) => {
-                    let time = attempts.time(endpoint);
+                    // Without a number there is no other attempt if this one is not answered.
+                    let time = match id {
+                        Some(_) => attempts.time(endpoint),
+                        None => attempts.left(),
+                    };
                     match endpoint.unary(Call::Write, time, id, message.clone(), &send).await {
                         Ok(answer) => {
                             if id.is_some() && repeated(&answer) != id {

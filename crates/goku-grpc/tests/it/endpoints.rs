@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use goku::{Client, Engine, ErrorKind, ListRequest, SetRequest, StreamItem, StreamRequest};
 use goku_grpc::GrpcClient;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::faulty::{Fault, Faulty};
@@ -148,12 +150,31 @@ async fn a_call_that_nobody_answers_ends_in_time_as_what_it_is() {
     let server = Replica::start(faulty.clone()).await;
     let client = GrpcClient::connect(&server.endpoint)
         .unwrap()
-        .request_timeout(Some(std::time::Duration::from_millis(100)));
+        .request_timeout(Some(Duration::from_millis(100)));
     faulty.be_down(ErrorKind::Unavailable);
     assert_eq!(client.get(&key("k")).await.unwrap_err().kind(), ErrorKind::Unavailable);
     let set = client.set(SetRequest::new(key("k"), "v"));
     assert_eq!(set.await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(faulty.numbers(), [], "no server honours numbers, as far as is known");
+}
+
+/// As a replica is whose process was stopped: connections are made, and nothing comes back.
+#[tokio::test]
+async fn a_server_that_says_nothing_leaves_time_for_another() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = (format!("http://{}", silent.local_addr().unwrap()), silent);
+    let engine: Arc<dyn Client> = Arc::new(engine().await);
+    let server = Replica::start(engine).await;
+    let connect = || {
+        let client = GrpcClient::connect_all([&silent.0, &server.endpoint]).unwrap();
+        client.request_timeout(Some(Duration::from_secs(1)))
+    };
+    connect().set(SetRequest::new(key("k"), "v")).await.unwrap();
+    assert_eq!(connect().get(&key("k")).await.unwrap().version.get(), 1);
+    assert!(connect().list(ListRequest::default()).await.is_ok());
+    let mut events = connect().stream(StreamRequest::default()).await.unwrap();
+    assert_ne!(events.opened_at(), goku::Snapshot::default());
+    assert!(events.next().await.unwrap().is_ok());
 }
 
 #[tokio::test]
