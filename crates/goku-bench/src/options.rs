@@ -49,6 +49,11 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) embedded: bool,
 
+    /// Number the writes by sessions, so that each is done once however often it is sent, as goku's client does unless
+    /// told otherwise; clients of the original cannot.
+    #[arg(long)]
+    pub(crate) numbered: bool,
+
     /// Write all figures to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

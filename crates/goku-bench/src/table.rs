@@ -116,6 +116,7 @@ pub(crate) fn json(setting: &Setting, options: &Options, figures: &Figures) -> V
         "processors": setting.processors,
         "mariadb": setting.mariadb,
         "embedded": options.embedded,
+        "numbered": options.numbered,
         "others_processors": figures.others_processors(),
         "load_before": setting.load_before,
         "load_after": setting.load_after,

@@ -43,7 +43,7 @@ impl Target {
         } else {
             let server = ServerProcess::start(system, url.as_deref()).await?;
             processes.add(Role::Server, server.id()?);
-            let clients = (0..options.connections).map(|_| connect(&server));
+            let clients = (0..options.connections).map(|_| connect(&server, options.numbered));
             (clients.collect::<Outcome<_>>()?, Some(server))
         };
         Ok(Target {
@@ -68,6 +68,6 @@ impl Target {
     }
 }
 
-fn connect(server: &ServerProcess) -> Outcome<Arc<dyn Client>> {
-    Ok(Arc::new(GrpcClient::connect(&server.endpoint())?))
+fn connect(server: &ServerProcess, numbered: bool) -> Outcome<Arc<dyn Client>> {
+    Ok(Arc::new(GrpcClient::connect(&server.endpoint())?.retries(numbered)))
 }
