@@ -6,7 +6,7 @@ use std::time::Duration;
 use goku::{Client, Engine, Expiry, LeaseRequest};
 use goku_testkit::fixture::{Fixture, OnReplicas};
 use goku_testkit::mariadb::{MariaDb, Options};
-use goku_testkit::probe::{Probe, set, watch};
+use goku_testkit::probe::{Probe, set, soon, watch};
 use goku_testkit::workload::{Load, Workload};
 use goku_testkit::{PrivateDatabase, Random};
 use tokio::runtime::Runtime;
@@ -76,5 +76,20 @@ async fn replicas_that_go_without_a_word_under_load() {
         runtime.shutdown_background();
     }
     sleep(Duration::from_millis(700)).await;
+    workload.finish_and_check().await;
+}
+
+/// What was taken is finished, and the rest is refused: nothing that was refused is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_are_closed_under_load() {
+    let mut random = Random::from_environment();
+    let database = PrivateDatabase::start(Options::default()).await;
+    let lasting = clients(&[open(&database.url()).await]);
+    let closing = [open(&database.url()).await, open(&database.url()).await];
+    let workload = Workload::start_with(&lasting, &clients(&closing), Load::default(), &mut random);
+    for engine in &closing {
+        sleep(Duration::from_millis(700)).await;
+        soon("the end of an engine", engine.close()).await;
+    }
     workload.finish_and_check().await;
 }
