@@ -38,7 +38,7 @@ impl Cluster {
                 database: Database::File(folder),
             };
         }
-        let database = PrivateDatabase::start(server_options(options)).await;
+        let database = PrivateDatabase::durable(server_options(options)).await;
         let mut cluster = Cluster {
             replicas: Vec::new(),
             proxies: Vec::new(),
@@ -85,14 +85,8 @@ fn server_options(options: &Options) -> ServerOptions {
         Engine::Mysql => Some(unpacked("mysql", Dialect::MySql)),
         Engine::Mariadb | Engine::Sqlite => None,
     };
-    // What is seen is on disk, so that a kill of the server takes nothing back.
-    let arguments: &[&str] = match options.engine {
-        Engine::Mysql => &[],
-        _ => &["--log-bin=binlog", "--sync-binlog=1", "--server-id=1"],
-    };
     ServerOptions {
         installation,
-        arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
         ..ServerOptions::default()
     }
 }

@@ -56,11 +56,12 @@ impl PrivateDatabase {
     }
 
     /// A server whose commits are on disk before anybody sees them, so that a kill takes nothing back that was shown.
-    pub async fn durable() -> PrivateDatabase {
-        let arguments = ["--log-bin=binlog", "--sync-binlog=1", "--server-id=1"];
+    pub async fn durable(options: Options) -> PrivateDatabase {
+        let durable = ["--log-bin=binlog", "--sync-binlog=1", "--server-id=1"];
+        let arguments = options.arguments.iter().cloned().chain(durable.map(str::to_owned));
         PrivateDatabase::start(Options {
-            arguments: arguments.map(str::to_owned).to_vec(),
-            ..Options::default()
+            arguments: arguments.collect(),
+            ..options
         })
         .await
     }

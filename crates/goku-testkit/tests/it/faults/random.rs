@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use goku_testkit::fixture::{Fixture, OnReplicas, OnSqliteFile};
+use goku_testkit::mariadb::Options;
 use goku_testkit::proxy::{Action, Point, Shape};
 use goku_testkit::workload::{Load, run_and_check};
 use goku_testkit::{PrivateDatabase, Proxy, Random};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{clients, open};
+
+on_every_server![a_load_on_two_replicas_through_faults];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_load_on_sqlite() {
@@ -28,11 +31,10 @@ async fn a_load_on_two_replicas() {
     fixture.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_load_on_two_replicas_through_faults() {
+async fn a_load_on_two_replicas_through_faults(options: Options) {
     let mut random = Random::from_environment();
     let mut chance = random.fork();
-    let database = PrivateDatabase::durable().await;
+    let database = PrivateDatabase::durable(options).await;
     let proxies = [
         Proxy::before(&database.url()).await,
         Proxy::before(&database.url()).await,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use goku_testkit::mariadb::Options;
 use goku_testkit::probe::soon;
 use goku_testkit::workload::{Load, run_and_check};
 use goku_testkit::{PrivateDatabase, Random};
@@ -14,7 +15,7 @@ const ROUNDS: usize = 3;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_killed_under_load() {
     let mut random = Random::from_environment();
-    let database = PrivateDatabase::durable().await;
+    let database = PrivateDatabase::durable(Options::default()).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let kills = async {
         for _ in 0..ROUNDS {
@@ -31,7 +32,7 @@ async fn a_database_that_is_killed_under_load() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_killed_at_a_commit() {
     let mut random = Random::from_environment();
-    let database = PrivateDatabase::durable().await;
+    let database = PrivateDatabase::durable(Options::default()).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let kills = async {
         for _ in 0..ROUNDS {
@@ -50,7 +51,7 @@ async fn a_database_that_is_killed_at_a_commit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_restarted_under_load() {
     let mut random = Random::from_environment();
-    let database = PrivateDatabase::durable().await;
+    let database = PrivateDatabase::durable(Options::default()).await;
     let engines = [open(&database.url()).await];
     let restart = async {
         sleep(Duration::from_millis(500)).await;
