@@ -24,6 +24,9 @@ pub struct WriteId {
     pub session: SessionId,
     /// Counts its writes from 1. Several may be under way at once and arrive in any order.
     pub number: u64,
+    /// The writes of the session up to this number will not be sent again: the store need not keep their outcomes.
+    /// 0 where nothing is known of them.
+    pub answered: u64,
 }
 
 /// A write of any kind.
@@ -67,6 +70,17 @@ impl SessionId {
     /// The session as a number.
     pub const fn get(self) -> u64 {
         self.0
+    }
+}
+
+impl WriteId {
+    /// The write `number` of `session`, where nothing is known of the earlier ones.
+    pub const fn new(session: SessionId, number: u64) -> WriteId {
+        WriteId {
+            session,
+            number,
+            answered: 0,
+        }
     }
 }
 
@@ -117,7 +131,7 @@ fn mismatched(answer: &WriteAnswer) -> Error {
 
 impl fmt::Display for WriteId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{}", self.session.0, self.number)
+        write!(f, "{:016x}-{}-{}", self.session.0, self.number, self.answered)
     }
 }
 
@@ -126,13 +140,20 @@ impl std::str::FromStr for WriteId {
 
     /// Reads the form that `Display` writes.
     fn from_str(text: &str) -> Result<WriteId> {
-        let parsed = text.split_once('-').and_then(|(session, number)| {
-            let session = SessionId(u64::from_str_radix(session, 16).ok()?);
-            let number = number.parse().ok().filter(|number| *number > 0)?;
-            Some(WriteId { session, number })
-        });
+        let parse = || {
+            let mut parts = text.split('-');
+            let session = SessionId(u64::from_str_radix(parts.next()?, 16).ok()?);
+            let number = parts.next()?.parse().ok().filter(|number| *number > 0)?;
+            let answered = parts.next()?.parse().ok().filter(|answered| *answered < number)?;
+            parts.next().is_none().then_some(WriteId {
+                session,
+                number,
+                answered,
+            })
+        };
+        let parsed = parse();
         parsed.ok_or_else(|| {
-            let message = format!("{text:?} names no write: it is the session in hexadecimal, '-', a number from 1 on");
+            let message = format!("{text:?} names no write: it is the session in hexadecimal, its number from 1 on and the last one answered, with '-' between them");
             Error::new(ErrorKind::InvalidArgument, message)
         })
     }

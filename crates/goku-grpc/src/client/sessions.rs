@@ -61,6 +61,7 @@ impl Sessions {
         Some(WriteId {
             session: session.id,
             number,
+            answered: session.oldest - 1,
         })
     }
 
@@ -111,10 +112,26 @@ mod tests {
     }
 
     fn id(session: u64, number: u64) -> WriteId {
-        WriteId {
-            session: SessionId::new(session),
-            number,
-        }
+        WriteId::new(SessionId::new(session), number)
+    }
+
+    /// Session and number.
+    fn parts(taken: Option<WriteId>) -> Option<(u64, u64)> {
+        taken.map(|id| (id.session.get(), id.number))
+    }
+
+    #[test]
+    fn a_write_tells_which_ones_before_it_are_answered() {
+        let (mut pool, now) = pool(1);
+        let answered = |pool: &mut Sessions| pool.take(now).unwrap().answered;
+        assert_eq!(
+            (answered(&mut pool), answered(&mut pool), answered(&mut pool)),
+            (1, 1, 1)
+        );
+        pool.finish(id(1, 3));
+        assert_eq!(answered(&mut pool), 1);
+        pool.finish(id(1, 2));
+        assert_eq!(answered(&mut pool), 3);
     }
 
     #[test]
@@ -128,12 +145,12 @@ mod tests {
     fn numbers_go_on_in_the_first_session_that_has_room() {
         let (mut pool, now) = pool(2);
         for number in 2..2 + WINDOW {
-            assert_eq!(pool.take(now), Some(id(1, number)));
+            assert_eq!(parts(pool.take(now)), Some((1, number)));
         }
-        assert_eq!(pool.take(now), Some(id(2, 2)));
+        assert_eq!(parts(pool.take(now)), Some((2, 2)));
         pool.finish(id(1, 2));
-        assert_eq!(pool.take(now), Some(id(1, 2 + WINDOW)));
-        assert_eq!(pool.take(now), Some(id(2, 3)));
+        assert_eq!(parts(pool.take(now)), Some((1, 2 + WINDOW)));
+        assert_eq!(parts(pool.take(now)), Some((2, 3)));
     }
 
     #[test]
@@ -147,7 +164,7 @@ mod tests {
         assert_eq!(pool.take(now), None, "though but one is under way");
         pool.finish(oldest);
         for number in 2 + WINDOW..2 + 2 * WINDOW {
-            assert_eq!(pool.take(now), Some(id(1, number)));
+            assert_eq!(parts(pool.take(now)), Some((1, number)));
         }
         assert_eq!(pool.take(now), None);
     }
@@ -163,8 +180,8 @@ mod tests {
         pool.finish(taken[1]);
         pool.finish(taken[0]);
         pool.finish(taken[0]);
-        assert_eq!(pool.take(now), Some(id(1, 2 + WINDOW)));
-        assert_eq!(pool.take(now), Some(id(1, 3 + WINDOW)));
+        assert_eq!(parts(pool.take(now)), Some((1, 2 + WINDOW)));
+        assert_eq!(parts(pool.take(now)), Some((1, 3 + WINDOW)));
         assert_eq!(pool.take(now), None);
     }
 
@@ -187,7 +204,7 @@ mod tests {
         assert!(pool.has_room(later - Duration::from_millis(1)));
         assert!(!pool.has_room(later));
         pool.add(SessionId::new(2), later);
-        assert_eq!(pool.take(later), Some(id(2, 2)));
+        assert_eq!(parts(pool.take(later)), Some((2, 2)));
         assert_eq!(pool.sessions.len(), 1);
     }
 

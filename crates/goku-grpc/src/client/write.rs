@@ -166,7 +166,7 @@ impl GrpcClient {
             _ => {}
         }
         let session = SessionId::random()?;
-        let id = WriteId { session, number: 1 };
+        let id = WriteId::new(session, 1);
         let send = async |mut grpc: GokuClient<_>, request| grpc.txn(request).await;
         let left = time.map(|time| time.saturating_sub(began.elapsed()));
         let nothing = pb::TxnRequest::default();

@@ -5,7 +5,7 @@ use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 
 use super::invalid;
 
-/// The header of a request that names a write, as `session in hexadecimal-number`. An answer repeats it: so a client
+/// The header of a request that names a write, as `session in hexadecimal-number-last answered`. An answer repeats it: so a client
 /// knows that the server does the write once, and that it may send it again.
 const WRITE_ID: &str = "goku-write-id";
 
@@ -38,8 +38,8 @@ mod tests {
         let mut headers = MetadataMap::new();
         assert_eq!(write_id(&headers).unwrap(), None);
         let id = WriteId {
-            session: SessionId::new(u64::MAX - 1),
-            number: 77,
+            answered: 70,
+            ..WriteId::new(SessionId::new(u64::MAX - 1), 77)
         };
         put_write_id(id, &mut headers);
         assert_eq!(write_id(&headers).unwrap(), Some(id));
@@ -47,7 +47,18 @@ mod tests {
 
     #[test]
     fn what_names_no_write_is_refused() {
-        for text in ["", "1", "x-1", "1-", "1-0", "1--1", "11112222333344445-1"] {
+        for text in [
+            "",
+            "1",
+            "1-1",
+            "x-1-0",
+            "1--0",
+            "1-0-0",
+            "1-1-1",
+            "1--1-0",
+            "1-1-0-0",
+            "11112222333344445-1-0",
+        ] {
             let mut headers = MetadataMap::new();
             headers.insert(WRITE_ID, text.parse().unwrap());
             assert_eq!(

@@ -112,10 +112,7 @@ impl Caller {
             };
         }
         self.writes += 1;
-        let id = WriteId {
-            session: self.session,
-            number: self.writes,
-        };
+        let id = WriteId::new(self.session, self.writes);
         let mut attempts = 0;
         loop {
             attempts += 1;

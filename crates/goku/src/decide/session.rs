@@ -117,6 +117,7 @@ pub(super) fn once(
         Known::Forgotten => Err(expired(id)),
         Known::Nothing => {
             let result = decide(working);
+            session.forget(id.answered);
             session.keep(id.number, encode(&result));
             working.put_session(id.session, session);
             result
@@ -146,6 +147,12 @@ impl SessionRow {
             None if number <= self.forgotten => Known::Forgotten,
             None => Known::Nothing,
         }
+    }
+
+    /// Forgets the outcomes up to a number, which nobody will ask for.
+    fn forget(&mut self, answered: u64) {
+        self.outcomes.retain(|(number, _)| *number > answered);
+        self.forgotten = self.forgotten.max(answered);
     }
 
     fn keep(&mut self, number: u64, outcome: Vec<u8>) {

@@ -397,13 +397,7 @@ fn a_tail_that_grew_to_the_same_length_is_told_by_its_tag() {
 }
 
 fn once(session: u64, number: u64, request: Request) -> Request {
-    Request::Once(
-        WriteId {
-            session: SessionId::new(session),
-            number,
-        },
-        Box::new(request),
-    )
+    Request::Once(WriteId::new(SessionId::new(session), number), Box::new(request))
 }
 
 #[test]
@@ -469,6 +463,28 @@ fn a_number_that_is_not_known_any_more_is_refused() {
     // A number that was used for something else is no repetition.
     let other = vec![once(1, last, Request::Lease(LeaseRequest::Grant(Expiry::Never)))];
     assert_eq!(kinds(&tables.run(other, 0)), [Some(ErrorKind::InvalidArgument)]);
+}
+
+#[test]
+fn outcomes_that_nobody_will_ask_for_are_forgotten() {
+    let mut tables = Tables::default();
+    let session = SessionId::new(1);
+    let write = |number, answered| {
+        let id = WriteId {
+            answered,
+            ..WriteId::new(session, number)
+        };
+        vec![Request::Once(id, Box::new(Request::Set(set("a"))))]
+    };
+    let mut longest = 0;
+    for number in 1..100 {
+        assert_eq!(kinds(&tables.run(write(number, number - 1), 0)), [None]);
+        longest = longest.max(tables.sessions[&session].to_bytes().unwrap().len());
+    }
+    assert!(longest < 100, "{longest} bytes for one outcome");
+    assert_eq!(kinds(&tables.run(write(99, 98), 0)), [None]);
+    assert_eq!(kinds(&tables.run(write(98, 0), 0)), [Some(ErrorKind::SessionExpired)]);
+    assert_eq!(tables.events.len(), 99);
 }
 
 #[test]

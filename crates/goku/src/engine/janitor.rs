@@ -51,10 +51,7 @@ mod tests {
     use crate::write::{SessionId, WriteId};
 
     async fn write(store: &SqliteStore, session: u64, number: u64) -> Result<()> {
-        let id = WriteId {
-            session: SessionId::new(session),
-            number,
-        };
+        let id = WriteId::new(SessionId::new(session), number);
         let set = Request::Set(SetRequest::new(Key::new("k").unwrap(), "v"));
         let requests = vec![Request::Once(id, Box::new(set))];
         let batch = Batch {
