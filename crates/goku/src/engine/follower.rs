@@ -61,6 +61,8 @@ pub(super) struct Follower {
     stop: CancellationToken,
     shared: bool,
     deliver: Deliver,
+    /// Whether somebody streamed when the ring was last brought up to a head.
+    was_followed: bool,
 }
 
 /// When streams are given the commits of other replicas.
@@ -153,6 +155,7 @@ impl Follower {
             news,
             heads: log.head(),
             deliver,
+            was_followed: false,
             stop,
         };
         (follower, log)
@@ -186,7 +189,7 @@ impl Follower {
 
     /// Brings the ring up to the head as last seen. Where that has to be made sure to be on disk, only while somebody
     /// streams.
-    async fn catch_up(&self) {
+    async fn catch_up(&mut self) {
         let head = self.log.known_head();
         let waits = self.shared && self.deliver == Deliver::Durable && !self.log.is_followed();
         if head.last_event > *self.log.last.borrow() && !waits {
@@ -228,17 +231,20 @@ impl Follower {
     }
 
     /// Brings the ring up to a head, from the events that came with it or else from the store, and wakes the streams.
-    async fn advance(&self, head: Head, events: Vec<Event>) {
+    ///
+    /// What was committed before anybody streamed is left out: streams that want it read pages, with their filters.
+    async fn advance(&mut self, head: Head, events: Vec<Event>) {
         let target = head.last_event;
         let known = *self.log.last.borrow();
         if target <= known {
             return;
         }
         let followed = self.log.is_followed();
+        let was_followed = std::mem::replace(&mut self.was_followed, followed);
         let is_whole = followed && self.write_ring(|ring| ring.extend(events)) && self.log.ring().last() >= target;
         if !is_whole {
             let behind = target.get() - self.log.ring().last().get();
-            let filled = followed && behind <= CATCH_UP_EVENTS_MAX && self.fill(target).await;
+            let filled = followed && was_followed && behind <= CATCH_UP_EVENTS_MAX && self.fill(target).await;
             if !filled {
                 self.write_ring(|ring| *ring = Ring::new(target));
             }
