@@ -252,7 +252,7 @@ fn plain_kind(status: &Status, call: Call) -> ErrorKind {
         Code::Unimplemented => ErrorKind::Unsupported,
         Code::PermissionDenied | Code::Unauthenticated => ErrorKind::Config,
         Code::DataLoss => ErrorKind::Internal,
-        Code::Internal if call == Call::Read => ErrorKind::Internal,
+        Code::Internal if call == Call::Read && !is_of_connection(status) => ErrorKind::Internal,
         _ => unanswered,
     }
 }
@@ -269,6 +269,11 @@ fn was_not_sent(status: &Status) -> bool {
                 .downcast_ref::<hyper::Error>()
                 .is_some_and(hyper::Error::is_canceled)
     })
+}
+
+/// Whether the connection failed, or the server took leave of it (GOAWAY) before it looked at the request.
+fn is_of_connection(status: &Status) -> bool {
+    sources(status).any(|source| source.is::<hyper::Error>())
 }
 
 /// Whether no connection could be made.

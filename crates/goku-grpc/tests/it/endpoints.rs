@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use goku::{Client, Engine, ErrorKind, ListRequest, SetRequest, StreamItem, StreamRequest};
 use goku_grpc::GrpcClient;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::faulty::{Fault, Faulty};
@@ -175,6 +176,48 @@ async fn a_server_that_says_nothing_leaves_time_for_another() {
     let mut events = connect().stream(StreamRequest::default()).await.unwrap();
     assert_ne!(events.opened_at(), goku::Snapshot::default());
     assert!(events.next().await.unwrap().is_ok());
+}
+
+/// As a server does that drains, when a request crosses its leave.
+#[tokio::test]
+async fn a_server_that_takes_leave_of_a_request_leaves_it_to_another() {
+    let leaving = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", leaving.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (io, _) = leaving.accept().await.unwrap();
+            tokio::spawn(take_leave(io));
+        }
+    });
+    let engine: Arc<dyn Client> = Arc::new(engine().await);
+    let server = Replica::start(engine).await;
+    let connect = || GrpcClient::connect_all([&endpoint, &server.endpoint]).unwrap();
+    connect().set(SetRequest::new(key("k"), "v")).await.unwrap();
+    assert_eq!(connect().get(&key("k")).await.unwrap().version.get(), 1);
+    assert!(connect().list(ListRequest::default()).await.is_ok());
+    connect().status().await.unwrap();
+    let error = connect().retries(false).get(&key("k")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+/// Answers the first request with GOAWAY, by which nothing was processed (RFC 9113, section 6.8).
+async fn take_leave(mut io: TcpStream) -> std::io::Result<()> {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    const HEADERS: u8 = 1;
+    io.read_exact(&mut [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()])
+        .await?;
+    io.write_all(&SETTINGS).await?;
+    loop {
+        let mut header = [0; 9];
+        io.read_exact(&mut header).await?;
+        let [a, b, c, frame, ..] = header;
+        io.read_exact(&mut vec![0; u32::from_be_bytes([0, a, b, c]) as usize])
+            .await?;
+        if frame == HEADERS {
+            return io.write_all(&GOAWAY).await;
+        }
+    }
 }
 
 #[tokio::test]
