@@ -47,9 +47,11 @@ async fn a_lease_of_a_replica_that_went_is_ended_by_another() {
     );
     let survivor = Probe::new(Arc::new(other));
     let mut stream = survivor.watch(watch("")).await;
-    let ttl = Expiry::After(Duration::from_millis(300));
-    let lease = one.lease(LeaseRequest::Grant(ttl)).await.unwrap();
+    let hour = Expiry::After(Duration::from_secs(3600));
+    let lease = one.lease(LeaseRequest::Grant(hour)).await.unwrap();
     one.set(set("leased", "value").lease(lease.id)).await.unwrap();
+    let soon = Expiry::After(Duration::from_millis(300));
+    one.lease(LeaseRequest::Update(lease.id, soon)).await.unwrap();
     drop(one);
     let events = stream.events(2).await;
     assert_eq!(events[1].event_type, goku::EventType::Expire);
