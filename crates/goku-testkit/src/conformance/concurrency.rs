@@ -220,17 +220,14 @@ pub async fn callers_that_give_up_harm_nobody(store: Probe) {
     let last = soon("a write", store.put("key", "last")).await;
     let log = store.log("").await;
     assert!(log.iter().map(|event| event.id.get()).eq(1..=log.len() as i64));
-    assert_eq!(log.last().unwrap().id, last.updated_ref);
-    for entry in answered {
+    // One whose caller had gone may still have been on its way to the store.
+    for entry in answered.iter().chain([&last]) {
         assert!(
             log.iter().any(|event| event.id == entry.updated_ref),
             "an answered write is in the log"
         );
     }
-    assert_eq!(
-        soon("a read", store.get(&key("key"))).await.unwrap().version,
-        last.version
-    );
+    assert!(soon("a read", store.get(&key("key"))).await.unwrap().version >= last.version);
 }
 
 /// Whichever comes first, the key lives by its new lease in the end.
