@@ -165,15 +165,25 @@ async fn a_server_that_says_nothing_leaves_time_for_another() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = (format!("http://{}", silent.local_addr().unwrap()), silent);
     let engine: Arc<dyn Client> = Arc::new(engine().await);
+    engine.set(SetRequest::new(key("k"), "v")).await.unwrap();
     let server = Replica::start(engine).await;
+    // Each asks the silent one first, for half of its time.
     let connect = || {
         let client = GrpcClient::connect_all([&silent.0, &server.endpoint]).unwrap();
-        client.request_timeout(Some(Duration::from_secs(1)))
+        client.request_timeout(Some(Duration::from_secs(6)))
     };
-    connect().set(SetRequest::new(key("k"), "v")).await.unwrap();
-    assert_eq!(connect().get(&key("k")).await.unwrap().version.get(), 1);
-    assert!(connect().list(ListRequest::default()).await.is_ok());
-    let mut events = connect().stream(StreamRequest::default()).await.unwrap();
+    let (setter, getter, lister, streamer) = (connect(), connect(), connect(), connect());
+    let k = key("k");
+    let (set, get, list, stream) = tokio::join!(
+        setter.set(SetRequest::new(key("new"), "v")),
+        getter.get(&k),
+        lister.list(ListRequest::default()),
+        streamer.stream(StreamRequest::default()),
+    );
+    assert_eq!(set.unwrap().version.get(), 1);
+    assert_eq!(get.unwrap().version.get(), 1);
+    assert!(list.is_ok());
+    let mut events = stream.unwrap();
     assert_ne!(events.opened_at(), goku::Snapshot::default());
     assert!(events.next().await.unwrap().is_ok());
 }
