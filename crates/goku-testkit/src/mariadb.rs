@@ -26,8 +26,11 @@ use goku_mariadbd::Server;
 /// The environment variable that names the shared server: the URL of one on which its user may create databases.
 pub const URL_VARIABLE: &str = "GOKU_TEST_MYSQL_URL";
 
-/// How long a dropped database may hold up the test that had it, when somebody still uses it or the server is away.
-const DROP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a dropped database may hold up the test that had it, when somebody still uses it.
+const DROP_LOCK_WAIT_SECONDS: u32 = 1;
+
+/// And when the server stands still.
+const DROP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A MariaDB server, or with [`URL_VARIABLE`] another that speaks the same protocol.
 ///
@@ -133,7 +136,7 @@ impl MariaDb {
 
 /// A database of one test, dropped with this value.
 ///
-/// The drop is an attempt: it gives up after 2 s, and leaves the database when the server is away.
+/// The drop is an attempt: it leaves the database when somebody still uses it, or the server is away.
 #[derive(Debug)]
 pub struct TestDatabase {
     name: String,
@@ -166,7 +169,9 @@ impl Drop for TestDatabase {
                 .enable_all()
                 .build()?
                 .block_on(async {
-                    let drop = format!("DROP DATABASE IF EXISTS {name}");
+                    let drop = format!(
+                        "SET SESSION lock_wait_timeout = {DROP_LOCK_WAIT_SECONDS}; DROP DATABASE IF EXISTS {name}"
+                    );
                     tokio::time::timeout(DROP_TIMEOUT, execute(&server, &drop)).await
                 })
                 .map_err(std::io::Error::other)

@@ -97,13 +97,15 @@ impl Drop for Database {
         if self.own.is_some() {
             return;
         }
-        let (server, drop) = (self.server.clone(), format!("drop database if exists {}", self.name));
+        // Whoever still uses it holds its drop up for this second, and a server that stands still for the limit below.
+        let drop = format!("set lock_wait_timeout = 1; drop database if exists {}", self.name);
+        let server = self.server.clone();
         // A destructor cannot await, and the runtime around it has one thread only.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime
                 .block_on(async {
-                    let limit = std::time::Duration::from_secs(2);
+                    let limit = std::time::Duration::from_secs(20);
                     tokio::time::timeout(limit, execute(&server, &drop)).await
                 })?
                 .map_err(std::io::Error::other)
