@@ -46,8 +46,16 @@ fn batch_having_seen(seen: Head, requests: impl IntoIterator<Item = Request>) ->
     })
 }
 
+/// Runs a batch again where the store says so, as an engine does: on a machine that stands still for some seconds the
+/// server ends a session with an open transaction.
 async fn write(store: &MySqlStore, requests: impl IntoIterator<Item = Request>) -> Decision {
-    store.write(batch(requests)).await.unwrap()
+    let batch = batch(requests);
+    loop {
+        match store.write(batch.clone()).await {
+            Err(WriteError::Retry(_)) => {}
+            outcome => return outcome.unwrap(),
+        }
+    }
 }
 
 fn event_ids(decision: &Decision) -> Vec<i64> {
