@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use goku_mariadbd::{Dialect, Installation};
+use goku_mariadbd::{Dialect, GaleraOptions, Installation};
 
 use crate::cargo;
 use crate::failure::Failure;
@@ -34,8 +34,8 @@ const ENGINES: [Engine; 2] = [
     },
 ];
 
+/// The package of the library by which the machine's own MariaDB servers make a cluster, and of the same release.
 const GALERA_PACKAGE: &str = "galera-4";
-const GALERA_LIBRARY: &str = "/usr/lib/galera/libgalera_smm.so";
 
 /// Unpacks what is missing; the machine's own packages stay as they are, but for Galera's.
 pub(crate) fn run(options: &EnginesOptions) -> Result<(), Failure> {
@@ -49,16 +49,44 @@ pub(crate) fn run(options: &EnginesOptions) -> Result<(), Failure> {
         let version = installation.version().map_err(failed)?;
         eprintln!("xtask: {}: {version}, in {}", engine.name, place.display());
     }
-    if !Path::new(GALERA_LIBRARY).exists() {
-        match mariadb_package::install_package(GALERA_PACKAGE) {
-            Ok(()) => {}
-            Err(failure) => eprintln!("xtask: galera: not installed: {failure}"),
-        }
+    let place = folder.join("galera");
+    if GaleraOptions::find(&place).is_err() {
+        get_galera(&place);
     }
-    if Path::new(GALERA_LIBRARY).exists() {
-        eprintln!("xtask: galera: {GALERA_LIBRARY}");
+    match GaleraOptions::find(&place) {
+        Ok(options) => eprintln!("xtask: galera: {}", options.library.display()),
+        // The others are of use without it.
+        Err(error) => eprintln!("xtask: galera: {error}"),
     }
     Ok(())
+}
+
+/// Installs Galera's library where this user may, and unpacks it where not.
+fn get_galera(place: &Path) {
+    let Err(failure) = mariadb_package::install_package(GALERA_PACKAGE) else {
+        return;
+    };
+    eprintln!("xtask: galera: {failure}; it is unpacked instead");
+    if let Err(failure) = unpack_galera(place) {
+        eprintln!("xtask: galera: not unpacked: {failure}");
+    }
+}
+
+fn unpack_galera(place: &Path) -> Result<(), Failure> {
+    let unfinished = place.with_extension("unfinished");
+    remove(&unfinished)?;
+    remove(place)?;
+    fs::create_dir_all(&unfinished).map_err(io(&unfinished))?;
+    // Not with what it needs: the server that loads it has the same libraries.
+    let mut download = Command::new("apt-get");
+    download.args(["--quiet=2", "download", GALERA_PACKAGE]);
+    run_program(download.current_dir(&unfinished))?;
+    let root = unfinished.join("root");
+    for package in packages_in(&unfinished)? {
+        run_program(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&root))?;
+    }
+    fs::rename(&root, place).map_err(io(place))?;
+    remove(&unfinished)
 }
 
 /// Where the servers are unpacked unless somebody says otherwise.
@@ -129,13 +157,16 @@ impl Apt {
     }
 
     fn downloaded(&self) -> Result<Vec<PathBuf>, Failure> {
-        let archives = self.folder.join("cache/archives");
-        let entries = fs::read_dir(&archives).map_err(io(&archives))?;
-        let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        Ok(files
-            .filter(|file| file.extension().is_some_and(|end| end == "deb"))
-            .collect())
+        packages_in(&self.folder.join("cache/archives"))
     }
+}
+
+fn packages_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = fs::read_dir(folder).map_err(io(folder))?;
+    let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    Ok(files
+        .filter(|file| file.extension().is_some_and(|end| end == "deb"))
+        .collect())
 }
 
 /// The mirror of Debian that the machine uses.

@@ -32,7 +32,7 @@ Development tasks of goku.
   cargo xtask engines [--folder FOLDER]
       Unpacks other servers to test on, MariaDB 11.8 and MySQL 9, from Debian's packages into FOLDER
       (TARGET/engines), where they run with their own libraries; takes apt-get and no root. Installs
-      Galera's library where the user may.
+      Galera's library (package galera-4) where the user may, else unpacks it too.
 
   cargo xtask help
       This text.

@@ -1,4 +1,4 @@
-//! A private MariaDB or MySQL server as a value: for tests, and for the task that runs them.
+//! A private MariaDB or MySQL server, or a Galera cluster, as a value: for tests, and for the task that runs them.
 //!
 //! The server listens on a free port of the loopback address and on a socket, works in a temporary folder of its
 //! own, and is gone with its value. It is gone too when the process that started it ends in any other way: by a
@@ -18,6 +18,7 @@
 
 mod data;
 mod error;
+mod galera;
 mod installation;
 mod log;
 mod poll;
@@ -27,5 +28,6 @@ mod template;
 
 pub use data::SavedData;
 pub use error::{Error, ErrorKind};
+pub use galera::{Galera, GaleraOptions};
 pub use installation::{Dialect, Installation};
 pub use server::{Options, Server};

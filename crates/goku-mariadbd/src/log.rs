@@ -37,7 +37,8 @@ impl Log {
         lines[lines.len().saturating_sub(LINES_MAX)..].join("\n")
     }
 
-    fn since(&self, start: usize) -> String {
+    /// What was written behind the first `start` bytes.
+    pub(crate) fn since(&self, start: usize) -> String {
         String::from_utf8_lossy(self.read().get(start..).unwrap_or_default()).into_owned()
     }
 

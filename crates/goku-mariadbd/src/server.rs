@@ -192,7 +192,16 @@ impl Server {
             _ => {}
         }
         self.sandbox
-            .spawn(&self.words()?, self.log.path())
+            .spawn(
+                &words(
+                    &self.installation,
+                    &self.sandbox,
+                    &self.log,
+                    self.port,
+                    &self.options.arguments,
+                )?,
+                self.log.path(),
+            )
             .map_err(Error::io("cannot run the server"))?;
         loop {
             // The socket and not the port: on the port another server may answer.
@@ -226,34 +235,6 @@ impl Server {
     fn socket(&self) -> PathBuf {
         self.folder().join("socket")
     }
-
-    fn words(&self) -> Result<Vec<OsString>, Error> {
-        let file = |name: &str| self.folder().join(name).display().to_string();
-        let mut arguments = vec![
-            "--no-defaults".to_owned(),
-            format!("--datadir={}", file("data")),
-            format!("--tmpdir={}", file("tmp")),
-            format!("--socket={}", file("socket")),
-            format!("--pid-file={}", file("pid")),
-            format!("--log-error={}", self.log.path().display()),
-            format!("--port={}", self.port),
-            "--bind-address=127.0.0.1".to_owned(),
-            "--max-connections=500".to_owned(),
-            self.installation.log_size().to_owned(),
-            "--innodb-buffer-pool-size=64M".to_owned(),
-        ];
-        let own: &[&str] = match self.installation.dialect() {
-            Dialect::MariaDb => &["--skip-name-resolve"],
-            // Its `root` is that of `localhost`, which the address has to be resolved to.
-            Dialect::MySql => &["--mysqlx=OFF", "--secure-file-priv=NULL", "--performance-schema=OFF"],
-        };
-        arguments.extend(own.iter().map(|argument| (*argument).to_owned()));
-        arguments.extend(self.installation.places().iter().cloned());
-        arguments.extend(Installation::user_argument(&self.sandbox)?);
-        arguments.extend(self.options.arguments.iter().cloned());
-        let arguments = arguments.into_iter().map(OsString::from);
-        Ok(self.installation.words().into_iter().chain(arguments).collect())
-    }
 }
 
 #[derive(PartialEq, Eq)]
@@ -262,7 +243,42 @@ enum Launch {
     PortTaken,
 }
 
-fn not_signalled(error: io::Error) -> Error {
+/// The words of a command line that runs a server in a sandbox, with these arguments beside the usual ones.
+pub(crate) fn words(
+    installation: &Installation,
+    sandbox: &Sandbox,
+    log: &Log,
+    port: u16,
+    own: &[String],
+) -> Result<Vec<OsString>, Error> {
+    let file = |name: &str| sandbox.folder().join(name).display().to_string();
+    let mut arguments = vec![
+        "--no-defaults".to_owned(),
+        format!("--datadir={}", file("data")),
+        format!("--tmpdir={}", file("tmp")),
+        format!("--socket={}", file("socket")),
+        format!("--pid-file={}", file("pid")),
+        format!("--log-error={}", log.path().display()),
+        format!("--port={port}"),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--max-connections=500".to_owned(),
+        installation.log_size().to_owned(),
+        "--innodb-buffer-pool-size=64M".to_owned(),
+    ];
+    let of_dialect: &[&str] = match installation.dialect() {
+        Dialect::MariaDb => &["--skip-name-resolve"],
+        // Its `root` is that of `localhost`, which the address has to be resolved to.
+        Dialect::MySql => &["--mysqlx=OFF", "--secure-file-priv=NULL", "--performance-schema=OFF"],
+    };
+    arguments.extend(of_dialect.iter().map(|argument| (*argument).to_owned()));
+    arguments.extend(installation.places().iter().cloned());
+    arguments.extend(Installation::user_argument(sandbox)?);
+    arguments.extend(own.iter().cloned());
+    let arguments = arguments.into_iter().map(OsString::from);
+    Ok(installation.words().into_iter().chain(arguments).collect())
+}
+
+pub(crate) fn not_signalled(error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::NotFound {
         Error::new(ErrorKind::NotRunning, "the server does not run")
     } else {

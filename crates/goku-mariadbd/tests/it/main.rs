@@ -5,4 +5,5 @@
     reason = "a test that cannot go on has failed, in its functions too"
 )]
 
+mod galera;
 mod server;
