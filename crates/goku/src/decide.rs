@@ -21,6 +21,8 @@ pub(crate) use batch::Answer;
 pub(crate) use batch::Batch;
 pub(crate) use batch::Decision;
 pub(crate) use batch::Request;
+pub(crate) use epoch::event_to_check;
+pub(crate) use epoch::is_lost;
 pub(crate) use lease::lease_of;
 pub(crate) use lease::to_lease;
 pub(crate) use needs::Needs;

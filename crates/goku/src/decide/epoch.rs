@@ -13,12 +13,12 @@ use crate::id::{Epoch, EventId, Revision, Tag};
 const GAP: i64 = 1_000_000;
 
 /// The event whose tag tells whether what was seen is still there.
-pub(super) fn event_to_check(seen: &Head) -> Option<EventId> {
+pub(crate) fn event_to_check(seen: &Head) -> Option<EventId> {
     (seen.last_event > EventId::ZERO).then_some(seen.last_event)
 }
 
 /// Whether the store has lost something that was seen committed.
-pub(super) fn is_lost(seen: &Head, state: &State) -> bool {
+pub(crate) fn is_lost(seen: &Head, state: &State) -> bool {
     let head = &state.head;
     if head.last_event < seen.last_event {
         return true;

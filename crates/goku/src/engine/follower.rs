@@ -8,7 +8,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ring::Ring;
-use crate::decide::Head;
+use crate::clock::Timestamp;
+use crate::decide::{self, Head, Needs};
 use crate::error::Result;
 use crate::event::{Event, EventTypes};
 use crate::id::EventId;
@@ -86,12 +87,25 @@ impl Log {
         self.saw(head);
     }
 
-    /// Tells of a head that was read, or committed.
-    pub(super) fn saw(&self, head: Head) {
-        self.head.send_if_modified(|known| replace_if_newer(known, head));
-        if head.last_event < self.known_head().last_event {
+    /// Reads the head and the time. The head is that last seen from now on, unless something is missing that was seen
+    /// before: were it taken for newer because others have written more meanwhile, nobody would find out.
+    pub(super) async fn look(&self, store: &dyn Store) -> Result<(Head, Timestamp)> {
+        let seen = self.known_head();
+        let needs = Needs {
+            tag_of: decide::event_to_check(&seen),
+            ..Needs::default()
+        };
+        let state = store.load(needs, None).await?;
+        if decide::is_lost(&seen, &state) {
             self.suspicion.notify_one();
+        } else {
+            self.saw(state.head);
         }
+        Ok((state.head, state.now))
+    }
+
+    fn saw(&self, head: Head) {
+        self.head.send_if_modified(|known| replace_if_newer(known, head));
     }
 
     /// The newest head that was seen committed.
@@ -212,8 +226,7 @@ impl Follower {
     /// Begins at the head: the first stream would otherwise have the older events read, values and all, whatever it
     /// wants of them.
     async fn begin(&self) {
-        if let Ok((head, _)) = self.store.head().await {
-            self.log.saw(head);
+        if let Ok((head, _)) = self.log.look(&*self.store).await {
             self.wait_until_durable().await;
             self.write_ring(|ring| *ring = Ring::new(head.last_event));
             self.log.last.send_replace(head.last_event);
@@ -221,12 +234,9 @@ impl Follower {
     }
 
     async fn poll(&self) {
-        match self.store.head().await {
-            Ok((head, _)) => self.log.saw(head),
-            Err(error) => {
-                tracing::debug!(?error, "the head could not be read");
-                tokio::time::sleep(ERROR_PAUSE).await;
-            }
+        if let Err(error) = self.log.look(&*self.store).await {
+            tracing::debug!(?error, "the head could not be read");
+            tokio::time::sleep(ERROR_PAUSE).await;
         }
     }
 

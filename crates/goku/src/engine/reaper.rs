@@ -121,8 +121,6 @@ impl Reaper {
     }
 
     async fn look(&self) -> Result<(Head, Timestamp)> {
-        let (head, now) = self.store.head().await?;
-        self.log.saw(head);
-        Ok((head, now))
+        self.log.look(&*self.store).await
     }
 }

@@ -60,8 +60,7 @@ pub(super) async fn open(
 ) -> Result<EventStream> {
     let following = log.follow();
     let last = log.last();
-    let (head, _) = store.head().await?;
-    log.saw(head);
+    let (head, _) = log.look(&*store).await?;
     let position = start(&*store, &request, &head).await?;
     let subscription = Subscription {
         store,

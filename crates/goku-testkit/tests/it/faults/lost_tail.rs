@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use goku::{Engine, ErrorKind, Event, Position, StreamFrom};
 use goku_mariadbd::SavedData;
-use goku_testkit::PrivateDatabase;
 use goku_testkit::mariadb::Options;
 use goku_testkit::probe::{Probe, kind, soon, watch};
+use goku_testkit::{PrivateDatabase, Proxy};
 
 use super::open;
 
@@ -162,5 +162,29 @@ async fn and_grows_again_by_another_replica() {
     assert!(written.updated_ref.get() > last.id.get() + 6, "{written:?}");
     assert_eq!(one.status().await.unwrap().head.epoch.number(), 2);
     assert_eq!(resume(&one, last.position()).await, ErrorKind::PositionLost);
+    assert_eq!(resume(&other, last.position()).await, ErrorKind::PositionLost);
+}
+
+/// The replica that had seen the lost events looks when there are more again, with other content.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn and_grows_again_before_a_replica_looks() {
+    let fixture = Fixture::start().await;
+    let proxy = Proxy::before(&fixture.database.url()).await;
+    let one = Probe::new(Arc::new(open(proxy.url()).await));
+    let last = write_tail(&one).await;
+    let mut stream = one.watch(watch("").from(StreamFrom::Resume(last.position()))).await;
+    proxy.refuse(true);
+    proxy.cut();
+    fixture.fail_over();
+    let (_other, other) = fixture.probe().await;
+    for round in 0..6 {
+        other.put("other", format!("{round}")).await;
+    }
+    proxy.heal();
+
+    assert_eq!(stream.end().await.kind(), ErrorKind::PositionLost);
+    let written = one.put("new", "epoch").await;
+    assert!(written.updated_ref.get() > last.id.get() + 6, "{written:?}");
+    assert_eq!(one.status().await.unwrap().head.epoch.number(), 2);
     assert_eq!(resume(&other, last.position()).await, ErrorKind::PositionLost);
 }
