@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use goku_mariadbd::{Dialect, Installation, Options as ServerOptions};
-use goku_testkit::{PrivateDatabase, Proxy};
+use goku_testkit::{PrivateDatabase, Proxy, Replica};
 use tempfile::TempDir;
 
 use crate::options::{Engine, Options};
-use crate::process::Replica;
 
 /// How many replicas run on one database server.
 const REPLICAS: usize = 3;
@@ -33,7 +32,7 @@ impl Cluster {
             let folder = TempDir::new_in(logs).unwrap();
             let store = format!("sqlite:{}", folder.path().join("goku.db").display());
             return Cluster {
-                replicas: vec![Replica::start(&options.program, store, log(0)).await],
+                replicas: vec![Replica::start(&options.program, &store, &log(0)).await],
                 proxies: Vec::new(),
                 database: Database::File(folder),
             };
@@ -46,9 +45,8 @@ impl Cluster {
         };
         for number in 0..REPLICAS {
             let proxy = Proxy::before(&cluster.server().url()).await;
-            let store = proxy.url().to_owned();
+            let replica = Replica::start(&options.program, proxy.url(), &log(number)).await;
             cluster.proxies.push(proxy);
-            let replica = Replica::start(&options.program, store, log(number)).await;
             cluster.replicas.push(replica);
         }
         cluster

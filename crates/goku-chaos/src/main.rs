@@ -5,7 +5,6 @@
 mod cluster;
 mod fault;
 mod options;
-mod process;
 mod report;
 
 use std::process::ExitCode;

@@ -14,6 +14,7 @@ pub mod model;
 pub mod private;
 pub mod probe;
 pub mod proxy;
+pub mod replica;
 pub mod seed;
 pub mod workload;
 
@@ -24,4 +25,5 @@ pub use model::ModelClient;
 pub use private::PrivateDatabase;
 pub use probe::Probe;
 pub use proxy::Proxy;
+pub use replica::Replica;
 pub use seed::Random;

@@ -1,4 +1,5 @@
-//! A proxy before a server of MySQL's protocol that knows where a COMMIT goes by, and breaks what it is told to.
+//! A proxy before a server that breaks what it is told to. Before one of MySQL's protocol it knows where the sequencer is
+//! locked and where a COMMIT goes by.
 //!
 //! A `mysql_async` client that is given a loopback address may ask the server for its Unix socket and go on there, past
 //! the proxy: [`Proxy::url`] forbids it.
@@ -10,20 +11,27 @@ mod trap;
 #[cfg(test)]
 mod tests;
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use mysql_async::Opts;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::seed::Random;
 
+use packet::Step;
+
 pub use trap::Action;
 pub use trap::Point;
 pub use trap::Trap;
+
+/// What a server can send before somebody reads it: small, so that one that is not read soon has to wait.
+const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 
 /// Passes connections on between its own port and the server's; gone with its value.
 pub struct Proxy {
@@ -43,15 +51,33 @@ pub struct Shape {
     pub piece_bytes_max: usize,
 }
 
+/// A side of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The side that connects.
+    Client,
+    /// The side that is connected to.
+    Server,
+}
+
+/// What is known of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    MySql,
+    Any,
+}
+
 struct Shared {
+    protocol: Protocol,
     /// Host and port of the server.
     server: (String, u16),
-    /// Counts the cuts.
-    cuts: watch::Sender<u64>,
-    /// Whether bytes are passed on.
-    flowing: watch::Sender<bool>,
+    /// Tells of a cut: of the side that was cut off, where the other is told nothing.
+    cuts: watch::Sender<Option<Side>>,
+    /// The sides to which no bytes are passed on.
+    stalled: watch::Sender<Vec<Side>>,
     shape: watch::Sender<Shape>,
     refusing: watch::Sender<bool>,
+    locks: AtomicU64,
     commits: AtomicU64,
     connections: AtomicU64,
     traps: Mutex<Vec<Trap>>,
@@ -68,30 +94,47 @@ impl Default for Shape {
 }
 
 impl Proxy {
-    /// Listens on a free port of the loopback address, for connections to the server of this URL.
+    /// Listens on a free port of the loopback address, for connections to the database of this URL.
     pub async fn before(url: &str) -> Proxy {
         let opts = Opts::from_url(url).unwrap();
         let server = (opts.ip_or_hostname().to_owned(), opts.tcp_port());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
         let user = match opts.pass() {
             Some(password) => format!("{}:{password}", opts.user().unwrap_or_default()),
             None => opts.user().unwrap_or_default().to_owned(),
         };
         let database = opts.db_name().unwrap_or_default();
+        Proxy::start(server, Protocol::MySql, |port| {
+            format!("mysql://{user}@127.0.0.1:{port}/{database}?prefer_socket=false")
+        })
+        .await
+    }
+
+    /// As [`before`](Self::before), for connections of any protocol to the server at `http://host:port`. It meets no
+    /// transactions.
+    pub async fn before_endpoint(endpoint: &str) -> Proxy {
+        let (host, port) = endpoint.trim_start_matches("http://").split_once(':').unwrap();
+        let server = (host.to_owned(), port.parse().unwrap());
+        Proxy::start(server, Protocol::Any, |port| format!("http://127.0.0.1:{port}")).await
+    }
+
+    async fn start(server: (String, u16), protocol: Protocol, url: impl Fn(u16) -> String) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
+            protocol,
             server,
-            cuts: watch::Sender::new(0),
-            flowing: watch::Sender::new(true),
+            cuts: watch::Sender::new(None),
+            stalled: watch::Sender::new(Vec::new()),
             shape: watch::Sender::new(Shape::default()),
             refusing: watch::Sender::new(false),
+            locks: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             traps: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, shared.clone())).abort_handle();
         Proxy {
-            url: format!("mysql://{user}@127.0.0.1:{port}/{database}?prefer_socket=false"),
+            url: url(port),
             shared,
             accepting,
         }
@@ -104,7 +147,17 @@ impl Proxy {
 
     /// Does `action` when the `nth` COMMIT from now, counted from 1, is at `point`.
     pub fn at_commit(&self, nth: u64, point: Point, action: Action) -> Trap {
-        let trap = Trap::new(self.commits() + nth, point, action);
+        self.set(Step::Commit, self.commits() + nth, point, action)
+    }
+
+    /// Does `action` when the `nth` packet from now that locks the sequencer, counted from 1, is at `point`.
+    pub fn at_lock(&self, nth: u64, point: Point, action: Action) -> Trap {
+        let locks = self.shared.locks.load(Ordering::SeqCst);
+        self.set(Step::Lock, locks + nth, point, action)
+    }
+
+    fn set(&self, step: Step, number: u64, point: Point, action: Action) -> Trap {
+        let trap = Trap::new(step, number, point, action);
         self.shared.traps().push(trap.clone());
         trap
     }
@@ -121,7 +174,13 @@ impl Proxy {
 
     /// Resets all connections that there are now.
     pub fn cut(&self) {
-        self.shared.cuts.send_modify(|cuts| *cuts += 1);
+        self.shared.cuts.send_replace(None);
+    }
+
+    /// Resets one side of all connections that there are now. The other is told nothing and hears nothing any more, as
+    /// when a machine loses its power.
+    pub fn abandon(&self, side: Side) {
+        self.shared.cuts.send_replace(Some(side));
     }
 
     /// Refuses new connections, or takes them again.
@@ -131,7 +190,17 @@ impl Proxy {
 
     /// Takes bytes and passes none on, or goes on: neither side is told.
     pub fn stall(&self, stalling: bool) {
-        self.shared.flowing.send_replace(!stalling);
+        let stalled = if stalling {
+            vec![Side::Client, Side::Server]
+        } else {
+            Vec::new()
+        };
+        self.shared.stalled.send_replace(stalled);
+    }
+
+    /// Passes nothing on to this side; what comes from it goes on.
+    pub fn stall_to(&self, side: Side) {
+        self.shared.stalled.send_replace(vec![side]);
     }
 
     /// Passes bytes on so from now on.
@@ -163,11 +232,15 @@ impl Shared {
         self.traps.lock().expect("nothing panics while it looks at the traps")
     }
 
-    /// Counts a COMMIT, and finds the trap that is set for it.
-    fn commit(&self) -> Option<Trap> {
-        let number = self.commits.fetch_add(1, Ordering::SeqCst) + 1;
+    /// Counts a packet, and finds the trap that is set for it.
+    fn meet(&self, step: Step) -> Option<Trap> {
+        let counter = match step {
+            Step::Lock => &self.locks,
+            Step::Commit => &self.commits,
+        };
+        let number = counter.fetch_add(1, Ordering::SeqCst) + 1;
         let traps = self.traps();
-        traps.iter().find(|trap| trap.commit() == number).cloned()
+        traps.iter().find(|trap| trap.is_for(step, number)).cloned()
     }
 }
 
@@ -190,10 +263,18 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn connect(client: TcpStream, shared: Arc<Shared>, random: Random) {
-    match TcpStream::connect((&*shared.server.0, shared.server.1)).await {
+    match connect_to(&shared.server).await {
         Ok(server) => connection::run(client, server, &shared, random).await,
         Err(_) => {
             let _ = client.set_zero_linger();
         }
     }
+}
+
+async fn connect_to((host, port): &(String, u16)) -> io::Result<TcpStream> {
+    let mut addresses = lookup_host((&**host, *port)).await?;
+    let address = addresses.find(SocketAddr::is_ipv4).ok_or(io::ErrorKind::NotFound)?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    socket.connect(address).await
 }

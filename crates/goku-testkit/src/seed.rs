@@ -18,14 +18,24 @@ impl Random {
 
     /// The choices of the seed in the environment, or else of one that nobody knew; printed either way.
     pub fn from_environment() -> Random {
+        Random::from_environment_or(RandomState::new().hash_one(0))
+    }
+
+    /// The choices of the seed in the environment, or else of this one; printed either way.
+    pub fn from_environment_or(seed: u64) -> Random {
         let seed = match env::var(SEED_VARIABLE) {
             Ok(text) => text
                 .parse()
                 .unwrap_or_else(|_| panic!("{SEED_VARIABLE} is a number, not {text:?}")),
-            Err(_) => RandomState::new().hash_one(0),
+            Err(_) => seed,
         };
         println!("{SEED_VARIABLE}={seed}");
         Random::new(seed)
+    }
+
+    /// The seed that leads to the choices from here on.
+    pub fn seed(&self) -> u64 {
+        self.0
     }
 
     /// The next number, by SplitMix64.

@@ -8,9 +8,9 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::sleep;
 
-use super::Shared;
 use super::packet::Packet;
 use super::trap::{Action, Point, Trap};
+use super::{Protocol, Shared, Side};
 use crate::seed::Random;
 
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -21,6 +21,8 @@ enum End {
     Closed,
     /// Both sides are to be reset.
     Reset,
+    /// One side is to be reset, the other is left with a connection to nobody.
+    Abandoned(Side),
     /// The client's side is to be reset; the server gets this packet when the trap lets it go.
     Orphan(Packet, Trap),
 }
@@ -37,15 +39,29 @@ pub(super) async fn run(mut client: TcpStream, mut server: TcpStream, shared: &S
         let reply = Reply::default();
         let (mut from_client, mut to_client) = client.split();
         let (mut from_server, mut to_server) = server.split();
-        let mut up = Pipe::new(&mut to_server, shared, random.clone());
-        let mut down = Pipe::new(&mut to_client, shared, random);
+        let mut up = Pipe::new(&mut to_server, Side::Server, shared, random.clone());
+        let mut down = Pipe::new(&mut to_client, Side::Client, shared, random);
+        let upstream = async {
+            match shared.protocol {
+                Protocol::MySql => upstream(&mut from_client, &mut up, &reply).await,
+                Protocol::Any => copy(&mut from_client, &mut up).await,
+            }
+        };
         tokio::select! {
-            end = upstream(&mut from_client, &mut up, &reply) => end,
+            end = upstream => end,
             end = downstream(&mut from_server, &mut down, &reply) => end,
-            _ = cuts.changed() => Ok(End::Reset),
+            _ = cuts.changed() => Ok(cuts.borrow().map_or(End::Reset, End::Abandoned)),
         }
     };
     match end {
+        Ok(End::Abandoned(side)) => {
+            let (gone, left) = match side {
+                Side::Client => (client, server),
+                Side::Server => (server, client),
+            };
+            reset(gone);
+            hold(left).await;
+        }
         Ok(End::Orphan(packet, trap)) => {
             reset(client);
             trap.released().await;
@@ -65,12 +81,7 @@ pub(super) async fn run(mut client: TcpStream, mut server: TcpStream, shared: &S
 /// Passes packets on to the server.
 async fn upstream(client: &mut ReadHalf<'_>, server: &mut Pipe<'_, '_>, reply: &Reply) -> io::Result<End> {
     while let Some(packet) = Packet::read(client).await? {
-        let trap = if packet.is_commit() {
-            server.shared.commit()
-        } else {
-            None
-        };
-        let Some(trap) = trap else {
+        let Some(trap) = packet.step().and_then(|step| server.shared.meet(step)) else {
             server.pass(packet.bytes()).await?;
             continue;
         };
@@ -80,6 +91,13 @@ async fn upstream(client: &mut ReadHalf<'_>, server: &mut Pipe<'_, '_>, reply: &
                 Action::Swallow => std::future::pending().await,
                 Action::Reset => return Ok(End::Reset),
                 Action::Hold => trap.released().await,
+                Action::Tear => {
+                    let (first, rest) = packet.bytes().split_at(packet.bytes().len() / 2);
+                    server.pass(first).await?;
+                    trap.released().await;
+                    server.pass(rest).await?;
+                    continue;
+                }
                 Action::Delay(delay) => sleep(delay).await,
                 Action::Orphan => return Ok(End::Orphan(packet, trap)),
             }
@@ -93,12 +111,24 @@ async fn upstream(client: &mut ReadHalf<'_>, server: &mut Pipe<'_, '_>, reply: &
             match action {
                 Action::Swallow => std::future::pending().await,
                 Action::Reset | Action::Orphan => return Ok(End::Reset),
-                Action::Hold => trap.released().await,
+                Action::Hold | Action::Tear => trap.released().await,
                 Action::Delay(delay) => sleep(delay).await,
             }
         }
     }
     Ok(End::Closed)
+}
+
+/// Passes bytes on as they come.
+async fn copy(client: &mut ReadHalf<'_>, server: &mut Pipe<'_, '_>) -> io::Result<End> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let count = client.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(End::Closed);
+        }
+        server.pass(&buffer[..count]).await?;
+    }
 }
 
 /// Passes bytes back to the client.
@@ -114,7 +144,7 @@ async fn downstream(server: &mut ReadHalf<'_>, client: &mut Pipe<'_, '_>, reply:
             match action {
                 Action::Swallow => std::future::pending().await,
                 Action::Reset | Action::Orphan => return Ok(End::Reset),
-                Action::Hold => trap.released().await,
+                Action::Hold | Action::Tear => trap.released().await,
                 Action::Delay(delay) => sleep(delay).await,
             }
         }
@@ -128,20 +158,27 @@ async fn downstream(server: &mut ReadHalf<'_>, client: &mut Pipe<'_, '_>, reply:
 /// One direction, with the shape that it has at the time.
 struct Pipe<'p, 's> {
     to: &'p mut WriteHalf<'s>,
+    /// Whose side it leads to.
+    side: Side,
     shared: &'p Shared,
     random: Random,
 }
 
 impl<'p, 's> Pipe<'p, 's> {
-    fn new(to: &'p mut WriteHalf<'s>, shared: &'p Shared, random: Random) -> Pipe<'p, 's> {
-        Pipe { to, shared, random }
+    fn new(to: &'p mut WriteHalf<'s>, side: Side, shared: &'p Shared, random: Random) -> Pipe<'p, 's> {
+        Pipe {
+            to,
+            side,
+            shared,
+            random,
+        }
     }
 
     async fn pass(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let mut flowing = self.shared.flowing.subscribe();
+        let mut stalled = self.shared.stalled.subscribe();
         while !bytes.is_empty() {
             // The sender is as old as the proxy.
-            let _ = flowing.wait_for(|flowing| *flowing).await;
+            let _ = stalled.wait_for(|stalled| !stalled.contains(&self.side)).await;
             let shape = *self.shared.shape.borrow();
             let delay = self.random.between(shape.latency, shape.latency + shape.jitter);
             if !delay.is_zero() {
@@ -153,6 +190,12 @@ impl<'p, 's> Pipe<'p, 's> {
         }
         Ok(())
     }
+}
+
+/// Takes what still comes, and answers nothing, until the side that is left gives up.
+async fn hold(mut left: TcpStream) {
+    // An error is an end as well.
+    let _ = tokio::io::copy(&mut left, &mut tokio::io::sink()).await;
 }
 
 fn reset(stream: TcpStream) {

@@ -13,8 +13,20 @@ const COM_QUERY: u8 = 3;
 /// What follows a COMMIT in its packet, at the most: a reset of a setting.
 const TAIL_BYTES: usize = 64;
 
+/// Where in the text of a batch's first packet the sequencer is locked, at the most.
+const LOCK_BYTES: usize = 2_048;
+
 /// One packet, header included.
 pub(super) struct Packet(Vec<u8>);
+
+/// What a packet does to a transaction, where a proxy has to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It locks the sequencer, and does not end the transaction.
+    Lock,
+    /// It ends the transaction by a COMMIT.
+    Commit,
+}
 
 impl Packet {
     /// Reads the next packet; none at the end of the stream.
@@ -35,16 +47,27 @@ impl Packet {
         &self.0
     }
 
-    /// Whether its text ends a transaction by a COMMIT.
-    pub(super) fn is_commit(&self) -> bool {
+    /// What it does, where that matters.
+    pub(super) fn step(&self) -> Option<Step> {
         let [_, _, _, 0, COM_QUERY, text @ ..] = &self.0[..] else {
-            return false;
+            return None;
         };
         let tail = &text[text.len().saturating_sub(TAIL_BYTES)..];
-        String::from_utf8_lossy(tail)
+        let mut last = String::from_utf8_lossy(tail);
+        if last
             .split(';')
             .any(|statement| statement.trim().eq_ignore_ascii_case("commit"))
+        {
+            return Some(Step::Commit);
+        }
+        last = String::from_utf8_lossy(&text[..text.len().min(LOCK_BYTES)]);
+        last.split(';').any(is_lock).then_some(Step::Lock)
     }
+}
+
+fn is_lock(statement: &str) -> bool {
+    let statement = statement.to_ascii_lowercase();
+    statement.contains(" from head ") && statement.ends_with(" for update")
 }
 
 #[cfg(test)]
@@ -66,10 +89,10 @@ mod tests {
             "update t;commit",
             "update t;commit;set wait_timeout = default",
         ] {
-            assert!(query(text).is_commit(), "{text}");
+            assert_eq!(query(text).step(), Some(Step::Commit), "{text}");
         }
         for text in ["select 'commit'", "begin;select 1", "rollback", ""] {
-            assert!(!query(text).is_commit(), "{text}");
+            assert_ne!(query(text).step(), Some(Step::Commit), "{text}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
-use super::{Action, Point, Proxy, Shape};
+use super::{Action, Point, Proxy, Shape, Side};
 use crate::mariadb::{MariaDb, TestDatabase};
 use crate::probe::soon;
 
@@ -122,4 +122,56 @@ async fn bytes_come_one_by_one_and_late() {
     });
     fixture.connect().await.query_drop(INSERT).await.unwrap();
     assert_eq!(fixture.numbers().await, [1]);
+}
+
+#[tokio::test]
+async fn a_torn_commit_goes_on() {
+    let fixture = Fixture::start().await;
+    let trap = fixture.proxy.at_commit(1, Point::Request, Action::Tear);
+    let mut conn = fixture.connect().await;
+    let writing = tokio::spawn(async move { conn.query_drop(INSERT).await });
+    soon("the trap", trap.sprung()).await;
+    assert!(!writing.is_finished());
+    trap.release();
+    soon("the answer", writing).await.unwrap().unwrap();
+    assert_eq!(fixture.numbers().await, [1]);
+}
+
+#[tokio::test]
+async fn the_lock_of_the_sequencer_is_met() {
+    let fixture = Fixture::start().await;
+    let mut conn = fixture.connect().await;
+    conn.query_drop("create table head (id int)").await.unwrap();
+    let trap = fixture.proxy.at_lock(1, Point::Sent, Action::Delay(Duration::ZERO));
+    conn.query_drop("begin;select id from head where id = 1 for update;select 1")
+        .await
+        .unwrap();
+    soon("the trap", trap.sprung()).await;
+    assert_eq!(fixture.proxy.commits(), 0);
+}
+
+/// The side that is left hears nothing, not even that it is alone.
+#[tokio::test]
+async fn a_connection_loses_one_side() {
+    for side in [Side::Client, Side::Server] {
+        let fixture = Fixture::start().await;
+        let mut conn = fixture.connect().await;
+        fixture.proxy.abandon(side);
+        let mut query = std::pin::pin!(conn.query_drop("select 1"));
+        let early = tokio::time::timeout(Duration::from_millis(100), query.as_mut()).await;
+        assert_eq!(early.is_err(), side == Side::Server);
+        fixture.connect().await.query_drop(INSERT).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn bytes_of_any_protocol_are_passed_on() {
+    let fixture = Fixture::start().await;
+    let opts = mysql_async::Opts::from_url(&fixture.database.url()).unwrap();
+    let endpoint = format!("http://{}:{}", opts.ip_or_hostname(), opts.tcp_port());
+    let proxy = Proxy::before_endpoint(&endpoint).await;
+    let url = proxy.url().replace("http://", "mysql://root@") + "/?prefer_socket=false";
+    let mut conn = Conn::from_url(url).await.unwrap();
+    conn.query_drop("select 1").await.unwrap();
+    assert_eq!((proxy.commits(), proxy.connections()), (0, 1));
 }

@@ -1,10 +1,12 @@
-//! A trap: what happens to one COMMIT.
+//! A trap: what happens to one packet of a transaction.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Where on its way a COMMIT is met.
+use super::packet::Step;
+
+/// Where on its way a packet is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
     /// Before it is passed on to the server.
@@ -24,6 +26,8 @@ pub enum Action {
     Reset,
     /// It is kept until [`Trap::release`].
     Hold,
+    /// Half of it goes on, the rest is kept until [`Trap::release`]. An answer is kept as a whole.
+    Tear,
     /// It is kept for so long.
     Delay(Duration),
     /// The client's side is reset. What is on its way to the server is kept until [`Trap::release`] and then arrives.
@@ -33,7 +37,8 @@ pub enum Action {
 /// A trap that was set. Clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Trap {
-    commit: u64,
+    step: Step,
+    number: u64,
     point: Point,
     action: Action,
     state: watch::Sender<State>,
@@ -47,9 +52,10 @@ enum State {
 }
 
 impl Trap {
-    pub(super) fn new(commit: u64, point: Point, action: Action) -> Trap {
+    pub(super) fn new(step: Step, number: u64, point: Point, action: Action) -> Trap {
         Trap {
-            commit,
+            step,
+            number,
             point,
             action,
             state: watch::Sender::new(State::Set),
@@ -66,9 +72,9 @@ impl Trap {
         self.state.send_replace(State::Released);
     }
 
-    /// The number of the COMMIT that it waits for.
-    pub(super) fn commit(&self) -> u64 {
-        self.commit
+    /// Whether it waits for this packet.
+    pub(super) fn is_for(&self, step: Step, number: u64) -> bool {
+        (self.step, self.number) == (step, number)
     }
 
     /// What to do at a point.

@@ -24,10 +24,12 @@ macro_rules! on_every_server {
 
 mod commit;
 mod lost_tail;
+mod network;
 mod pause;
 mod random;
 mod replicas;
 mod restart;
+mod schema;
 mod sessions;
 mod settings;
 mod stall;

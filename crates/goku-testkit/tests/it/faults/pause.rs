@@ -11,7 +11,7 @@ use super::{clients, open};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_stands_still_for_3_seconds() {
-    let mut random = Random::from_environment();
+    let mut random = Random::from_environment_or(8);
     let database = PrivateDatabase::start(Options::default()).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let pause = async {

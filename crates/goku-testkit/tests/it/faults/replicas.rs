@@ -61,7 +61,7 @@ async fn a_lease_of_a_replica_that_went_is_ended_by_another() {
 /// An engine whose runtime goes is as one whose process is killed: no task of it ends what it began.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_that_go_without_a_word_under_load() {
-    let mut random = Random::from_environment();
+    let mut random = Random::from_environment_or(6);
     let database = PrivateDatabase::start(Options::default()).await;
     let mut engines = vec![open(&database.url()).await];
     let mut runtimes = Vec::new();
@@ -84,7 +84,7 @@ async fn replicas_that_go_without_a_word_under_load() {
 /// What was taken is finished, and the rest is refused: nothing that was refused is done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_that_are_closed_under_load() {
-    let mut random = Random::from_environment();
+    let mut random = Random::from_environment_or(7);
     let database = PrivateDatabase::start(Options::default()).await;
     let lasting = clients(&[open(&database.url()).await]);
     let closing = [open(&database.url()).await, open(&database.url()).await];

@@ -14,7 +14,7 @@ const ROUNDS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_killed_under_load() {
-    let mut random = Random::from_environment();
+    let mut random = Random::from_environment_or(1);
     let database = PrivateDatabase::durable(Options::default()).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let kills = async {
@@ -31,7 +31,7 @@ async fn a_database_that_is_killed_under_load() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_killed_at_a_commit() {
-    let mut random = Random::from_environment();
+    let mut random = Random::from_environment_or(2);
     let database = PrivateDatabase::durable(Options::default()).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let kills = async {
@@ -50,7 +50,7 @@ async fn a_database_that_is_killed_at_a_commit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_restarted_under_load() {
-    let mut random = Random::from_environment();
+    let mut random = Random::from_environment_or(3);
     let database = PrivateDatabase::durable(Options::default()).await;
     let engines = [open(&database.url()).await];
     let restart = async {

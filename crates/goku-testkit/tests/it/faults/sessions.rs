@@ -14,7 +14,7 @@ const DURATION: Duration = Duration::from_secs(4);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_that_are_killed_at_random() {
-    let mut random = Random::from_environment();
+    let mut random = Random::from_environment_or(4);
     let mut chance = random.fork();
     let database = PrivateDatabase::start(Options::default()).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
@@ -34,7 +34,7 @@ async fn sessions_that_are_killed_at_random() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locks_that_are_held_and_deadlocks() {
-    let mut random = Random::from_environment();
+    let mut random = Random::from_environment_or(5);
     let mut chance = random.fork();
     let database = PrivateDatabase::start(Options::default()).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];

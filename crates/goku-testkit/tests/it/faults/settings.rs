@@ -14,7 +14,7 @@ use super::{clients, open};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_read_only_now_and_then() {
-    let mut random = Random::from_environment();
+    let mut random = Random::from_environment_or(9);
     let database = PrivateDatabase::start(Options::default()).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let flips = async {
@@ -31,7 +31,7 @@ async fn a_server_that_is_read_only_now_and_then() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_has_no_connection_left() {
-    let mut random = Random::from_environment();
+    let mut random = Random::from_environment_or(10);
     let database = PrivateDatabase::start(Options::default()).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let crowd = async {
@@ -56,7 +56,7 @@ async fn a_server_that_has_no_connection_left() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_only_small_packets() {
-    let mut random = Random::from_environment();
+    let mut random = Random::from_environment_or(11);
     let database = PrivateDatabase::start(Options {
         arguments: vec!["--max-allowed-packet=1M".to_owned()],
         ..Options::default()
@@ -78,7 +78,7 @@ async fn a_server_that_takes_only_small_packets() {
 /// The limit sinks under connections that were made when it was higher.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_of_packets_that_sinks_under_load() {
-    let mut random = Random::from_environment();
+    let mut random = Random::from_environment_or(12);
     let database = PrivateDatabase::start(Options::default()).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let sink = async {

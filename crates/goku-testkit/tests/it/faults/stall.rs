@@ -1,39 +1,108 @@
 //! Replicas that stand still with the sequencer locked: the database takes the lock back, and the others go on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use goku::{Client, Engine};
+use goku::{Client, Engine, Operation, Txn};
 use goku_testkit::check;
 use goku_testkit::mariadb::Options;
-use goku_testkit::probe::{set, soon};
-use goku_testkit::proxy::{Action, Point, Trap};
+use goku_testkit::probe::{list, set, soon};
+use goku_testkit::proxy::{Action, Point, Side, Trap};
 use goku_testkit::{PrivateDatabase, Proxy, Recorder};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::open;
 
-on_every_server![a_replica_between_its_statements, two_replicas_at_once];
+on_every_server![
+    a_replica_before_its_statements,
+    a_replica_between_its_statements,
+    a_replica_in_the_middle_of_a_statement,
+    a_replica_before_its_commit,
+    a_replica_after_its_commit,
+    a_replica_that_does_not_read_a_result,
+    two_replicas_at_once,
+    three_replicas_at_once,
+];
 
-/// A replica whose batch stands still with its COMMIT on the way.
+/// How long each replica that stands still may hold up the others: 4 s, and as much again for a busy machine.
+const HELD_UP_MAX: Duration = Duration::from_secs(8);
+
+/// Values of this size go in packets of their own, where a packet has at most 1 MiB.
+const LARGE_BYTES: usize = 300 * 1024;
+
+/// Together as much as a transaction may read, and more than a connection holds that is not read.
+const UNREAD: usize = 12;
+
+/// A database, replicas of which may stand still, and one that does not.
+struct Fixture {
+    database: PrivateDatabase,
+    recorder: Recorder,
+    other: Engine,
+    client: Arc<dyn Client>,
+}
+
+/// A replica whose batch stands still.
 struct Stalled {
     trap: Trap,
-    writing: JoinHandle<goku::Result<goku::Entry>>,
+    writing: JoinHandle<goku::Result<()>>,
     proxy: Proxy,
 }
 
-impl Stalled {
-    async fn start(database: &PrivateDatabase, recorder: &Recorder, key: &str) -> Stalled {
-        let proxy = Proxy::before(&database.url()).await;
-        let client = recorder.client(Arc::new(open(proxy.url()).await));
-        let trap = proxy.at_commit(1, Point::Request, Action::Hold);
-        let write = set(key, format!("{key} stalled"));
-        Stalled {
-            trap,
-            writing: tokio::spawn(async move { client.set(write).await }),
-            proxy,
+impl Fixture {
+    async fn start(options: Options) -> Fixture {
+        let database = PrivateDatabase::start(options).await;
+        let recorder = Recorder::default();
+        let other = open(&database.url()).await;
+        Fixture {
+            client: recorder.client(Arc::new(other.clone())),
+            database,
+            recorder,
+            other,
         }
     }
 
+    /// A replica that begins a write and meets a trap.
+    async fn stall(&self, key: &str, trap: impl FnOnce(&Proxy) -> Trap) -> Stalled {
+        let write = set(key, format!("{key} stalled"));
+        let txn = Txn {
+            then: vec![Operation::Set(write)],
+            ..Txn::default()
+        };
+        self.stall_in(txn, trap).await
+    }
+
+    async fn stall_in(&self, txn: Txn, trap: impl FnOnce(&Proxy) -> Trap) -> Stalled {
+        let proxy = Proxy::before(&self.database.url()).await;
+        let client = self.recorder.client(Arc::new(open(proxy.url()).await));
+        let trap = trap(&proxy);
+        let stalled = Stalled {
+            writing: tokio::spawn(async move { client.txn(txn).await.map(drop) }),
+            trap,
+            proxy,
+        };
+        stalled.stood().await;
+        stalled
+    }
+
+    /// The other replica writes while they stand still, before long; then they go on, and all is as it must be.
+    async fn finish(self, stalled: impl IntoIterator<Item = Stalled>) {
+        let stalled: Vec<Stalled> = stalled.into_iter().collect();
+        let began = Instant::now();
+        soon("a write", self.client.set(set("key", "meanwhile"))).await.unwrap();
+        let held_up = began.elapsed();
+        println!("{} replicas held the others up for {held_up:?}", stalled.len());
+        assert!(held_up < HELD_UP_MAX * u32::try_from(stalled.len()).unwrap());
+        for one in stalled {
+            one.resume().await;
+        }
+        self.recorder.healed();
+        self.client.set(set("end", "end")).await.unwrap();
+        check::assert_sound(&self.recorder.finish(&self.other).await.unwrap());
+    }
+}
+
+impl Stalled {
     /// Waits until it stands still, as seen from the database: nothing of it comes any more, and it hears nothing.
     async fn stood(&self) {
         soon("the stall", self.trap.sprung()).await;
@@ -42,44 +111,109 @@ impl Stalled {
 
     /// Goes on; its caller gets the truth.
     async fn resume(self) {
-        assert!(!self.writing.is_finished());
         self.proxy.heal();
         soon("the answer", self.writing).await.unwrap().unwrap();
     }
 }
 
-async fn finish(recorder: &Recorder, engine: Engine) {
-    recorder.healed();
-    let client = recorder.client(Arc::new(engine.clone()));
-    client.set(set("end", "end")).await.unwrap();
-    check::assert_sound(&recorder.finish(&engine).await.unwrap());
+fn before_commit(proxy: &Proxy) -> Trap {
+    proxy.at_commit(1, Point::Request, Action::Hold)
 }
 
+/// It has the lock, and does not hear so.
+async fn a_replica_before_its_statements(options: Options) {
+    let fixture = Fixture::start(options).await;
+    let lock = |proxy: &Proxy| proxy.at_lock(1, Point::Reply, Action::Hold);
+    let stalled = fixture.stall("one", lock).await;
+    fixture.finish([stalled]).await;
+}
+
+/// Its values are in the database, its head is not.
 async fn a_replica_between_its_statements(options: Options) {
-    let database = PrivateDatabase::start(options).await;
-    let recorder = Recorder::default();
-    let other = open(&database.url()).await;
-    let client = recorder.client(Arc::new(other.clone()));
-    let stalled = Stalled::start(&database, &recorder, "one").await;
-    stalled.stood().await;
-    // It is done while the other one still stands still.
-    soon("a write", client.set(set("key", "meanwhile"))).await.unwrap();
-    stalled.resume().await;
-    finish(&recorder, other).await;
+    let small = ["--max-allowed-packet=1M".to_owned()];
+    let fixture = Fixture::start(Options {
+        arguments: options.arguments.iter().cloned().chain(small).collect(),
+        ..options
+    })
+    .await;
+    let large = |number: usize| {
+        let mut value = format!("large {number}").into_bytes();
+        value.resize(LARGE_BYTES, b'.');
+        Operation::Set(set(&format!("large/{number}"), value))
+    };
+    let txn = Txn {
+        then: (0..4).map(large).collect(),
+        ..Txn::default()
+    };
+    let stalled = fixture.stall_in(txn, before_commit).await;
+    fixture.finish([stalled]).await;
+}
+
+async fn a_replica_in_the_middle_of_a_statement(options: Options) {
+    let fixture = Fixture::start(options).await;
+    let torn = |proxy: &Proxy| proxy.at_commit(1, Point::Request, Action::Tear);
+    let stalled = fixture.stall("one", torn).await;
+    fixture.finish([stalled]).await;
+}
+
+async fn a_replica_before_its_commit(options: Options) {
+    let fixture = Fixture::start(options).await;
+    let stalled = fixture.stall("one", before_commit).await;
+    fixture.finish([stalled]).await;
+}
+
+async fn a_replica_after_its_commit(options: Options) {
+    let fixture = Fixture::start(options).await;
+    let sent = |proxy: &Proxy| proxy.at_commit(1, Point::Reply, Action::Hold);
+    let stalled = fixture.stall("one", sent).await;
+    fixture.finish([stalled]).await;
+}
+
+/// The server has more to say than the connection holds.
+async fn a_replica_that_does_not_read_a_result(options: Options) {
+    let fixture = Fixture::start(options).await;
+    for number in 0..UNREAD {
+        let mut value = format!("large {number}").into_bytes();
+        value.resize(LARGE_BYTES, b'.');
+        fixture
+            .client
+            .set(set(&format!("large/{number}"), value))
+            .await
+            .unwrap();
+    }
+    let txn = Txn {
+        then: vec![
+            Operation::List(list("large/")),
+            Operation::Set(set("one", "one stalled")),
+        ],
+        ..Txn::default()
+    };
+    let unread = |proxy: &Proxy| {
+        proxy.stall_to(Side::Client);
+        proxy.at_lock(1, Point::Sent, Action::Delay(Duration::ZERO))
+    };
+    let stalled = fixture.stall_in(txn, unread).await;
+    let is_past_the_lock = "command = 'Query' and info not like '%from head%'";
+    fixture.database.wait_for_session(is_past_the_lock).await;
+    fixture.finish([stalled]).await;
 }
 
 /// The second one gets the lock when the first has lost it, and stands still as well.
 async fn two_replicas_at_once(options: Options) {
-    let database = PrivateDatabase::start(options).await;
-    let recorder = Recorder::default();
-    let other = open(&database.url()).await;
-    let client = recorder.client(Arc::new(other.clone()));
-    let one = Stalled::start(&database, &recorder, "one").await;
-    one.stood().await;
-    let two = Stalled::start(&database, &recorder, "two").await;
-    two.stood().await;
-    soon("a write", client.set(set("key", "meanwhile"))).await.unwrap();
-    one.resume().await;
-    two.resume().await;
-    finish(&recorder, other).await;
+    let fixture = Fixture::start(options).await;
+    let one = fixture.stall("one", before_commit).await;
+    let two = fixture.stall("two", before_commit).await;
+    fixture.finish([one, two]).await;
+}
+
+/// All of them queue for the lock before the other one does.
+async fn three_replicas_at_once(options: Options) {
+    let fixture = Fixture::start(options).await;
+    let one = fixture
+        .stall("one", |proxy| proxy.at_lock(1, Point::Reply, Action::Hold))
+        .await;
+    let asked = |proxy: &Proxy| proxy.at_lock(1, Point::Sent, Action::Delay(Duration::ZERO));
+    let two = fixture.stall("two", asked).await;
+    let three = fixture.stall("three", asked).await;
+    fixture.finish([one, two, three]).await;
 }
