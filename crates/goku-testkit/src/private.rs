@@ -102,13 +102,23 @@ impl PrivateDatabase {
     /// Asks on the connection that is kept, or on a new one where that was lost.
     async fn query(&self, query: &str) -> Vec<u64> {
         let mut kept = self.admin.lock().await;
-        if let Some(admin) = &mut *kept
-            && let Ok(rows) = admin.query(query).await
-        {
-            return rows;
-        }
-        let admin = kept.insert(self.admin().await);
-        admin.query(query).await.unwrap()
+        soon("an answer to the administrator", async {
+            loop {
+                if let Some(admin) = &mut *kept {
+                    match admin.query(query).await {
+                        Ok(rows) => return rows,
+                        Err(error) if is_of_binary_statement(&error) => {
+                            sleep(POLL).await;
+                            continue;
+                        }
+                        Err(_) => {}
+                    }
+                }
+                // Where the statement is at fault and not the connection, this goes on until patience ends.
+                *kept = Some(self.admin().await);
+            }
+        })
+        .await
     }
 
     /// Waits until a session of the store does something.
@@ -198,6 +208,11 @@ impl PrivateDatabase {
     pub fn put_back(&self, saved: &SavedData) {
         block_in_place(|| self.server.put_back(saved)).unwrap();
     }
+}
+
+/// MySQL cannot list the sessions while a statement of one is no text.
+fn is_of_binary_statement(error: &mysql_async::Error) -> bool {
+    matches!(error, mysql_async::Error::Server(error) if error.code == 3854)
 }
 
 impl HeldCommits {

@@ -9,10 +9,11 @@ use tokio::time::sleep;
 
 use super::{clients, open};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_stands_still_for_3_seconds() {
+on_every_server![a_database_that_stands_still_for_3_seconds,];
+
+async fn a_database_that_stands_still_for_3_seconds(options: Options) {
     let mut random = Random::from_environment_or(8);
-    let database = PrivateDatabase::start(Options::default()).await;
+    let database = PrivateDatabase::start(options).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let pause = async {
         sleep(Duration::from_millis(500)).await;

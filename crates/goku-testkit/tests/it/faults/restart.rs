@@ -10,12 +10,16 @@ use tokio::time::sleep;
 
 use super::{clients, open};
 
+on_every_server![
+    a_database_that_is_killed_under_load,
+    a_database_that_is_restarted_under_load,
+];
+
 const ROUNDS: usize = 3;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_killed_under_load() {
+async fn a_database_that_is_killed_under_load(options: Options) {
     let mut random = Random::from_environment_or(1);
-    let database = PrivateDatabase::durable(Options::default()).await;
+    let database = PrivateDatabase::durable(options).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let kills = async {
         for _ in 0..ROUNDS {
@@ -48,10 +52,9 @@ async fn a_database_that_is_killed_at_a_commit() {
     run_and_check(&clients(&engines), Load::default(), &mut random, kills).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_restarted_under_load() {
+async fn a_database_that_is_restarted_under_load(options: Options) {
     let mut random = Random::from_environment_or(3);
-    let database = PrivateDatabase::durable(Options::default()).await;
+    let database = PrivateDatabase::durable(options).await;
     let engines = [open(&database.url()).await];
     let restart = async {
         sleep(Duration::from_millis(500)).await;

@@ -10,13 +10,14 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{clients, open};
 
+on_every_server![sessions_that_are_killed_at_random, locks_that_are_held_and_deadlocks,];
+
 const DURATION: Duration = Duration::from_secs(4);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_that_are_killed_at_random() {
+async fn sessions_that_are_killed_at_random(options: Options) {
     let mut random = Random::from_environment_or(4);
     let mut chance = random.fork();
-    let database = PrivateDatabase::start(Options::default()).await;
+    let database = PrivateDatabase::start(options).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let kills = async {
         let end = Instant::now() + DURATION;
@@ -32,11 +33,10 @@ async fn sessions_that_are_killed_at_random() {
     run_and_check(&clients(&engines), Load::default(), &mut random, kills).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn locks_that_are_held_and_deadlocks() {
+async fn locks_that_are_held_and_deadlocks(options: Options) {
     let mut random = Random::from_environment_or(5);
     let mut chance = random.fork();
-    let database = PrivateDatabase::start(Options::default()).await;
+    let database = PrivateDatabase::start(options).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let locks = async {
         let end = Instant::now() + DURATION;

@@ -12,10 +12,16 @@ use tokio::time::sleep;
 
 use super::{clients, open};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_read_only_now_and_then() {
+on_every_server![
+    a_server_that_is_read_only_now_and_then,
+    a_server_that_has_no_connection_left,
+    a_server_that_takes_only_small_packets,
+    a_limit_of_packets_that_sinks_under_load,
+];
+
+async fn a_server_that_is_read_only_now_and_then(options: Options) {
     let mut random = Random::from_environment_or(9);
-    let database = PrivateDatabase::start(Options::default()).await;
+    let database = PrivateDatabase::start(options).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let flips = async {
         for _ in 0..4 {
@@ -29,10 +35,9 @@ async fn a_server_that_is_read_only_now_and_then() {
     run_and_check(&clients(&engines), Load::default(), &mut random, flips).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_has_no_connection_left() {
+async fn a_server_that_has_no_connection_left(options: Options) {
     let mut random = Random::from_environment_or(10);
-    let database = PrivateDatabase::start(Options::default()).await;
+    let database = PrivateDatabase::start(options).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let crowd = async {
         sleep(Duration::from_millis(300)).await;
@@ -54,12 +59,11 @@ async fn a_server_that_has_no_connection_left() {
     run_and_check(&clients(&engines), Load::default(), &mut random, crowd).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_takes_only_small_packets() {
+async fn a_server_that_takes_only_small_packets(options: Options) {
     let mut random = Random::from_environment_or(11);
     let database = PrivateDatabase::start(Options {
         arguments: vec!["--max-allowed-packet=1M".to_owned()],
-        ..Options::default()
+        ..options
     })
     .await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
@@ -76,10 +80,9 @@ async fn a_server_that_takes_only_small_packets() {
 }
 
 /// The limit sinks under connections that were made when it was higher.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_of_packets_that_sinks_under_load() {
+async fn a_limit_of_packets_that_sinks_under_load(options: Options) {
     let mut random = Random::from_environment_or(12);
-    let database = PrivateDatabase::start(Options::default()).await;
+    let database = PrivateDatabase::start(options).await;
     let engines = [open(&database.url()).await, open(&database.url()).await];
     let sink = async {
         sleep(Duration::from_millis(300)).await;
