@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use goku::{Client, Engine, Operation, Txn};
+use goku::{Client, Engine, ErrorKind, Operation, Txn};
 use goku_testkit::check;
 use goku_testkit::mariadb::Options;
 use goku_testkit::probe::{list, set, soon};
@@ -31,8 +31,8 @@ const HELD_UP_MAX: Duration = Duration::from_secs(8);
 /// Values of this size go in packets of their own, where a packet has at most 1 MiB.
 const LARGE_BYTES: usize = 300 * 1024;
 
-/// Together as much as a transaction may read, and more than a connection holds that is not read.
-const UNREAD: usize = 12;
+/// So many of them are more than a connection holds that is not read.
+const UNREAD: usize = 40;
 
 /// A database, replicas of which may stand still, and one that does not.
 struct Fixture {
@@ -46,6 +46,8 @@ struct Fixture {
 struct Stalled {
     trap: Trap,
     writing: JoinHandle<goku::Result<()>>,
+    /// What its caller is to be answered.
+    outcome: Result<(), ErrorKind>,
     proxy: Proxy,
 }
 
@@ -78,6 +80,7 @@ impl Fixture {
         let trap = trap(&proxy);
         let stalled = Stalled {
             writing: tokio::spawn(async move { client.txn(txn).await.map(drop) }),
+            outcome: Ok(()),
             trap,
             proxy,
         };
@@ -112,7 +115,8 @@ impl Stalled {
     /// Goes on; its caller gets the truth.
     async fn resume(self) {
         self.proxy.heal();
-        soon("the answer", self.writing).await.unwrap().unwrap();
+        let outcome = soon("the answer", self.writing).await.unwrap();
+        assert_eq!(outcome.map_err(|error| error.kind()), self.outcome);
     }
 }
 
@@ -192,7 +196,8 @@ async fn a_replica_that_does_not_read_a_result(options: Options) {
         proxy.stall_to(Side::Client);
         proxy.at_lock(1, Point::Sent, Action::Delay(Duration::ZERO))
     };
-    let stalled = fixture.stall_in(txn, unread).await;
+    let mut stalled = fixture.stall_in(txn, unread).await;
+    stalled.outcome = Err(ErrorKind::TooLarge);
     let is_past_the_lock = "command = 'Query' and info not like '%from head%'";
     fixture.database.wait_for_session(is_past_the_lock).await;
     fixture.finish([stalled]).await;
