@@ -8,6 +8,7 @@ mod reader;
 mod reaper;
 mod ring;
 mod stream;
+mod tasks;
 mod threads;
 mod writer;
 
@@ -15,12 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::follower::Deliver;
 use self::follower::{Follower, Log};
 use self::reader::Reader;
+use self::tasks::Tasks;
 use self::threads::Threads;
 use self::writer::Writer;
 use crate::client::{Client, EventStream, Listing};
@@ -36,6 +37,7 @@ use crate::lease::{Lease, LeaseRequest, LeasesRequest};
 use crate::limits::LEASES_PAGE_MAX;
 use crate::request::{DeleteRequest, ListRequest, SetRequest, StreamRequest};
 use crate::status::{Replica, Status};
+use crate::store::guarded::{self, Guarded};
 use crate::store::{At, Store};
 use crate::txn::{Txn, TxnAnswer};
 use crate::write::{Write, WriteAnswer, WriteId};
@@ -74,6 +76,8 @@ pub struct EngineBuilder {
     request_timeout: Duration,
     address: String,
     deliver: Deliver,
+    #[cfg(any(test, feature = "faults"))]
+    faults: Option<crate::faults::Faults>,
 }
 
 struct Inner {
@@ -85,7 +89,7 @@ struct Inner {
     address: String,
     /// Tells it from the engines before and after it.
     id: u64,
-    tasks: tokio::sync::Mutex<JoinSet<()>>,
+    tasks: tokio::sync::Mutex<Tasks>,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
     _threads: Threads,
@@ -105,6 +109,8 @@ impl Engine {
             request_timeout: REQUEST_TIMEOUT,
             address: String::new(),
             deliver: Deliver::default(),
+            #[cfg(any(test, feature = "faults"))]
+            faults: None,
         }
     }
 
@@ -112,17 +118,11 @@ impl Engine {
     /// the store is closed. Calling it again waits for the same.
     pub async fn close(&self) {
         self.0.stop.cancel();
-        let mut tasks = self.0.tasks.lock().await;
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a task of the engine failed");
-            }
-        }
+        self.0.tasks.lock().await.end().await;
         self.0.store.close().await;
     }
 
     fn start(store: Arc<dyn Store>, builder: EngineBuilder, threads: Threads) -> Engine {
-        let handle = threads.handle();
         let EngineBuilder {
             request_timeout,
             address,
@@ -132,20 +132,24 @@ impl Engine {
         for warning in store.profile().warnings {
             tracing::warn!("{warning}");
         }
+        let store: Arc<dyn Store> = Arc::new(Guarded::new(store, request_timeout));
         let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
+        let mut tasks = Tasks::new(threads.handle(), &stop);
         let (follower, log) = Follower::new(store.clone(), deliver, stop.clone());
-        let writer = Writer::start(store.clone(), log.clone(), request_timeout, &stop, &mut tasks, handle);
-        let reader = Reader::start(&store, &stop, &mut tasks, handle);
-        tasks.spawn_on(follower.run(), handle);
-        tasks.spawn_on(check_suspicions(writer.clone(), log.clone(), stop.clone()), handle);
+        let writer = Writer::start(store.clone(), log.clone(), request_timeout, &stop, &mut tasks);
+        let reader = Reader::start(&store, &stop, &mut tasks);
+        tasks.spawn("follower", follower.run());
+        tasks.spawn(
+            "check of suspicions",
+            check_suspicions(writer.clone(), log.clone(), stop.clone()),
+        );
         if store.profile().shared {
-            tasks.spawn_on(herald::run(store.clone(), address.clone(), stop.clone()), handle);
+            tasks.spawn("herald", herald::run(store.clone(), address.clone(), stop.clone()));
         }
-        tasks.spawn_on(janitor::run(store.clone(), stop.clone()), handle);
-        tasks.spawn_on(
+        tasks.spawn("janitor", janitor::run(store.clone(), stop.clone()));
+        tasks.spawn(
+            "reaper",
             reaper::run(store.clone(), writer.clone(), log.clone(), stop.clone()),
-            handle,
         );
         Engine(Arc::new(Inner {
             store,
@@ -169,17 +173,14 @@ impl Engine {
         }
         match tokio::time::timeout(self.0.request_timeout, read).await {
             Ok(result) => result,
-            Err(_) => Err(Error::new(
-                ErrorKind::Unavailable,
-                "the store did not answer in time: try again",
-            )),
+            Err(_) => Err(guarded::late()),
         }
     }
 
     /// The engines that use the store; this one alone where nobody else can.
     async fn replicas(&self, now: Timestamp) -> Result<Vec<Replica>> {
         if self.0.store.profile().shared {
-            return self.in_time(self.0.store.replicas()).await;
+            return self.0.store.replicas().await;
         }
         let (id, address) = (self.0.id, self.0.address.clone());
         Ok(vec![Replica {
@@ -230,6 +231,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Has the store fail as `faults` says.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn faults(mut self, faults: crate::faults::Faults) -> EngineBuilder {
+        self.faults = Some(faults);
+        self
+    }
+
     /// Opens the store at `url`: `sqlite:PATH`, `sqlite::memory:` or `mysql://user:password@host:port/database`.
     /// Tables are made where there are none. `Config` where the store cannot be used as it is.
     pub async fn open(self, url: &str) -> Result<Engine> {
@@ -240,7 +248,21 @@ impl EngineBuilder {
         let opened = opening
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, "opening the store failed").with_source(error))?;
-        Ok(Engine::start(opened?, self, threads))
+        let store = self.with_faults(opened?);
+        Ok(Engine::start(store, self, threads))
+    }
+
+    #[cfg(not(any(test, feature = "faults")))]
+    fn with_faults(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        store
+    }
+
+    #[cfg(any(test, feature = "faults"))]
+    fn with_faults(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        match &self.faults {
+            Some(faults) => Arc::new(crate::faults::Faulty::new(store, faults.clone())),
+            None => store,
+        }
     }
 
     async fn open_store(&self, url: &str) -> Result<Arc<dyn Store>> {
@@ -334,8 +356,11 @@ impl Client for Engine {
 
     async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
         let limit = request.limit.unwrap_or(LEASES_PAGE_MAX).min(LEASES_PAGE_MAX);
-        let (_, now) = self.in_time(self.0.store.head()).await?;
-        let rows = self.in_time(self.0.store.leases(request.after, limit)).await?;
+        let read = async {
+            let (_, now) = self.0.store.head().await?;
+            Ok((now, self.0.store.leases(request.after, limit).await?))
+        };
+        let (now, rows) = self.in_time(read).await?;
         Ok(rows.iter().map(|(id, row)| decide::to_lease(*id, row, now)).collect())
     }
 
@@ -350,7 +375,11 @@ impl Client for Engine {
     }
 
     async fn status(&self) -> Result<Status> {
-        let (head, time) = self.in_time(self.0.store.head()).await?;
+        let read = async {
+            let (head, time) = self.0.store.head().await?;
+            Ok((head, time, self.replicas(time).await?))
+        };
+        let (head, time, replicas) = self.in_time(read).await?;
         let profile = self.0.store.profile();
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -363,19 +392,20 @@ impl Client for Engine {
             events: (head.last_event.get() - head.compacted.get()).unsigned_abs(),
             leases: head.leases,
             time,
-            replicas: self.replicas(time).await?,
+            replicas,
         })
     }
 }
 
-/// Looks at the head under its lock when a plain read of it lacks what was seen: a batch of nothing begins a new epoch
-/// where events were lost.
+/// Looks at the head under its lock when a plain read of it lacks what was seen, and when nobody knows what a batch
+/// left: a batch of nothing begins a new epoch where events were lost, and finds those that nobody was told of.
 async fn check_suspicions(writer: Writer, log: Arc<Log>, stop: CancellationToken) {
     let check = async {
         loop {
             log.suspicion().await;
-            if let Err(error) = writer.write(Request::Reap(0)).await {
-                tracing::debug!(?error, "whether events were lost could not be checked");
+            while let Err(error) = writer.write(Request::Reap(0)).await {
+                tracing::debug!(?error, "the head could not be looked at under its lock yet");
+                tokio::time::sleep(SUSPICION_PAUSE).await;
             }
             tokio::time::sleep(SUSPICION_PAUSE).await;
         }

@@ -27,6 +27,8 @@ mod write;
 mod client;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod engine;
+#[cfg(all(any(test, feature = "faults"), any(feature = "sqlite", feature = "mysql")))]
+pub mod faults;
 
 pub use client::Client;
 pub use client::EventStream;

@@ -1,5 +1,6 @@
 //! The seam between the rules and SQL: what the engine asks of a database.
 
+pub(crate) mod guarded;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 #[cfg(feature = "sqlite")]
@@ -35,8 +36,8 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// decision and commits. Called by one task at a time.
     async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError>;
 
-    /// Finds out whether the batch whose commit ended as [`WriteError::Unknown`] was applied, and makes sure that it
-    /// can not be applied later.
+    /// Finds out whether the batch whose commit ended as [`WriteError::Unknown`], or before it had an answer, was
+    /// applied, and makes sure that it can not be applied later.
     async fn resolve(&self, batch: &Batch) -> Result<bool>;
 
     /// Reads rows without a lock: as they are now, or, with `at`, as they were after that event (keys and ranges
@@ -104,6 +105,9 @@ pub(crate) enum WriteError {
         /// What happened.
         error: Error,
     },
+    /// The code of the store panicked: whether anything was applied is not known, nor what would hold. Resolve it; a
+    /// batch that was not applied is taken as rejected.
+    Panicked(Error),
 }
 
 /// A point in history to read at.

@@ -40,7 +40,7 @@ pub(super) struct Log {
     head: watch::Sender<Head>,
     news: mpsc::Sender<News>,
     streams: AtomicUsize,
-    /// A head was read that lacks what was seen before.
+    /// A head was read that lacks what was seen before, or nobody knows what a batch left.
     suspicion: Notify,
 }
 
@@ -97,7 +97,7 @@ impl Log {
         };
         let state = store.load(needs, None).await?;
         if decide::is_lost(&seen, &state) {
-            self.suspicion.notify_one();
+            self.suspect();
         } else {
             self.saw(state.head);
         }
@@ -113,8 +113,13 @@ impl Log {
         *self.head.borrow()
     }
 
-    /// Completes when a head was read that lacks what was seen before. It may only have come late: a plain read is no
-    /// proof that events were lost, the head under its lock is.
+    /// Raises the suspicion that the log is not as it was last seen.
+    pub(super) fn suspect(&self) {
+        self.suspicion.notify_one();
+    }
+
+    /// Completes when a head was read that lacks what was seen before, or nobody knows what a batch left. The head may
+    /// only have come late: a plain read is no proof that events were lost, the head under its lock is.
     pub(super) async fn suspicion(&self) {
         self.suspicion.notified().await;
     }

@@ -44,9 +44,12 @@ mod tests {
     use super::*;
     use crate::clock::{ManualClock, Timestamp};
     use crate::decide::{Batch, Head, Request};
+    use crate::error::ErrorKind;
+    use crate::faults::{Fault, Faults, Faulty, Step};
     use crate::id::Tag;
     use crate::key::Key;
     use crate::request::SetRequest;
+    use crate::store::guarded::Guarded;
     use crate::store::sqlite::{Location, SqliteStore};
     use crate::write::{SessionId, WriteId};
 
@@ -79,6 +82,26 @@ mod tests {
         write(&store, 7, 3).await.unwrap();
         write(&store, 8, 3).await.unwrap();
         let forgotten = write(&store, 9, 2).await.unwrap_err();
-        assert_eq!(forgotten.kind(), crate::error::ErrorKind::SessionExpired);
+        assert_eq!(forgotten.kind(), ErrorKind::SessionExpired);
+    }
+
+    #[tokio::test]
+    async fn a_step_that_failed_is_made_up_for_by_the_next() {
+        let kind = |result: Result<()>| result.err().map(|error| error.kind());
+        for fault in Fault::ALL {
+            let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0).unwrap()));
+            let store = SqliteStore::open(Location::Memory, clock.clone()).await.unwrap();
+            let store = Arc::new(store);
+            write(&store, 1, 1).await.unwrap();
+            clock.advance(SESSION_IDLE_MAX + Duration::from_millis(1));
+            let faults = Faults::default();
+            faults.at(Step::ForgetSessions, 1, fault);
+            let failing = Arc::new(Faulty::new(store.clone(), faults));
+            let failing = Guarded::new(failing, Duration::from_millis(50));
+            assert!(step(&failing).await.is_err(), "{fault:?}");
+            step(&failing).await.unwrap();
+            let forgotten = write(&store, 1, 2).await;
+            assert_eq!(kind(forgotten), Some(ErrorKind::SessionExpired), "{fault:?}");
+        }
     }
 }

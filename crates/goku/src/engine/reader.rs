@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::stopped;
+use super::tasks::Tasks;
 use crate::decide::{Needs, not_found};
 use crate::entry::Entry;
 use crate::error::Result;
@@ -33,12 +32,7 @@ struct Job {
 
 impl Reader {
     /// Starts as many tasks as the store reads well side by side.
-    pub(super) fn start(
-        store: &Arc<dyn Store>,
-        stop: &CancellationToken,
-        tasks: &mut JoinSet<()>,
-        handle: &Handle,
-    ) -> Reader {
+    pub(super) fn start(store: &Arc<dyn Store>, stop: &CancellationToken, tasks: &mut Tasks) -> Reader {
         let (jobs, receiver) = mpsc::channel(QUEUE_MAX);
         let receiver = Arc::new(Mutex::new(receiver));
         for _ in 0..store.profile().readers {
@@ -49,7 +43,7 @@ impl Reader {
                     () = read_all(&*store, &receiver) => {}
                 }
             };
-            tasks.spawn_on(task, handle);
+            tasks.spawn("reader", task);
         }
         Reader { jobs }
     }

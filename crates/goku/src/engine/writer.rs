@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::follower::Log;
 use super::stopped;
+use super::tasks::Tasks;
 use crate::decide::{Answer, Batch, Decision, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Tag;
@@ -69,6 +68,19 @@ struct Committer {
     held: Option<Job>,
 }
 
+/// What became of a batch.
+enum Settled {
+    Applied(Box<Decision>),
+    /// Nothing was applied; again, it may be.
+    NotApplied(Error),
+    /// Nothing was applied, and a request in it is at fault.
+    Refused(Error),
+    /// Nothing was applied, nor will be.
+    Failed(Error),
+    /// It may have been applied.
+    Unknown(Error),
+}
+
 impl Writer {
     /// Starts the task that commits.
     pub(super) fn start(
@@ -76,8 +88,7 @@ impl Writer {
         log: Arc<Log>,
         request_timeout: Duration,
         stop: &CancellationToken,
-        tasks: &mut JoinSet<()>,
-        handle: &Handle,
+        tasks: &mut Tasks,
     ) -> Writer {
         let (user, user_jobs) = Lane::new();
         let (urgent, urgent_jobs) = Lane::new();
@@ -90,7 +101,7 @@ impl Writer {
             batch_bytes_max,
             held: None,
         };
-        tasks.spawn_on(committer.run(stop.clone()), handle);
+        tasks.spawn("writer", committer.run(stop.clone()));
         Writer {
             user,
             urgent,
@@ -216,43 +227,57 @@ impl Committer {
                         break;
                     }
                 };
-                match self.store.write(batch.clone()).await {
-                    Ok(decision) => {
-                        self.finish(jobs, decision);
+                let written = self.store.write(batch.clone()).await;
+                match self.settle(written, &jobs, &batch).await {
+                    Settled::Applied(decision) => {
+                        self.finish(jobs, *decision);
                         break;
                     }
-                    Err(WriteError::Unknown { decision, error }) => match self.resolve(&jobs, &batch, &error).await {
-                        Some(true) => {
-                            self.finish(jobs, *decision);
-                            break;
-                        }
-                        Some(false) => last_error = Some(error),
-                        None => {
-                            answer_all(jobs, &unknown(&error));
-                            break;
-                        }
-                    },
-                    Err(WriteError::Retry(error)) => {
+                    Settled::NotApplied(error) => {
                         tracing::debug!(?error, requests = jobs.len(), "a batch was not applied, it runs again");
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(RETRY_PAUSE_MAX);
                         last_error = Some(error);
                     }
-                    Err(WriteError::Rejected(error)) if jobs.len() == 1 => {
-                        answer_all(jobs, &error);
-                        break;
-                    }
-                    Err(WriteError::Rejected(error)) => {
+                    Settled::Refused(error) if jobs.len() > 1 => {
                         tracing::warn!(?error, requests = jobs.len(), "a batch was refused, it is split");
                         parts.push(jobs.split_off(jobs.len() / 2));
                     }
-                    Err(WriteError::Final(error)) => {
-                        tracing::error!(?error, "the store cannot be written");
+                    Settled::Refused(error) | Settled::Failed(error) => {
                         answer_all(jobs, &error);
+                        break;
+                    }
+                    Settled::Unknown(error) => {
+                        answer_all(jobs, &unknown(&error));
+                        // Its events may be there, and nobody has told the streams.
+                        self.log.suspect();
                         break;
                     }
                 }
             }
+        }
+    }
+
+    /// What became of a batch, as far as that can be found out before the last deadline.
+    async fn settle(&self, written: Result<Decision, WriteError>, jobs: &[Job], batch: &Batch) -> Settled {
+        match written {
+            Ok(decision) => Settled::Applied(Box::new(decision)),
+            Err(WriteError::Retry(error)) => Settled::NotApplied(error),
+            Err(WriteError::Rejected(error)) => Settled::Refused(error),
+            Err(WriteError::Final(error)) => {
+                tracing::error!(?error, "the store cannot be written");
+                Settled::Failed(error)
+            }
+            Err(WriteError::Unknown { decision, error }) => match self.resolve(jobs, batch, &error).await {
+                Some(true) => Settled::Applied(decision),
+                Some(false) => Settled::NotApplied(error),
+                None => Settled::Unknown(error),
+            },
+            // What it would have answered is lost with its decision.
+            Err(WriteError::Panicked(error)) => match self.resolve(jobs, batch, &error).await {
+                Some(false) => Settled::Refused(error),
+                Some(true) | None => Settled::Unknown(error),
+            },
         }
     }
 

@@ -94,7 +94,8 @@ impl Store for SqliteStore {
             .await
         {
             Ok(outcome) => outcome,
-            Err(stopped) => Err(WriteError::Final(stopped)),
+            Err(stopped) if stopped.kind() == ErrorKind::Stopped => Err(WriteError::Final(stopped)),
+            Err(panicked) => Err(WriteError::Panicked(panicked)),
         }
     }
 

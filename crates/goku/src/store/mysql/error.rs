@@ -260,6 +260,7 @@ mod tests {
             Err(WriteError::Rejected(_)) => "rejected",
             Err(WriteError::Final(_)) => "final",
             Err(WriteError::Unknown { .. }) => "unknown",
+            Err(WriteError::Panicked(_)) => "panicked",
         }
     }
 

@@ -1,5 +1,6 @@
 //! Threads that own connections and run jobs on them, since SQLite's calls block.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
@@ -8,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::lock::FileLock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::guarded::panicked;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -44,19 +46,23 @@ impl Worker {
         })))
     }
 
-    /// Runs `job` on one of the connections; `Stopped` once the worker is closed.
+    /// Runs `job` on one of the connections; `Stopped` once the worker is closed, `Internal` where it panics. Then the
+    /// transaction that it had open is rolled back, and the connection serves on.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection) -> T + Send + 'static,
     ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
-        let job: Job = Box::new(move |connection| drop(sender.send(job(connection))));
+        let job: Job = Box::new(move |connection| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| job(connection)));
+            drop(sender.send(outcome.map_err(|panic| panicked(&*panic))));
+        });
         let stopped = || Error::new(ErrorKind::Stopped, "the store is closed");
         match &*self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(jobs) => jobs.send(job).map_err(|_| stopped())?,
             None => return Err(stopped()),
         }
-        receiver.await.map_err(|_| stopped())
+        receiver.await.map_err(|_| stopped())?
     }
 
     /// Lets the jobs that wait finish and closes the connections.

@@ -1,0 +1,349 @@
+//! Faults that an engine's store is made to have, for tests: the feature `faults`.
+//!
+//! ```
+//! use goku::faults::{Fault, Faults, Step};
+//! use goku::{Client, Engine, ErrorKind, Key, SetRequest};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> goku::Result<()> {
+//! let faults = Faults::default();
+//! let engine = Engine::builder().faults(faults.clone()).open("sqlite::memory:").await?;
+//! faults.at(Step::Write, 1, Fault::Misconfigured);
+//! let set = SetRequest::new(Key::new("k")?, "v");
+//! assert_eq!(engine.set(set.clone()).await.unwrap_err().kind(), ErrorKind::Config);
+//! assert!(engine.set(set).await.is_ok());
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::clock::Timestamp;
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::LeaseId;
+use crate::status::Replica;
+use crate::store::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
+
+/// What an engine asks of its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// To commit a batch: writes, renewals, expiry.
+    Write,
+    /// What became of a batch whose commit was not answered.
+    Resolve,
+    /// Rows by key: gets, leases, transactions that read.
+    Load,
+    /// A page of a list.
+    Page,
+    /// A page of events.
+    Events,
+    /// A page of leases.
+    Leases,
+    /// The head and the time.
+    Head,
+    /// That what can be read is on disk.
+    MakeDurable,
+    /// To tell others of this engine.
+    Announce,
+    /// The other engines.
+    Replicas,
+    /// To remove idle sessions.
+    ForgetSessions,
+}
+
+/// What happens at a step instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// It is not done, and fails as where the connection is lost or the disk is full.
+    NotApplied,
+    /// It is done, and fails as where the answer to a commit is lost. Reads fail.
+    AnswerLost,
+    /// It is not done, and fails as where the connection is lost at a commit.
+    CommitLost,
+    /// It is not done: the database does not take it.
+    Refused,
+    /// It is not done: nothing will be until somebody mends the set-up.
+    Misconfigured,
+    /// It is not done: the code of the store panics.
+    Panic,
+    /// It is done, then the code of the store panics.
+    PanicAfter,
+    /// It waits until it is [released](Faults::release), then it is done.
+    Hold,
+    /// It is done and answered once that is [released](Faults::release).
+    HoldAfter,
+}
+
+/// A handle on the faults of one store; clones are of the same.
+#[derive(Clone, Default)]
+pub struct Faults(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    plan: Mutex<Plan>,
+    /// Counts the releases.
+    releases: watch::Sender<u64>,
+    /// Counts the faults that came.
+    came: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Plan {
+    /// How often each step was taken.
+    taken: BTreeMap<Step, u64>,
+    /// The fault of one time only.
+    once: BTreeMap<(Step, u64), Fault>,
+    always: BTreeMap<Step, Fault>,
+}
+
+/// A store with faults.
+pub(crate) struct Faulty {
+    store: Arc<dyn Store>,
+    faults: Faults,
+}
+
+impl Step {
+    /// All of them.
+    pub const ALL: [Step; 11] = [
+        Step::Write,
+        Step::Resolve,
+        Step::Load,
+        Step::Page,
+        Step::Events,
+        Step::Leases,
+        Step::Head,
+        Step::MakeDurable,
+        Step::Announce,
+        Step::Replicas,
+        Step::ForgetSessions,
+    ];
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 9] = [
+        Fault::NotApplied,
+        Fault::AnswerLost,
+        Fault::CommitLost,
+        Fault::Refused,
+        Fault::Misconfigured,
+        Fault::Panic,
+        Fault::PanicAfter,
+        Fault::Hold,
+        Fault::HoldAfter,
+    ];
+}
+
+impl Faults {
+    /// Lets `fault` come at the `nth` time from now that `step` is taken, the next being 1.
+    pub fn at(&self, step: Step, nth: u64, fault: Fault) {
+        let mut plan = self.plan();
+        let taken = plan.taken.get(&step).copied().unwrap_or(0);
+        plan.once.insert((step, taken + nth), fault);
+    }
+
+    /// Lets `fault` come at every `step` until all is [healed](Self::heal).
+    pub fn always(&self, step: Step, fault: Fault) {
+        self.plan().always.insert(step, fault);
+    }
+
+    /// Lets what is held go on.
+    pub fn release(&self) {
+        self.0.releases.send_modify(|releases| *releases += 1);
+    }
+
+    /// Lets nothing more come, and what is held go on.
+    pub fn heal(&self) {
+        let mut plan = self.plan();
+        plan.once.clear();
+        plan.always.clear();
+        drop(plan);
+        self.release();
+    }
+
+    /// Whether all that were to come at one time of `step` did.
+    pub fn is_spent(&self, step: Step) -> bool {
+        !self.plan().once.keys().any(|(planned, _)| *planned == step)
+    }
+
+    /// How many faults came.
+    pub fn count(&self) -> u64 {
+        *self.0.came.borrow()
+    }
+
+    /// Waits until so many faults came.
+    pub async fn came(&self, count: u64) {
+        let mut came = self.0.came.subscribe();
+        // The sender lives as long as this handle.
+        drop(came.wait_for(|came| *came >= count).await);
+    }
+
+    fn next(&self, step: Step) -> Option<Fault> {
+        let mut plan = self.plan();
+        let taken = plan.taken.entry(step).or_default();
+        *taken += 1;
+        let nth = *taken;
+        let fault = plan.once.remove(&(step, nth));
+        let fault = fault.or_else(|| plan.always.get(&step).copied())?;
+        drop(plan);
+        self.0.came.send_modify(|came| *came += 1);
+        Some(fault)
+    }
+
+    /// Waits for the next release.
+    async fn held(&self, mut releases: watch::Receiver<u64>) {
+        drop(releases.changed().await);
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        // A plan is whole at any moment.
+        self.0.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Faulty {
+    pub(crate) fn new(store: Arc<dyn Store>, faults: Faults) -> Faulty {
+        Faulty { store, faults }
+    }
+
+    async fn take<T>(&self, step: Step, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let releases = self.faults.0.releases.subscribe();
+        let Some(fault) = self.faults.next(step) else {
+            return call.await;
+        };
+        match fault {
+            Fault::NotApplied | Fault::CommitLost => Err(error(ErrorKind::Unavailable)),
+            Fault::AnswerLost => call.await.and(Err(error(ErrorKind::Unavailable))),
+            Fault::Refused => Err(error(ErrorKind::Internal)),
+            Fault::Misconfigured => Err(error(ErrorKind::Config)),
+            Fault::Panic => burst(),
+            Fault::PanicAfter => {
+                drop(call.await);
+                burst()
+            }
+            Fault::Hold => {
+                self.faults.held(releases).await;
+                call.await
+            }
+            Fault::HoldAfter => {
+                let answer = call.await;
+                self.faults.held(releases).await;
+                answer
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    fn profile(&self) -> Profile {
+        self.store.profile()
+    }
+
+    async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
+        let releases = self.faults.0.releases.subscribe();
+        let Some(fault) = self.faults.next(Step::Write) else {
+            return self.store.write(batch).await;
+        };
+        match fault {
+            Fault::NotApplied => Err(WriteError::Retry(error(ErrorKind::Unavailable))),
+            Fault::AnswerLost => Err(unknown(self.store.write(batch).await?)),
+            Fault::CommitLost => Err(unknown(nothing(&batch))),
+            Fault::Refused => Err(WriteError::Rejected(error(ErrorKind::Internal))),
+            Fault::Misconfigured => Err(WriteError::Final(error(ErrorKind::Config))),
+            Fault::Panic => burst(),
+            Fault::PanicAfter => {
+                drop(self.store.write(batch).await);
+                burst()
+            }
+            Fault::Hold => {
+                self.faults.held(releases).await;
+                self.store.write(batch).await
+            }
+            Fault::HoldAfter => {
+                let answer = self.store.write(batch).await;
+                self.faults.held(releases).await;
+                answer
+            }
+        }
+    }
+
+    async fn resolve(&self, batch: &Batch) -> Result<bool> {
+        self.take(Step::Resolve, self.store.resolve(batch)).await
+    }
+
+    async fn load(&self, needs: Needs, at: Option<At>) -> Result<State> {
+        self.take(Step::Load, self.store.load(needs, at)).await
+    }
+
+    async fn page(&self, request: PageRequest) -> Result<Page> {
+        self.take(Step::Page, self.store.page(request)).await
+    }
+
+    async fn events(&self, request: EventsRequest) -> Result<EventsPage> {
+        self.take(Step::Events, self.store.events(request)).await
+    }
+
+    async fn leases(&self, after: Option<LeaseId>, limit: usize) -> Result<Vec<(LeaseId, LeaseRow)>> {
+        self.take(Step::Leases, self.store.leases(after, limit)).await
+    }
+
+    async fn head(&self) -> Result<(Head, Timestamp)> {
+        self.take(Step::Head, self.store.head()).await
+    }
+
+    async fn make_durable(&self) -> Result<()> {
+        self.take(Step::MakeDurable, self.store.make_durable()).await
+    }
+
+    async fn announce(&self, address: &str) -> Result<()> {
+        self.take(Step::Announce, self.store.announce(address)).await
+    }
+
+    async fn replicas(&self) -> Result<Vec<Replica>> {
+        self.take(Step::Replicas, self.store.replicas()).await
+    }
+
+    async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize> {
+        self.take(Step::ForgetSessions, self.store.forget_sessions(idle_since, limit))
+            .await
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+fn error(kind: ErrorKind) -> Error {
+    Error::new(kind, "a fault that was asked for")
+}
+
+fn unknown(decision: Decision) -> WriteError {
+    WriteError::Unknown {
+        decision: Box::new(decision),
+        error: error(ErrorKind::OutcomeUnknown),
+    }
+}
+
+/// The decision of a batch that was never decided; nobody uses it, as the batch was not applied.
+fn nothing(batch: &Batch) -> Decision {
+    Decision {
+        head: batch.seen,
+        rows: Vec::new(),
+        leases: Vec::new(),
+        sessions: Vec::new(),
+        events: Vec::new(),
+        answers: Vec::new(),
+        writes: false,
+    }
+}
+
+#[allow(clippy::panic, reason = "it was asked for")]
+fn burst<T>() -> T {
+    panic!("a panic that was asked for")
+}
