@@ -4,6 +4,7 @@
 mod faults;
 mod model;
 mod replicas;
+mod store_faults;
 mod traffic;
 mod wire;
 

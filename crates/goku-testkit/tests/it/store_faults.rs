@@ -1,0 +1,6 @@
+//! Engines whose store fails: at each step, in each way, at the n-th time for n = 1, 2, 3 …
+
+mod call;
+mod deadlines;
+mod load;
+mod steps;

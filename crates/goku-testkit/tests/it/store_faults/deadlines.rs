@@ -1,0 +1,207 @@
+//! Every call ends in its time, whatever the store is doing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt};
+use goku::faults::{Fault, Faults, Step};
+use goku::{
+    Engine, ErrorKind, Expiry, LeaseRequest, LeasesRequest, ListRequest, Operation, Result, StreamItem, StreamRequest,
+    Txn,
+};
+use goku_testkit::probe::{Probe, delete, key, kind, list, set, soon, watch};
+
+/// How long a call may take here.
+const TIME: Duration = Duration::from_millis(300);
+
+async fn open(faults: &Faults, time: Duration) -> (Engine, Probe) {
+    let engine = Engine::builder()
+        .request_timeout(time)
+        .faults(faults.clone())
+        .open("sqlite::memory:")
+        .await
+        .unwrap();
+    let probe = Probe::new(Arc::new(engine.clone()));
+    (engine, probe)
+}
+
+/// What a call comes to, which is not long in coming.
+async fn ended<T>(what: &str, call: impl Future<Output = Result<T>>) -> ErrorKind {
+    kind(soon(what, call).await)
+}
+
+#[tokio::test]
+async fn no_call_waits_longer_than_it_may_for_a_store_that_does_not_answer() {
+    let faults = Faults::default();
+    let (engine, store) = open(&faults, TIME).await;
+    let lease = store.grant(Expiry::After(Duration::from_secs(600))).await.id;
+    store.put("k", "v").await;
+    for step in Step::ALL {
+        faults.always(step, Fault::Hold);
+    }
+    let read = || Txn {
+        then: vec![Operation::Get(key("k"))],
+        ..Txn::default()
+    };
+    let write = || Txn {
+        then: vec![Operation::Set(set("k", "v"))],
+        ..Txn::default()
+    };
+    // The first write is in the batch that is held; those after it never get into one.
+    assert_eq!(ended("set", store.set(set("k", "v"))).await, ErrorKind::OutcomeUnknown);
+    let calls: [(&str, BoxFuture<'_, Result<()>>); 12] = [
+        ("set", Box::pin(async { store.set(set("k", "v")).await.map(drop) })),
+        ("delete", Box::pin(async { store.delete(delete("k")).await.map(drop) })),
+        ("txn", Box::pin(async { store.txn(write()).await.map(drop) })),
+        (
+            "keep-alive",
+            Box::pin(async { store.lease(LeaseRequest::KeepAlive(lease)).await.map(drop) }),
+        ),
+        (
+            "expire",
+            Box::pin(async { store.lease(LeaseRequest::Expire(lease)).await.map(drop) }),
+        ),
+        ("get", Box::pin(async { store.get(&key("k")).await.map(drop) })),
+        ("read", Box::pin(async { store.txn(read()).await.map(drop) })),
+        ("list", Box::pin(async { store.list(list("")).await.map(drop) })),
+        ("get lease", Box::pin(async { store.get_lease(lease).await.map(drop) })),
+        (
+            "list leases",
+            Box::pin(async { store.list_leases(LeasesRequest::default()).await.map(drop) }),
+        ),
+        ("stream", Box::pin(async { store.stream(watch("")).await.map(drop) })),
+        ("status", Box::pin(async { store.status().await.map(drop) })),
+    ];
+    let ends = calls.map(|(what, call)| async move { (what, ended(what, call).await) });
+    for (what, kind) in futures::future::join_all(ends).await {
+        assert_eq!(kind, ErrorKind::Unavailable, "{what}");
+    }
+    faults.heal();
+    let recovered = async { while store.set(set("k", "again")).await.is_err() {} };
+    soon("the store is back", recovered).await;
+    assert_eq!(store.get(&key("k")).await.unwrap().value, "again");
+    soon("closing", engine.close()).await;
+}
+
+/// More writes than the queue holds: those that wait outside of it end in their time, too.
+#[tokio::test]
+async fn writes_that_wait_for_room_in_the_queue_end_in_their_time() {
+    let faults = Faults::default();
+    let (_engine, store) = open(&faults, TIME).await;
+    faults.always(Step::Write, Fault::Hold);
+    let value = vec![7_u8; 4 * 1024 * 1024 - 4096];
+    // Twice what may wait.
+    let sets = (0..32).map(|number| store.set(set(&format!("k{number}"), value.clone())));
+    let ends = soon("the writes", futures::future::join_all(sets)).await;
+    let unknown = ends
+        .into_iter()
+        .map(kind)
+        .filter(|kind| match kind {
+            ErrorKind::OutcomeUnknown => true,
+            ErrorKind::Unavailable => false,
+            other => panic!("{other:?}"),
+        })
+        .count();
+    assert!((1..=8).contains(&unknown), "{unknown} were in a batch");
+    faults.heal();
+}
+
+#[tokio::test]
+async fn a_list_that_is_half_read_ends_where_the_store_does_not_answer() {
+    let faults = Faults::default();
+    let (_engine, store) = open(&faults, TIME).await;
+    let sets = (0..200).map(|number| store.set(set(&format!("k{number:03}"), "v")));
+    futures::future::try_join_all(sets).await.unwrap();
+    let mut listing = store.list(ListRequest::default()).await.unwrap();
+    assert_eq!(listing.next().await.unwrap().unwrap().key, key("k000"));
+    faults.always(Step::Page, Fault::Hold);
+    let rest: Result<Vec<_>> = soon("the rest of the list", listing.try_collect()).await;
+    assert_eq!(kind(rest), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_stream_that_reads_the_log_ends_where_the_store_does_not_answer() {
+    let faults = Faults::default();
+    let (_engine, store) = open(&faults, TIME).await;
+    store.put("k", "v").await;
+    let mut events = store.stream(watch("")).await.unwrap();
+    faults.always(Step::Events, Fault::Hold);
+    let item = soon("the end of the stream", events.next()).await.unwrap();
+    assert_eq!(kind(item), ErrorKind::Unavailable);
+    assert!(events.next().await.is_none());
+
+    faults.heal();
+    let lagging = StreamRequest {
+        lag: Some(Duration::from_secs(600)),
+        ..watch("")
+    };
+    let mut events = store.stream(lagging).await.unwrap();
+    faults.always(Step::Head, Fault::Hold);
+    let item = soon("the end of the stream", events.next()).await.unwrap();
+    assert_eq!(kind(item), ErrorKind::Unavailable);
+    faults.heal();
+}
+
+/// The follower reads what it could not as soon as it can.
+#[tokio::test]
+async fn a_stream_at_the_head_outlives_a_store_that_does_not_answer() {
+    let faults = Faults::default();
+    let (_engine, store) = open(&faults, TIME).await;
+    store.put("k", "1").await;
+    let mut events = store.watch(watch("")).await;
+    assert_eq!(events.event().await.value, "1");
+    for step in [Step::Head, Step::Events, Step::Load] {
+        faults.always(step, Fault::Hold);
+    }
+    store.put("k", "2").await;
+    assert_eq!(events.event().await.value, "2");
+    faults.heal();
+    store.put("k", "3").await;
+    assert_eq!(events.event().await.value, "3");
+}
+
+/// Nobody could be told that it was applied; its event is delivered all the same, though nothing else is written.
+#[tokio::test]
+async fn the_event_of_a_write_whose_outcome_stayed_unknown_is_delivered() {
+    for fault in [Fault::AnswerLost, Fault::PanicAfter] {
+        let faults = Faults::default();
+        let (_engine, store) = open(&faults, TIME).await;
+        let mut events = soon("a stream", store.stream(watch(""))).await.unwrap();
+        faults.at(Step::Write, 1, fault);
+        faults.always(Step::Resolve, Fault::NotApplied);
+        assert_eq!(ended("set", store.set(set("k", "v"))).await, ErrorKind::OutcomeUnknown);
+        faults.heal();
+        let Some(Ok(StreamItem::Event(event))) = soon("the event", events.next()).await else {
+            panic!("an event");
+        };
+        assert_eq!(event.value, "v");
+    }
+}
+
+#[tokio::test]
+async fn one_request_that_meets_a_bug_fails_alone() {
+    let faults = Faults::default();
+    let (_engine, store) = open(&faults, Duration::from_secs(20)).await;
+    let mut events = store.watch(watch("")).await;
+    // A batch to hold while others gather, and the gathered one to panic: as a whole, then its first half.
+    faults.at(Step::Write, 1, Fault::Hold);
+    faults.at(Step::Write, 2, Fault::Panic);
+    let first = tokio::spawn({
+        let store = store.clone();
+        async move { store.put("first", "v").await }
+    });
+    soon("the batch is held", faults.came(1)).await;
+    let sets: Vec<_> = (0..8)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move { store.put(&format!("k{number}"), "v").await })
+        })
+        .collect();
+    faults.release();
+    soon("the first", first).await.unwrap();
+    for set in sets {
+        soon("the others", set).await.unwrap();
+    }
+    assert_eq!(events.events(9).await.len(), 9);
+}
