@@ -11,15 +11,14 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How long it may take to answer before it counts as away.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// Looks at the store again and again, until it stops, and tells `health` what it finds.
+/// Looks at the store again and again, and tells `health` what it finds. Returns where the store has stopped.
 pub(crate) async fn run(client: impl Client, health: Health) {
     let mut was_serving = true;
     loop {
         tokio::time::sleep(INTERVAL).await;
         let serving = match tokio::time::timeout(ANSWER_MAX, client.status()).await {
             Ok(Ok(_)) => true,
-            // The drain has told so itself.
-            Ok(Err(error)) if error.kind() == ErrorKind::Stopped => return,
+            Ok(Err(error)) if error.kind() == ErrorKind::Stopped => return health.set_serving(false).await,
             Ok(Err(_)) | Err(_) => false,
         };
         if serving != was_serving {

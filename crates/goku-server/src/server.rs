@@ -27,6 +27,8 @@ pub struct Server {
     engine: Engine,
     metrics: Option<MetricsEndpoint>,
     serving: JoinHandle<Result<()>>,
+    /// Ends with a value where the store has stopped by itself.
+    watching: JoinHandle<Option<()>>,
     shutdown: DropGuard,
 }
 
@@ -72,7 +74,6 @@ impl Server {
             },
             shutdown.clone().cancelled_owned(),
         );
-        tokio::spawn(watching);
         Ok(Server {
             endpoint: format!("http://{}", reachable(address)),
             store,
@@ -80,6 +81,7 @@ impl Server {
             engine,
             metrics,
             serving: tokio::spawn(serving),
+            watching: tokio::spawn(watching),
             shutdown: shutdown.drop_guard(),
         })
     }
@@ -99,11 +101,16 @@ impl Server {
         self.metrics.as_ref().map(MetricsEndpoint::url)
     }
 
-    /// Serves until `shutdown`, then [`stop`](Self::stop)s.
+    /// Serves until `shutdown`, then [`stop`](Self::stop)s. `Internal` where the store stopped before, which it does only
+    /// where it is broken: then it is better started anew.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<()> {
         tokio::select! {
             served = &mut self.serving => ended(served),
             () = shutdown => self.stop().await,
+            Ok(Some(())) = &mut self.watching => {
+                self.stop().await?;
+                Err(Error::new(ErrorKind::Internal, "the store stopped by itself: the log says why"))
+            }
         }
     }
 
@@ -159,4 +166,22 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
         });
     }
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_whose_store_has_stopped_ends() {
+        let config = Config {
+            listen: "127.0.0.1:0".to_owned(),
+            store: "sqlite::memory:".to_owned(),
+            ..Config::default()
+        };
+        let server = Server::start(config).await.unwrap();
+        server.engine.close().await;
+        let ended = server.run(std::future::pending()).await;
+        assert_eq!(ended.unwrap_err().kind(), ErrorKind::Internal);
+    }
 }
