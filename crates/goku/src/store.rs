@@ -26,6 +26,9 @@ pub(crate) const FORMAT: i64 = 1;
 #[cfg(feature = "mysql")]
 pub(crate) const INLINE_BYTES_MAX: usize = 8 * 1024;
 
+/// Values that one plain [`load`](Store::load) may read, in bytes: many large ones are asked for in several.
+pub(crate) const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// One database.
 #[async_trait]
 pub(crate) trait Store: Send + Sync + 'static {
@@ -41,7 +44,8 @@ pub(crate) trait Store: Send + Sync + 'static {
     async fn resolve(&self, batch: &Batch) -> Result<bool>;
 
     /// Reads rows without a lock: as they are now, or, with `at`, as they were after that event (keys and ranges
-    /// only; the head in the state then says `at`). `due` is never asked for.
+    /// only; the head in the state then says `at`). `due` is never asked for. `TooLarge` where the values of several
+    /// keys have more than [`LOAD_BYTES_MAX`] together.
     async fn load(&self, needs: Needs, at: Option<At>) -> Result<State>;
 
     /// Reads keys that existed at one point in history, in order.

@@ -2,5 +2,6 @@
 
 mod call;
 mod deadlines;
+mod large;
 mod load;
 mod steps;

@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::stopped;
 use super::tasks::Tasks;
-use crate::decide::{Needs, not_found};
+use crate::decide::{Needs, State, not_found};
 use crate::entry::Entry;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::key::Key;
 use crate::store::Store;
 
@@ -69,18 +69,36 @@ async fn read_all(store: &dyn Store, jobs: &Mutex<mpsc::Receiver<Job>>) {
             return;
         }
         taken.retain(|job| !job.answer.is_closed());
-        read(store, taken).await;
+        read_in_parts(store, taken).await;
     }
 }
 
-async fn read(store: &dyn Store, jobs: Vec<Job>) {
+/// Reads what jobs ask for: at once, or where that has too many bytes in halves.
+async fn read_in_parts(store: &dyn Store, jobs: Vec<Job>) {
+    let mut parts = vec![jobs];
+    while let Some(mut jobs) = parts.pop() {
+        let state = load(store, &jobs).await;
+        let is_too_large = state.as_ref().is_err_and(|error| error.kind() == ErrorKind::TooLarge);
+        if is_too_large && jobs.len() > 1 {
+            parts.push(jobs.split_off(jobs.len() / 2));
+            parts.push(jobs);
+        } else {
+            answer(jobs, &state);
+        }
+    }
+}
+
+async fn load(store: &dyn Store, jobs: &[Job]) -> Result<State> {
     let needs = Needs {
         keys: jobs.iter().map(|job| (job.key.clone(), true)).collect(),
         ..Needs::default()
     };
-    let state = store.load(needs, None).await;
+    store.load(needs, None).await
+}
+
+fn answer(jobs: Vec<Job>, state: &Result<State>) {
     for Job { key, answer } in jobs {
-        let result = match &state {
+        let result = match state {
             Ok(state) => match state
                 .rows
                 .get(&key)

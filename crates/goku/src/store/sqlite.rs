@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use self::lock::FileLock;
 use self::worker::Worker;
-use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
+use super::{At, EventsPage, EventsRequest, LOAD_BYTES_MAX, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::{Clock, Timestamp};
 use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
 use crate::error::{Error, ErrorKind, Result};
@@ -113,8 +113,9 @@ impl Store for SqliteStore {
                 let transaction = connection.transaction().map_err(error::reading)?;
                 let head = schema::head(&transaction).map_err(error::reading)?;
                 let mut state = State::new(at.map_or(head, |at| at.head), clock.now());
-                read::load(&transaction, &needs, at.map(|at| at.head.last_event), &mut state)
-                    .map_err(error::reading)?;
+                let bytes_max = if at.is_none() { LOAD_BYTES_MAX } else { usize::MAX };
+                let at = at.map(|at| at.head.last_event);
+                read::load(&transaction, &needs, at, bytes_max, &mut state).map_err(error::reading)?;
                 Ok(state)
             })
             .await?
@@ -181,7 +182,7 @@ fn write(connection: &mut Connection, batch: &Batch, clock: &dyn Clock) -> Resul
     let mut state = State::new(head, clock.now());
     let mut needs = batch.first_needs();
     let decision = loop {
-        read::load(&transaction, &needs, None, &mut state).map_err(error::before_commit)?;
+        read::load(&transaction, &needs, None, usize::MAX, &mut state).map_err(error::before_commit)?;
         match batch.decide(&state) {
             Ok(decision) => break decision,
             Err(more) => needs = *more,

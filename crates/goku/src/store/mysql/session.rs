@@ -12,6 +12,7 @@ use super::columns::Fields;
 use super::durability::Durability;
 use super::error::{Cause, Failure, Trouble};
 use super::script::{Packet, Script};
+use crate::store::LOAD_BYTES_MAX;
 
 /// Longest wait for a connection that can be used.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -96,7 +97,7 @@ impl Session {
             conn: Some(conn),
             settings,
             answer_bytes_max: match role {
-                Role::Reader => usize::MAX,
+                Role::Reader => LOAD_BYTES_MAX,
                 Role::Writer => WRITER_ANSWER_BYTES_MAX,
             },
             health: Health::Whole,

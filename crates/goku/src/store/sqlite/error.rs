@@ -15,6 +15,7 @@ pub(super) fn opening(error: rusqlite::Error) -> Error {
 pub(super) fn reading(error: rusqlite::Error) -> Error {
     let kind = match class(&error) {
         Class::Passing => ErrorKind::Unavailable,
+        Class::Request if error.sqlite_error_code() == Some(ErrorCode::TooBig) => ErrorKind::TooLarge,
         Class::Request | Class::Broken => ErrorKind::Internal,
     };
     to_error(kind, error)

@@ -1,6 +1,6 @@
 //! Reading rows, pages and events, now or at a point in history.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ffi, params};
 
 use super::row::{self, EVENT_COLUMNS, LEASE_COLUMNS, ROW_COLUMNS, ROW_VALUE};
 use crate::decide::{LeaseRow, Needs, RangeNeed, Row, SessionRow, State};
@@ -13,15 +13,27 @@ use crate::write::SessionId;
 /// A range without an end, for SQL: no key in UTF-8 holds this byte.
 const RANGE_END: &[u8] = &[u8::MAX];
 
-/// Loads what is needed into the state, as it is now or as it was after `at`.
+/// Loads what is needed into the state, as it is now or as it was after `at`. An error where the values of keys have
+/// more than `bytes_max`.
 pub(super) fn load(
     connection: &Connection,
     needs: &Needs,
     at: Option<EventId>,
+    bytes_max: usize,
     state: &mut State,
 ) -> rusqlite::Result<()> {
+    let mut bytes = 0;
     for (key, with_value) in &needs.keys {
         let row = one_row(connection, key, *with_value)?;
+        let value = row.as_ref().and_then(|row| row.value.as_ref());
+        bytes += value.map_or(0, bytes::Bytes::len);
+        if bytes > bytes_max {
+            let message = format!("the values to read together have more than {bytes_max} bytes");
+            return Err(rusqlite::Error::SqliteFailure(
+                ffi::Error::new(ffi::SQLITE_TOOBIG),
+                Some(message),
+            ));
+        }
         let row = match (row, at) {
             (Some(row), Some(at)) => row_at(connection, row, at, *with_value)?,
             (row, _) => row,
