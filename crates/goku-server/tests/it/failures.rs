@@ -1,6 +1,13 @@
 //! Exit codes, and what is said with them.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use goku::Engine;
+use goku::faults::{Fault, Faults, Step};
+use goku_grpc::ServerOptions;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::goku::{Goku, Run, binary};
 
@@ -161,4 +168,35 @@ fn failures_are_json_where_answers_are() {
 
     let complaint = goku.run(&["lease", "get", "77", "--output", "json"]).failed(3);
     assert!(complaint.contains("\"lease_not_found\""), "{complaint}");
+}
+
+/// A server whose store begins a session, and never says what becomes of the writes after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_may_have_been_applied_has_a_code_of_its_own() {
+    let faults = Faults::default();
+    let engine = Engine::builder().request_timeout(Duration::from_millis(100));
+    let engine = engine.faults(faults.clone()).open("sqlite::memory:").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = listener.local_addr().unwrap().to_string();
+    let options = ServerOptions::default();
+    tokio::spawn(goku_grpc::serve(
+        listener,
+        Arc::new(engine),
+        options,
+        std::future::pending(),
+    ));
+    for nth in 2..100 {
+        faults.at(Step::Write, nth, Fault::AnswerLost);
+    }
+    faults.always(Step::Resolve, Fault::NotApplied);
+    let set = move || {
+        let global = ["--endpoint", &endpoint, "--timeout", "2s", "--output", "json"];
+        run_alone(&[&global[..], &["set", "k", "v"]].concat()).failed(6)
+    };
+    let complaint = tokio::task::spawn_blocking(set).await.unwrap();
+    let complaint: Value = serde_json::from_str(&complaint).unwrap();
+    assert_eq!(complaint["error"], json!("outcome_unknown"));
+    assert_eq!(complaint["exit_code"], json!(6));
+    let message = complaint["message"].as_str().unwrap();
+    assert!(message.contains("may or may not have been applied"), "{message}");
 }
