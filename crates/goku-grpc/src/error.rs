@@ -3,7 +3,7 @@
 //! A status has a gRPC code for everybody, and details with a code of our own or the original's, by which clients of
 //! either know the kind. Never `Cancelled` or `DeadlineExceeded`: Go clients would take them for their own context's.
 
-use goku::{Error, ErrorKind, EventId};
+use goku::{Error, ErrorKind, EventId, Revision};
 use prost::Message;
 use prost_types::Any;
 use tonic::metadata::MetadataMap;
@@ -25,6 +25,9 @@ const WRAPPED_ERROR_SINCE: u32 = 56;
 
 /// The parameter of [`ErrorKind::Compacted`].
 const OLDEST: &str = "oldest";
+
+/// The parameter of [`ErrorKind::AnswerNotKept`].
+const REV: &str = "rev";
 
 /// The original's code for a lost race, "safe to retry". This server queues writers and never sends it.
 const UPDATE_RACE: &str = "ERR_021c218d3d627915";
@@ -63,52 +66,35 @@ fn codes(kind: ErrorKind) -> (Code, &'static str) {
         ErrorKind::Stopped => (Code::Unavailable, "ERR_09290f5944cb8671"),
         ErrorKind::Unavailable => (Code::Unavailable, "GOKU_UNAVAILABLE"),
         ErrorKind::OutcomeUnknown => (Code::Unknown, "GOKU_OUTCOME_UNKNOWN"),
+        ErrorKind::AnswerNotKept { .. } => (Code::Unknown, "GOKU_ANSWER_NOT_KEPT"),
         ErrorKind::SessionExpired => (Code::Aborted, "GOKU_SESSION_EXPIRED"),
         ErrorKind::Unsupported => (Code::Unimplemented, "GOKU_UNSUPPORTED"),
         ErrorKind::Config => (Code::FailedPrecondition, "GOKU_CONFIG"),
-        // A kind that this version does not know is nothing that its callers could act on.
+        // `Internal`, and a kind that this version does not know: nothing that its callers could act on.
         _ => (Code::Internal, "GOKU_INTERNAL"),
     }
 }
 
 /// The kind of a details' code; none where it is no code of goku's.
 fn kind(code: &str, parameters: &[KeyValue]) -> Option<ErrorKind> {
-    const KINDS: [ErrorKind; 17] = [
-        ErrorKind::InvalidArgument,
-        ErrorKind::InvalidKey,
-        ErrorKind::InvalidCursor,
-        ErrorKind::TooLarge,
-        ErrorKind::NotFound,
-        ErrorKind::LeaseNotFound,
-        ErrorKind::ConditionFailed,
-        ErrorKind::Compacted { oldest: EventId::ZERO },
-        ErrorKind::PositionLost,
-        ErrorKind::HeadReached,
-        ErrorKind::Stopped,
-        ErrorKind::Unavailable,
-        ErrorKind::OutcomeUnknown,
-        ErrorKind::SessionExpired,
-        ErrorKind::Unsupported,
-        ErrorKind::Config,
-        ErrorKind::Internal,
-    ];
     if code == UPDATE_RACE {
         return Some(ErrorKind::Unavailable);
     }
-    match KINDS.into_iter().find(|kind| codes(*kind).1 == code)? {
+    match ErrorKind::all().find(|kind| codes(*kind).1 == code)? {
         ErrorKind::Compacted { .. } => Some(ErrorKind::Compacted {
-            oldest: oldest(parameters),
+            oldest: number(parameters, OLDEST, EventId::new).unwrap_or_default(),
+        }),
+        ErrorKind::AnswerNotKept { .. } => Some(ErrorKind::AnswerNotKept {
+            rev: number(parameters, REV, Revision::new),
         }),
         kind => Some(kind),
     }
 }
 
-fn oldest(parameters: &[KeyValue]) -> EventId {
-    parameters
-        .iter()
-        .find(|parameter| parameter.key == OLDEST)
-        .and_then(|parameter| EventId::new(parameter.value.parse().ok()?).ok())
-        .unwrap_or_default()
+/// The number that a parameter holds; none where it is not there, or none that can be read.
+fn number<T>(parameters: &[KeyValue], name: &str, new: fn(i64) -> goku::Result<T>) -> Option<T> {
+    let parameter = parameters.iter().find(|parameter| parameter.key == name)?;
+    new(parameter.value.parse().ok()?).ok()
 }
 
 impl Details {
@@ -137,13 +123,16 @@ fn grpc_go_minor(agent: &str) -> Option<u32> {
 /// The status that tells a client of `error`.
 pub(crate) fn to_status(error: &Error, form: Details) -> Status {
     let (code, name) = codes(error.kind());
-    let parameters = match error.kind() {
-        ErrorKind::Compacted { oldest } => vec![KeyValue {
-            key: OLDEST.to_owned(),
-            value: oldest.to_string(),
-        }],
-        _ => Vec::new(),
+    let parameter = match error.kind() {
+        ErrorKind::Compacted { oldest } => Some((OLDEST, oldest.to_string())),
+        ErrorKind::AnswerNotKept { rev } => rev.map(|rev| (REV, rev.to_string())),
+        _ => None,
     };
+    let parameters = parameter.map(|(key, value)| KeyValue {
+        key: key.to_owned(),
+        value,
+    });
+    let parameters = parameters.into_iter().collect();
     let message = shortened(error.message());
     let details = details(code, message, name, parameters, form);
     Status::with_details(code, message, details.into())
@@ -295,27 +284,24 @@ mod tests {
 
     use super::*;
 
-    fn every_kind() -> Vec<ErrorKind> {
-        vec![
-            ErrorKind::InvalidArgument,
-            ErrorKind::InvalidKey,
-            ErrorKind::InvalidCursor,
-            ErrorKind::TooLarge,
-            ErrorKind::NotFound,
-            ErrorKind::LeaseNotFound,
-            ErrorKind::ConditionFailed,
+    fn every_kind() -> impl Iterator<Item = ErrorKind> {
+        let with_parameters = [
             ErrorKind::Compacted {
                 oldest: EventId::new(i64::MAX).unwrap(),
             },
-            ErrorKind::PositionLost,
-            ErrorKind::HeadReached,
-            ErrorKind::Stopped,
-            ErrorKind::Unavailable,
-            ErrorKind::OutcomeUnknown,
-            ErrorKind::Unsupported,
-            ErrorKind::Config,
-            ErrorKind::Internal,
-        ]
+            ErrorKind::AnswerNotKept {
+                rev: Some(Revision::new(71).unwrap()),
+            },
+        ];
+        ErrorKind::all().chain(with_parameters)
+    }
+
+    #[test]
+    fn every_kind_has_a_code_of_its_own() {
+        let mut codes: Vec<_> = ErrorKind::all().map(|kind| codes(kind).1).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), ErrorKind::all().count());
     }
 
     #[test]

@@ -108,6 +108,7 @@ fn explain(error: &Error) -> String {
     let what_to_do = match error.kind() {
         ErrorKind::ConditionFailed => "; nothing was applied: read the key again and decide anew",
         ErrorKind::OutcomeUnknown => "; it may or may not have been applied: read the key before trying again",
+        ErrorKind::AnswerNotKept { .. } => "; it was done once: read what it left",
         ErrorKind::Compacted { .. } | ErrorKind::PositionLost => {
             "; use `goku list --with-position`, then `goku watch --after` its position"
         }

@@ -162,7 +162,10 @@ impl Call {
     pub fn is_unknown(&self) -> bool {
         matches!(
             self.returned,
-            None | Some((_, Err(ErrorKind::OutcomeUnknown | ErrorKind::SessionExpired)))
+            None | Some((
+                _,
+                Err(ErrorKind::OutcomeUnknown | ErrorKind::SessionExpired | ErrorKind::AnswerNotKept { .. })
+            ))
         )
     }
 

@@ -52,7 +52,8 @@ pub trait Client: Send + Sync {
     /// Does a write once, however often it is sent: a repeated id is answered with the outcome of the first time, a
     /// refusal included, and writes nothing. So it can be sent again after any error that is no answer.
     ///
-    /// Errors as those of the write itself; `SessionExpired` where the store does not know the id any more;
+    /// Errors as those of the write itself; `AnswerNotKept` where the first answer of a transaction is too large to be
+    /// given again; `SessionExpired` where the store does not know the id any more;
     /// `Unsupported`, and nothing done, where it keeps no sessions.
     async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
         let _ = write;

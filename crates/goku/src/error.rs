@@ -4,51 +4,80 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::id::EventId;
+use crate::id::{EventId, Revision};
 
-/// What the caller does next. Text is for people; programs match on kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
+/// The kinds of errors with their names, so that no list of them can lack one.
+macro_rules! kinds {
+    ($( $(#[$doc:meta])* $kind:ident $({ $( $(#[$field_doc:meta])* $field:ident: $type:ty ),* })? = $name:literal ),* $(,)?) => {
+        /// What the caller does next. Text is for people; programs match on kinds.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorKind {
+            $( $(#[$doc])* $kind $({ $( $(#[$field_doc])* $field: $type ),* })? ),*
+        }
+
+        impl ErrorKind {
+            /// Every kind, with fields that say nothing.
+            pub fn all() -> impl Iterator<Item = ErrorKind> {
+                [$( ErrorKind::$kind $({ $( $field: <$type>::default() ),* })? ),*].into_iter()
+            }
+
+            /// Its name in snake case, for logs, metrics and JSON.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $( ErrorKind::$kind { .. } => $name ),*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
     /// The request cannot be right as it is: mend it. Nothing was applied.
-    InvalidArgument,
+    InvalidArgument = "invalid_argument",
     /// A key is not 1 to 255 bytes of UTF-8: mend it. Nothing was applied.
-    InvalidKey,
+    InvalidKey = "invalid_key",
     /// A stream's position is no event id: start from one that a stream delivered.
-    InvalidCursor,
+    InvalidCursor = "invalid_cursor",
     /// Request or answer is over a named limit: ask for less at once. Nothing was applied.
-    TooLarge,
+    TooLarge = "too_large",
     /// The key does not exist.
-    NotFound,
+    NotFound = "not_found",
     /// The lease does not exist or has expired: grant a new one. Nothing was applied.
-    LeaseNotFound,
+    LeaseNotFound = "lease_not_found",
     /// A condition did not hold: read the state anew and decide again. Nothing was applied.
-    ConditionFailed,
+    ConditionFailed = "condition_failed",
     /// The position lies below what is retained: read the current state by a list, then stream from its snapshot.
     Compacted {
         /// The oldest position from which a stream can start.
-        oldest: EventId,
-    },
+        oldest: EventId
+    } = "compacted",
     /// The position belongs to a history that the database lost: read the current state by a list, then stream from
     /// its snapshot.
-    PositionLost,
+    PositionLost = "position_lost",
     /// A stream that was asked to end at the head has delivered everything up to it.
-    HeadReached,
+    HeadReached = "head_reached",
     /// The server or engine is stopping: go on at another, or later. Nothing was applied.
-    Stopped,
+    Stopped = "stopped",
     /// The store cannot be reached or did not get to the request in time. Nothing was applied: try again.
-    Unavailable,
+    Unavailable = "unavailable",
     /// The write may or may not have been applied: read the state before deciding.
-    OutcomeUnknown,
+    OutcomeUnknown = "outcome_unknown",
+    /// The write was decided when it was sent before, and not again: its answer was too large to be kept. Read the state
+    /// that it left.
+    AnswerNotKept {
+        /// The revision that it made; none where it changed nothing.
+        rev: Option<Revision>
+    } = "answer_not_kept",
     /// The store does not know the session any more, or not this number of it. Of a write that may have been sent before
     /// it is not known whether it was applied; one that is sent for the first time was not: use a new session.
-    SessionExpired,
+    SessionExpired = "session_expired",
     /// The peer does not know this call: it is an older goku, or another program.
-    Unsupported,
+    Unsupported = "unsupported",
     /// The store cannot be used as it is set up (address, rights, format): mend the set-up.
-    Config,
+    Config = "config",
     /// A broken invariant, in goku or in the database: report it.
-    Internal,
+    Internal = "internal",
 }
 
 /// An error with its [kind](ErrorKind), a message for people and, where there is one, its cause.
@@ -61,31 +90,6 @@ pub struct Error {
 
 /// A result with goku's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-impl ErrorKind {
-    /// Its name in snake case, for logs, metrics and JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            ErrorKind::InvalidArgument => "invalid_argument",
-            ErrorKind::InvalidKey => "invalid_key",
-            ErrorKind::InvalidCursor => "invalid_cursor",
-            ErrorKind::TooLarge => "too_large",
-            ErrorKind::NotFound => "not_found",
-            ErrorKind::LeaseNotFound => "lease_not_found",
-            ErrorKind::ConditionFailed => "condition_failed",
-            ErrorKind::Compacted { .. } => "compacted",
-            ErrorKind::PositionLost => "position_lost",
-            ErrorKind::HeadReached => "head_reached",
-            ErrorKind::Stopped => "stopped",
-            ErrorKind::Unavailable => "unavailable",
-            ErrorKind::OutcomeUnknown => "outcome_unknown",
-            ErrorKind::SessionExpired => "session_expired",
-            ErrorKind::Unsupported => "unsupported",
-            ErrorKind::Config => "config",
-            ErrorKind::Internal => "internal",
-        }
-    }
-}
 
 impl Error {
     /// An error of `kind` that says `message`.

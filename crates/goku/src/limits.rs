@@ -35,11 +35,12 @@ pub const TTL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// numbers later can always ask again.
 pub const SESSION_OUTCOMES_MAX: usize = 128;
 
-/// What the outcomes of one session may take in the store, in bytes; the oldest make room.
+/// What the outcomes of one session may take in the store, in bytes. Beyond it the answers of the oldest transactions make
+/// room, as if they were larger than [`OUTCOME_BYTES_MAX`].
 pub const SESSION_BYTES_MAX: usize = 64 * 1024;
 
 /// What one outcome may take, in bytes. The answer of a transaction that read more is not kept: asked for again, it is
-/// `OutcomeUnknown`, though applied once.
+/// [`AnswerNotKept`](crate::ErrorKind::AnswerNotKept), and not done again.
 pub const OUTCOME_BYTES_MAX: usize = 2 * 1024;
 
 /// How long a session is kept that is not used. No request lives so long.

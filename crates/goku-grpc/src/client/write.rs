@@ -177,6 +177,11 @@ impl GrpcClient {
             }
             Ok(_) => endpoint.set_numbering(Numbering::Ignored),
             Err(error) if error.kind() == ErrorKind::Unsupported => endpoint.set_numbering(Numbering::Ignored),
+            // What became of nothing does not matter: another session is begun.
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
+                let message = "no session was begun: nothing was applied";
+                return Err(Error::new(ErrorKind::Unavailable, message).with_source(error));
+            }
             Err(error) => return Err(error),
         }
         Ok(())
@@ -232,6 +237,7 @@ impl Sent<'_> {
             | ErrorKind::NotFound
             | ErrorKind::LeaseNotFound
             | ErrorKind::ConditionFailed
+            | ErrorKind::AnswerNotKept { .. }
             | ErrorKind::SessionExpired => Next::End(error),
             _ => Next::End(self.unknown.take().unwrap_or(error)),
         }

@@ -1,30 +1,11 @@
 //! Every kind of error, from the client behind the service to the one before it.
 
 use futures::StreamExt;
-use goku::{Client, Error, ErrorKind, EventId, ListRequest, SetRequest, StreamRequest};
+use goku::{Client, Error, ErrorKind, EventId, ListRequest, Revision, SetRequest, StreamRequest};
 use goku_grpc::{ServerOptions, ServiceOptions};
 
 use crate::sample::key;
 use crate::served::Served;
-
-const KINDS: [ErrorKind; 16] = [
-    ErrorKind::InvalidArgument,
-    ErrorKind::InvalidKey,
-    ErrorKind::InvalidCursor,
-    ErrorKind::TooLarge,
-    ErrorKind::NotFound,
-    ErrorKind::LeaseNotFound,
-    ErrorKind::ConditionFailed,
-    ErrorKind::Compacted { oldest: EventId::ZERO },
-    ErrorKind::PositionLost,
-    ErrorKind::HeadReached,
-    ErrorKind::Stopped,
-    ErrorKind::Unavailable,
-    ErrorKind::OutcomeUnknown,
-    ErrorKind::Unsupported,
-    ErrorKind::Config,
-    ErrorKind::Internal,
-];
 
 #[tokio::test]
 async fn every_kind_arrives_from_reads_writes_and_streams() {
@@ -38,10 +19,13 @@ async fn every_kind_arrives_from_reads_writes_and_streams() {
     for served in [Served::new(), Served::with(hop_only)] {
         let client = served.client();
         let message = "what happened, with ümläuts, % and \"quotes\"";
-        for kind in KINDS {
+        for kind in ErrorKind::all() {
             let kind = match kind {
                 ErrorKind::Compacted { .. } => ErrorKind::Compacted {
                     oldest: EventId::new(71).unwrap(),
+                },
+                ErrorKind::AnswerNotKept { .. } => ErrorKind::AnswerNotKept {
+                    rev: Some(Revision::new(71).unwrap()),
                 },
                 kind => kind,
             };
@@ -63,7 +47,7 @@ async fn every_kind_arrives_from_reads_writes_and_streams() {
 async fn every_kind_ends_a_stream_once() {
     let served = Served::new();
     let client = served.client();
-    for kind in KINDS {
+    for kind in ErrorKind::all() {
         served.fake.deliver([Err(Error::new(kind, "the end"))]);
         let mut events = client.stream(StreamRequest::default()).await.unwrap();
         assert_eq!(events.next().await.unwrap().unwrap_err().kind(), kind);

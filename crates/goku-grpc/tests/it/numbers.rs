@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use goku::faults::{self, Faults, Step};
 use goku::{
     Client, Condition, DeleteRequest, Engine, Error, ErrorKind, Expiry, LeaseRequest, LeasesRequest, Operation,
     SessionId, SetRequest, Txn, Write, WriteId,
@@ -141,6 +142,77 @@ async fn a_server_that_knows_no_numbers_gets_a_write_again_only_where_it_was_not
     );
     assert_eq!(client.get(&key("k")).await.unwrap().version.get(), 3);
     assert_eq!(faulty.numbers(), []);
+}
+
+/// It was repeated until the call's time was over, to be told the same again and again.
+#[tokio::test]
+async fn a_transaction_whose_answer_was_too_large_to_keep_ends_with_what_is_known() {
+    let (faulty, _server, client) = served().await;
+    let client = client.request_timeout(Some(Duration::from_secs(3600)));
+    client
+        .set(SetRequest::new(key("big"), vec![b'x'; 10_000]))
+        .await
+        .unwrap();
+    faulty.fail([Fault::After(ErrorKind::OutcomeUnknown)]);
+    let txn = Txn {
+        then: vec![Operation::Get(key("big")), Operation::Set(set())],
+        ..Txn::default()
+    };
+    let error = client.txn(txn).await.unwrap_err();
+    let rev = client.get(&key("k")).await.unwrap().updated_rev;
+    assert_eq!(error.kind(), ErrorKind::AnswerNotKept { rev: Some(rev) });
+    assert!(error.message().contains("applied, as revision 2"), "{error}");
+    assert_eq!(client.set(set()).await.unwrap().version.get(), 2);
+}
+
+/// Half of a cluster is older, as while it is renewed: what may have been applied at the one half is not sent to the other,
+/// which would do it again.
+#[tokio::test]
+async fn a_cluster_of_which_only_a_part_knows_numbers_does_no_write_twice() {
+    for fault in FAULTS {
+        let faulty = faulty().await;
+        let server = Replica::start(faulty.clone()).await;
+        let blind = replica::without_numbers(faulty.clone()).await;
+        let client = GrpcClient::connect_all([&server.endpoint, &blind]).unwrap();
+        let (mut applied, mut unknown) = (0, 0);
+        for _ in 0..16 {
+            faulty.fail([fault]);
+            match client.set(set()).await {
+                Ok(_) => applied += 1,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{fault:?}");
+                    unknown += 1;
+                }
+            }
+        }
+        let version = client.get(&key("k")).await.unwrap().version.get();
+        match fault {
+            Fault::After(_) => assert_eq!(version, applied + unknown),
+            Fault::Before(ErrorKind::OutcomeUnknown) => assert_eq!(version, applied),
+            Fault::Before(_) => assert_eq!((version, unknown), (applied, 0)),
+        }
+        assert!(
+            applied > 0 && !faulty.numbers().is_empty(),
+            "{fault:?}: {applied} applied"
+        );
+    }
+}
+
+/// The write itself had not been sent, and was said to be unknown.
+#[tokio::test]
+async fn a_session_that_may_not_have_begun_says_nothing_of_the_write() {
+    let faults = Faults::default();
+    let engine = Engine::builder()
+        .request_timeout(Duration::from_millis(200))
+        .faults(faults.clone())
+        .open("sqlite::memory:")
+        .await
+        .unwrap();
+    let server = Replica::start(Arc::new(engine)).await;
+    let client = GrpcClient::connect(&server.endpoint).unwrap();
+    faults.at(Step::Write, 1, faults::Fault::AnswerLost);
+    faults.always(Step::Resolve, faults::Fault::NotApplied);
+    assert_eq!(client.set(set()).await.unwrap().version.get(), 1);
 }
 
 #[tokio::test]

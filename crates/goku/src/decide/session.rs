@@ -43,8 +43,8 @@ enum Outcome {
     Lease(LeaseRecord),
     Txn(TxnRecord),
     Refused(Refusal, String),
-    /// It was applied; the answer was too large to keep.
-    NotKept,
+    /// It was decided, as this revision if it changed anything; the answer was too large to keep.
+    NotKept(Option<i64>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -155,14 +155,24 @@ impl SessionRow {
         self.forgotten = self.forgotten.max(answered);
     }
 
+    /// Keeps an outcome. Where they are too many the oldest is forgotten; where they are too large together, the oldest
+    /// are shortened until they fit: then they are not known whole, but none is unknown.
     fn keep(&mut self, number: u64, outcome: Vec<u8>) {
         self.outcomes.push_back((number, outcome));
-        let bytes = |session: &SessionRow| session.outcomes.iter().map(|(_, outcome)| outcome.len()).sum::<usize>();
-        while self.outcomes.len() > SESSION_OUTCOMES_MAX || bytes(self) > SESSION_BYTES_MAX {
+        while self.outcomes.len() > SESSION_OUTCOMES_MAX {
             let Some((number, _)) = self.outcomes.pop_front() else {
                 break;
             };
             self.forgotten = self.forgotten.max(number);
+        }
+        let mut bytes: usize = self.outcomes.iter().map(|(_, outcome)| outcome.len()).sum();
+        for (_, outcome) in &mut self.outcomes {
+            if bytes <= SESSION_BYTES_MAX {
+                break;
+            }
+            bytes -= outcome.len();
+            *outcome = shortened(std::mem::take(outcome));
+            bytes += outcome.len();
         }
     }
 }
@@ -172,21 +182,44 @@ fn unreadable(error: postcard::Error) -> Error {
 }
 
 fn encode(result: &Result<Answer>) -> Vec<u8> {
-    let encoded = postcard::to_allocvec(&Outcome::of(result))
-        .ok()
-        .filter(|bytes| bytes.len() <= OUTCOME_BYTES_MAX);
-    encoded
-        .or_else(|| postcard::to_allocvec(&Outcome::NotKept).ok())
-        .unwrap_or_default()
+    let outcome = to_bytes(&Outcome::of(result));
+    if outcome.len() <= OUTCOME_BYTES_MAX {
+        outcome
+    } else {
+        shortened(outcome)
+    }
+}
+
+fn to_bytes(outcome: &Outcome) -> Vec<u8> {
+    postcard::to_allocvec(outcome).expect("an outcome has nothing that could not be encoded")
+}
+
+/// An outcome without what makes it large.
+fn shortened(outcome: Vec<u8>) -> Vec<u8> {
+    match postcard::from_bytes(&outcome) {
+        Ok(Outcome::Txn(record)) => to_bytes(&Outcome::NotKept(record.rev)),
+        Ok(Outcome::Refused(refusal, _)) => to_bytes(&Outcome::Refused(refusal, String::new())),
+        Ok(Outcome::Entry(_) | Outcome::Lease(_) | Outcome::NotKept(_)) | Err(_) => outcome,
+    }
 }
 
 /// The answer of the first time to the same request.
 fn recall(outcome: &[u8], request: &Request) -> Result<Answer> {
     match (postcard::from_bytes(outcome).map_err(unreadable)?, request) {
+        (Outcome::Refused(refusal, message), _) if message.is_empty() => {
+            let message = "it was refused when it was sent before; what was said then was not kept";
+            Err(Error::new(refusal.kind(), message))
+        }
         (Outcome::Refused(refusal, message), _) => Err(Error::new(refusal.kind(), message)),
-        (Outcome::NotKept, _) => {
-            let message = "the transaction was applied when it was sent before; its answer was too large to keep";
-            Err(Error::new(ErrorKind::OutcomeUnknown, message))
+        (Outcome::NotKept(rev), _) => {
+            let rev = rev.map(Revision::new).transpose()?;
+            let what = match rev {
+                Some(rev) => format!("applied, as revision {rev},"),
+                None => "decided, without a change,".to_owned(),
+            };
+            let message =
+                format!("the transaction was {what} when it was sent before; its answer was too large to keep");
+            Err(Error::new(ErrorKind::AnswerNotKept { rev }, message))
         }
         (Outcome::Entry(entry), Request::Set(set)) => Ok(Answer::Entry(entry.to_entry(&set.key, Bytes::new())?)),
         (Outcome::Entry(entry), Request::Delete(delete)) => {
@@ -211,7 +244,7 @@ impl Outcome {
             Ok(Answer::Entry(entry)) => Outcome::Entry(EntryRecord::of(entry)),
             Ok(Answer::Lease(lease)) => Outcome::Lease(LeaseRecord::of(lease)),
             Ok(Answer::Txn(answer)) => Outcome::Txn(TxnRecord::of(answer)),
-            Ok(Answer::Reaped { .. }) => Outcome::NotKept,
+            Ok(Answer::Reaped { .. }) => Outcome::NotKept(None),
             Err(error) => {
                 let message = error.message().chars().take(MESSAGE_CHARS_MAX).collect();
                 Outcome::Refused(Refusal::of(error.kind()), message)

@@ -9,10 +9,10 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, Result};
 use crate::event::Event;
-use crate::id::{EventId, LeaseId, Tag, Version};
+use crate::id::{EventId, LeaseId, Revision, Tag, Version};
 use crate::key::{Key, Prefix};
 use crate::lease::{Expiry, LeaseRequest};
-use crate::limits::SESSION_OUTCOMES_MAX;
+use crate::limits::{OUTCOME_BYTES_MAX, SESSION_BYTES_MAX, SESSION_OUTCOMES_MAX};
 use crate::request::{Condition, DeleteRequest, ListRequest, SetRequest};
 use crate::txn::{Compare, Operation, OperationAnswer, Txn};
 use crate::write::{SessionId, WriteId};
@@ -488,17 +488,69 @@ fn outcomes_that_nobody_will_ask_for_are_forgotten() {
 }
 
 #[test]
-fn an_answer_that_is_too_large_to_keep_is_unknown_and_not_done_again() {
+fn an_answer_that_is_too_large_to_keep_is_not_given_again_nor_done_again() {
     let mut tables = Tables::default();
     tables.run(vec![Request::Set(SetRequest::new(key("big"), vec![b'x'; 10_000]))], 0);
-    let txn = Txn {
-        then: vec![Operation::Get(key("big")), Operation::Set(set("a"))],
-        ..Txn::default()
+    let rev = |rev| Revision::new(rev).unwrap();
+    let txn = |operations| {
+        let txn = Txn {
+            then: operations,
+            otherwise: vec![Operation::Set(set("never"))],
+            ..Txn::default()
+        };
+        Request::Txn(txn)
     };
-    let write = || vec![once(1, 1, Request::Txn(txn.clone()))];
-    assert_eq!(kinds(&tables.run(write(), 0)), [None]);
-    assert_eq!(kinds(&tables.run(write(), 0)), [Some(ErrorKind::OutcomeUnknown)]);
+    let changes = || {
+        vec![once(
+            1,
+            1,
+            txn(vec![Operation::Get(key("big")), Operation::Set(set("a"))]),
+        )]
+    };
+    assert_eq!(kinds(&tables.run(changes(), 0)), [None]);
+    let again = ErrorKind::AnswerNotKept { rev: Some(rev(2)) };
+    assert_eq!(kinds(&tables.run(changes(), 0)), [Some(again)]);
     assert_eq!(tables.events.len(), 2);
+
+    let reads = || vec![once(1, 2, txn(vec![Operation::Get(key("big"))]))];
+    assert_eq!(kinds(&tables.run(reads(), 0)), [None]);
+    let again = ErrorKind::AnswerNotKept { rev: None };
+    assert_eq!(kinds(&tables.run(reads(), 0)), [Some(again)]);
+}
+
+/// As many writes as a client may have under way, and more, are known whatever they answered.
+#[test]
+fn outcomes_that_are_large_together_are_all_known() {
+    let mut tables = Tables::default();
+    let session = SessionId::new(1);
+    let value = vec![b'x'; OUTCOME_BYTES_MAX - 200];
+    tables.run(vec![Request::Set(SetRequest::new(key("big"), value))], 0);
+    let write = |number| {
+        let txn = Txn {
+            then: vec![Operation::Get(key("big")), Operation::Set(set("a"))],
+            ..Txn::default()
+        };
+        vec![once(1, number, Request::Txn(txn))]
+    };
+    let last = SESSION_OUTCOMES_MAX as u64;
+    for number in 1..=last {
+        assert_eq!(kinds(&tables.run(write(number), 0)), [None]);
+    }
+    let bytes = tables.sessions[&session].to_bytes().unwrap().len();
+    assert!(bytes < SESSION_BYTES_MAX + 8 * SESSION_OUTCOMES_MAX, "{bytes} bytes");
+    let mut whole = 0;
+    for number in 1..=last {
+        match kinds(&tables.run(write(number), 0))[0] {
+            None => whole += 1,
+            // The first revision is that of the value.
+            Some(ErrorKind::AnswerNotKept { rev }) => {
+                assert_eq!((rev.map(Revision::get), whole), (Some(number.cast_signed() + 1), 0));
+            }
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    assert!(whole > 16, "the newest {whole} have their answers");
+    assert_eq!(tables.events.len() as u64, last + 1);
 }
 
 fn any_key() -> impl Strategy<Value = Key> {
