@@ -35,6 +35,9 @@ const ENGINES: [Engine; 2] = [
 ];
 
 /// The package of the library by which the machine's own MariaDB servers make a cluster, and of the same release.
+/// What fakes the clock of a program that is run with it, of the machine's own release.
+const FAKETIME_PACKAGE: &str = "libfaketime";
+
 const GALERA_PACKAGE: &str = "galera-4";
 
 /// Unpacks what is missing; the machine's own packages stay as they are, but for Galera's.
@@ -43,7 +46,7 @@ pub(crate) fn run(options: &EnginesOptions) -> Result<(), Failure> {
     for engine in &ENGINES {
         let place = folder.join(engine.name);
         if Installation::unpacked(&place, engine.dialect).is_err() {
-            unpack(engine, &place)?;
+            unpack(engine.package, engine.suite, &place)?;
         }
         let installation = Installation::unpacked(&place, engine.dialect).map_err(failed)?;
         let version = installation.version().map_err(failed)?;
@@ -58,6 +61,12 @@ pub(crate) fn run(options: &EnginesOptions) -> Result<(), Failure> {
         // The others are of use without it.
         Err(error) => eprintln!("xtask: galera: {error}"),
     }
+    let place = folder.join("faketime");
+    if !place.exists()
+        && let Err(failure) = unpack_own(FAKETIME_PACKAGE, &place)
+    {
+        eprintln!("xtask: faketime: not unpacked: {failure}");
+    }
     Ok(())
 }
 
@@ -67,19 +76,19 @@ fn get_galera(place: &Path) {
         return;
     };
     eprintln!("xtask: galera: {failure}; it is unpacked instead");
-    if let Err(failure) = unpack_galera(place) {
+    if let Err(failure) = unpack_own(GALERA_PACKAGE, place) {
         eprintln!("xtask: galera: not unpacked: {failure}");
     }
 }
 
-fn unpack_galera(place: &Path) -> Result<(), Failure> {
+/// Unpacks a package of the machine's own release, not with what it needs: what loads it has the same libraries.
+fn unpack_own(package: &str, place: &Path) -> Result<(), Failure> {
     let unfinished = place.with_extension("unfinished");
     remove(&unfinished)?;
     remove(place)?;
     fs::create_dir_all(&unfinished).map_err(io(&unfinished))?;
-    // Not with what it needs: the server that loads it has the same libraries.
     let mut download = Command::new("apt-get");
-    download.args(["--quiet=2", "download", GALERA_PACKAGE]);
+    download.args(["--quiet=2", "download", package]);
     run_program(download.current_dir(&unfinished))?;
     let root = unfinished.join("root");
     for package in packages_in(&unfinished)? {
@@ -94,23 +103,20 @@ pub(crate) fn folder() -> PathBuf {
     cargo::target_folder().join("engines")
 }
 
-fn unpack(engine: &Engine, place: &Path) -> Result<(), Failure> {
-    eprintln!(
-        "xtask: {}: {} of Debian {} is unpacked",
-        engine.name, engine.package, engine.suite
-    );
+fn unpack(package: &str, suite: &str, place: &Path) -> Result<(), Failure> {
+    eprintln!("xtask: {package} of Debian {suite} is unpacked");
     // What a broken attempt left would pass for the whole.
     let unfinished = place.with_extension("unfinished");
     remove(&unfinished)?;
     remove(place)?;
-    let apt = Apt::set_up(&unfinished.join("apt"), engine.suite)?;
+    let apt = Apt::set_up(&unfinished.join("apt"), suite)?;
     apt.get(&["update"])?;
     let install = [
         "install",
         "--yes",
         "--no-install-recommends",
         "--download-only",
-        engine.package,
+        package,
     ];
     apt.get(&install)?;
     let root = unfinished.join("root");

@@ -143,6 +143,16 @@ impl Installation {
         self.dialect
     }
 
+    /// The same programs, with these variables in the server's environment.
+    pub fn in_environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}").into());
+        let words = [OsString::from("env")].into_iter().chain(variables);
+        self.loader.splice(..0, words);
+        self
+    }
+
     /// What the server says of its version.
     pub fn version(&self) -> Result<String, Error> {
         let mut words = self.words();

@@ -7,6 +7,7 @@
 pub mod check;
 pub mod comparison;
 pub mod conformance;
+pub mod faketime;
 pub mod fixture;
 pub mod history;
 pub mod mariadb;
@@ -19,6 +20,7 @@ pub mod seed;
 pub mod workload;
 
 pub use comparison::Comparison;
+pub use faketime::FakeClock;
 pub use history::Recorder;
 pub use model::Model;
 pub use model::ModelClient;

@@ -22,6 +22,7 @@ macro_rules! on_every_server {
     };
 }
 
+mod clock;
 mod commit;
 mod lost_tail;
 mod network;
