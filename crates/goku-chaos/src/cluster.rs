@@ -1,9 +1,10 @@
-//! A database, replicas on it, and what stands between them.
+//! A database, replicas on it, and what stands between them and their clients.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use goku_mariadbd::{Dialect, Installation, Options as ServerOptions};
-use goku_testkit::{PrivateDatabase, Proxy, Replica};
+use goku_testkit::{FakeClock, PrivateDatabase, Proxy, Replica};
 use tempfile::TempDir;
 
 use crate::options::{Engine, Options};
@@ -11,12 +12,23 @@ use crate::options::{Engine, Options};
 /// How many replicas run on one database server.
 const REPLICAS: usize = 3;
 
+/// How far the clocks of two of them are from the right time, in seconds: none of it may matter.
+const CLOCK_ERRORS: [i64; REPLICAS] = [30, 0, -30];
+
 /// Everything that can be disturbed.
 pub(crate) struct Cluster {
     pub(crate) replicas: Vec<Replica>,
     /// One before the database for each replica; none where the database is a file.
     pub(crate) proxies: Vec<Proxy>,
+    /// One before each replica, for some of its clients.
+    pub(crate) fronts: Vec<Proxy>,
     pub(crate) database: Database,
+    /// That of the store, where it can be set wrong.
+    clock: Option<FakeClock>,
+    /// How far it is ahead, in seconds.
+    clock_ahead: AtomicI64,
+    /// Those of the replicas on a server.
+    replica_clocks: Vec<FakeClock>,
 }
 
 /// What the replicas run on.
@@ -27,33 +39,70 @@ pub(crate) enum Database {
 
 impl Cluster {
     pub(crate) async fn start(options: &Options, logs: &Path) -> Cluster {
-        let log = |number: usize| logs.join(format!("replica-{number}.log"));
-        if options.engine == Engine::Sqlite {
-            let folder = TempDir::new_in(logs).unwrap();
-            let store = format!("sqlite:{}", folder.path().join("goku.db").display());
-            return Cluster {
-                replicas: vec![Replica::start(&options.program, &store, &log(0)).await],
-                proxies: Vec::new(),
-                database: Database::File(folder),
-            };
-        }
-        let database = PrivateDatabase::durable(server_options(options)).await;
-        let mut cluster = Cluster {
-            replicas: Vec::new(),
-            proxies: Vec::new(),
-            database: Database::Server(Box::new(database)),
+        let mut cluster = match options.engine {
+            Engine::Sqlite => Cluster::on_file(options, logs).await,
+            _ => Cluster::on_server(options, logs).await,
         };
-        for number in 0..REPLICAS {
-            let proxy = Proxy::before(&cluster.server().url()).await;
-            let replica = Replica::start(&options.program, proxy.url(), &log(number)).await;
-            cluster.proxies.push(proxy);
-            cluster.replicas.push(replica);
+        for replica in &cluster.replicas {
+            replica.ready().await;
+            cluster.fronts.push(Proxy::before_endpoint(&replica.endpoint()).await);
         }
         cluster
     }
 
+    /// One replica, whose clock is that of the store.
+    async fn on_file(options: &Options, logs: &Path) -> Cluster {
+        let clock = FakeClock::find(&options.engines);
+        let environment = clock.as_ref().map(FakeClock::environment).unwrap_or_default();
+        let folder = TempDir::new_in(logs).unwrap();
+        let store = format!("sqlite:{}", folder.path().join("goku.db").display());
+        let replica = Replica::start_in(&options.program, &store, &log(logs, 0), environment).await;
+        Cluster {
+            replicas: vec![replica],
+            clock,
+            ..Cluster::empty(Database::File(folder))
+        }
+    }
+
+    async fn on_server(options: &Options, logs: &Path) -> Cluster {
+        let clock = FakeClock::find(&options.engines);
+        let database = PrivateDatabase::durable(server_options(options, clock.as_ref())).await;
+        let mut cluster = Cluster {
+            clock,
+            ..Cluster::empty(Database::Server(Box::new(database)))
+        };
+        for (number, error) in CLOCK_ERRORS.into_iter().enumerate() {
+            let proxy = Proxy::before(&cluster.server().url()).await;
+            let clock = FakeClock::find(&options.engines).inspect(|clock| clock.set(error));
+            let environment = clock.as_ref().map(FakeClock::environment).unwrap_or_default();
+            let replica = Replica::start_in(&options.program, proxy.url(), &log(logs, number), environment).await;
+            cluster.proxies.push(proxy);
+            cluster.replicas.push(replica);
+            cluster.replica_clocks.extend(clock);
+        }
+        cluster
+    }
+
+    fn empty(database: Database) -> Cluster {
+        Cluster {
+            replicas: Vec::new(),
+            proxies: Vec::new(),
+            fronts: Vec::new(),
+            database,
+            clock: None,
+            clock_ahead: AtomicI64::new(0),
+            replica_clocks: Vec::new(),
+        }
+    }
+
+    /// The URLs of the replicas.
     pub(crate) fn endpoints(&self) -> Vec<String> {
         self.replicas.iter().map(Replica::endpoint).collect()
+    }
+
+    /// The URLs of the replicas behind what stands before them.
+    pub(crate) fn disturbed_endpoints(&self) -> Vec<String> {
+        self.fronts.iter().map(|front| front.url().to_owned()).collect()
     }
 
     /// The database server; only faults for one are injected where there is one.
@@ -64,9 +113,22 @@ impl Cluster {
         }
     }
 
+    /// Whether the clock of the store can be set wrong.
+    pub(crate) fn has_clock(&self) -> bool {
+        self.clock.is_some()
+    }
+
+    /// Sets the clock of the store further ahead by so many seconds, or back.
+    pub(crate) fn move_clock(&self, seconds: i64) {
+        let ahead = self.clock_ahead.fetch_add(seconds, Ordering::SeqCst) + seconds;
+        if let Some(clock) = &self.clock {
+            clock.set(ahead);
+        }
+    }
+
     /// Ends every fault that is left: all processes run, and all bytes flow.
     pub(crate) async fn heal(&self) {
-        for proxy in &self.proxies {
+        for proxy in self.proxies.iter().chain(&self.fronts) {
             proxy.heal();
         }
         for replica in &self.replicas {
@@ -76,15 +138,21 @@ impl Cluster {
     }
 }
 
-fn server_options(options: &Options) -> ServerOptions {
-    let unpacked = |name: &str, dialect| Installation::unpacked(&options.engines.join(name), dialect).unwrap();
+fn log(logs: &Path, number: usize) -> std::path::PathBuf {
+    logs.join(format!("replica-{number}.log"))
+}
+
+fn server_options(options: &Options, clock: Option<&FakeClock>) -> ServerOptions {
+    let unpacked = |name: &str, dialect| Installation::unpacked(&options.engines.join(name), dialect);
     let installation = match options.engine {
-        Engine::Mariadb11 => Some(unpacked("mariadb11", Dialect::MariaDb)),
-        Engine::Mysql => Some(unpacked("mysql", Dialect::MySql)),
-        Engine::Mariadb | Engine::Sqlite => None,
-    };
+        Engine::Mariadb11 => unpacked("mariadb11", Dialect::MariaDb),
+        Engine::Mysql => unpacked("mysql", Dialect::MySql),
+        Engine::Mariadb | Engine::Sqlite => Installation::find(),
+    }
+    .unwrap();
+    let environment = clock.map(FakeClock::environment).unwrap_or_default();
     ServerOptions {
-        installation,
+        installation: Some(installation.in_environment(environment)),
         ..ServerOptions::default()
     }
 }

@@ -1,57 +1,116 @@
 //! The faults: each begins, lasts and is healed.
 
+mod database;
+mod network;
+
 use std::time::Duration;
 
 use goku_testkit::Random;
-use goku_testkit::proxy::{Action, Point, Shape};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use crate::cluster::Cluster;
-use crate::options::Engine;
-
-/// How long a trap waits for a COMMIT.
-const TRAP_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::cluster::{Cluster, Database};
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// A replica is killed, asked to end, or stopped; two are stopped.
     ReplicaKilled,
     ReplicaDrained,
     ReplicaStopped,
+    TwoReplicasStopped,
+    /// The clock of the store jumps.
+    ClockAhead,
+    ClockBack,
+    /// What happens to the database server itself.
     DatabaseKilled,
     DatabaseRestarted,
     DatabaseStopped,
-    CommitBroken,
-    ConnectionsCut,
-    ConnectionsRefused,
-    NetworkStalled,
-    NetworkSlow,
     SessionsKilled,
     SequencerHeld,
+    Deadlocks,
+    ReadOnly,
+    NoConnectionLeft,
+    SmallPackets,
+    ShortTimeouts,
+    /// What happens between a replica and its database: to a COMMIT, to what locks the sequencer, to all bytes.
+    CommitBroken,
+    LockBroken,
+    ConnectionsCut,
+    ConnectionsRefused,
+    ConnectionsHalfOpen,
+    NetworkStalled,
+    NetworkOneWay,
+    NetworkSlow,
+    NetworkInBytes,
+    /// The same between clients and their replica.
+    ClientsCut,
+    ClientsRefused,
+    ClientsHalfOpen,
+    ClientsStalled,
+    ClientsOneWay,
+    ClientsSlow,
+    ClientsInBytes,
 }
 
-/// What can go wrong on an engine.
-pub(crate) fn kinds(engine: Engine) -> Vec<Kind> {
-    let replica = [Kind::ReplicaKilled, Kind::ReplicaDrained, Kind::ReplicaStopped];
-    let database = [
-        Kind::DatabaseKilled,
-        Kind::DatabaseRestarted,
-        Kind::DatabaseStopped,
-        Kind::CommitBroken,
-        // The fault whose outcome is least known comes most often.
-        Kind::CommitBroken,
-        Kind::CommitBroken,
-        Kind::ConnectionsCut,
-        Kind::ConnectionsRefused,
-        Kind::NetworkStalled,
-        Kind::NetworkSlow,
-        Kind::SessionsKilled,
-        Kind::SequencerHeld,
-    ];
-    match engine {
-        Engine::Sqlite => replica.to_vec(),
-        _ => replica.into_iter().chain(database).collect(),
+use Kind::{
+    ClientsCut, ClientsHalfOpen, ClientsInBytes, ClientsOneWay, ClientsRefused, ClientsSlow, ClientsStalled,
+    ClockAhead, ClockBack, CommitBroken, ConnectionsCut, ConnectionsHalfOpen, ConnectionsRefused, DatabaseKilled,
+    DatabaseRestarted, DatabaseStopped, Deadlocks, LockBroken, NetworkInBytes, NetworkOneWay, NetworkSlow,
+    NetworkStalled, NoConnectionLeft, ReadOnly, ReplicaDrained, ReplicaKilled, ReplicaStopped, SequencerHeld,
+    SessionsKilled, ShortTimeouts, SmallPackets, TwoReplicasStopped,
+};
+
+/// On any store.
+const ANYWHERE: [Kind; 10] = [
+    ReplicaKilled,
+    ReplicaDrained,
+    ReplicaStopped,
+    ClientsCut,
+    ClientsRefused,
+    ClientsHalfOpen,
+    ClientsStalled,
+    ClientsOneWay,
+    ClientsSlow,
+    ClientsInBytes,
+];
+
+/// On a database server.
+const ON_SERVERS: [Kind; 21] = [
+    TwoReplicasStopped,
+    DatabaseKilled,
+    DatabaseRestarted,
+    DatabaseStopped,
+    SessionsKilled,
+    SequencerHeld,
+    Deadlocks,
+    ReadOnly,
+    NoConnectionLeft,
+    SmallPackets,
+    ShortTimeouts,
+    // The fault whose outcome is least known comes most often.
+    CommitBroken,
+    CommitBroken,
+    CommitBroken,
+    LockBroken,
+    ConnectionsCut,
+    ConnectionsRefused,
+    ConnectionsHalfOpen,
+    NetworkStalled,
+    NetworkOneWay,
+    NetworkSlow,
+];
+
+/// What can go wrong with a cluster.
+pub(crate) fn kinds(cluster: &Cluster) -> Vec<Kind> {
+    let mut kinds = ANYWHERE.to_vec();
+    if matches!(cluster.database, Database::Server(_)) {
+        kinds.extend(ON_SERVERS);
+        kinds.push(NetworkInBytes);
     }
+    if cluster.has_clock() {
+        kinds.extend([ClockAhead, ClockBack]);
+    }
+    kinds
 }
 
 /// A fault from its beginning to its end. What it leaves [`Cluster::heal`] ends.
@@ -59,84 +118,47 @@ pub(crate) async fn inject(kind: Kind, cluster: &Cluster, random: &mut Random) {
     let pause = random.between(Duration::from_millis(50), Duration::from_secs(3));
     let replica = random.choose(&cluster.replicas);
     match kind {
-        Kind::ReplicaKilled => {
+        ReplicaKilled => {
             replica.kill().await;
             sleep(pause).await;
         }
-        Kind::ReplicaDrained => {
+        ReplicaDrained => {
             replica.drain().await;
             sleep(pause).await;
         }
-        Kind::ReplicaStopped => {
+        ReplicaStopped => {
             replica.pause().await;
             sleep(pause * 2).await;
         }
-        Kind::DatabaseKilled => {
-            cluster.server().kill();
-            sleep(pause / 2).await;
-            cluster.server().restart();
-        }
-        Kind::DatabaseRestarted => {
-            cluster.server().shut_down();
-            cluster.server().restart();
-        }
-        Kind::DatabaseStopped => {
-            cluster.server().pause();
-            sleep(pause).await;
-            cluster.server().resume();
-        }
-        Kind::SessionsKilled => {
-            for _ in 0..10 {
-                let sessions = cluster.server().sessions("true").await;
-                if !sessions.is_empty() {
-                    cluster.server().end_sessions(&[*random.choose(&sessions)]).await;
-                }
-                sleep(pause / 20).await;
+        TwoReplicasStopped => {
+            for replica in cluster.replicas.iter().take(2) {
+                replica.pause().await;
             }
+            sleep(pause * 3).await;
         }
-        Kind::SequencerHeld => cluster.server().hold_sequencer(pause).await,
-        _ => break_network(kind, cluster, random, pause).await,
-    }
-}
-
-async fn break_network(kind: Kind, cluster: &Cluster, random: &mut Random, pause: Duration) {
-    let proxy = random.choose(&cluster.proxies);
-    match kind {
-        Kind::CommitBroken => {
-            let point = *random.choose(&[Point::Request, Point::Sent, Point::Reply]);
-            let actions = [
-                Action::Swallow,
-                Action::Reset,
-                Action::Hold,
-                Action::Delay(pause),
-                Action::Orphan,
-            ];
-            let trap = proxy.at_commit(1 + random.below(3), point, *random.choose(&actions));
-            // An idle replica commits nothing.
-            let _ = timeout(TRAP_TIMEOUT, trap.sprung()).await;
-            sleep(pause).await;
-            trap.release();
-            if random.one_in(2) {
-                proxy.cut();
-            }
-        }
-        Kind::ConnectionsRefused => {
-            proxy.refuse(true);
-            proxy.cut();
+        // Leases end that are not due for long.
+        ClockAhead => {
+            cluster.move_clock(30);
             sleep(pause).await;
         }
-        Kind::NetworkStalled => {
-            proxy.stall(true);
+        // The time of the store stands still until the clock has caught up.
+        ClockBack => {
+            cluster.move_clock(-2);
             sleep(pause).await;
         }
-        Kind::NetworkSlow => {
-            proxy.shape(Shape {
-                latency: Duration::from_micros(300),
-                jitter: Duration::from_millis(2),
-                piece_bytes_max: 100,
-            });
-            sleep(pause).await;
+        DatabaseKilled | DatabaseRestarted | DatabaseStopped | SessionsKilled | SequencerHeld | Deadlocks
+        | ReadOnly | NoConnectionLeft | SmallPackets | ShortTimeouts => {
+            database::inject(kind, cluster.server(), random, pause).await;
         }
-        _ => proxy.cut(),
+        CommitBroken | LockBroken | ConnectionsCut | ConnectionsRefused | ConnectionsHalfOpen | NetworkStalled
+        | NetworkOneWay | NetworkSlow | NetworkInBytes => {
+            let proxy = random.choose(&cluster.proxies);
+            network::inject(kind, proxy, random, pause).await;
+        }
+        ClientsCut | ClientsRefused | ClientsHalfOpen | ClientsStalled | ClientsOneWay | ClientsSlow
+        | ClientsInBytes => {
+            let front = random.choose(&cluster.fronts);
+            network::inject(kind, front, random, pause).await;
+        }
     }
 }

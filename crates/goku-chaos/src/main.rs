@@ -28,6 +28,10 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long each call to a replica may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// After so long every connection is given up whose other side is gone: longer than a replica waits for its database,
+/// and than a client asks for a sign of life.
+const HALF_OPEN_MAX: Duration = Duration::from_secs(16);
+
 /// A load that goes on for minutes is kept in memory as a whole.
 const LOAD: Load = Load {
     callers: 10,
@@ -44,12 +48,13 @@ async fn main() -> ExitCode {
         Some(seed) => Random::new(seed),
         None => Random::from_environment(),
     };
-    let mut report = Report::create(&options).unwrap();
+    let mut report = Report::create(&options, random.seed()).unwrap();
     let cluster = Cluster::start(&options, report.folder()).await;
     let clients = clients(&cluster);
     let workload = Workload::start(&clients, LOAD, &mut random);
     disturb(&cluster, &workload, &options, &mut random, &mut report).await;
     cluster.heal().await;
+    sleep(HALF_OPEN_MAX).await;
     println!("all faults are healed; the load comes to its end");
     let mut history = workload.finish().await;
     if let Some(plant) = options.plant {
@@ -66,10 +71,12 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A plain client of each replica, and one of all of them that leaves those that do not answer.
+/// A plain client of each replica, by a way that is disturbed, and one of all of them that leaves those that do not
+/// answer.
 fn clients(cluster: &Cluster) -> Vec<Arc<dyn Client>> {
     let endpoints = cluster.endpoints();
-    let plain = endpoints.iter().map(|endpoint| {
+    let disturbed = cluster.disturbed_endpoints();
+    let plain = disturbed.iter().map(|endpoint| {
         let client = GrpcClient::connect(endpoint).unwrap();
         client.request_timeout(Some(REQUEST_TIMEOUT)).retries(false)
     });
@@ -85,7 +92,7 @@ fn clients(cluster: &Cluster) -> Vec<Arc<dyn Client>> {
 async fn disturb(cluster: &Cluster, workload: &Workload, options: &Options, random: &mut Random, report: &mut Report) {
     let end = Instant::now() + Duration::from_secs(options.seconds);
     let mut faults = random.fork();
-    let kinds = fault::kinds(options.engine);
+    let kinds = fault::kinds(cluster);
     while Instant::now() < end {
         sleep(faults.between(Duration::from_millis(300), Duration::from_secs(3))).await;
         let kind = *faults.choose(&kinds);

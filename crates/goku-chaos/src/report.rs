@@ -26,19 +26,14 @@ pub(crate) struct Report {
 
 impl Report {
     /// Makes the folder anew.
-    pub(crate) fn create(options: &Options) -> io::Result<Report> {
+    pub(crate) fn create(options: &Options, seed: u64) -> io::Result<Report> {
         let folder = options.report.join(options.engine.name());
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         fs::create_dir_all(&folder)?;
-        let head = format!(
-            "engine {}, {} s, seed {:?}",
-            options.engine.name(),
-            options.seconds,
-            options.seed
-        );
+        let head = format!("engine {}, {} s, seed {seed}", options.engine.name(), options.seconds,);
         println!("{head}, report in {}", folder.display());
         Ok(Report {
             folder,

@@ -7,7 +7,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use tokio::sync::Mutex;
 use tokio::task::block_in_place;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::probe::soon;
 
@@ -172,6 +172,40 @@ impl PrivateDatabase {
         if locked.is_ok() {
             sleep(hold).await;
         }
+    }
+
+    /// Locks rows of keys before the sequencer, the other way round than stores do, again and again for so long.
+    pub async fn cross_locks(&self, duration: Duration) {
+        let mut admin = self.admin().await;
+        let storm = async {
+            admin
+                .query_drop(format!("use {NAME}; set innodb_lock_wait_timeout = 1"))
+                .await
+                .unwrap();
+            loop {
+                for statement in [
+                    "begin",
+                    "select * from data for update",
+                    "select * from head for update",
+                    "rollback",
+                ] {
+                    // It may be the victim.
+                    let _ = admin.query_drop(statement).await;
+                }
+                sleep(2 * POLL).await;
+            }
+        };
+        let over: Result<(), _> = timeout(duration, storm).await;
+        assert!(over.is_err());
+    }
+
+    /// Takes connections, as many as are to be had and so many at the most.
+    pub async fn crowd(&self, count: usize) -> Vec<Conn> {
+        let mut taken = Vec::new();
+        for _ in 0..count {
+            taken.extend(Conn::from_url(self.url()).await.ok());
+        }
+        taken
     }
 
     /// Kills the server as `kill -9` does.

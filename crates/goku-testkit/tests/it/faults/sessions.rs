@@ -5,7 +5,6 @@ use std::time::Duration;
 use goku_testkit::mariadb::Options;
 use goku_testkit::workload::{Load, run_and_check};
 use goku_testkit::{PrivateDatabase, Random};
-use mysql_async::prelude::Queryable;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{clients, open};
@@ -48,27 +47,7 @@ async fn locks_that_are_held_and_deadlocks(options: Options) {
                 sleep(Duration::from_millis(50)).await;
             }
         };
-        // The other way round: first the rows, then the head.
-        let cross = async {
-            let mut admin = database.admin().await;
-            admin
-                .query_drop("use goku; set innodb_lock_wait_timeout = 1")
-                .await
-                .unwrap();
-            loop {
-                for statement in [
-                    "begin",
-                    "select * from data for update",
-                    "select * from head for update",
-                    "rollback",
-                ] {
-                    // It may be the victim.
-                    let _ = admin.query_drop(statement).await;
-                }
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let storm = async { tokio::join!(hold, cross) };
+        let storm = async { tokio::join!(hold, database.cross_locks(DURATION)) };
         let over: Result<((), ()), _> = timeout(end - Instant::now(), storm).await;
         assert!(over.is_err());
     };

@@ -7,7 +7,6 @@ use goku_testkit::mariadb::Options;
 use goku_testkit::probe::{key, kind, set};
 use goku_testkit::workload::{Load, run_and_check};
 use goku_testkit::{PrivateDatabase, Random};
-use mysql_async::Conn;
 use tokio::time::sleep;
 
 use super::{clients, open};
@@ -46,9 +45,7 @@ async fn a_server_that_has_no_connection_left(options: Options) {
         for _ in 0..4 {
             // Those of the store go, and others take their places.
             database.end_sessions(&database.sessions("true").await).await;
-            for _ in 0..10 {
-                others.extend(Conn::from_url(database.url()).await.ok());
-            }
+            others.extend(database.crowd(10).await);
             sleep(Duration::from_millis(250)).await;
         }
         assert!(!others.is_empty());
