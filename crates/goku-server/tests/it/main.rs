@@ -4,6 +4,7 @@
 mod completions;
 mod entries;
 mod failures;
+mod faults;
 mod goku;
 mod lease;
 mod metrics;
