@@ -10,6 +10,7 @@ mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -28,6 +29,10 @@ const READERS: usize = 3;
 
 /// Keys and values of one batch, in bytes: what a commit may hold the file for.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How long the writer waits for another program's lock before the batch is not applied and runs again, so that its
+/// requests can end in their time.
+const LOCK_WAIT_MAX: Duration = Duration::from_millis(50);
 
 /// Where the tables are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +66,7 @@ impl SqliteStore {
         };
         let mut connection = connect(location)?;
         schema::create(&mut connection).map_err(|error| error.context(describe(location)))?;
+        connection.busy_timeout(LOCK_WAIT_MAX).map_err(error::opening)?;
         let writer = Worker::start("goku-sqlite-writer", vec![connection], lock.clone())?;
         let readers = match location {
             Location::Memory => writer.clone(),
@@ -210,6 +216,11 @@ fn connect(location: &Location) -> Result<Connection> {
             }
         };
         let connection = connection.map_err(error::opening)?;
+        // SQLite opens what it may not write, too, and says so at the first write.
+        if connection.is_readonly("main").map_err(error::opening)? {
+            let message = "it cannot be written: give its user the right, or use another file";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
         schema::recognise(&connection)?;
         schema::configure(&connection).map_err(error::opening)?;
         Ok(connection)

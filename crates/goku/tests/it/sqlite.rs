@@ -1,6 +1,11 @@
 //! The store in a file: what stays, who may open it.
 
-use futures::StreamExt;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
 use goku::{Client, Engine, ErrorKind, Key, ListRequest, Prefix, SetRequest, StreamFrom, StreamItem, StreamRequest};
 use tempfile::TempDir;
 
@@ -108,4 +113,88 @@ async fn a_folder_that_does_not_exist_is_named() {
     let error = Engine::open("sqlite:/does/not/exist/goku.db").await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("/does/not/exist"), "{error}");
+}
+
+/// Another program that writes to the file holds writers up, for as long as they may wait.
+#[tokio::test]
+async fn a_file_that_another_program_locks_is_unavailable_until_it_is_free() {
+    let folder = TempDir::new().unwrap();
+    let engine = Engine::builder().request_timeout(Duration::from_millis(200));
+    let engine = engine.open(&url(&folder)).await.unwrap();
+    let set = |value: &'static str| engine.set(SetRequest::new(key("k"), value));
+    set("1").await.unwrap();
+    let other = rusqlite::Connection::open(folder.path().join("goku.db")).unwrap();
+    other.execute_batch("begin immediate").unwrap();
+    assert_eq!(set("2").await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(engine.get(&key("k")).await.unwrap().value, "1");
+    other.execute_batch("rollback").unwrap();
+    let again = async {
+        loop {
+            match set("3").await {
+                Ok(entry) => return entry,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable),
+            }
+        }
+    };
+    let entry = tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
+    assert_eq!((entry.version.get(), entry.updated_ref.get()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_refused_and_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("goku.db");
+    let engine = Engine::open(&url(&folder)).await.unwrap();
+    engine.set(SetRequest::new(key("k"), "v")).await.unwrap();
+    engine.close().await;
+    let before = std::fs::read(&path).unwrap();
+    let permit = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    permit(&path, 0o444);
+    if std::fs::File::options().write(true).open(&path).is_ok() {
+        println!("not run: this user may write everything");
+        return;
+    }
+    let refused = Engine::open(&url(&folder)).await.err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Config, "{refused}");
+    permit(folder.path(), 0o555);
+    let refused = Engine::open(&url(&folder)).await.err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Config, "{refused}");
+    permit(folder.path(), 0o755);
+    permit(&path, 0o644);
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    let engine = Engine::open(&url(&folder)).await.unwrap();
+    assert_eq!(engine.get(&key("k")).await.unwrap().value, "v");
+}
+
+#[tokio::test]
+async fn a_folder_is_no_file() {
+    let folder = TempDir::new().unwrap();
+    std::fs::create_dir(folder.path().join("goku.db")).unwrap();
+    assert_eq!(
+        Engine::open(&url(&folder)).await.err().unwrap().kind(),
+        ErrorKind::Config
+    );
+}
+
+/// The newest page of a file that is shorter than its header says is gone: nothing is made up for it.
+#[tokio::test]
+async fn a_file_that_was_cut_off_is_refused_or_says_what_is_wrong() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("goku.db");
+    let engine = Engine::open(&url(&folder)).await.unwrap();
+    for number in 0..50 {
+        let set = SetRequest::new(key(&format!("k{number}")), vec![b'v'; 3_000]);
+        engine.set(set).await.unwrap();
+    }
+    engine.close().await;
+    let length = std::fs::metadata(&path).unwrap().len();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(length / 2).unwrap();
+    let listed = async {
+        let engine = Engine::open(&url(&folder)).await?;
+        let listing = engine.list(ListRequest::new(Prefix::default())).await?;
+        listing.try_collect::<Vec<_>>().await
+    };
+    let kind = listed.await.map(|entries| entries.len()).unwrap_err().kind();
+    assert!(matches!(kind, ErrorKind::Config | ErrorKind::Internal), "{kind:?}");
 }

@@ -16,6 +16,7 @@ pub(super) fn reading(error: rusqlite::Error) -> Error {
     let kind = match class(&error) {
         Class::Passing => ErrorKind::Unavailable,
         Class::Request if error.sqlite_error_code() == Some(ErrorCode::TooBig) => ErrorKind::TooLarge,
+        Class::SetUp => ErrorKind::Config,
         Class::Request | Class::Broken => ErrorKind::Internal,
     };
     to_error(kind, error)
@@ -26,6 +27,7 @@ pub(super) fn before_commit(error: rusqlite::Error) -> WriteError {
     match class(&error) {
         Class::Passing => WriteError::Retry(to_error(ErrorKind::Unavailable, error)),
         Class::Request => WriteError::Rejected(to_error(ErrorKind::Internal, error)),
+        Class::SetUp => WriteError::Final(to_error(ErrorKind::Config, error)),
         Class::Broken => WriteError::Final(to_error(ErrorKind::Internal, error)),
     }
 }
@@ -47,6 +49,8 @@ enum Class {
     Passing,
     /// This request can not be stored.
     Request,
+    /// The file or its folder lets nobody write.
+    SetUp,
     /// The file is damaged or was changed by others.
     Broken,
 }
@@ -64,6 +68,7 @@ fn class(error: &rusqlite::Error) -> Class {
             | ErrorCode::SchemaChanged,
         ) => Class::Passing,
         Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => Class::Request,
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Class::SetUp,
         _ => Class::Broken,
     }
 }
