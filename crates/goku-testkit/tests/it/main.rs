@@ -5,6 +5,7 @@ mod faults;
 mod model;
 mod replicas;
 mod store_faults;
+mod torn_log;
 mod traffic;
 mod wire;
 
