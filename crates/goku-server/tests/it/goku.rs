@@ -114,9 +114,15 @@ impl Goku {
     /// A server with these options, once it is ready: when it has told its store, which it does last.
     #[track_caller]
     pub(crate) fn serve(options: &[&str]) -> Goku {
-        let mut child = binary()
-            .arg("serve")
-            .args(options)
+        let mut command = binary();
+        command.arg("serve").args(options);
+        Goku::run_by(command)
+    }
+
+    /// The server that this command runs.
+    #[track_caller]
+    pub(crate) fn run_by(mut command: Command) -> Goku {
+        let mut child = command
             .env("GOKU_LISTEN", "127.0.0.1:0")
             .stderr(Stdio::inherit())
             .env("GOKU_LOG", "warn")
@@ -138,6 +144,11 @@ impl Goku {
             banner,
             endpoint,
         }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
     }
 
     /// A client command of this server.

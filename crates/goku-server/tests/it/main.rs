@@ -12,6 +12,7 @@ mod readme;
 mod replicas;
 mod serve;
 mod server;
+mod sqlite;
 mod status;
 mod txn;
 mod watch;
