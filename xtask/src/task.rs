@@ -27,7 +27,8 @@ Development tasks of goku.
       Runs three servers on one database (one on a SQLite file) under a random load, with a random
       fault every few seconds, and judges all that happened; the exit code tells. ARGUMENTS are
       --engine mariadb|mariadb11|mysql|sqlite, --seconds N, --seed N, --plant FAULT (one that must be
-      found: lost-ack, double-apply and others); `cargo xtask chaos --help` lists them.
+      found: lost-ack, double-apply and others), --figures (measures instead: lateness of events and
+      expiries, times without service); `cargo xtask chaos --help` lists them.
 
   cargo xtask engines [--folder FOLDER]
       Unpacks other servers to test on, MariaDB 11.8 and MySQL 9, from Debian's packages into FOLDER

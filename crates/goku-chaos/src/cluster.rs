@@ -67,7 +67,7 @@ impl Cluster {
     async fn on_server(options: &Options, logs: &Path) -> Cluster {
         // MySQL asks for the time so often that a fake one slows it down too much.
         let clock = FakeClock::find(&options.engines).filter(|_| options.engine != Engine::Mysql);
-        let database = PrivateDatabase::durable(server_options(options, clock.as_ref())).await;
+        let database = start_server(options, clock.as_ref()).await;
         let mut cluster = Cluster {
             clock,
             ..Cluster::empty(Database::Server(Box::new(database)))
@@ -141,6 +141,11 @@ impl Cluster {
 
 fn log(logs: &Path, number: usize) -> std::path::PathBuf {
     logs.join(format!("replica-{number}.log"))
+}
+
+/// A server of its own, whose commits are on disk before anybody sees them.
+pub(crate) async fn start_server(options: &Options, clock: Option<&FakeClock>) -> PrivateDatabase {
+    PrivateDatabase::durable(server_options(options, clock)).await
 }
 
 fn server_options(options: &Options, clock: Option<&FakeClock>) -> ServerOptions {

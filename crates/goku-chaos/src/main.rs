@@ -4,6 +4,7 @@
 
 mod cluster;
 mod fault;
+mod figures;
 mod options;
 mod report;
 
@@ -49,6 +50,10 @@ async fn main() -> ExitCode {
         None => Random::from_environment(),
     };
     let mut report = Report::create(&options, random.seed()).unwrap();
+    if options.figures {
+        figures::measure(&options, report.folder()).await;
+        return ExitCode::SUCCESS;
+    }
     let cluster = Cluster::start(&options, report.folder()).await;
     let clients = clients(&cluster);
     let workload = Workload::start(&clients, LOAD, &mut random);

@@ -25,6 +25,10 @@ pub(crate) struct Options {
     #[arg(long, value_parser = |name: &str| name.parse::<Plant>())]
     pub(crate) plant: Option<Plant>,
 
+    /// Measure instead: how late events and expiries are, and for how long faults are felt; on a database server
+    #[arg(long)]
+    pub(crate) figures: bool,
+
     /// Where the report goes
     #[arg(long, env = "GOKU_CHAOS_REPORT", default_value = "target/chaos")]
     pub(crate) report: PathBuf,
