@@ -27,6 +27,10 @@ const QUEUE_KIB_MAX: usize = 64 * 1024;
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(2);
 const RETRY_PAUSE_MAX: Duration = Duration::from_millis(250);
 
+/// How often a request that stands alone runs again where its connection was lost under its size: that may be how a server
+/// refuses it, and bad luck as well.
+const LOST_ALONE_MAX: u32 = 3;
+
 /// How long after its deadline a caller waits for the committer, which knows better what became of the request.
 const ANSWER_GRACE: Duration = Duration::from_millis(250);
 
@@ -215,6 +219,7 @@ impl Committer {
         while let Some(mut jobs) = parts.pop() {
             let mut pause = RETRY_PAUSE_MIN;
             let mut last_error = None;
+            let mut lost_alone = 0;
             loop {
                 jobs = drop_late(jobs, last_error.as_ref());
                 if jobs.is_empty() {
@@ -235,6 +240,14 @@ impl Committer {
                     }
                     Settled::NotApplied(error) => {
                         tracing::debug!(?error, requests = jobs.len(), "a batch was not applied, it runs again");
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(RETRY_PAUSE_MAX);
+                        last_error = Some(error);
+                    }
+                    Settled::Refused(error)
+                        if jobs.len() == 1 && error.kind() == ErrorKind::Unavailable && lost_alone < LOST_ALONE_MAX =>
+                    {
+                        lost_alone += 1;
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(RETRY_PAUSE_MAX);
                         last_error = Some(error);

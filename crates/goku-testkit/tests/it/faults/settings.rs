@@ -5,8 +5,9 @@ use std::time::Duration;
 use goku::{Client, ErrorKind};
 use goku_testkit::mariadb::Options;
 use goku_testkit::probe::{key, kind, set};
+use goku_testkit::proxy::Shape;
 use goku_testkit::workload::{Load, run_and_check};
-use goku_testkit::{PrivateDatabase, Random};
+use goku_testkit::{PrivateDatabase, Proxy, Random};
 use tokio::time::sleep;
 
 use super::{clients, open};
@@ -74,6 +75,34 @@ async fn a_server_that_takes_only_small_packets(options: Options) {
     }
     let over = vec![b'v'; 2 << 20];
     assert_eq!(kind(engines[1].set(set("over", over)).await), ErrorKind::TooLarge);
+}
+
+/// A connection that is lost under a large packet may be how the server refuses it. Once, it is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_value_whose_connection_is_lost_on_its_way() {
+    let database = PrivateDatabase::start(Options {
+        arguments: vec!["--max-allowed-packet=1M".to_owned()],
+        ..Options::default()
+    })
+    .await;
+    let proxy = Proxy::before(&database.url()).await;
+    let engine = open(proxy.url()).await;
+    for round in 1..=10 {
+        proxy.shape(Shape {
+            latency: Duration::from_millis(1),
+            piece_bytes_max: 4 * 1024,
+            ..Shape::default()
+        });
+        let writing = tokio::spawn({
+            let engine = engine.clone();
+            async move { engine.set(set("large", vec![b'v'; 700_000])).await }
+        });
+        // Somewhere on its way, each time elsewhere.
+        sleep(Duration::from_millis(15 * round)).await;
+        proxy.cut();
+        proxy.heal();
+        assert_eq!(writing.await.unwrap().unwrap().version.get(), round.cast_signed());
+    }
 }
 
 /// The limit sinks under connections that were made when it was higher.
