@@ -22,6 +22,7 @@ mod galera;
 mod installation;
 mod log;
 mod poll;
+mod port;
 mod sandbox;
 mod server;
 mod template;

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,6 +12,7 @@ use crate::data::{self, SavedData};
 use crate::error::{Error, ErrorKind};
 use crate::installation::{Dialect, Installation};
 use crate::log::Log;
+use crate::port::ReservedPort;
 use crate::sandbox::Sandbox;
 use crate::{poll, template};
 
@@ -31,6 +31,9 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// How long a start or a restart may take until the server answers.
     pub start_timeout: Duration,
+    /// Whether commits wait until they are on disk. Without, they survive the end of the server, but not that of the
+    /// machine: enough for tests, which a slow disk would hold up.
+    pub waits_for_disk: bool,
 }
 
 impl Default for Options {
@@ -39,21 +42,22 @@ impl Default for Options {
             installation: None,
             arguments: Vec::new(),
             start_timeout: Duration::from_secs(60),
+            waits_for_disk: true,
         }
     }
 }
 
 /// A MariaDB or MySQL server that belongs to this value: dropping it kills the server and removes its folder.
 ///
-/// Commits are durable, and every setting that a test does not name is the server's default. The user `root` has no
-/// password. All calls block: at most for the time-out of the options.
+/// Commits are durable, unless the options say otherwise, and every other setting that a test does not name is the
+/// server's default. The user `root` has no password. All calls block: at most for the time-out of the options.
 #[derive(Debug)]
 pub struct Server {
     sandbox: Sandbox,
     installation: Installation,
     options: Options,
     log: Log,
-    port: u16,
+    port: ReservedPort,
     saved: AtomicU32,
 }
 
@@ -71,26 +75,21 @@ impl Server {
         template::copy_to(&sandbox.folder().join("data"), &installation)?;
         fs::create_dir(sandbox.folder().join("tmp"))
             .map_err(Error::io("cannot make the folder for temporary tables"))?;
-        let mut server = Self {
+        let server = Self {
             log: Log::new(sandbox.folder().join("error.log")),
             sandbox,
             installation,
             options,
-            port: 0,
+            port: ReservedPort::find().map_err(Error::io("cannot find a free port"))?,
             saved: AtomicU32::new(0),
         };
-        let deadline = server.deadline();
-        loop {
-            server.port = free_port().map_err(Error::io("cannot find a free port"))?;
-            if server.launch(deadline)? == Launch::Ready {
-                return Ok(server);
-            }
-        }
+        server.restart()?;
+        Ok(server)
     }
 
     /// The port on 127.0.0.1, the same after a restart.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// The folder that holds everything of this server, and goes with it.
@@ -113,7 +112,7 @@ impl Server {
     /// Fails with [`ErrorKind::NotReady`] and the end of the server's log as [`Server::start`] does.
     pub fn restart(&self) -> Result<(), Error> {
         let deadline = self.deadline();
-        // Somebody's outgoing connection may have got the port meanwhile: it will be free again.
+        // Somebody may ask for this very port meanwhile: it will be free again.
         while self.launch(deadline)? == Launch::PortTaken {
             poll::pause();
         }
@@ -197,8 +196,8 @@ impl Server {
                     &self.installation,
                     &self.sandbox,
                     &self.log,
-                    self.port,
-                    &self.options.arguments,
+                    self.port(),
+                    &self.arguments(),
                 )?,
                 self.log.path(),
             )
@@ -234,6 +233,14 @@ impl Server {
 
     fn socket(&self) -> PathBuf {
         self.folder().join("socket")
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let unsynced = (!self.options.waits_for_disk).then(|| "--innodb-flush-method=nosync".to_owned());
+        unsynced
+            .into_iter()
+            .chain(self.options.arguments.iter().cloned())
+            .collect()
     }
 }
 
@@ -284,11 +291,6 @@ pub(crate) fn not_signalled(error: io::Error) -> Error {
     } else {
         Error::io("cannot send a signal to the server")(error)
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 fn is_greeted(socket: &Path) -> bool {

@@ -8,9 +8,10 @@ use goku::{
     StreamItem, StreamRequest, Txn,
 };
 use goku_grpc::GrpcClient;
-use tokio::net::TcpListener;
 
 use crate::fake::Asked;
+use crate::port::ReservedPort;
+use crate::replica::Replica;
 use crate::sample::{self, key, lease_id};
 use crate::served::{self, Served, drain};
 
@@ -85,10 +86,8 @@ async fn every_call_asks_and_answers_what_the_store_was_asked_and_answered() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable_and_named() {
-    // A port that was free a moment ago.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let port = ReservedPort::find();
+    let endpoint = format!("http://{}", port.address);
     let client = GrpcClient::connect(&endpoint).unwrap();
     let errors = [
         client.get(&key("k")).await.unwrap_err(),
@@ -105,22 +104,13 @@ async fn a_server_that_is_not_there_is_unavailable_and_named() {
 
 #[tokio::test]
 async fn a_client_finds_a_server_that_came_back() {
-    let (_, endpoint, serving) = served::on_tcp().await;
-    let client = GrpcClient::connect(&endpoint).unwrap().retries(false);
+    let server = Replica::start(std::sync::Arc::new(crate::fake::Fake::default())).await;
+    let client = GrpcClient::connect(&server.endpoint).unwrap().retries(false);
     client.get(&key("k")).await.unwrap();
-    serving.abort();
-    assert!(serving.await.unwrap_err().is_cancelled());
+    let port = server.kill().await;
     while client.get(&key("k")).await.is_ok() {}
 
-    let address = endpoint.strip_prefix("http://").unwrap();
-    let listener = TcpListener::bind(address).await.unwrap();
-    let fake = std::sync::Arc::new(crate::fake::Fake::default());
-    tokio::spawn(goku_grpc::serve(
-        listener,
-        fake,
-        goku_grpc::ServerOptions::default(),
-        std::future::pending(),
-    ));
+    let _server = Replica::start_at(port, std::sync::Arc::new(crate::fake::Fake::default())).await;
     while client.get(&key("k")).await.is_err() {}
 }
 

@@ -7,6 +7,7 @@
 
 mod fake;
 mod faulty;
+mod port;
 mod raw;
 mod replica;
 mod sample;

@@ -11,8 +11,11 @@ use tokio::task::JoinHandle;
 use tonic::Request;
 use tonic::transport::server::TcpIncoming;
 
+use crate::port::ReservedPort;
+
 pub(crate) struct Replica {
     pub(crate) endpoint: String,
+    port: ReservedPort,
     shutdown: oneshot::Sender<()>,
     serving: JoinHandle<Result<()>>,
 }
@@ -20,18 +23,19 @@ pub(crate) struct Replica {
 impl Replica {
     /// A server on a free port.
     pub(crate) async fn start(client: Arc<dyn Client>) -> Replica {
-        Replica::start_at("127.0.0.1:0", client).await
+        Replica::start_at(ReservedPort::find(), client).await
     }
 
-    async fn start_at(address: &str, client: Arc<dyn Client>) -> Replica {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    /// A server on this port.
+    pub(crate) async fn start_at(port: ReservedPort, client: Arc<dyn Client>) -> Replica {
+        let listener = TcpListener::bind(&port.address).await.unwrap();
         let (shutdown, shut_down) = oneshot::channel();
         let serving = goku_grpc::serve(listener, client, ServerOptions::default(), async {
             let _ = shut_down.await;
         });
         Replica {
-            endpoint,
+            endpoint: format!("http://{}", port.address),
+            port,
             shutdown,
             serving: tokio::spawn(serving),
         }
@@ -41,20 +45,22 @@ impl Replica {
     pub(crate) async fn drain_and_start(self, client: Arc<dyn Client>) -> Replica {
         self.shutdown.send(()).unwrap();
         self.serving.await.unwrap().unwrap();
-        Replica::start_at(&self.endpoint["http://".len()..], client).await
+        Replica::start_at(self.port, client).await
     }
 
     /// Cuts its connections, and starts it again at its port.
     pub(crate) async fn kill_and_start(self, client: Arc<dyn Client>) -> Replica {
-        self.kill().await;
-        Replica::start_at(&self.endpoint["http://".len()..], client).await
+        let port = self.kill().await;
+        Replica::start_at(port, client).await
     }
 
-    async fn kill(&self) {
+    /// Cuts its connections; its port is left.
+    pub(crate) async fn kill(self) -> ReservedPort {
         self.serving.abort();
         while !self.serving.is_finished() {
             tokio::task::yield_now().await;
         }
+        self.port
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::goku::{Goku, Run, binary};
+use crate::port::ReservedPort;
 
 fn run_alone(arguments: &[&str]) -> Run {
     Run::of(binary().args(arguments).spawn().unwrap())
@@ -35,8 +36,8 @@ fn the_exit_codes_are_in_the_help() {
 
 #[test]
 fn a_server_that_is_not_there_is_unavailable() {
-    // A port that was free a moment ago.
-    let free = free_address();
+    let port = ReservedPort::find();
+    let address = &port.address;
     for arguments in [
         &["get", "k"][..],
         &["set", "k", "v"],
@@ -47,10 +48,10 @@ fn a_server_that_is_not_there_is_unavailable() {
         &["status"],
     ] {
         let mut command = binary();
-        command.args(arguments).args(["--endpoint", &free]);
+        command.args(arguments).args(["--endpoint", address]);
         let complaint = Run::of(command.spawn().unwrap()).failed(5);
         assert!(
-            complaint.starts_with(&format!("goku: http://{free} cannot be reached: ")),
+            complaint.starts_with(&format!("goku: http://{address} cannot be reached: ")),
             "{complaint}"
         );
         assert!(complaint.contains("`goku serve`"), "{complaint}");
@@ -74,16 +75,11 @@ fn a_server_that_never_answered_was_sent_no_write() {
     run(&["lease", "grant"]).failed(5);
 }
 
-/// A free port of this machine, as HOST:PORT.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
-
 #[test]
 fn an_endpoint_that_is_not_there_is_passed_over_for_one_that_is() {
     let goku = Goku::start();
-    let endpoints = format!("{}, {},{}", free_address(), goku.endpoint, free_address());
+    let (one, other) = (ReservedPort::find(), ReservedPort::find());
+    let endpoints = format!("{}, {},{}", one.address, goku.endpoint, other.address);
     for value in ["1", "2", "3"] {
         run_alone(&["--endpoint", &endpoints, "set", "k", value]).done();
         let got = run_alone(&["--endpoint", &endpoints, "get", "k"]).done();
@@ -96,8 +92,9 @@ fn an_endpoint_that_is_not_there_is_passed_over_for_one_that_is() {
 
 #[test]
 fn where_no_endpoint_is_there_the_complaint_names_one() {
-    let endpoints = [free_address(), free_address()];
-    let complaint = run_alone(&["--endpoint", &endpoints.join(","), "set", "k", "v"]).failed(5);
+    let (one, other) = (ReservedPort::find(), ReservedPort::find());
+    let endpoints = format!("{},{}", one.address, other.address);
+    let complaint = run_alone(&["--endpoint", &endpoints, "set", "k", "v"]).failed(5);
     assert!(complaint.starts_with("goku: http://"), "{complaint}");
     assert!(complaint.contains("cannot be reached: "), "{complaint}");
 }

@@ -8,6 +8,7 @@ mod faults;
 mod goku;
 mod lease;
 mod metrics;
+mod port;
 mod readme;
 mod replicas;
 mod serve;

@@ -5,6 +5,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::goku::Goku;
+use crate::port::ReservedPort;
 
 fn ids(events: &[Value]) -> Vec<i64> {
     events.iter().map(|event| event["id"].as_i64().unwrap()).collect()
@@ -99,7 +100,9 @@ fn a_watch_follows_writers_as_they_write() {
 fn a_watch_goes_on_when_its_server_is_started_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", folder.path().join("goku.db").display());
-    let mut goku = Goku::serve(&["--store", &store]);
+    let port = ReservedPort::find();
+    let serve = || Goku::serve(&["--store", &store, "--listen", &port.address]);
+    let mut goku = serve();
     let mut watch = goku.follow(&["watch", "k", "--output", "json"]);
     let mut events = Vec::new();
     for (round, end) in ["KILL", "TERM", "KILL"].into_iter().enumerate() {
@@ -108,9 +111,8 @@ fn a_watch_goes_on_when_its_server_is_started_again() {
         }
         events.extend((0..2).map(|_| serde_json::from_str::<Value>(&watch.line()).unwrap()));
         goku.signal(end);
-        let address = goku.endpoint.strip_prefix("http://").unwrap().to_owned();
         goku.wait();
-        goku = Goku::serve(&["--store", &store, "--listen", &address]);
+        goku = serve();
         goku.run(&["set", "other", "v"]).done();
         goku.run(&["set", "k", "after"]).done();
         events.extend((0..2).map(|_| serde_json::from_str::<Value>(&watch.line()).unwrap()));

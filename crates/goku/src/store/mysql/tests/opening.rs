@@ -137,11 +137,10 @@ async fn a_user_without_the_right_to_make_tables_can_use_them() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    // Bound and never listening, so that nobody else is given the port.
+    let reserved = tokio::net::TcpSocket::new_v4().unwrap();
+    reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = reserved.local_addr().unwrap().port();
     let error = MySqlStore::open(&format!("mysql://root:sesame@127.0.0.1:{port}/goku"))
         .await
         .unwrap_err();
