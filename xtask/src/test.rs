@@ -24,7 +24,11 @@ pub(crate) fn run(options: &TestOptions) -> Result<(), Failure> {
     }
     package?;
 
-    let server = Server::start(Options::default()).map_err(|error| Failure::new(error.to_string()))?;
+    let options = Options {
+        waits_for_disk: false,
+        ..Options::default()
+    };
+    let server = Server::start(options).map_err(|error| Failure::new(error.to_string()))?;
     let url = format!("mysql://root@127.0.0.1:{}", server.port());
     eprintln!("xtask: a private MariaDB runs at {url}");
     cargo::run(arguments, &[(URL_VARIABLE, &url)]).inspect_err(|_| keep_log(&server))

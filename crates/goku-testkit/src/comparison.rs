@@ -16,6 +16,7 @@ use goku::{
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::model::ModelClient;
+use crate::probe::PATIENCE;
 use step::perform;
 
 pub use generate::Ttl;
@@ -27,9 +28,6 @@ pub use random::SEED_VARIABLE;
 pub use random::compare_on_clock;
 pub use random::compare_on_own_time;
 pub use step::Step;
-
-/// How long a store may take to show what it must.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the time of a store comes from.
 #[derive(Clone)]

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::comparison::OnClock;
 use crate::model::ModelClient;
+use crate::probe::PATIENCE;
 
 pub use grpc::OverDuplex;
 pub use grpc::OverTcp;
@@ -81,7 +82,7 @@ impl Fixture for OnSqliteFile {
     async fn start() -> OnSqliteFile {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("goku.db");
-        let engine = Engine::open(&format!("sqlite:{}", path.display())).await.unwrap();
+        let engine = patient(&format!("sqlite:{}", path.display())).await;
         OnSqliteFile { engine, folder }
     }
 
@@ -98,7 +99,7 @@ impl Fixture for OnSqliteFile {
 #[async_trait]
 impl Fixture for OnSqliteMemory {
     async fn start() -> OnSqliteMemory {
-        OnSqliteMemory(Engine::open("sqlite::memory:").await.unwrap())
+        OnSqliteMemory(patient("sqlite::memory:").await)
     }
 
     fn client(&self) -> Arc<dyn Client> {
@@ -108,4 +109,9 @@ impl Fixture for OnSqliteMemory {
     async fn stop(self) {
         self.0.close().await;
     }
+}
+
+/// An engine whose calls wait as long as anything may take.
+async fn patient(url: &str) -> Engine {
+    Engine::builder().request_timeout(PATIENCE).open(url).await.unwrap()
 }

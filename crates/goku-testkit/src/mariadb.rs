@@ -35,7 +35,8 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(20);
 /// A MariaDB server, or with [`URL_VARIABLE`] another that speaks the same protocol.
 ///
 /// A server that was started here is gone with its value and with the process, however that ends. Its user `root` has
-/// no password, commits are durable, and settings that a test does not name are MariaDB's defaults.
+/// no password, commits survive its end but do not wait for the disk, and settings that a test does not name are MariaDB's
+/// defaults.
 ///
 /// # Panics
 ///
@@ -66,7 +67,7 @@ impl MariaDb {
                 url: ServerUrl::new(&url),
             },
             Err(_) => {
-                let server = must("start the shared MariaDB", Server::start(Options::default()));
+                let server = must("start the shared MariaDB", Server::start(unsynced(Options::default())));
                 Self {
                     url: ServerUrl::of(&server),
                     source: Source::Shared(Some(server)),
@@ -77,7 +78,7 @@ impl MariaDb {
 
     /// Starts a server for one test, which may kill and pause it.
     pub fn start(options: Options) -> Self {
-        let server = must("start a MariaDB", Server::start(options));
+        let server = must("start a MariaDB", Server::start(unsynced(options)));
         Self {
             url: ServerUrl::of(&server),
             source: Source::Own(server),
@@ -178,6 +179,14 @@ impl Drop for TestDatabase {
         });
         // What is left of a database harms no other test.
         let _ = dropping.join();
+    }
+}
+
+/// The same server, which nothing waits for the disk of.
+pub(crate) fn unsynced(options: Options) -> Options {
+    Options {
+        waits_for_disk: false,
+        ..options
     }
 }
 

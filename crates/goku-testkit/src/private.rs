@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use tokio::task::block_in_place;
 use tokio::time::{sleep, timeout};
 
+use crate::mariadb::unsynced;
 use crate::probe::soon;
 
 /// The name of the database.
@@ -38,7 +39,7 @@ pub struct HeldCommits(Conn);
 impl PrivateDatabase {
     /// Starts a server with an empty database.
     pub async fn start(options: Options) -> PrivateDatabase {
-        let server = block_in_place(|| Server::start(options)).unwrap();
+        let server = block_in_place(|| Server::start(unsynced(options))).unwrap();
         let database = PrivateDatabase {
             server,
             admin: Mutex::default(),

@@ -15,7 +15,11 @@ use tonic_health::pb::health_client::HealthClient;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn database() -> MariaDb {
-    tokio::task::spawn_blocking(|| MariaDb::start(Options::default()).unwrap())
+    let options = Options {
+        waits_for_disk: false,
+        ..Options::default()
+    };
+    tokio::task::spawn_blocking(|| MariaDb::start(options).unwrap())
         .await
         .unwrap()
 }

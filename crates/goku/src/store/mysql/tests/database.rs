@@ -27,7 +27,7 @@ impl Database {
         let (server, _) = SHARED.get_or_init(|| match std::env::var(URL_VARIABLE) {
             Ok(url) => (url.trim_end_matches('/').to_owned(), None),
             Err(_) => {
-                let server = Server::start(Options::default()).unwrap();
+                let server = start(Vec::new());
                 (url_of(&server), Some(server))
             }
         });
@@ -37,11 +37,7 @@ impl Database {
     /// On a server of its own with these arguments.
     pub(super) async fn on_own_server(arguments: &[&str]) -> Database {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let server = Server::start(Options {
-            arguments,
-            ..Options::default()
-        })
-        .unwrap();
+        let server = start(arguments);
         Database::on(url_of(&server), Some(server)).await
     }
 
@@ -119,6 +115,15 @@ async fn execute(server: &str, statement: &str) -> mysql_async::Result<()> {
     let mut connection = Conn::from_url(format!("{server}/?prefer_socket=false")).await?;
     connection.query_drop(statement).await?;
     connection.disconnect().await
+}
+
+fn start(arguments: Vec<String>) -> Server {
+    Server::start(Options {
+        arguments,
+        waits_for_disk: false,
+        ..Options::default()
+    })
+    .unwrap()
 }
 
 fn url_of(server: &Server) -> String {
