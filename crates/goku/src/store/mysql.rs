@@ -4,6 +4,7 @@
 //! read, each packet for itself and without a transaction. Statements go as text, several in a packet.
 
 mod address;
+mod addresses;
 mod changes;
 mod columns;
 mod durability;
@@ -16,9 +17,12 @@ mod readers;
 mod replicas;
 mod schema;
 mod script;
+mod servers;
 mod session;
+mod standing;
 mod values;
 mod writer;
+mod writer_node;
 
 #[cfg(test)]
 mod tests;
@@ -27,10 +31,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use self::address::Address;
 use self::columns::{Fields, HEAD, LEASE, NOW};
 use self::readers::Readers;
-use self::session::{Role, Session};
+use self::servers::Servers;
+use self::session::Role;
 use self::writer::Writer;
 use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
@@ -55,14 +59,15 @@ pub(crate) struct MySqlStore {
 
 impl MySqlStore {
     /// Connects to `mysql://user:password@host:port/database` and makes what does not exist yet there: the database,
-    /// the tables. `?socket=PATH` names a Unix socket.
+    /// the tables. `?socket=PATH` names a Unix socket. With `host:port,host:port` the one of several servers is used that
+    /// takes writes, or the node of a Galera cluster that all replicas write to.
     ///
     /// `Config` where the URL, the user's rights or the tables cannot be right, `Unavailable` where there is no server
     /// or it has no connection left.
     pub(crate) async fn open(url: &str) -> Result<MySqlStore> {
-        let address = Address::parse(url)?;
-        let writing = schema::open(&address).await?;
-        let reading = Session::connect(address.opts(), Role::Reader).await?;
+        let servers = Arc::new(Servers::parse(url)?);
+        let writing = schema::open(&servers).await?;
+        let reading = servers.connect(Role::Reader).await?;
         let settings = writing.settings();
         let id = getrandom::u64().map_err(|error| {
             Error::new(ErrorKind::Internal, "the system has no random numbers").with_source(std::io::Error::from(error))
@@ -77,8 +82,8 @@ impl MySqlStore {
                 readers: COALESCED_READS,
                 warnings: settings.durability.warnings(),
             },
-            writer: Writer::new(address.clone(), id, writing),
-            readers: Readers::new(address, reading),
+            writer: Writer::new(servers.clone(), id, writing),
+            readers: Readers::new(servers, reading),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Where the database is, and as whom to use it.
+//! Where a server is, and as whom to use its database.
 
 use std::fmt;
 
@@ -50,6 +50,11 @@ impl Address {
         OptsBuilder::from_opts(self.opts.clone()).db_name(None::<String>).into()
     }
 
+    /// Whether a Unix socket is named.
+    pub(super) fn has_socket(&self) -> bool {
+        self.opts.socket().is_some()
+    }
+
     /// The database's name.
     pub(super) fn database(&self) -> &str {
         &self.database
@@ -61,7 +66,9 @@ impl Address {
     }
 }
 
-const FORM: &str = "it looks like mysql://user:password@host:port/database";
+/// What a URL looks like, for errors.
+pub(super) const FORM: &str = "it looks like mysql://user:password@host:port/database, or with several servers \
+                               mysql://user:password@host:port,host:port/database";
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

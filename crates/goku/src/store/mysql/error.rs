@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mysql_async::{DriverError, ServerError};
 
+use super::standing::Refusal;
 use crate::decide::Decision;
 use crate::error::{Error, ErrorKind};
 use crate::store::WriteError;
@@ -32,7 +33,14 @@ pub(super) enum Cause {
     AnswerTooLarge(usize),
     /// A session that asked for READ COMMITTED has this isolation.
     Isolation(String),
+    /// The server takes no writes.
+    Refused(Refusal),
+    /// No server of a list can be used, for these reasons.
+    NoServer { told: String, trouble: Trouble },
 }
+
+/// What a node of a Galera cluster says to everything while it has lost the cluster.
+const NOT_IN_CLUSTER: u16 = 1047;
 
 /// What to do about an error of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +127,8 @@ impl Failure {
                 | DriverError::NoKeyFound,
             )) => Trouble::SetUp,
             Cause::Isolation(_) => Trouble::SetUp,
-            Cause::Lost(_) | Cause::LostUnderLoad { .. } | Cause::Late(_) => Trouble::Transient,
+            Cause::NoServer { trouble, .. } => *trouble,
+            Cause::Lost(_) | Cause::LostUnderLoad { .. } | Cause::Late(_) | Cause::Refused(_) => Trouble::Transient,
         }
     }
 
@@ -128,9 +137,14 @@ impl Failure {
         matches!(self.cause, Cause::Server(_))
     }
 
-    /// Whether the connection broke, as one does that was idle for long.
-    pub(super) fn is_lost(&self) -> bool {
-        matches!(self.cause, Cause::Lost(_))
+    /// Whether the same may succeed at once on a new connection: this one broke, as one does that was idle for long,
+    /// or its server is not the one to use any more.
+    pub(super) fn is_of_connection(&self) -> bool {
+        match &self.cause {
+            Cause::Lost(_) | Cause::Refused(_) => true,
+            Cause::Server(error) => error.code == NOT_IN_CLUSTER,
+            _ => false,
+        }
     }
 
     /// What it means for a batch whose last packet, with COMMIT as statement `commit`, ended so.
@@ -174,6 +188,8 @@ impl fmt::Display for Cause {
             ),
             Cause::Late(limit) => write!(f, "no answer within {limit:?}"),
             Cause::Isolation(isolation) => write!(f, "a session that asked for READ COMMITTED has {isolation:?}"),
+            Cause::Refused(refusal) => refusal.fmt(f),
+            Cause::NoServer { told, .. } => f.write_str(told),
             Cause::AnswerTooLarge(limit) => write!(f, "the values to read together have more than {limit} bytes"),
         }
     }

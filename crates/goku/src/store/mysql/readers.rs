@@ -1,12 +1,12 @@
 //! The connections for plain reads.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use super::address::Address;
 use super::error::{Failure, Trouble};
 use super::script::{Packet, Script};
+use super::servers::Servers;
 use super::session::{ResultSet, Role, Session};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -18,7 +18,7 @@ const READERS_MAX: usize = 8;
 /// Only a connection whose answer was read to its end is kept, so a caller may stop waiting at any moment.
 #[derive(Debug)]
 pub(super) struct Readers {
-    address: Address,
+    servers: Arc<Servers>,
     packet_bytes_max: usize,
     idle: Mutex<Vec<Session>>,
     permits: Semaphore,
@@ -26,9 +26,9 @@ pub(super) struct Readers {
 
 impl Readers {
     /// Reads over `first`, and over others when they are needed.
-    pub(super) fn new(address: Address, first: Session) -> Readers {
+    pub(super) fn new(servers: Arc<Servers>, first: Session) -> Readers {
         Readers {
-            address,
+            servers,
             packet_bytes_max: first.settings().packet_bytes_max,
             idle: Mutex::new(vec![first]),
             permits: Semaphore::new(READERS_MAX),
@@ -52,14 +52,13 @@ impl Readers {
     /// Runs statements that only read. Where an idle connection turns out to be dead, a new one is made.
     pub(super) async fn run(&self, packet: impl AsRef<[u8]>) -> Result<Vec<ResultSet>> {
         let _permit = self.permits.acquire().await.map_err(|_| stopped())?;
-        let idle = self.idle().pop();
-        if let Some(session) = idle {
+        if let Some(session) = self.current() {
             match self.run_on(session, packet.as_ref()).await {
-                Err(failure) if failure.is_lost() => {}
+                Err(failure) if failure.is_of_connection() => {}
                 outcome => return Ok(outcome?),
             }
         }
-        let session = Session::connect(self.address.opts(), Role::Reader).await?;
+        let session = self.servers.connect(Role::Reader).await?;
         Ok(self.run_on(session, packet.as_ref()).await?)
     }
 
@@ -72,8 +71,18 @@ impl Readers {
         }
     }
 
+    /// An idle connection to the server that is used now; the others are closed.
+    fn current(&self) -> Option<Session> {
+        loop {
+            let session = self.idle().pop()?;
+            if self.servers.is_current(&session) {
+                return Some(session);
+            }
+        }
+    }
+
     async fn run_on(&self, mut session: Session, packet: &[u8]) -> Result<Vec<ResultSet>, Failure> {
-        let outcome = session.run(packet).await;
+        let outcome = session.run_with_a_look(packet).await;
         match &outcome {
             _ if session.is_usable() && !self.permits.is_closed() => self.idle().push(session),
             // What befell this one has likely befallen those that are idle too.

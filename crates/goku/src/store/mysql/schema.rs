@@ -2,10 +2,10 @@
 
 use mysql_async::ServerError;
 
-use super::address::Address;
 use super::columns::{Fields, NOW};
-use super::error::{Cause, Failure, Trouble};
+use super::error::{Cause, Trouble};
 use super::script::Sql;
+use super::servers::{NoServer, Servers, Target};
 use super::session::{ResultSet, Role, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::FORMAT;
@@ -18,7 +18,7 @@ const CREATE_ATTEMPTS_MAX: usize = 5;
 const WRITER_RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
 
 /// In the order in which they are made; `head` comes last, so that where it has its row, all are there.
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "create table if not exists data (
         `key` varbinary(1024) not null,
         value longblob null,
@@ -70,6 +70,13 @@ const TABLES: [&str; 6] = [
         version varchar(64) character set utf8mb4 not null default '',
         primary key (id)
     ) engine = InnoDB",
+    "create table if not exists writer_node (
+        id tinyint not null,
+        node varchar(255) character set utf8mb4 not null,
+        term bigint not null,
+        moved_at bigint not null,
+        primary key (id)
+    ) engine = InnoDB",
     "create table if not exists sessions (
         id bigint unsigned not null,
         outcomes mediumblob not null,
@@ -101,21 +108,23 @@ const PROBE: &str = "select value_bytes, created_rev, updated_rev from data limi
                      select value_bytes, tag, rev, prev_ref from events limit 0; \
                      select expires_at, ttl_ms, expired from leases limit 0; \
                      select batch, fence, seen_at, flushes, address, version from writers limit 0; \
+                     select node, term, moved_at from writer_node limit 0; \
                      select outcomes, seen_at from sessions limit 0";
 
 /// Connects to the database with tables that can be used; what does not exist yet is made.
-pub(super) async fn open(address: &Address) -> Result<Session> {
-    let mut session = match Session::connect(address.opts(), Role::Writer).await {
-        Err(failure) if failure.trouble() == Trouble::NoDatabase => {
-            create_database(address).await?;
-            Session::connect(address.opts(), Role::Writer).await
+pub(super) async fn open(servers: &Servers) -> Result<Session> {
+    let mut session = match servers.connect(Role::Writer).await {
+        Err(none) if none.failure.trouble() == Trouble::NoDatabase => {
+            create_database(servers).await?;
+            servers.connect(Role::Writer).await
         }
         outcome => outcome,
     }
-    .map_err(|failure| explain(failure, address))?;
-    prepare(&mut session)
-        .await
-        .map_err(|error| error.context(format_args!("database `{}` at {address}", address.database())))?;
+    .map_err(explain)?;
+    prepare(&mut session).await.map_err(|error| {
+        let address = servers.chosen();
+        error.context(format_args!("database `{}` at {address}", address.database()))
+    })?;
     Ok(session)
 }
 
@@ -127,11 +136,13 @@ pub(super) fn too_old(format: i64) -> Error {
     )
 }
 
-async fn create_database(address: &Address) -> Result<()> {
+async fn create_database(servers: &Servers) -> Result<()> {
+    let address = servers.chosen();
     let name = address.database().replace('`', "``");
-    let mut session = Session::connect(address.server(), Role::Reader)
+    let mut session = servers
+        .connect_to(Target::Server, Role::Reader)
         .await
-        .map_err(|failure| explain(failure, address))?;
+        .map_err(explain)?;
     let created = session.run(format!("create database if not exists `{name}`")).await;
     session.close().await;
     created.map(drop).map_err(|failure| {
@@ -156,7 +167,15 @@ async fn prepare(session: &mut Session) -> Result<()> {
     if format > FORMAT {
         return Err(too_old(format));
     }
-    session.run(PROBE).await.map_err(|failure| match &failure.cause {
+    let probe = match session.run(PROBE).await {
+        // A table that an earlier version did not have.
+        Err(failure) if failure.trouble() == Trouble::NoTable => {
+            create_tables(session).await?;
+            session.run(PROBE).await
+        }
+        outcome => outcome,
+    };
+    probe.map_err(|failure| match &failure.cause {
         Cause::Server(ServerError { code: 1054, .. }) => Error::new(
             ErrorKind::Config,
             "it has tables of another program, or of the original goku, with the names of goku's: use another database",
@@ -214,7 +233,7 @@ async fn forget_old_writers(session: &mut Session) -> Result<()> {
 }
 
 /// The error of the first connection, with what to do about it.
-fn explain(failure: Failure, address: &Address) -> Error {
+fn explain(NoServer { address, failure }: NoServer) -> Error {
     let trouble = failure.trouble();
     let advice = match &failure.cause {
         Cause::Server(ServerError { code: 1045 | 1698, .. }) => "check user and password in the store's URL",

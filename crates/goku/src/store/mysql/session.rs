@@ -6,12 +6,13 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts, Row};
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::columns::Fields;
 use super::durability::Durability;
 use super::error::{Cause, Failure, Trouble};
 use super::script::{Packet, Script};
+use super::standing::{self, READ_ONLY, Refusal, Standing, Variables};
 use crate::store::LOAD_BYTES_MAX;
 
 /// Longest wait for a connection that can be used.
@@ -33,6 +34,15 @@ const LOCK_WAIT_SECONDS_MAX: u32 = 4;
 /// Values that one batch may read, in bytes: a Txn may list many large ones.
 const WRITER_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// How long a connection is used: behind its address may be another server by now.
+const AGE_MAX: Duration = Duration::from_secs(60);
+
+/// Up to so much longer, so that not all connections end at once.
+const AGE_JITTER_MS_MAX: u32 = 15_000;
+
+/// How long a server is taken to be what it was.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The rows that one statement answers.
 pub(super) type ResultSet = Vec<Row>;
 
@@ -50,8 +60,17 @@ pub(super) struct Session {
     /// None only while it is dropped.
     conn: Option<Conn>,
     settings: Settings,
+    standing: Standing,
     answer_bytes_max: usize,
     health: Health,
+    /// When it is too old to be used.
+    end: Instant,
+    /// When its server said last that it takes writes.
+    looked_at: Instant,
+    /// Of how many changes of server it knows.
+    pub(super) generation: u64,
+    /// The term of the named node that it stands in for, which could not be reached.
+    pub(super) beside: Option<i64>,
 }
 
 /// What a connection can still be used for.
@@ -84,23 +103,29 @@ impl Session {
     pub(super) async fn connect(opts: Opts, role: Role) -> Result<Session, Failure> {
         let connecting = async {
             let mut conn = Conn::new(opts).await?;
-            let settings = Settings::read(&mut conn).await?;
-            let isolation = settings.make(&mut conn, role).await?;
-            Ok((conn, settings, isolation))
+            let (settings, standing) = Settings::read(&mut conn).await?;
+            let isolation = settings.make(&mut conn, role, &standing).await?;
+            Ok((conn, settings, standing, isolation))
         };
         let connected: mysql_async::Result<_> = timeout(CONNECT_TIME_MAX, connecting).await.map_err(|_| Failure {
             answered: 0,
             cause: Cause::Late(CONNECT_TIME_MAX),
         })?;
-        let (conn, settings, isolation) = connected.map_err(Failure::of_connecting)?;
+        let (conn, settings, standing, isolation) = connected.map_err(Failure::of_connecting)?;
+        let now = Instant::now();
         let session = Session {
             conn: Some(conn),
             settings,
+            standing,
             answer_bytes_max: match role {
                 Role::Reader => LOAD_BYTES_MAX,
                 Role::Writer => WRITER_ANSWER_BYTES_MAX,
             },
             health: Health::Whole,
+            end: now + AGE_MAX + jitter(),
+            looked_at: now,
+            generation: 0,
+            beside: None,
         };
         if isolation != "READ-COMMITTED" {
             return Err(Failure {
@@ -113,6 +138,51 @@ impl Session {
 
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What the server said of itself when this was made.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Whether it was used for as long as one may be.
+    pub(super) fn is_over_age(&self) -> bool {
+        Instant::now() >= self.end
+    }
+
+    /// Whether the server has not said for a while that it takes writes.
+    pub(super) fn is_due_for_a_look(&self) -> bool {
+        self.looked_at.elapsed() >= LOOK_INTERVAL
+    }
+
+    /// Asks the server whether it still takes writes, which is an error where it does not.
+    pub(super) async fn look(&mut self) -> Result<(), Failure> {
+        let sets = self.run(READ_ONLY).await?;
+        self.take_look(sets.first())
+    }
+
+    /// Runs statements as [`Session::run`] does, and looks with them where that is due.
+    pub(super) async fn run_with_a_look(&mut self, packet: &[u8]) -> Result<Vec<ResultSet>, Failure> {
+        if !self.is_due_for_a_look() {
+            return self.run(packet).await;
+        }
+        let packet = [READ_ONLY.as_bytes(), b";", packet].concat();
+        let mut sets = self.run(packet).await?;
+        let look = (!sets.is_empty()).then(|| sets.remove(0));
+        self.take_look(look.as_ref())?;
+        Ok(sets)
+    }
+
+    fn take_look(&mut self, answer: Option<&ResultSet>) -> Result<(), Failure> {
+        if answer.is_some_and(|answer| standing::is_read_only(answer)) {
+            self.health = Health::GivenUp;
+            return Err(Failure {
+                answered: 0,
+                cause: Cause::Refused(Refusal::ReadOnly),
+            });
+        }
+        self.looked_at = Instant::now();
+        Ok(())
     }
 
     /// Whether the connection is whole, so that it can be used again.
@@ -210,24 +280,27 @@ impl fmt::Debug for Session {
 }
 
 impl Settings {
-    async fn read(conn: &mut Conn) -> mysql_async::Result<Settings> {
+    async fn read(conn: &mut Conn) -> mysql_async::Result<(Settings, Standing)> {
         let (version, packet_bytes_max): (String, usize) = conn
             .query_first("select version(), @@max_allowed_packet")
             .await?
             .unwrap_or_default();
-        let variables: Vec<(String, mysql_async::Value)> = conn
-            .query(
+        let variables: Variables = conn
+            .query(format!(
                 "show variables where variable_name in ('transaction_isolation', 'tx_isolation', \
                  'idle_transaction_timeout', 'innodb_snapshot_isolation', 'innodb_flush_log_at_trx_commit', \
-                 'sync_binlog', 'log_bin')",
-            )
+                 'sync_binlog', 'log_bin', '{}')",
+                standing::VARIABLES.join("', '")
+            ))
             .await?;
-        let value = |name: &str| {
-            let found = variables.iter().find(|(variable, _)| variable == name);
-            found.map(|(_, value)| value.as_sql(true).trim_matches('\'').to_owned())
+        let value = |name: &str| standing::text(&variables, name);
+        let galera = match value("wsrep_on").as_deref() {
+            Some("ON") => conn.query(standing::GALERA_STATUS).await?,
+            _ => Variables::new(),
         };
+        let standing = Standing::of(&version, &variables, &galera);
         let has = |name: &str| value(name).is_some();
-        Ok(Settings {
+        let settings = Settings {
             database: name_of(&version),
             packet_bytes_max,
             durability: Durability {
@@ -243,11 +316,12 @@ impl Settings {
             } else {
                 "tx_isolation"
             },
-        })
+        };
+        Ok((settings, standing))
     }
 
     /// Makes the settings; answers with the isolation that is in force.
-    async fn make(&self, conn: &mut Conn, role: Role) -> mysql_async::Result<String> {
+    async fn make(&self, conn: &mut Conn, role: Role, standing: &Standing) -> mysql_async::Result<String> {
         let mut statements = "set names binary; set session transaction isolation level read committed; \
                               set autocommit = 1, time_zone = '+00:00', \
                               sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'"
@@ -269,6 +343,12 @@ impl Settings {
             .query_first::<Row, _>(format!("select @@{}", self.isolation_variable))
             .await?
             .and_then(|row| Fields::new(row).text().ok());
+        if standing.is_galera() {
+            // A read or a transaction begins with all that was committed on any node. Last, since it makes even
+            // statements without a table wait while the nodes find out who of them is left.
+            conn.query_drop("set session wsrep_sync_wait = @@session.wsrep_sync_wait | 1")
+                .await?;
+        }
         Ok(isolation.unwrap_or_default())
     }
 
@@ -336,6 +416,12 @@ fn bytes_of(row: &Row) -> usize {
             _ => 0,
         })
         .sum()
+}
+
+/// A time of its own for each connection; none where the system has no random numbers.
+fn jitter() -> Duration {
+    let number = getrandom::u32().unwrap_or_default();
+    Duration::from_millis(u64::from(number % AGE_JITTER_MS_MAX))
 }
 
 async fn say_goodbye(conn: Conn) {

@@ -5,6 +5,7 @@ mod faults;
 mod opening;
 mod proxy;
 mod reading;
+mod servers;
 mod writing;
 
 use std::sync::Arc;

@@ -1,16 +1,17 @@
 //! The connection on which batches are written.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Mutex;
 
-use super::address::Address;
 use super::changes;
 use super::columns::{Fields, NOW};
 use super::load::{Loading, Reading, ask_head, take_head};
 use super::readers::stopped;
 use super::schema;
 use super::script::Script;
+use super::servers::Servers;
 use super::session::{Role, Session};
 use crate::decide::{Batch, Decision, Needs, State};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,7 +23,7 @@ const LOADS_MAX: usize = 16;
 /// Writes batches, one at a time.
 #[derive(Debug)]
 pub(super) struct Writer {
-    address: Address,
+    servers: Arc<Servers>,
     /// Its row in the table `writers`, made anew at each opening.
     id: u64,
     /// None where the last one was given up.
@@ -31,9 +32,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(address: Address, id: u64, session: Session) -> Writer {
+    pub(super) fn new(servers: Arc<Servers>, id: u64, session: Session) -> Writer {
         Writer {
-            address,
+            servers,
             id,
             session: Mutex::new(Some(session)),
             closed: AtomicBool::new(false),
@@ -50,7 +51,12 @@ impl Writer {
     /// Where this fails or is dropped half-way, the transaction is rolled back or the connection closed.
     pub(super) async fn write(&self, batch: &Batch) -> Result<Decision, WriteError> {
         let mut idle = self.session.lock().await;
-        let reused = idle.take();
+        let mut reused = idle.take();
+        if let Some(session) = &mut reused
+            && !self.servers.is_still_right(session).await
+        {
+            reused = None;
+        }
         let was_reused = reused.is_some();
         let mut session = match reused {
             Some(session) => session,
@@ -113,7 +119,7 @@ impl Writer {
         if self.closed.load(Ordering::SeqCst) {
             return Err(stopped());
         }
-        Ok(Session::connect(self.address.opts(), Role::Writer).await?)
+        Ok(self.servers.connect(Role::Writer).await?)
     }
 
     async fn transact(&self, session: &mut Session, batch: &Batch) -> Result<Decision, WriteError> {
