@@ -291,6 +291,8 @@ impl Galera {
             "--skip-networking".to_owned(),
         ];
         let log_start = log.len();
+        // Without the binlog that it was told to write it would take back what is only in that.
+        let own: Vec<_> = own.into_iter().chain(self.options.arguments.iter().cloned()).collect();
         let words = words(&self.installation, sandbox, &log, ports.clients, &own)?;
         let failed = || Error::io("cannot run the server to find out how far it came");
         sandbox.spawn(&words, log.path()).map_err(failed())?;

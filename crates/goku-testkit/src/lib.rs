@@ -9,6 +9,7 @@ pub mod comparison;
 pub mod conformance;
 pub mod faketime;
 pub mod fixture;
+pub mod galera;
 pub mod history;
 pub mod mariadb;
 pub mod model;
@@ -21,6 +22,7 @@ pub mod workload;
 
 pub use comparison::Comparison;
 pub use faketime::FakeClock;
+pub use galera::GaleraDatabase;
 pub use history::Recorder;
 pub use model::Model;
 pub use model::ModelClient;

@@ -69,8 +69,9 @@ impl Trouble {
     /// Tells by the error's number and, where that says nothing, by its SQLSTATE.
     pub(super) fn of(error: &ServerError) -> Trouble {
         match error.code {
-            // Deadlock (and the loser of a conflict on Galera); changed since the snapshot.
-            1213 | 1020 => Trouble::RolledBack,
+            // Deadlock (and the loser of a conflict on Galera); changed since the snapshot; the savepoint of a
+            // transaction that is there no more.
+            1213 | 1020 | 1305 => Trouble::RolledBack,
             1205 => Trouble::LockWait,
             // Out of space or memory; read only; not ready; shut down; interrupted, killed or timed out; too many
             // connections; rolled back by the group; write conflict and region trouble on TiDB.
@@ -286,6 +287,7 @@ mod tests {
             (1213, "retry"),
             (1205, "retry"),
             (1020, "retry"),
+            (1305, "retry"),
             (1290, "retry"),
             (1317, "retry"),
             (1114, "retry"),

@@ -125,7 +125,8 @@ pub(super) async fn open(servers: &Servers) -> Result<Session> {
         let address = servers.chosen();
         error.context(format_args!("database `{}` at {address}", address.database()))
     })?;
-    Ok(session)
+    // The node that all replicas write to can be named now.
+    servers.agree_at_last(session).await.map_err(explain)
 }
 
 /// The error for a program that is too old for the tables.

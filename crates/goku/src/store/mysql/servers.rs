@@ -131,6 +131,14 @@ impl Servers {
         self.addresses.len() == 1 || self.is_agreed_on(session, Target::Database, Role::Writer).await
     }
 
+    /// The connection of a writer after the tables were made, or another one where replicas write to another node.
+    pub(super) async fn agree_at_last(&self, mut session: Session) -> Result<Session, NoServer> {
+        if self.addresses.len() == 1 || self.is_agreed_on(&mut session, Target::Database, Role::Writer).await {
+            return Ok(session);
+        }
+        self.search(Target::Database, Role::Writer).await
+    }
+
     /// Whether replicas write to this server, as far as they have agreed on one.
     async fn is_agreed_on(&self, session: &mut Session, target: Target, role: Role) -> bool {
         if !session.standing().is_galera() || target == Target::Server || role == Role::Reader {

@@ -43,6 +43,10 @@ const AGE_JITTER_MS_MAX: u32 = 15_000;
 /// How long a server is taken to be what it was.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A savepoint is there as long as the transaction that it was made in.
+const SAVEPOINT: &str = "savepoint batch";
+const RELEASE_SAVEPOINT: &str = "release savepoint batch";
+
 /// The rows that one statement answers.
 pub(super) type ResultSet = Vec<Row>;
 
@@ -95,6 +99,9 @@ pub(super) struct Settings {
     /// Whether the server itself tells a stall within a transaction from a pause between two.
     has_idle_transaction_timeout: bool,
     has_snapshot_isolation: bool,
+    /// Whether it may take a transaction back between two statements of a packet and go on with the next as if nothing
+    /// had been, as the nodes of a Galera cluster do.
+    forgets_transactions: bool,
     isolation_variable: &'static str,
 }
 
@@ -243,6 +250,14 @@ impl Session {
         Ok(sets)
     }
 
+    /// Runs a statement without which the connection is not to be used again.
+    pub(super) async fn run_or_give_up(&mut self, statement: &str) {
+        if let Err(failure) = self.run(statement).await {
+            tracing::debug!(%failure, "a connection is given up after its transaction");
+            self.health = Health::GivenUp;
+        }
+    }
+
     /// Ends the transaction without a change.
     pub(super) async fn roll_back(&mut self) -> Result<(), Failure> {
         let mut text = "rollback".to_owned();
@@ -311,6 +326,7 @@ impl Settings {
             },
             has_idle_transaction_timeout: has("idle_transaction_timeout"),
             has_snapshot_isolation: has("innodb_snapshot_isolation"),
+            forgets_transactions: standing.is_galera(),
             isolation_variable: if has("transaction_isolation") {
                 "transaction_isolation"
             } else {
@@ -359,12 +375,39 @@ impl Settings {
         if !self.has_idle_transaction_timeout {
             script.statement(format!("set wait_timeout = {STALL_SECONDS_MAX}"));
         }
+        if self.forgets_transactions {
+            // What comes after a transaction that was taken back must not be committed statement by statement.
+            script.statement("set autocommit = 0");
+        }
         script.statement("begin");
+        if self.forgets_transactions {
+            script.statement(SAVEPOINT);
+        }
+    }
+
+    /// Adds what fails where the transaction is not the one that [`Settings::begin`] began. For the end of each packet,
+    /// since before the next one the server tells by itself.
+    pub(super) fn check_transaction(&self, script: &mut Script) {
+        if self.forgets_transactions {
+            script.statement(RELEASE_SAVEPOINT);
+            script.statement(SAVEPOINT);
+        }
+    }
+
+    /// Whether COMMIT must be alone in its packet: before a statement that follows it, the server says that it succeeded
+    /// even where it did not.
+    pub(super) fn commits_apart(&self) -> bool {
+        self.forgets_transactions
     }
 
     /// What comes after the end of a transaction.
     pub(super) fn after_transaction(&self) -> Option<&'static str> {
-        (!self.has_idle_transaction_timeout).then_some("set wait_timeout = default")
+        match (self.has_idle_transaction_timeout, self.forgets_transactions) {
+            (true, false) => None,
+            (false, false) => Some("set wait_timeout = default"),
+            (true, true) => Some("set autocommit = 1"),
+            (false, true) => Some("set autocommit = 1, wait_timeout = default"),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::columns::{Fields, NOW};
 use super::load::{Loading, Reading, ask_head, take_head};
 use super::readers::stopped;
 use super::schema;
-use super::script::Script;
+use super::script::{Packet, Script};
 use super::servers::Servers;
 use super::session::{Role, Session};
 use crate::decide::{Batch, Decision, Needs, State};
@@ -95,8 +95,9 @@ impl Writer {
              on duplicate key update fence = fence + 1, seen_at = values(seen_at)"
         ));
         script.statement(format!("select batch from writers where id = {id} for update"));
-        script.statement("commit");
+        session.settings().check_transaction(&mut script);
         let sets = session.run_all(script.into_packets()?).await?;
+        session.run("commit").await?;
         session.close().await;
         let row = sets.into_iter().next_back().and_then(|set| set.into_iter().next());
         let row = row.ok_or_else(|| Error::new(ErrorKind::Internal, "the row of this writer is gone"))?;
@@ -143,17 +144,29 @@ impl Writer {
         // Near the limit a lost connection may be the server's way to refuse the packet: then COMMIT is not in it.
         script.end_packet_over(packet_bytes_max / 2);
         changes::write_head(&decision, self.id, batch.tag, &mut script);
+        session.settings().check_transaction(&mut script);
         let mut packets = script.into_packets()?;
-        let Some(mut last) = packets.pop() else {
-            return Ok(decision);
+        let mut last = match packets.pop() {
+            Some(last) if !session.settings().commits_apart() => last,
+            last => {
+                packets.extend(last);
+                Packet::default()
+            }
         };
         session.run_all(packets).await?;
         let commit = last.statements;
-        last.text.raw(";commit");
-        if let Some(after) = session.settings().after_transaction() {
+        last.text.raw(if commit == 0 { "commit" } else { ";commit" });
+        let after = session.settings().after_transaction();
+        if let Some(after) = after.filter(|_| commit > 0) {
             last.text.raw(";").raw(after);
         }
         match session.run(last.text).await {
+            Ok(_) if commit == 0 => {
+                if let Some(after) = after {
+                    session.run_or_give_up(after).await;
+                }
+                Ok(decision)
+            }
             Ok(_) => Ok(decision),
             Err(failure) => failure.at_commit(commit, decision),
         }
@@ -166,6 +179,7 @@ async fn begin(session: &mut Session, needs: &Needs) -> Result<State, WriteError
     session.settings().begin(&mut script);
     ask_head(needs, Reading::Locking, &mut script);
     let loading = Loading::ask(needs, Reading::Locking, &mut script);
+    session.settings().check_transaction(&mut script);
     let mut sets = session.run_all(script.into_packets()?).await?.into_iter();
     let (mut state, format_min) = take_head(needs, &mut sets)?;
     if format_min > FORMAT {
@@ -178,6 +192,7 @@ async fn begin(session: &mut Session, needs: &Needs) -> Result<State, WriteError
 async fn load(session: &mut Session, needs: &Needs, state: &mut State) -> Result<(), WriteError> {
     let mut script = Script::new(session.settings().packet_bytes_max);
     let loading = Loading::ask(needs, Reading::Locking, &mut script);
+    session.settings().check_transaction(&mut script);
     let sets = session.run_all(script.into_packets()?).await?;
     Ok(loading.take_in(needs, sets, state)?)
 }
