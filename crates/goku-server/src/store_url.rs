@@ -31,6 +31,7 @@ mod tests {
             ("mysql://root:secret@db:3306/goku", "mysql://root:***@db:3306/goku"),
             ("mysql://root:se:cr@et/@db/goku", "mysql://root:***@db/goku"),
             ("mysql://db/goku", "mysql://db/goku"),
+            ("mysql://root:secret@a:1,b/goku", "mysql://root:***@a:1,b/goku"),
         ] {
             assert_eq!(without_password(url), shown);
         }
