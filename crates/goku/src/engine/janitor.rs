@@ -97,7 +97,7 @@ mod tests {
             let faults = Faults::default();
             faults.at(Step::ForgetSessions, 1, fault);
             let failing = Arc::new(Faulty::new(store.clone(), faults));
-            let failing = Guarded::new(failing, Duration::from_millis(50));
+            let failing = Guarded::new(failing, Duration::from_millis(500));
             assert!(step(&failing).await.is_err(), "{fault:?}");
             step(&failing).await.unwrap();
             let forgotten = write(&store, 1, 2).await;

@@ -240,7 +240,10 @@ impl Committer {
                     }
                     Settled::NotApplied(error) => {
                         tracing::debug!(?error, requests = jobs.len(), "a batch was not applied, it runs again");
-                        tokio::time::sleep(pause).await;
+                        // No longer than the first of them may wait to be told.
+                        let first = jobs.iter().map(|job| job.deadline).min();
+                        let again = Instant::now() + pause;
+                        tokio::time::sleep_until(first.map_or(again, |first| first.min(again))).await;
                         pause = (pause * 2).min(RETRY_PAUSE_MAX);
                         last_error = Some(error);
                     }

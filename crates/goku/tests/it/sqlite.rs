@@ -119,7 +119,7 @@ async fn a_folder_that_does_not_exist_is_named() {
 #[tokio::test]
 async fn a_file_that_another_program_locks_is_unavailable_until_it_is_free() {
     let folder = TempDir::new().unwrap();
-    let engine = Engine::builder().request_timeout(Duration::from_millis(200));
+    let engine = Engine::builder().request_timeout(Duration::from_secs(1));
     let engine = engine.open(&url(&folder)).await.unwrap();
     let set = |value: &'static str| engine.set(SetRequest::new(key("k"), value));
     set("1").await.unwrap();
