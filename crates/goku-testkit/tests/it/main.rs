@@ -3,6 +3,7 @@
 
 mod faults;
 mod model;
+mod readers;
 mod replicas;
 mod store_faults;
 mod torn_log;

@@ -7,9 +7,11 @@ use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use goku::faults::{Fault, Faults, Step};
 use goku::{
-    Engine, ErrorKind, Expiry, LeaseRequest, LeasesRequest, ListRequest, Operation, Result, StreamItem, StreamRequest,
-    Txn,
+    Engine, ErrorKind, Expiry, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Operation, Result, StreamItem,
+    StreamRequest, Txn,
 };
+use goku_testkit::PrivateDatabase;
+use goku_testkit::mariadb::Options;
 use goku_testkit::probe::{Probe, delete, key, kind, list, set, soon, watch};
 
 /// How long a call may take here: longer than a machine stands still, since some are to be answered.
@@ -31,29 +33,19 @@ async fn ended<T>(what: &str, call: impl Future<Output = Result<T>>) -> ErrorKin
     kind(soon(what, call).await)
 }
 
-#[tokio::test]
-async fn no_call_waits_longer_than_it_may_for_a_store_that_does_not_answer() {
-    let faults = Faults::default();
-    let (engine, store) = open(&faults, TIME).await;
-    let lease = store.grant(Expiry::After(Duration::from_secs(600))).await.id;
-    store.put("k", "v").await;
-    for step in Step::ALL {
-        faults.always(step, Fault::Hold);
-    }
-    let read = || Txn {
-        then: vec![Operation::Get(key("k"))],
+/// What every call comes to when all are made at once; none where it succeeds.
+async fn ends_of_every_call(store: &Probe, lease: LeaseId) -> Vec<(&'static str, Option<ErrorKind>)> {
+    let txn = |operation| Txn {
+        then: vec![operation],
         ..Txn::default()
     };
-    let write = || Txn {
-        then: vec![Operation::Set(set("k", "v"))],
-        ..Txn::default()
-    };
-    // The first write is in the batch that is held; those after it never get into one.
-    assert_eq!(ended("set", store.set(set("k", "v"))).await, ErrorKind::OutcomeUnknown);
-    let calls: [(&str, BoxFuture<'_, Result<()>>); 12] = [
+    let calls: [(&'static str, BoxFuture<'_, Result<()>>); 12] = [
         ("set", Box::pin(async { store.set(set("k", "v")).await.map(drop) })),
         ("delete", Box::pin(async { store.delete(delete("k")).await.map(drop) })),
-        ("txn", Box::pin(async { store.txn(write()).await.map(drop) })),
+        (
+            "txn",
+            Box::pin(async { store.txn(txn(Operation::Set(set("k", "v")))).await.map(drop) }),
+        ),
         (
             "keep-alive",
             Box::pin(async { store.lease(LeaseRequest::KeepAlive(lease)).await.map(drop) }),
@@ -63,7 +55,10 @@ async fn no_call_waits_longer_than_it_may_for_a_store_that_does_not_answer() {
             Box::pin(async { store.lease(LeaseRequest::Expire(lease)).await.map(drop) }),
         ),
         ("get", Box::pin(async { store.get(&key("k")).await.map(drop) })),
-        ("read", Box::pin(async { store.txn(read()).await.map(drop) })),
+        (
+            "read",
+            Box::pin(async { store.txn(txn(Operation::Get(key("k")))).await.map(drop) }),
+        ),
         ("list", Box::pin(async { store.list(list("")).await.map(drop) })),
         ("get lease", Box::pin(async { store.get_lease(lease).await.map(drop) })),
         (
@@ -73,15 +68,61 @@ async fn no_call_waits_longer_than_it_may_for_a_store_that_does_not_answer() {
         ("stream", Box::pin(async { store.stream(watch("")).await.map(drop) })),
         ("status", Box::pin(async { store.status().await.map(drop) })),
     ];
-    let ends = calls.map(|(what, call)| async move { (what, ended(what, call).await) });
-    for (what, kind) in futures::future::join_all(ends).await {
-        assert_eq!(kind, ErrorKind::Unavailable, "{what}");
+    let ends = calls.map(|(what, call)| async move { (what, soon(what, call).await.err().map(|error| error.kind())) });
+    futures::future::join_all(ends).await
+}
+
+#[tokio::test]
+async fn no_call_waits_longer_than_it_may_for_a_store_that_does_not_answer() {
+    let faults = Faults::default();
+    let (engine, store) = open(&faults, TIME).await;
+    let lease = store.grant(Expiry::After(Duration::from_secs(600))).await.id;
+    store.put("k", "v").await;
+    for step in Step::ALL {
+        faults.always(step, Fault::Hold);
+    }
+    // The first write is in the batch that is held; those after it never get into one.
+    assert_eq!(ended("set", store.set(set("k", "v"))).await, ErrorKind::OutcomeUnknown);
+    for (what, kind) in ends_of_every_call(&store, lease).await {
+        assert_eq!(kind, Some(ErrorKind::Unavailable), "{what}");
     }
     faults.heal();
     let recovered = async { while store.set(set("k", "again")).await.is_err() {} };
     soon("the store is back", recovered).await;
     assert_eq!(store.get(&key("k")).await.unwrap().value, "again");
     soon("closing", engine.close()).await;
+}
+
+/// A database that is stopped, then one that takes no writes: nobody waits for it longer than they may, and it is used
+/// again as soon as it answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_waits_longer_than_it_may_for_a_database_that_does_not_answer() {
+    let database = PrivateDatabase::durable(Options::default()).await;
+    let engine = Engine::builder().request_timeout(TIME);
+    let engine = engine.open(&database.url()).await.unwrap();
+    let store = Probe::new(Arc::new(engine.clone()));
+    let recovered = async || while store.set(set("k", "v")).await.is_err() {};
+    soon("the store is there", recovered()).await;
+    let lease = store.grant(Expiry::After(Duration::from_secs(600))).await.id;
+
+    database.pause();
+    for (what, kind) in ends_of_every_call(&store, lease).await {
+        // A write may be in the batch that was sent.
+        let is_late = matches!(kind, Some(ErrorKind::Unavailable | ErrorKind::OutcomeUnknown));
+        assert!(is_late, "{what}: {kind:?}");
+    }
+    database.resume();
+    soon("the store is back", recovered()).await;
+
+    let held = database.hold_commits().await;
+    for (what, kind) in ends_of_every_call(&store, lease).await {
+        let is_write = ["set", "delete", "txn", "keep-alive", "expire"].contains(&what);
+        let is_late = matches!(kind, Some(ErrorKind::Unavailable | ErrorKind::OutcomeUnknown));
+        assert_eq!(is_late, is_write, "{what}: {kind:?}");
+    }
+    held.release().await;
+    soon("the store is back", recovered()).await;
+    engine.close().await;
 }
 
 /// More writes than the queue holds: those that wait outside of it end in their time, too.

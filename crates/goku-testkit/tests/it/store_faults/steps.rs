@@ -110,7 +110,8 @@ async fn run(url: &str, step: Step, fault: Fault, nth: u64) -> bool {
 /// Whether a write may fail so: one that was not applied is tried again, as long as the database may take it.
 fn is_true(step: Step, fault: Fault, kind: ErrorKind) -> bool {
     match (step, fault) {
-        (Step::Write | Step::Resolve, Fault::Hold | Fault::HoldAfter) => {
+        // Time is short.
+        (_, Fault::Hold | Fault::HoldAfter) => {
             matches!(kind, ErrorKind::Unavailable | ErrorKind::OutcomeUnknown)
         }
         (Step::Write, Fault::Refused | Fault::Panic) => kind == ErrorKind::Internal,
