@@ -16,4 +16,5 @@ mod server;
 mod sqlite;
 mod status;
 mod txn;
+mod unread;
 mod watch;
