@@ -26,7 +26,7 @@ Development tasks of goku.
   cargo xtask chaos [--no-install] [ARGUMENTS]
       Runs three servers on one database (one on a SQLite file) under a random load, with a random
       fault every few seconds, and judges all that happened; the exit code tells. ARGUMENTS are
-      --engine mariadb|mariadb11|mysql|sqlite, --seconds N, --seed N, --plant FAULT (one that must be
+      --engine mariadb|mariadb11|mysql|galera|sqlite, --seconds N, --seed N, --plant FAULT (one that must be
       found: lost-ack, double-apply and others), --figures (measures instead: lateness of events and
       expiries, times without service); `cargo xtask chaos --help` lists them.
 

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use goku_mariadbd::{Dialect, Installation, Options as ServerOptions};
-use goku_testkit::{FakeClock, PrivateDatabase, Proxy, Replica};
+use goku_testkit::galera::list;
+use goku_testkit::{FakeClock, GaleraDatabase, PrivateDatabase, Proxy, Replica};
 use tempfile::TempDir;
 
 use crate::options::{Engine, Options};
@@ -18,7 +19,8 @@ const CLOCK_ERRORS: [i64; REPLICAS] = [30, 0, -30];
 /// Everything that can be disturbed.
 pub(crate) struct Cluster {
     pub(crate) replicas: Vec<Replica>,
-    /// One before the database for each replica; none where the database is a file.
+    /// One before the database for each replica, before each node of it for one replica after the other; none where the
+    /// database is a file.
     pub(crate) proxies: Vec<Proxy>,
     /// One before each replica, for some of its clients.
     pub(crate) fronts: Vec<Proxy>,
@@ -34,6 +36,7 @@ pub(crate) struct Cluster {
 /// What the replicas run on.
 pub(crate) enum Database {
     Server(Box<PrivateDatabase>),
+    Nodes(Box<GaleraDatabase>),
     File(#[expect(dead_code, reason = "held until the end")] TempDir),
 }
 
@@ -41,6 +44,7 @@ impl Cluster {
     pub(crate) async fn start(options: &Options, logs: &Path) -> Cluster {
         let mut cluster = match options.engine {
             Engine::Sqlite => Cluster::on_file(options, logs).await,
+            Engine::Galera => Cluster::on_nodes(options, logs).await,
             _ => Cluster::on_server(options, logs).await,
         };
         for replica in &cluster.replicas {
@@ -96,6 +100,33 @@ impl Cluster {
         }
     }
 
+    async fn on_nodes(options: &Options, logs: &Path) -> Cluster {
+        let found = GaleraDatabase::options(&options.engines.join("galera"));
+        let found = found.expect("Galera is not there: `cargo xtask engines` installs or unpacks it");
+        let database = GaleraDatabase::start(found.impatient()).await;
+        let nodes: Vec<_> = (0..database.nodes()).map(|node| database.url_of(node)).collect();
+        let mut cluster = Cluster::empty(Database::Nodes(Box::new(database)));
+        for number in 0..CLOCK_ERRORS.len() {
+            let mut urls = Vec::new();
+            for node in &nodes {
+                let proxy = Proxy::before(node).await;
+                urls.push(proxy.url().to_owned());
+                cluster.proxies.push(proxy);
+            }
+            let replica = Replica::start(&options.program, &list(&urls), &log(logs, number)).await;
+            cluster.replicas.push(replica);
+        }
+        cluster
+    }
+
+    /// The cluster of database servers; only faults for one are injected where there is one.
+    pub(crate) fn nodes(&self) -> &GaleraDatabase {
+        match &self.database {
+            Database::Nodes(nodes) => nodes,
+            _ => panic!("one server is no cluster"),
+        }
+    }
+
     /// The URLs of the replicas.
     pub(crate) fn endpoints(&self) -> Vec<String> {
         self.replicas.iter().map(Replica::endpoint).collect()
@@ -110,7 +141,7 @@ impl Cluster {
     pub(crate) fn server(&self) -> &PrivateDatabase {
         match &self.database {
             Database::Server(server) => server,
-            Database::File(_) => panic!("a file is no server"),
+            Database::Nodes(_) | Database::File(_) => panic!("there is no single server"),
         }
     }
 
@@ -131,6 +162,9 @@ impl Cluster {
     pub(crate) async fn heal(&self) {
         for proxy in self.proxies.iter().chain(&self.fronts) {
             proxy.heal();
+        }
+        if let Database::Nodes(nodes) = &self.database {
+            nodes.heal().await;
         }
         for replica in &self.replicas {
             replica.resume().await;
@@ -153,7 +187,7 @@ fn server_options(options: &Options, clock: Option<&FakeClock>) -> ServerOptions
     let installation = match options.engine {
         Engine::Mariadb11 => unpacked("mariadb11", Dialect::MariaDb),
         Engine::Mysql => unpacked("mysql", Dialect::MySql),
-        Engine::Mariadb | Engine::Sqlite => Installation::find(),
+        Engine::Mariadb | Engine::Galera | Engine::Sqlite => Installation::find(),
     }
     .unwrap();
     let environment = clock.map(FakeClock::environment).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod database;
 mod network;
+mod nodes;
 
 use std::time::Duration;
 
@@ -50,14 +51,21 @@ pub(crate) enum Kind {
     ClientsOneWay,
     ClientsSlow,
     ClientsInBytes,
+    /// What happens to the nodes of a cluster: some are killed, one is stopped, each replica reaches another one.
+    NodeKilled,
+    TwoNodesKilled,
+    AllNodesKilled,
+    NodeStopped,
+    NodesApart,
 }
 
 use Kind::{
-    ClientsCut, ClientsHalfOpen, ClientsInBytes, ClientsOneWay, ClientsRefused, ClientsSlow, ClientsStalled,
-    ClockAhead, ClockBack, CommitBroken, ConnectionsCut, ConnectionsHalfOpen, ConnectionsRefused, DatabaseKilled,
-    DatabaseRestarted, DatabaseStopped, Deadlocks, LockBroken, NetworkInBytes, NetworkOneWay, NetworkSlow,
-    NetworkStalled, NoConnectionLeft, ReadOnly, ReplicaDrained, ReplicaKilled, ReplicaStopped, SequencerHeld,
-    SessionsKilled, ShortTimeouts, SmallPackets, TwoReplicasStopped,
+    AllNodesKilled, ClientsCut, ClientsHalfOpen, ClientsInBytes, ClientsOneWay, ClientsRefused, ClientsSlow,
+    ClientsStalled, ClockAhead, ClockBack, CommitBroken, ConnectionsCut, ConnectionsHalfOpen, ConnectionsRefused,
+    DatabaseKilled, DatabaseRestarted, DatabaseStopped, Deadlocks, LockBroken, NetworkInBytes, NetworkOneWay,
+    NetworkSlow, NetworkStalled, NoConnectionLeft, NodeKilled, NodeStopped, NodesApart, ReadOnly, ReplicaDrained,
+    ReplicaKilled, ReplicaStopped, SequencerHeld, SessionsKilled, ShortTimeouts, SmallPackets, TwoNodesKilled,
+    TwoReplicasStopped,
 };
 
 /// On any store.
@@ -100,12 +108,31 @@ const ON_SERVERS: [Kind; 21] = [
     NetworkSlow,
 ];
 
+/// On a cluster of database servers.
+const ON_NODES: [Kind; 12] = [
+    NodeKilled,
+    TwoNodesKilled,
+    AllNodesKilled,
+    NodeStopped,
+    NodesApart,
+    NodesApart,
+    CommitBroken,
+    CommitBroken,
+    ConnectionsCut,
+    ConnectionsRefused,
+    NetworkStalled,
+    NetworkSlow,
+];
+
 /// What can go wrong with a cluster.
 pub(crate) fn kinds(cluster: &Cluster) -> Vec<Kind> {
     let mut kinds = ANYWHERE.to_vec();
     if matches!(cluster.database, Database::Server(_)) {
         kinds.extend(ON_SERVERS);
         kinds.push(NetworkInBytes);
+    }
+    if matches!(cluster.database, Database::Nodes(_)) {
+        kinds.extend(ON_NODES);
     }
     if cluster.has_clock() {
         kinds.extend([ClockAhead, ClockBack]);
@@ -149,6 +176,9 @@ pub(crate) async fn inject(kind: Kind, cluster: &Cluster, random: &mut Random) {
         DatabaseKilled | DatabaseRestarted | DatabaseStopped | SessionsKilled | SequencerHeld | Deadlocks
         | ReadOnly | NoConnectionLeft | SmallPackets | ShortTimeouts => {
             database::inject(kind, cluster.server(), random, pause).await;
+        }
+        NodeKilled | TwoNodesKilled | AllNodesKilled | NodeStopped | NodesApart => {
+            nodes::inject(kind, cluster.nodes(), &cluster.proxies, random, pause).await;
         }
         CommitBroken | LockBroken | ConnectionsCut | ConnectionsRefused | ConnectionsHalfOpen | NetworkStalled
         | NetworkOneWay | NetworkSlow | NetworkInBytes => {

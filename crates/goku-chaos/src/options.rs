@@ -51,6 +51,8 @@ pub(crate) enum Engine {
     Mariadb11,
     /// MySQL 9, unpacked.
     Mysql,
+    /// Galera, three nodes of MariaDB as it is installed.
+    Galera,
     /// A SQLite file, with one replica.
     Sqlite,
 }
@@ -62,6 +64,7 @@ impl Engine {
             Engine::Mariadb => "mariadb",
             Engine::Mariadb11 => "mariadb11",
             Engine::Mysql => "mysql",
+            Engine::Galera => "galera",
             Engine::Sqlite => "sqlite",
         }
     }
