@@ -1,12 +1,11 @@
 //! What a decision changes, as statements.
 
 use super::columns::NOW;
-use super::script::{Insert, Script, Sql};
-use crate::decide::{Decision, Head, LeaseRow, Row};
+use super::script::{Insert, Script, Sql, lists};
+use crate::decide::{Decision, Head, LeaseRow};
 use crate::error::Result;
 use crate::event::{Event, EventType};
 use crate::id::{LeaseId, Tag};
-use crate::key::Key;
 
 const EVENTS: Insert = Insert {
     before: "insert into events (id, rev, tag, type, `key`, timestamp, metadata, value_bytes, version, created_ref, \
@@ -14,9 +13,11 @@ const EVENTS: Insert = Insert {
     after: "",
 };
 
+/// The rows that events left: each value goes to the server once.
 const DATA: Insert = Insert {
     before: "insert into data (`key`, value, value_bytes, version, created_ref, updated_ref, deleted_ref, lease_id, \
-             created_version, created_rev, updated_rev) values ",
+             created_version, created_rev, updated_rev) select `key`, metadata, value_bytes, version, created_ref, id, \
+             if(type = 1, null, id), lease_id, created_version, created_rev, rev from events where ",
     after: " on duplicate key update value = values(value), value_bytes = values(value_bytes), \
             version = values(version), created_ref = values(created_ref), updated_ref = values(updated_ref), \
             deleted_ref = values(deleted_ref), lease_id = values(lease_id), \
@@ -38,7 +39,7 @@ const SESSIONS: Insert = Insert {
 /// Adds the statements that write the rows of `decision`.
 pub(super) fn write_rows(decision: &Decision, script: &mut Script) -> Result<()> {
     script.insert(&EVENTS, &decision.events, event);
-    script.insert(&DATA, &decision.rows, row);
+    rows(decision, script);
     script.insert(&LEASES, &decision.leases, lease);
     let encoded = decision
         .sessions
@@ -83,20 +84,30 @@ fn event<'s>(sql: &'s mut Sql, event: &Event) -> &'s mut Sql {
     sql.raw(",").int(event.prev_ref.get()).raw(")")
 }
 
-fn row<'s>(sql: &'s mut Sql, (key, row): &(Key, Row)) -> &'s mut Sql {
-    sql.raw("(").bytes(key.as_bytes());
-    match &row.value {
-        Some(value) => sql.raw(",").bytes(value).raw(",").int(value.len() as u64),
-        None => sql.raw(",null,0"),
+/// The rows of `data` are those that the last events of their keys left.
+fn rows(decision: &Decision, script: &mut Script) {
+    let (Some(first), Some(last)) = (decision.events.first(), decision.events.last()) else {
+        return;
     };
-    sql.raw(",").int(row.version.get());
-    sql.raw(",").int(row.created_ref.get());
-    sql.raw(",").int(row.updated_ref.get());
-    sql.raw(",").optional_int(row.deleted_ref.map(|event| event.get()));
-    sql.raw(",").int(row.lease_id.get());
-    sql.raw(",").int(row.created_version.get());
-    sql.raw(",").int(row.created_rev.get());
-    sql.raw(",").int(row.updated_rev.get()).raw(")")
+    let mut conditions = Vec::new();
+    if decision.rows.len() == decision.events.len() {
+        let mut sql = Sql::default();
+        sql.raw("id between ").int(first.id.get());
+        sql.raw(" and ").int(last.id.get());
+        conditions.push(sql);
+    } else {
+        let ids = decision.rows.iter().map(|(_, row)| row.updated_ref);
+        for (list, _) in lists(ids, script.list_bytes_max(), |sql, id| sql.int(id.get())) {
+            let mut sql = Sql::default();
+            sql.raw("id in (").raw(list).raw(")");
+            conditions.push(sql);
+        }
+    }
+    for condition in conditions {
+        let mut sql = Sql::default();
+        sql.raw(DATA.before).raw(condition).raw(DATA.after);
+        script.statement(sql);
+    }
 }
 
 fn lease<'s>(sql: &'s mut Sql, (id, lease): &(LeaseId, LeaseRow)) -> &'s mut Sql {

@@ -12,13 +12,14 @@ use crate::id::LeaseId;
 use crate::key::{Key, KeyRange};
 use crate::write::SessionId;
 
-/// How rows are read.
+/// What comes with rows that are read: always as they were last committed, at the isolation level of all sessions. Under
+/// the lock of the head, which every writer takes first, that is how they are, without locks of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// As they were last committed.
-    Plain,
-    /// The same and locked, at any isolation level, with the leases of the rows.
-    Locking,
+    /// Alone.
+    Rows,
+    /// With their leases.
+    RowsAndLeases,
 }
 
 /// What was asked for, in the order of the result sets.
@@ -43,7 +44,7 @@ impl Reading {
     fn select(self, values: bool) -> Sql {
         let mut sql = Sql::default();
         sql.raw("select ").raw(ROW);
-        if self == Reading::Locking {
+        if self == Reading::RowsAndLeases {
             sql.raw(", ").raw(LEASE);
         }
         if values {
@@ -55,15 +56,8 @@ impl Reading {
 
     fn join(self) -> &'static str {
         match self {
-            Reading::Plain => "",
-            Reading::Locking => " left join leases l on l.id = d.lease_id",
-        }
-    }
-
-    fn lock(self) -> &'static str {
-        match self {
-            Reading::Plain => "",
-            Reading::Locking => " for update",
+            Reading::Rows => "",
+            Reading::RowsAndLeases => " left join leases l on l.id = d.lease_id",
         }
     }
 }
@@ -125,10 +119,7 @@ impl Loading {
             let mut sql = self.reading.select(values);
             // Whatever the statistics say of a table that was empty a moment ago: never the whole table.
             sql.raw(" force index (primary)").raw(self.reading.join());
-            sql.raw(" where d.`key` in (")
-                .raw(list)
-                .raw(")")
-                .raw(self.reading.lock());
+            sql.raw(" where d.`key` in (").raw(list).raw(")");
             script.statement(sql);
             self.parts.push(Part::Keys { values });
         }
@@ -141,7 +132,7 @@ impl Loading {
                 .raw(LEASE)
                 .raw(" from leases l where l.id in (")
                 .raw(list);
-            sql.raw(")").raw(self.reading.lock());
+            sql.raw(")");
             script.statement(sql);
             self.parts.push(Part::Leases);
         }
@@ -151,7 +142,7 @@ impl Loading {
         for (list, _) in lists(ids, script.list_bytes_max(), |sql, id| sql.int(id.get())) {
             let mut sql = Sql::default();
             sql.raw("select id, outcomes from sessions where id in (").raw(list);
-            sql.raw(")").raw(self.reading.lock());
+            sql.raw(")");
             script.statement(sql);
             self.parts.push(Part::Sessions);
         }
@@ -163,10 +154,7 @@ impl Loading {
         }) {
             let mut sql = self.reading.select(false);
             sql.raw(" force index (by_lease)").raw(self.reading.join());
-            sql.raw(" where d.lease_id in (")
-                .raw(list)
-                .raw(")")
-                .raw(self.reading.lock());
+            sql.raw(" where d.lease_id in (").raw(list).raw(")");
             script.statement(sql);
             self.parts.push(Part::Members(ids));
         }
@@ -181,7 +169,6 @@ impl Loading {
         // One more shows whether these are all.
         sql.raw(" and d.deleted_ref is null order by d.`key` limit ")
             .int(need.rows_max as u64 + 1);
-        sql.raw(self.reading.lock());
         script.statement(sql);
         self.parts.push(Part::Range(need.clone()));
     }
@@ -190,7 +177,7 @@ impl Loading {
         let mut sql = Sql::default();
         sql.raw("select ").raw(LEASE);
         sql.raw(" from leases l where l.expires_at is not null order by l.expires_at, l.id limit ");
-        sql.int(limit as u64 + 1).raw(self.reading.lock());
+        sql.int(limit as u64 + 1);
         script.statement(sql);
         self.parts.push(Part::Due(limit));
     }
@@ -246,8 +233,9 @@ impl Part {
 }
 
 /// Adds the statements for the head and the time: two, in this order, because a time read before a lock wait is old.
-pub(super) fn ask_head(needs: &Needs, reading: Reading, script: &mut Script) {
-    script.statement(format!("select {HEAD} from head where id = 1{}", reading.lock()));
+pub(super) fn ask_head(needs: &Needs, locking: bool, script: &mut Script) {
+    let lock = if locking { " for update" } else { "" };
+    script.statement(format!("select {HEAD} from head where id = 1{lock}"));
     ask_time(needs, script);
 }
 
@@ -297,8 +285,8 @@ impl Readers {
     /// Reads rows as they were last committed.
     pub(super) async fn load(&self, needs: &Needs) -> Result<State> {
         let mut script = self.script();
-        ask_head(needs, Reading::Plain, &mut script);
-        let loading = Loading::ask(needs, Reading::Plain, &mut script);
+        ask_head(needs, false, &mut script);
+        let loading = Loading::ask(needs, Reading::Rows, &mut script);
         let mut sets = self.run_script(script).await?.into_iter();
         let (mut state, _) = take_head(needs, &mut sets)?;
         loading.take_in(needs, sets.collect(), &mut state)?;
@@ -311,7 +299,7 @@ fn rows(reading: Reading, values: bool, set: ResultSet, state: &mut State) -> Re
         .map(|row| {
             let mut fields = Fields::new(row);
             let (key, mut row) = fields.row()?;
-            if reading == Reading::Locking {
+            if reading == Reading::RowsAndLeases {
                 let lease = fields.lease()?;
                 state.put_lease(row.lease_id, lease.map(|(_, lease)| lease));
             }

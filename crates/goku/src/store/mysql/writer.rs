@@ -177,8 +177,8 @@ impl Writer {
 async fn begin(session: &mut Session, needs: &Needs) -> Result<State, WriteError> {
     let mut script = Script::new(session.settings().packet_bytes_max);
     session.settings().begin(&mut script);
-    ask_head(needs, Reading::Locking, &mut script);
-    let loading = Loading::ask(needs, Reading::Locking, &mut script);
+    ask_head(needs, true, &mut script);
+    let loading = Loading::ask(needs, Reading::RowsAndLeases, &mut script);
     session.settings().check_transaction(&mut script);
     let mut sets = session.run_all(script.into_packets()?).await?.into_iter();
     let (mut state, format_min) = take_head(needs, &mut sets)?;
@@ -191,7 +191,7 @@ async fn begin(session: &mut Session, needs: &Needs) -> Result<State, WriteError
 
 async fn load(session: &mut Session, needs: &Needs, state: &mut State) -> Result<(), WriteError> {
     let mut script = Script::new(session.settings().packet_bytes_max);
-    let loading = Loading::ask(needs, Reading::Locking, &mut script);
+    let loading = Loading::ask(needs, Reading::RowsAndLeases, &mut script);
     session.settings().check_transaction(&mut script);
     let sets = session.run_all(script.into_packets()?).await?;
     Ok(loading.take_in(needs, sets, state)?)
