@@ -13,6 +13,9 @@ use super::{clients, open};
 
 on_every_server![a_load_on_two_replicas_through_faults];
 
+/// How long faults come, one after another.
+const FAULT_TIME: Duration = Duration::from_secs(30);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_load_on_sqlite() {
     let mut random = Random::from_environment();
@@ -41,7 +44,7 @@ async fn a_load_on_two_replicas_through_faults(options: Options) {
     ];
     let engines = [open(proxies[0].url()).await, open(proxies[1].url()).await];
     let faults = async {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + FAULT_TIME;
         while Instant::now() < end {
             sleep(chance.between(Duration::from_millis(50), Duration::from_millis(400))).await;
             let proxy = chance.choose(&proxies);
