@@ -23,6 +23,7 @@ mod health_watch;
 mod metered;
 mod metrics_endpoint;
 mod server;
+mod store_metrics;
 mod store_url;
 
 pub mod telemetry;

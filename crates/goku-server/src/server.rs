@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::health_watch;
 use crate::metered::Metered;
 use crate::metrics_endpoint::MetricsEndpoint;
+use crate::store_metrics::StoreMetrics;
 use crate::store_url::without_password;
 
 /// How long the store may take to close once nobody is served any more.
@@ -59,7 +60,8 @@ impl Server {
 
         let shutdown = CancellationToken::new();
         let health = Health::default();
-        let watch = health_watch::run(engine.clone(), health.clone());
+        let store_metrics = metrics.as_ref().map(|metrics| StoreMetrics::new(metrics.recorder()));
+        let watch = health_watch::run(engine.clone(), health.clone(), store_metrics);
         let watching = shutdown.clone().run_until_cancelled_owned(watch);
         let serving = goku_grpc::serve(
             listener,

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use crate::goku::Goku;
 
@@ -19,11 +20,7 @@ fn scrape(address: &str) -> String {
 #[test]
 fn requests_are_counted_and_timed_by_method_and_outcome() {
     let goku = Goku::serve(&["--metrics-listen", "127.0.0.1:0", "--store", "sqlite::memory:"]);
-    let address = goku
-        .banner
-        .lines()
-        .find_map(|line| line.strip_prefix("metrics at http://")?.strip_suffix("/metrics"))
-        .unwrap();
+    let address = metrics_address(&goku);
     goku.run(&["set", "k", "v"]).done();
     goku.run(&["set", "k", "v"]).done();
     goku.run(&["set", "k", "v", "--if-absent"]).failed(4);
@@ -41,4 +38,27 @@ fn requests_are_counted_and_timed_by_method_and_outcome() {
     ] {
         assert!(metrics.lines().any(|shown| shown == line), "{line}: {metrics}");
     }
+}
+
+#[test]
+fn the_store_and_its_epoch_are_told() {
+    let goku = Goku::serve(&["--metrics-listen", "127.0.0.1:0", "--store", "sqlite::memory:"]);
+    let address = metrics_address(&goku);
+    goku.run(&["set", "k", "v"]).done();
+    let told = |metrics: &str| {
+        let lines = ["goku_store_up 1", "goku_store_epoch 1", "goku_store_last_event_id 1"];
+        lines.iter().all(|line| metrics.lines().any(|shown| shown == *line))
+    };
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !told(&scrape(address)) {
+        assert!(Instant::now() < patience, "{}", scrape(address));
+        std::thread::yield_now();
+    }
+}
+
+fn metrics_address(goku: &Goku) -> &str {
+    goku.banner
+        .lines()
+        .find_map(|line| line.strip_prefix("metrics at http://")?.strip_suffix("/metrics"))
+        .unwrap()
 }
