@@ -142,8 +142,12 @@ impl GaleraDatabase {
             self.make_primary(*first).await;
         }
         for node in 0..self.nodes() {
-            if !self.is_running(node) {
-                self.restart(node);
+            if !self.is_running(node)
+                && let Err(error) = block_in_place(|| self.cluster.restart(node))
+            {
+                // Nodes that cannot find each other again are an operator's case.
+                println!("node {node} finds no cluster, which is begun anew: {error}");
+                return self.bootstrap();
             }
         }
         for node in 0..self.nodes() {
