@@ -31,4 +31,5 @@ pub use data::SavedData;
 pub use error::{Error, ErrorKind};
 pub use galera::{Galera, GaleraOptions};
 pub use installation::{Dialect, Installation};
+pub use port::ReservedPort;
 pub use server::{Options, Server};

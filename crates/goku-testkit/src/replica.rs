@@ -1,11 +1,12 @@
 //! A replica: a `goku serve` process on a port that stays.
 
 use std::fs::OpenOptions;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use goku_mariadbd::ReservedPort;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -26,7 +27,7 @@ pub struct Replica {
     program: PathBuf,
     store: String,
     environment: Vec<(String, String)>,
-    port: u16,
+    port: ReservedPort,
     log: PathBuf,
     running: Mutex<Option<Child>>,
 }
@@ -39,16 +40,11 @@ impl Replica {
 
     /// As [`start`](Self::start), with more in its environment.
     pub async fn start_in(program: &Path, store: &str, log: &Path, environment: Vec<(String, String)>) -> Replica {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
         let replica = Replica {
             program: program.to_owned(),
             store: store.to_owned(),
             environment,
-            port,
+            port: ReservedPort::find().unwrap(),
             log: log.to_owned(),
             running: Mutex::default(),
         };
@@ -58,7 +54,7 @@ impl Replica {
 
     /// The URL of its server.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.port.number())
     }
 
     /// Starts the process where none runs. One that was started and ended by itself is started again.
@@ -71,7 +67,7 @@ impl Replica {
         }
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let child = Command::new(&self.program)
-            .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port.number())])
             .env("GOKU_STORE", &self.store)
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
@@ -86,7 +82,7 @@ impl Replica {
     /// Waits until it takes connections.
     pub async fn ready(&self) {
         soon("a replica that listens", async {
-            while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.is_err() {
+            while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port.number())).await.is_err() {
                 sleep(POLL).await;
             }
         })
