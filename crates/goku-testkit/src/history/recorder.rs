@@ -109,14 +109,17 @@ impl Recorder {
         })
     }
 
-    /// Ends an attempt: what an earlier one left open only an answer can settle.
+    /// Ends an attempt: what an earlier one left open only an answer can settle, not an attempt that came to nothing.
     fn end_once(&self, call: usize, outcome: Result<Answer>) {
         let moment = self.moment();
         let mut record = self.record();
         let call = &mut record.calls[call];
         let is_answer = match &outcome {
             Ok(_) => true,
-            Err(error) => !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Stopped),
+            Err(error) => !matches!(
+                error.kind(),
+                ErrorKind::Unavailable | ErrorKind::Stopped | ErrorKind::Config | ErrorKind::Internal
+            ),
         };
         let was_open = call.is_unknown() && call.returned.is_some();
         match (&call.returned, &outcome) {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use goku::faults::{Fault, Faults, Step};
-use goku::{Client, Engine};
-use goku_testkit::Random;
-use goku_testkit::probe::{PATIENCE, soon};
+use goku::{Client, Engine, ErrorKind, SessionId, Write, WriteId};
+use goku_testkit::probe::{PATIENCE, kind, set, soon};
 use goku_testkit::workload::{Load, run_and_check};
+use goku_testkit::{Random, Recorder, check};
 use tokio::time::{Instant, sleep};
 
 /// How long the store fails, at least.
@@ -51,5 +51,28 @@ async fn a_load_on_a_store_that_fails_at_random() {
     let disturb = soon("enough faults", disturb);
     let client: Arc<dyn Client> = Arc::new(engine.clone());
     run_and_check(&[client], Load::default(), &mut random, disturb).await;
+    engine.close().await;
+}
+
+/// An attempt that came to nothing says nothing about those before it: the load was once blamed for taking it so.
+#[tokio::test]
+async fn a_write_that_is_repeated_in_vain_may_have_been_done_before() {
+    let faults = Faults::default();
+    let engine = Engine::builder().request_timeout(PATIENCE).faults(faults.clone());
+    let engine = engine.open("sqlite::memory:").await.unwrap();
+    let recorder = Recorder::default();
+    let client = recorder.client(Arc::new(engine.clone()));
+    let id = WriteId::new(SessionId::new(7), 1);
+    for (fault, expected) in [
+        (Fault::PanicAfter, ErrorKind::OutcomeUnknown),
+        (Fault::Misconfigured, ErrorKind::Config),
+        (Fault::Refused, ErrorKind::Internal),
+        (Fault::Panic, ErrorKind::Internal),
+    ] {
+        faults.always(Step::Write, fault);
+        assert_eq!(kind(client.write_once(id, Write::Set(set("k", "v"))).await), expected);
+        faults.heal();
+    }
+    check::assert_sound(&recorder.finish(&engine).await.unwrap());
     engine.close().await;
 }
