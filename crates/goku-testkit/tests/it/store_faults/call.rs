@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use goku::faults::Faults;
+use goku::faults::{Faults, Step};
 use goku::{
-    Client, Compare, Condition, Engine, ErrorKind, Expiry, LeaseRequest, LeasesRequest, Operation, Position, Result,
-    SessionId, StreamFrom, StreamItem, Txn, Write, WriteId,
+    Client, Compare, Condition, Engine, ErrorKind, EventId, Expiry, LeaseRequest, LeasesRequest, Operation, Position,
+    Result, SessionId, StreamFrom, StreamItem, Txn, Write, WriteId,
 };
 use goku_testkit::check::{Violation, violations};
 use goku_testkit::history::{Recorder, Subscription};
@@ -106,15 +106,40 @@ impl Called {
         }
     }
 
-    /// Heals all faults, finds out whether everything works again, and judges what happened.
-    pub(crate) async fn judge(self) -> Vec<Violation> {
+    /// Has more calls made until no fault of this step is left.
+    pub(crate) async fn until_spent(&self, step: Step) {
+        soon("the fault", async {
+            while !self.faults.is_spent(step) {
+                // How they end does not matter.
+                drop(self.client.set(set("again", "again")).await);
+                drop(self.client.status().await);
+                sleep(POLL).await;
+            }
+        })
+        .await;
+    }
+
+    /// Heals all faults, finds out whether everything works again, and judges what happened: by an engine that `successor`
+    /// opens where there is one, once the engine itself writes again and tells its streams.
+    pub(crate) async fn judge(mut self, successor: Option<impl Future<Output = Result<Engine>>>) -> Vec<Violation> {
         self.faults.heal();
         let deadline = Instant::now() + PATIENCE;
         let mut attempt = 0;
-        while let Err(error) = self.client.set(set("recover", format!("recover {attempt}"))).await {
-            assert!(Instant::now() < deadline, "it takes no writes any more: {error:?}");
+        let recovered = loop {
+            match self.client.set(set("recover", format!("recover {attempt}"))).await {
+                Ok(entry) => break entry.updated_ref,
+                Err(error) => assert!(Instant::now() < deadline, "it takes no writes any more: {error:?}"),
+            }
             attempt += 1;
             sleep(POLL).await;
+        };
+        self.delivers(recovered).await;
+        if let Some(successor) = successor {
+            self.reading.abort();
+            self.engine.close().await;
+            self.engine = successor.await.unwrap();
+            self.client = self.recorder.client(Arc::new(self.engine.clone()));
+            self.reading = tokio::spawn(read_on(self.recorder.client(Arc::new(self.engine.clone()))));
         }
         self.recorder.healed();
         let lease = LeaseRequest::Grant(Expiry::After(PATIENCE));
@@ -128,22 +153,27 @@ impl Called {
         };
         soon("all leases have ended", settled).await;
         let last = self.client.set(set("end", "end")).await.unwrap().updated_ref;
-        let delivered = async {
-            while !self
-                .recorder
-                .open_streams()
-                .iter()
-                .any(|(_, position)| *position >= last)
-            {
-                sleep(POLL).await;
-            }
-        };
-        soon("the stream delivers the last event", delivered).await;
+        self.delivers(last).await;
         let mut history = self.recorder.finish(&self.engine).await.unwrap();
         history.streams.iter_mut().for_each(forgive);
         self.reading.abort();
         self.engine.close().await;
         violations(&history)
+    }
+
+    /// Waits until a stream that is read has come as far as this event.
+    async fn delivers(&self, event: EventId) {
+        let delivered = async {
+            while !self
+                .recorder
+                .open_streams()
+                .iter()
+                .any(|(_, position)| *position >= event)
+            {
+                sleep(POLL).await;
+            }
+        };
+        soon("the stream delivers the last event", delivered).await;
     }
 
     async fn has_no_deadlines(&self) -> bool {

