@@ -82,7 +82,10 @@ impl Replica {
     /// Waits until it takes connections.
     pub async fn ready(&self) {
         soon("a replica that listens", async {
-            while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port.number())).await.is_err() {
+            while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port.number()))
+                .await
+                .is_err()
+            {
                 sleep(POLL).await;
             }
         })

@@ -42,10 +42,12 @@ pub(super) async fn run(mut client: TcpStream, mut server: TcpStream, shared: &S
         let mut up = Pipe::new(&mut to_server, Side::Server, shared, random.clone());
         let mut down = Pipe::new(&mut to_client, Side::Client, shared, random);
         let upstream = async {
-            match shared.protocol {
+            let end = match shared.protocol {
                 Protocol::MySql => upstream(&mut from_client, &mut up, &reply).await,
                 Protocol::Any => copy(&mut from_client, &mut up).await,
-            }
+            }?;
+            up.flows().await;
+            Ok(end)
         };
         tokio::select! {
             end = upstream => end,
@@ -174,11 +176,16 @@ impl<'p, 's> Pipe<'p, 's> {
         }
     }
 
-    async fn pass(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    /// Waits while nothing is passed on.
+    async fn flows(&self) {
         let mut stalled = self.shared.stalled.subscribe();
+        // The sender is as old as the proxy.
+        let _ = stalled.wait_for(|stalled| !stalled.contains(&self.side)).await;
+    }
+
+    async fn pass(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            // The sender is as old as the proxy.
-            let _ = stalled.wait_for(|stalled| !stalled.contains(&self.side)).await;
+            self.flows().await;
             let shape = *self.shared.shape.borrow();
             let delay = self.random.between(shape.latency, shape.latency + shape.jitter);
             if !delay.is_zero() {

@@ -6,13 +6,11 @@ use std::time::Duration;
 use goku::{Client, Engine, ErrorKind, Operation, Txn};
 use goku_testkit::check;
 use goku_testkit::mariadb::Options;
-use goku_testkit::probe::{list, set, soon};
+use goku_testkit::probe::{PATIENCE, list, set, soon};
 use goku_testkit::proxy::{Action, Point, Side, Trap};
 use goku_testkit::{PrivateDatabase, Proxy, Recorder};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-
-use super::open;
 
 on_every_server![
     a_replica_before_its_statements,
@@ -25,14 +23,20 @@ on_every_server![
     three_replicas_at_once,
 ];
 
-/// How long each replica that stands still may hold up the others: 4 s, and as much again for a busy machine.
-const HELD_UP_MAX: Duration = Duration::from_secs(8);
+/// How long a call may take: the other replica's write is to come to an end before it, the answers to those that stand
+/// still after that.
+const REQUEST_TIMEOUT: Duration = PATIENCE.saturating_mul(3);
 
 /// Values of this size go in packets of their own, where a packet has at most 1 MiB.
 const LARGE_BYTES: usize = 300 * 1024;
 
 /// So many of them are more than a connection holds that is not read.
 const UNREAD: usize = 40;
+
+async fn open(url: &str) -> Engine {
+    let engine = Engine::builder().request_timeout(REQUEST_TIMEOUT);
+    engine.open(url).await.unwrap()
+}
 
 /// A database, replicas of which may stand still, and one that does not.
 struct Fixture {
@@ -88,14 +92,17 @@ impl Fixture {
         stalled
     }
 
-    /// The other replica writes while they stand still, before long; then they go on, and all is as it must be.
+    /// The other replica writes while they stand still, which it can only where the server has ended the sessions that had
+    /// the lock: neither they nor anybody else do. Then they go on, and all is as it must be.
     async fn finish(self, stalled: impl IntoIterator<Item = Stalled>) {
         let stalled: Vec<Stalled> = stalled.into_iter().collect();
         let began = Instant::now();
         soon("a write", self.client.set(set("key", "meanwhile"))).await.unwrap();
-        let held_up = began.elapsed();
-        println!("{} replicas held the others up for {held_up:?}", stalled.len());
-        assert!(held_up < HELD_UP_MAX * u32::try_from(stalled.len()).unwrap());
+        println!(
+            "{} replicas held the others up for {:?}",
+            stalled.len(),
+            began.elapsed()
+        );
         for one in stalled {
             one.resume().await;
         }
