@@ -29,6 +29,10 @@ pub struct Options {
     pub installation: Option<Installation>,
     /// Arguments for the server beside the usual ones, over which they win.
     pub arguments: Vec<String>,
+    /// A command that runs the server: the first words of a command line that the server's program and its arguments
+    /// follow; none where it is run itself. It is run in the server's folder, and has to become the program, as `env`
+    /// and `nsenter` do: by its process the server is killed, stopped and waited for.
+    pub runner: Vec<String>,
     /// How long a start or a restart may take until the server answers.
     pub start_timeout: Duration,
     /// Whether commits wait until they are on disk. Without, they survive the end of the server, but not that of the
@@ -41,6 +45,7 @@ impl Default for Options {
         Self {
             installation: None,
             arguments: Vec::new(),
+            runner: Vec::new(),
             start_timeout: Duration::from_secs(60),
             waits_for_disk: true,
         }
@@ -107,6 +112,15 @@ impl Server {
         self.sandbox.kill().map_err(Error::io("cannot kill the server"))
     }
 
+    /// Whether the server runs: it was not killed, and has not ended by itself.
+    pub fn is_running(&self) -> Result<bool, Error> {
+        match self.sandbox.try_wait() {
+            Ok(status) => Ok(status.is_none()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("cannot look at the server's process")(error)),
+        }
+    }
+
     /// Starts the server again on the same data and port, after a [`Server::kill`] if it still runs.
     ///
     /// Fails with [`ErrorKind::NotReady`] and the end of the server's log as [`Server::start`] does.
@@ -160,15 +174,13 @@ impl Server {
     }
 
     fn must_not_run(&self) -> Result<(), Error> {
-        match self.sandbox.try_wait() {
-            Ok(None) => Err(Error::new(
+        if self.is_running()? {
+            return Err(Error::new(
                 ErrorKind::Running,
                 "the data of a server that runs are no copy: kill it or shut it down",
-            )),
-            Ok(Some(_)) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(Error::io("cannot look at the server's process")(error)),
+            ));
         }
+        Ok(())
     }
 
     fn data(&self) -> PathBuf {
@@ -190,17 +202,16 @@ impl Server {
             }
             _ => {}
         }
+        let server = words(
+            &self.installation,
+            &self.sandbox,
+            &self.log,
+            self.port(),
+            &self.arguments(),
+        )?;
+        let runner = self.options.runner.iter().map(OsString::from);
         self.sandbox
-            .spawn(
-                &words(
-                    &self.installation,
-                    &self.sandbox,
-                    &self.log,
-                    self.port(),
-                    &self.arguments(),
-                )?,
-                self.log.path(),
-            )
+            .spawn(&runner.chain(server).collect::<Vec<_>>(), self.log.path())
             .map_err(Error::io("cannot run the server"))?;
         loop {
             // The socket and not the port: on the port another server may answer.

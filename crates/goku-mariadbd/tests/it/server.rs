@@ -45,6 +45,23 @@ fn a_killed_server_comes_back_on_its_port_and_data() {
 }
 
 #[test]
+fn a_server_is_run_by_a_command_in_its_folder() {
+    let runner = ["sh", "-c", r#"echo run >>runs && exec "$@""#, "sh"];
+    let server = Server::start(Options {
+        runner: runner.map(str::to_owned).to_vec(),
+        ..Options::default()
+    })
+    .unwrap();
+    assert!(server.is_running().unwrap());
+    server.kill().unwrap();
+    assert!(!server.is_running().unwrap());
+    assert!(!is_greeted(server.port()));
+    server.restart().unwrap();
+    let runs = std::fs::read_to_string(server.folder().join("runs")).unwrap();
+    assert_eq!(runs, "run\nrun\n");
+}
+
+#[test]
 fn data_of_an_earlier_time_can_be_put_back() {
     let server = Server::start(Options::default()).unwrap();
     assert_eq!(server.save_data().unwrap_err().kind(), ErrorKind::Running);
