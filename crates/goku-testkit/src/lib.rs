@@ -7,6 +7,7 @@
 pub mod check;
 pub mod comparison;
 pub mod conformance;
+pub mod disk;
 pub mod faketime;
 pub mod fixture;
 pub mod galera;
@@ -21,6 +22,7 @@ pub mod seed;
 pub mod workload;
 
 pub use comparison::Comparison;
+pub use disk::SmallDisk;
 pub use faketime::FakeClock;
 pub use galera::GaleraDatabase;
 pub use history::Recorder;

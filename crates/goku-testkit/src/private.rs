@@ -214,6 +214,11 @@ impl PrivateDatabase {
         block_in_place(|| self.server.kill()).unwrap();
     }
 
+    /// Whether the server runs: it was not killed, and has not ended by itself.
+    pub fn is_running(&self) -> bool {
+        self.server.is_running().unwrap()
+    }
+
     /// Starts the server again.
     pub fn restart(&self) {
         block_in_place(|| self.server.restart()).unwrap();

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::check;
-use crate::history::{History, Recorder};
+use crate::history::{Call, History, Recorder};
 use crate::probe::{PATIENCE, set};
 use crate::seed::Random;
 
@@ -116,6 +116,11 @@ impl Workload {
     /// How many calls were answered, and how many of them with an error.
     pub fn answered(&self) -> (usize, usize) {
         self.recorder.answered()
+    }
+
+    /// How many of the calls that were begun are such.
+    pub fn count(&self, is_such: impl Fn(&Call) -> bool) -> usize {
+        self.recorder.count(is_such)
     }
 
     /// Stops the load when all faults are healed, and answers with its history.

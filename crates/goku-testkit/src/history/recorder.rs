@@ -71,6 +71,11 @@ impl Recorder {
         })
     }
 
+    /// How many of the calls that were begun are such.
+    pub fn count(&self, is_such: impl Fn(&Call) -> bool) -> usize {
+        self.record().calls.iter().filter(|call| is_such(call)).count()
+    }
+
     /// The streams that are read now: what they are of, and how far they have come.
     pub fn open_streams(&self) -> Vec<(Prefix, EventId)> {
         let record = self.record();

@@ -24,6 +24,7 @@ macro_rules! on_every_server {
 
 mod clock;
 mod commit;
+mod disk;
 mod galera;
 mod lost_tail;
 mod network;
