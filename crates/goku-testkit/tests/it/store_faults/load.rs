@@ -11,7 +11,7 @@ use goku_testkit::{Random, Recorder, check};
 use tokio::time::{Instant, sleep};
 
 /// How long the store fails, at least.
-const LOAD_TIME: Duration = Duration::from_secs(4);
+const LOAD_TIME: Duration = Duration::from_secs(30);
 
 /// How often it fails, at least: on a busy machine that takes longer.
 const FAULTS_MIN: u64 = 20;
