@@ -3,5 +3,6 @@
 mod call;
 mod deadlines;
 mod large;
+mod late_reads;
 mod load;
 mod steps;

@@ -1,6 +1,7 @@
 //! The follower: reads new events once, however many streams there are, and wakes the streams.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cmp::Ordering;
+use std::sync::atomic::{self, AtomicUsize};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -84,7 +85,8 @@ impl Log {
             // Where the queue is full, or the engine has stopped, the head alone has to tell.
             drop(self.news.try_send(News { head, events }));
         }
-        self.saw(head);
+        // The commits of this process are told in their order.
+        self.replace_known(head, |known| order(known, &head).is_le());
     }
 
     /// Reads the head and the time. The head is that last seen from now on, unless something is missing that was seen
@@ -99,13 +101,25 @@ impl Log {
         if decide::is_lost(&seen, &state) {
             self.suspect();
         } else {
-            self.saw(state.head);
+            let head = state.head;
+            self.replace_known(head, |known| match order(known, &head) {
+                Ordering::Less => true,
+                // Which of the two was first can only be told where nobody told anything while this one was read.
+                Ordering::Equal => *known == seen,
+                Ordering::Greater => false,
+            });
         }
         Ok((state.head, state.now))
     }
 
-    fn saw(&self, head: Head) {
-        self.head.send_if_modified(|known| replace_if_newer(known, head));
+    fn replace_known(&self, head: Head, is_newer: impl FnOnce(&Head) -> bool) {
+        self.head.send_if_modified(|known| {
+            let replaces = *known != head && is_newer(known);
+            if replaces {
+                *known = head;
+            }
+            replaces
+        });
     }
 
     /// The newest head that was seen committed.
@@ -141,18 +155,18 @@ impl Log {
 
     /// Begins to stream.
     pub(super) fn follow(self: &Arc<Self>) -> Following {
-        self.streams.fetch_add(1, Ordering::SeqCst);
+        self.streams.fetch_add(1, atomic::Ordering::SeqCst);
         Following(self.clone())
     }
 
     fn is_followed(&self) -> bool {
-        self.streams.load(Ordering::SeqCst) > 0
+        self.streams.load(atomic::Ordering::SeqCst) > 0
     }
 }
 
 impl Drop for Following {
     fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::SeqCst);
+        self.0.streams.fetch_sub(1, atomic::Ordering::SeqCst);
     }
 }
 
@@ -306,12 +320,8 @@ impl Follower {
     }
 }
 
-/// Heads are seen by several tasks and may come late; a change of the deadline alone raises no event, so heads of
-/// the same events are told apart by their time.
-fn replace_if_newer(known: &mut Head, head: Head) -> bool {
-    let is_newer = (head.last_event, head.last_time) >= (known.last_event, known.last_time) && *known != head;
-    if is_newer {
-        *known = head;
-    }
-    is_newer
+/// Which of two heads is the older. A change of leases alone raises no event, so heads of the same events are told apart
+/// by their time; those of one millisecond are equal here, and may differ all the same.
+fn order(one: &Head, other: &Head) -> Ordering {
+    (one.last_event, one.last_time).cmp(&(other.last_event, other.last_time))
 }

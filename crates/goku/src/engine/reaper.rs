@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
 use super::follower::Log;
@@ -60,13 +61,14 @@ pub(super) async fn run(store: Arc<dyn Store>, writer: Writer, log: Arc<Log>, st
     let mut head = reaper.log.head();
     let steps = async {
         loop {
+            // What is told while the step looks is seen after it, however old the head that the step found.
+            head.mark_unchanged();
             match reaper.step().await {
                 Wake::Now => {}
                 Wake::After(pause) => tokio::time::sleep(pause).await,
                 Wake::OnDeadline => {
-                    let given = head.wait_for(|head| head.next_deadline.is_some());
                     let pause = if shared { IDLE_POLL_INTERVAL } else { Duration::MAX };
-                    if let Ok(Err(_)) = tokio::time::timeout(pause, given).await {
+                    if let Ok(Err(_)) = tokio::time::timeout(pause, deadline_given(&mut head)).await {
                         return;
                     }
                 }
@@ -76,6 +78,16 @@ pub(super) async fn run(store: Arc<dyn Store>, writer: Writer, log: Arc<Log>, st
     tokio::select! {
         () = stop.cancelled() => {}
         () = steps => {}
+    }
+}
+
+/// Waits until a head with a deadline is told.
+async fn deadline_given(head: &mut watch::Receiver<Head>) -> Result<(), RecvError> {
+    loop {
+        head.changed().await?;
+        if head.borrow_and_update().next_deadline.is_some() {
+            return Ok(());
+        }
     }
 }
 
