@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use goku_load::Measured;
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::cpu::{Role, Used};
-use crate::load::{Measured, Operation};
+use crate::operation::Operation;
 use crate::system::{Comparison, System};
 
 /// One measurement.
@@ -35,14 +37,19 @@ pub(crate) struct Cell {
 pub(crate) struct Figures(BTreeMap<Cell, Vec<Sample>>);
 
 impl Sample {
-    /// What was measured, with the processor time that was used for so many calls in so many seconds.
-    pub(crate) fn new(measured: &Measured, cpu: Used, calls: u64, seconds: f64) -> Sample {
-        let calls = calls.max(1) as f64;
+    /// What was measured, with the processor time that was used in so many seconds, in which calls were made at the same
+    /// rate as in those that were measured.
+    pub(crate) fn new(measured: &Measured, cpu: Used, seconds: f64) -> Sample {
+        let calls = (measured.rate() * seconds).max(1.0);
+        let latency = |quantile| main_latencies(measured).map_or(0, |latencies| latencies.value_at_quantile(quantile));
+        let errors = measured.errors.iter();
         Sample {
-            calls_per_second: measured.calls_per_second,
-            p50_us: measured.latencies.value_at_quantile(0.5) as f64,
-            p99_us: measured.latencies.value_at_quantile(0.99) as f64,
-            errors: measured.errors.clone(),
+            calls_per_second: measured.rate(),
+            p50_us: latency(0.5) as f64,
+            p99_us: latency(0.99) as f64,
+            errors: errors
+                .map(|(kind, failed)| (format!("{kind}: {}", failed.message), failed.count))
+                .collect(),
             cpu_us_per_call: cpu
                 .own
                 .into_iter()
@@ -106,6 +113,10 @@ impl Figures {
         };
         Some(rate(comparison.system)? / rate(comparison.baseline)?)
     }
+}
+
+fn main_latencies(measured: &Measured) -> Option<&Histogram<u64>> {
+    measured.series.first().map(|series| &series.latencies)
 }
 
 /// The middle one, or the mean of the two in the middle.

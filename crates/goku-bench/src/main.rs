@@ -3,6 +3,7 @@
 //! `cargo xtask bench` runs it. The systems are measured in turn, in closed loops: a caller makes its next call when
 //! the one before is answered.
 
+mod operation;
 mod options;
 mod plan;
 mod system;
@@ -13,7 +14,6 @@ mod partial;
 mod transaction_per_write;
 
 mod cpu;
-mod load;
 mod server;
 mod target;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::load::Operation;
+use crate::operation::Operation;
 use crate::system::System;
 
 /// Measures goku, and what it is compared with, under more and more callers.

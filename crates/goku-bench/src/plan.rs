@@ -1,15 +1,12 @@
 //! The plan of a run: which system is measured when.
 
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
-use bytes::Bytes;
+use goku_load::{Load, Monitor};
 
 use crate::Outcome;
 use crate::database::Databases;
 use crate::figures::{Cell, Figures};
-use crate::load::Load;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::system::System;
@@ -43,8 +40,7 @@ async fn measure(options: &Options, targets: &mut [Target]) -> Outcome<Figures> 
     let cells = cells(options, targets);
     let mut figures = Figures::default();
     let mut progress = Progress::new(cells.len() * options.runs);
-    let value = Bytes::from(vec![b'v'; options.value_bytes]);
-    let calls = Arc::new(AtomicU64::new(0));
+    let monitor = Monitor::default();
     for run in 1..=options.runs {
         for cell in &cells {
             let Cell {
@@ -53,15 +49,16 @@ async fn measure(options: &Options, targets: &mut [Target]) -> Outcome<Figures> 
                 callers,
             } = *cell;
             let load = Load {
-                operation,
+                workload: operation.workload(),
                 callers,
-                value: value.clone(),
+                keys: operation.keys(callers),
+                value_bytes: options.value_bytes,
                 warm_up: options.seconds / WARM_UP_DIVISOR,
                 duration: options.seconds,
             };
             let name = format!("run {run}, {operation:?}, {callers} callers, {}", system.name());
             for target in targets.iter_mut().filter(|target| target.system == system) {
-                let sample = progress.watch(&name, &calls, target.measure(&load, &calls)).await?;
+                let sample = progress.watch(&name, &monitor, target.measure(&load, &monitor)).await?;
                 progress.done(&name, &sample);
                 figures.add(*cell, sample);
             }

@@ -1,9 +1,9 @@
 //! The line on standard error that tells what is going on.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use goku_load::Monitor;
 
 use crate::figures::Sample;
 
@@ -32,18 +32,20 @@ impl Progress {
         }
     }
 
-    /// Shows the calls that `step` counts until it has ended.
-    pub(crate) async fn watch<T>(&self, name: &str, calls: &Arc<AtomicU64>, step: impl Future<Output = T>) -> T {
-        let begun = Instant::now();
-        let calls_before = calls.load(Ordering::Relaxed);
+    /// Shows what `step` does until it has ended.
+    pub(crate) async fn watch<T>(&self, name: &str, monitor: &Monitor, step: impl Future<Output = T>) -> T {
+        let mut last = (monitor.seen(), Instant::now());
         let mut step = std::pin::pin!(step);
         let mut ticks = tokio::time::interval(INTERVAL);
         loop {
             tokio::select! {
                 ended = &mut step => return ended,
                 _ = ticks.tick(), if self.is_watched => {
-                    let calls = calls.load(Ordering::Relaxed) - calls_before;
-                    let rate = calls as f64 / begun.elapsed().as_secs_f64();
+                    let now = (monitor.seen(), Instant::now());
+                    // Each phase counts anew.
+                    let done = now.0.done.saturating_sub(last.0.done);
+                    let rate = done as f64 / (now.1 - last.1).as_secs_f64();
+                    last = now;
                     self.show(&format!("{CLEAR}{} {name}: {rate:.0}/s{}", self.count(), self.left()));
                 }
             }

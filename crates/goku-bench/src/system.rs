@@ -7,8 +7,8 @@ use goku::{Client, Engine};
 
 use crate::Outcome;
 use crate::database::Database;
-use crate::load::Operation;
 use crate::no_store::NoStore;
+use crate::operation::Operation;
 use crate::options::Store;
 use crate::partial::Partial;
 use crate::transaction_per_write::TransactionPerWrite;

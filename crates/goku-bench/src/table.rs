@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::Outcome;
 use crate::cpu::Role;
 use crate::figures::{Cell, Figures, Sample};
-use crate::load::Operation;
+use crate::operation::Operation;
 use crate::options::Options;
 use crate::system::{COMPARISONS, System};
 

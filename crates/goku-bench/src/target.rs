@@ -2,26 +2,27 @@
 
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use goku::Client;
+use goku::{Client, Prefix};
 use goku_grpc::GrpcClient;
+use goku_load::{Load, Monitor};
 
 use crate::Outcome;
 use crate::cpu::{Processes, Role};
 use crate::database::{Database, Databases};
 use crate::figures::Sample;
-use crate::load::{Caller, Load};
 use crate::options::Options;
 use crate::server::ServerProcess;
 use crate::system::System;
 
-/// A system, its clients, and what its callers remember.
+/// What all keys begin with.
+const PREFIX: &str = "/bench/";
+
+/// A system, and what loads are put on.
 pub(crate) struct Target {
     pub(crate) system: System,
-    clients: Vec<Arc<dyn Client>>,
-    callers: Vec<Caller>,
+    target: goku_load::Target,
     processes: Processes,
     _server: Option<ServerProcess>,
 }
@@ -48,23 +49,20 @@ impl Target {
         };
         Ok(Target {
             system,
-            clients,
-            callers: Vec::new(),
+            target: goku_load::Target::new(clients, Prefix::new(PREFIX)?)?,
             processes,
             _server: server,
         })
     }
 
     /// Puts a load on it.
-    pub(crate) async fn measure(&mut self, load: &Load, progress: &Arc<AtomicU64>) -> Outcome<Sample> {
-        load.prepare(&self.clients, &mut self.callers).await?;
+    pub(crate) async fn measure(&mut self, load: &Load, monitor: &Monitor) -> Outcome<Sample> {
+        self.target.prepare(load, monitor).await?;
         let before = self.processes.used()?;
         let begun = Instant::now();
-        let calls_before = progress.load(Ordering::Relaxed);
-        let measured = load.run(&self.clients, &mut self.callers, progress).await?;
-        let calls = progress.load(Ordering::Relaxed) - calls_before;
+        let measured = self.target.run(load, monitor).await?;
         let cpu = self.processes.used()?.since(&before);
-        Ok(Sample::new(&measured, cpu, calls, begun.elapsed().as_secs_f64()))
+        Ok(Sample::new(&measured, cpu, begun.elapsed().as_secs_f64()))
     }
 }
 
