@@ -35,6 +35,7 @@ mod restart;
 mod schema;
 mod sessions;
 mod settings;
+mod silent_reads;
 mod stall;
 
 use std::path::Path;

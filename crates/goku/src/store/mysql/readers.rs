@@ -1,8 +1,12 @@
 //! The connections for plain reads.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use futures::future::{Either, select};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::error::{Failure, Trouble};
 use super::script::{Packet, Script};
@@ -13,7 +17,15 @@ use crate::error::{Error, ErrorKind, Result};
 /// Connections for reads: with more at once a server of a few cores gets slower.
 const READERS_MAX: usize = 8;
 
-/// A bounded set of connections. Each packet that is run may use another one.
+/// How long a read may be without an answer before it is asked again on another connection: nobody may be at the other
+/// end of this one, which shows by nothing else. Slow reads are asked twice then, and no more often.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
+
+/// What an attempt comes to.
+type Outcome = Result<Vec<ResultSet>, Failure>;
+
+/// A bounded set of connections: [`READERS_MAX`], and as many again while those are silent. Each packet that is run may
+/// use another one.
 ///
 /// Only a connection whose answer was read to its end is kept, so a caller may stop waiting at any moment.
 #[derive(Debug)]
@@ -49,17 +61,39 @@ impl Readers {
         Ok(sets)
     }
 
-    /// Runs statements that only read. Where an idle connection turns out to be dead, a new one is made.
+    /// Runs statements that may run twice. Where the connection turns out to be dead, or is silent for long, they run on
+    /// a new one too, and the first answer counts.
     pub(super) async fn run(&self, packet: impl AsRef<[u8]>) -> Result<Vec<ResultSet>> {
         let _permit = self.permits.acquire().await.map_err(|_| stopped())?;
-        if let Some(session) = self.current() {
-            match self.run_on(session, packet.as_ref()).await {
-                Err(failure) if failure.is_of_connection() => {}
-                outcome => return Ok(outcome?),
+        let packet = packet.as_ref();
+        let mut first = pin!(self.attempt(self.current(), packet));
+        match timeout(SILENCE_MAX, &mut first).await {
+            Ok(Err(failure)) if failure.is_of_connection() => Ok(self.attempt(None, packet).await?),
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Ok(self.race(first, pin!(self.attempt(None, packet))).await?),
+        }
+    }
+
+    /// The first answer to two attempts at the same; a failure that may pass is none as long as the other goes on.
+    async fn race(
+        &self,
+        first: impl Future<Output = Outcome> + Unpin,
+        second: impl Future<Output = Outcome> + Unpin,
+    ) -> Outcome {
+        let may_pass = |outcome: &Outcome| {
+            let failure = outcome.as_ref().err();
+            failure.is_some_and(|failure| failure.trouble() == Trouble::Transient)
+        };
+        match select(first, second).await {
+            Either::Left((outcome, second)) if may_pass(&outcome) => second.await,
+            Either::Right((outcome, first)) if may_pass(&outcome) => first.await,
+            Either::Left((outcome, _)) => outcome,
+            Either::Right((outcome, _)) => {
+                // Those that were idle as long as the silent one are likely to be as dead.
+                self.idle().clear();
+                outcome
             }
         }
-        let session = self.servers.connect(Role::Reader).await?;
-        Ok(self.run_on(session, packet.as_ref()).await?)
     }
 
     /// Closes all connections; those in use when they are given back.
@@ -81,7 +115,12 @@ impl Readers {
         }
     }
 
-    async fn run_on(&self, mut session: Session, packet: &[u8]) -> Result<Vec<ResultSet>, Failure> {
+    /// Runs statements on this connection, or a new one.
+    async fn attempt(&self, session: Option<Session>, packet: &[u8]) -> Outcome {
+        let mut session = match session {
+            Some(session) => session,
+            None => self.servers.connect(Role::Reader).await.map_err(|none| none.failure)?,
+        };
         let outcome = session.run_with_a_look(packet).await;
         match &outcome {
             _ if session.is_usable() && !self.permits.is_closed() => self.idle().push(session),
