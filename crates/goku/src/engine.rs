@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::follower::Deliver;
@@ -44,6 +45,9 @@ use crate::write::{Write, WriteAnswer, WriteId};
 
 /// How long a call may take before it fails, unless the builder says otherwise.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long closing may take beyond the time of the requests that were taken.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The least time between two looks at the head because of a read that may only have come late.
 const SUSPICION_PAUSE: Duration = Duration::from_millis(100);
@@ -116,10 +120,21 @@ impl Engine {
 
     /// Stops: streams end with `Stopped`, requests that were taken are finished, new ones fail with `Stopped`, and
     /// the store is closed. Calling it again waits for the same.
+    ///
+    /// It ends whatever the store does. Requests may take the time of a call, and the store 5 s more to finish and to close;
+    /// then it is left as it is. A write that it still has may be applied later, and its caller was answered with
+    /// `OutcomeUnknown`; a SQLite file stays in use until then.
     pub async fn close(&self) {
         self.0.stop.cancel();
-        self.0.tasks.lock().await.end().await;
-        self.0.store.close().await;
+        let deadline = Instant::now() + self.0.request_timeout + CLOSE_TIME_MAX;
+        let close = async {
+            // Half of it for what has no caller any more, so that the other half is left for the connections.
+            self.0.tasks.lock().await.end(deadline - CLOSE_TIME_MAX / 2).await;
+            self.0.store.close().await;
+        };
+        if tokio::time::timeout_at(deadline, close).await.is_err() {
+            tracing::warn!("the store does not close: it is left as it is");
+        }
     }
 
     fn start(store: Arc<dyn Store>, builder: EngineBuilder, threads: Threads) -> Engine {

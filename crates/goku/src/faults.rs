@@ -54,6 +54,8 @@ pub enum Step {
     Replicas,
     /// To remove idle sessions.
     ForgetSessions,
+    /// To close the connections, which cannot fail: they are left open, or closed, or that takes long.
+    Close,
 }
 
 /// What happens at a step instead.
@@ -109,7 +111,7 @@ pub(crate) struct Faulty {
 
 impl Step {
     /// All of them.
-    pub const ALL: [Step; 11] = [
+    pub const ALL: [Step; 12] = [
         Step::Write,
         Step::Resolve,
         Step::Load,
@@ -121,6 +123,7 @@ impl Step {
         Step::Announce,
         Step::Replicas,
         Step::ForgetSessions,
+        Step::Close,
     ];
 }
 
@@ -315,7 +318,11 @@ impl Store for Faulty {
     }
 
     async fn close(&self) {
-        self.store.close().await;
+        let close = async {
+            self.store.close().await;
+            Ok(())
+        };
+        drop(self.take(Step::Close, close).await);
     }
 }
 

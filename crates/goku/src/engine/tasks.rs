@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::guarded::panicked;
@@ -40,18 +41,26 @@ impl Tasks {
         self.running.spawn_on(task, &self.handle);
     }
 
-    /// Waits until all have ended.
-    pub(super) async fn end(&mut self) {
-        while let Some(ended) = self.running.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a task of the engine failed");
+    /// Waits until all have ended, until `deadline` at most: then they are stopped where they stand.
+    pub(super) async fn end(&mut self, deadline: Instant) {
+        let end = async {
+            while let Some(ended) = self.running.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a task of the engine failed");
+                }
             }
+        };
+        if timeout_at(deadline, end).await.is_err() {
+            tracing::warn!("the store does not answer: the engine stops without it");
+            self.running.abort_all();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
@@ -60,7 +69,7 @@ mod tests {
         let mut tasks = Tasks::new(&Handle::current(), &stop);
         tasks.spawn("other", stop.clone().cancelled_owned());
         tasks.spawn("task", async { panic!("as it was told to") });
-        tasks.end().await;
+        tasks.end(Instant::now() + Duration::from_secs(60)).await;
         assert!(stop.is_cancelled());
     }
 }

@@ -246,3 +246,32 @@ async fn one_request_that_meets_a_bug_fails_alone() {
     }
     assert_eq!(events.events(9).await.len(), 9);
 }
+
+/// Whatever the store does not answer, an engine that is closed leaves it.
+#[tokio::test]
+async fn closing_ends_though_the_store_does_not_answer() {
+    let close = |(step, fault)| async move {
+        let faults = Faults::default();
+        let (engine, store) = open(&faults, TIME).await;
+        store.put("k", "v").await;
+        faults.always(step, fault);
+        let setting = tokio::spawn({
+            let store = store.clone();
+            async move { store.set(set("k", "again")).await }
+        });
+        if step == Step::Write {
+            soon("the write", faults.came(1)).await;
+        }
+        soon("closing", engine.close()).await;
+        let ends = soon("the set", setting).await.unwrap();
+        match step {
+            Step::Write => assert_eq!(kind(ends), ErrorKind::OutcomeUnknown),
+            // It was taken, or it came too late.
+            _ => assert!(ends.err().is_none_or(|error| error.kind() == ErrorKind::Stopped)),
+        }
+    };
+    let every = Step::ALL
+        .into_iter()
+        .flat_map(|step| [(step, Fault::Hold), (step, Fault::HoldAfter)]);
+    futures::future::join_all(every.map(close)).await;
+}

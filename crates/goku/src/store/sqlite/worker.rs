@@ -1,8 +1,8 @@
 //! Threads that own connections and run jobs on them, since SQLite's calls block.
 
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -19,7 +19,8 @@ pub(super) struct Worker(Arc<Inner>);
 
 struct Inner {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Closed once the last thread has ended.
+    ended: tokio::sync::Mutex<tokio::sync::mpsc::Receiver<Infallible>>,
 }
 
 impl Worker {
@@ -27,22 +28,23 @@ impl Worker {
     pub(super) fn start(name: &str, connections: Vec<Connection>, lock: Option<Arc<FileLock>>) -> Result<Worker> {
         let (sender, receiver) = mpsc::channel::<Job>();
         let receiver = Arc::new(Mutex::new(receiver));
-        let mut threads = Vec::with_capacity(connections.len());
+        let (running, ended) = tokio::sync::mpsc::channel(1);
         for connection in connections {
             let receiver = receiver.clone();
             let lock = lock.clone();
-            let thread = std::thread::Builder::new()
+            let running = running.clone();
+            std::thread::Builder::new()
                 .name(name.to_owned())
                 .spawn(move || {
                     work(connection, &receiver);
                     drop(lock);
+                    drop(running);
                 })
                 .map_err(|error| Error::new(ErrorKind::Config, "cannot start a thread").with_source(error))?;
-            threads.push(thread);
         }
         Ok(Worker(Arc::new(Inner {
             jobs: Mutex::new(Some(sender)),
-            threads: Mutex::new(threads),
+            ended: tokio::sync::Mutex::new(ended),
         })))
     }
 
@@ -65,20 +67,11 @@ impl Worker {
         receiver.await.map_err(|_| stopped())?
     }
 
-    /// Lets the jobs that wait finish and closes the connections.
+    /// Lets the jobs that wait finish and closes the connections. A caller that does not wait for it leaves nothing behind
+    /// that a runtime would wait for at its end.
     pub(super) async fn close(&self) {
         self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let joined = tokio::task::spawn_blocking(move || {
-            for thread in threads {
-                if thread.join().is_err() {
-                    tracing::error!("a thread of the SQLite store panicked");
-                }
-            }
-        });
-        if let Err(error) = joined.await {
-            tracing::error!(%error, "waiting for the threads of the SQLite store failed");
-        }
+        while self.0.ended.lock().await.recv().await.is_some() {}
     }
 }
 
