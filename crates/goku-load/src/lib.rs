@@ -35,6 +35,7 @@
 //!
 //! Closed loops, but for the writers of [`Workload::Watch`]: a caller makes its next call when the one before is answered.
 
+pub mod figure;
 mod load;
 mod measured;
 mod monitor;

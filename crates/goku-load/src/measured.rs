@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use goku::ErrorKind;
 use hdrhistogram::Histogram;
 
 /// What came of a load within the time that was measured.
@@ -18,7 +19,7 @@ pub struct Measured {
     pub bytes: u64,
     /// How long it took, the workload's main series first: never empty.
     pub series: Vec<Series>,
-    /// What failed, by the kind of error; also of calls that ended, so, after that time.
+    /// What failed, by the [name](ErrorKind::name) of the error's kind; also of calls that ended, so, after that time.
     pub errors: BTreeMap<&'static str, Failed>,
 }
 
@@ -34,6 +35,8 @@ pub struct Series {
 /// Calls that failed alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
+    /// The kind of their errors.
+    pub kind: ErrorKind,
     /// How many.
     pub count: u64,
     /// What one of them said.
@@ -52,6 +55,11 @@ impl Measured {
             return 0.0;
         }
         count as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// What most calls that failed did so with; none where none did.
+    pub fn main_error(&self) -> Option<&Failed> {
+        self.errors.values().max_by_key(|failed| failed.count)
     }
 
     /// All calls that failed.

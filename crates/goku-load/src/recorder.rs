@@ -119,9 +119,10 @@ impl Recorder {
         if self.monitor.phase() == Phase::WarmingUp {
             return;
         }
-        let kind = error.kind().name();
+        let kind = error.kind();
         let mut shard = self.shard(caller);
-        let failed = shard.errors.entry(kind).or_insert_with(|| Failed {
+        let failed = shard.errors.entry(kind.name()).or_insert_with(|| Failed {
+            kind,
             count: 0,
             message: error.to_string(),
         });

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod completions;
 mod condition;
 mod entries;
@@ -15,6 +16,7 @@ mod time;
 mod txn;
 mod watch;
 
+pub(crate) use bench::Report;
 pub(crate) use position::show as show_position;
 pub(crate) use time::show as show_time;
 pub(crate) use time::show_duration;
@@ -85,6 +87,9 @@ enum Command {
     Txn(txn::Txn),
     /// Show the server's version, its store and the head of its log
     Status,
+    /// Put a load on a server or a store, and tell rates and latencies
+    #[command(subcommand)]
+    Bench(bench::Bench),
     Completions(completions::Completions),
 }
 
@@ -116,6 +121,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Lease(lease) => lease.run(&connection, &mut output).await,
         Command::Txn(txn) => txn.run(&connection, &mut output).await,
         Command::Status => status::run(&connection, &mut output).await,
+        Command::Bench(bench) => bench.run(&connection, &mut output).await,
         Command::Completions(completions) => completions.run(&mut output),
     }?;
     Ok(output.flush()?)

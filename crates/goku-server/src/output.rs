@@ -1,5 +1,6 @@
 //! What commands write, as text and as JSON.
 
+mod bench;
 mod json;
 mod text;
 
@@ -10,7 +11,7 @@ use goku::{Entry, Event, Lease, OperationAnswer, Snapshot, Status, TxnAnswer};
 use goku_server::Server;
 use serde::Serialize;
 
-use crate::cli::show_position;
+use crate::cli::{Report, show_position};
 use crate::exit::Failure;
 
 /// The form of answers and errors.
@@ -98,6 +99,14 @@ impl Output {
         match self.format {
             Format::Text => writeln!(self.out, "{}", text::lease(lease)),
             Format::Json => self.json(&json::lease(lease)),
+        }
+    }
+
+    /// What came of a load.
+    pub(crate) fn report(&mut self, report: &Report<'_>) -> io::Result<()> {
+        match self.format {
+            Format::Text => self.out.write_all(bench::text(report).as_bytes()),
+            Format::Json => self.json(&bench::json(report)),
         }
     }
 

@@ -248,7 +248,8 @@ fn end(child: &mut Option<Child>) {
     }
 }
 
-fn signal(id: u32, name: &str) {
+/// Sends a process a signal.
+pub(crate) fn signal(id: u32, name: &str) {
     let status = Command::new("kill")
         .args([format!("-{name}"), id.to_string()])
         .status()

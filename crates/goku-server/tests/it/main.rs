@@ -1,6 +1,7 @@
 //! The binary `goku`, run as its users run it, against servers on free ports of this machine.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+mod bench;
 mod completions;
 mod entries;
 mod failures;
