@@ -2,6 +2,7 @@
 
 mod attempts;
 mod backoff;
+mod cursors;
 mod endpoint;
 mod endpoints;
 mod read;
@@ -15,8 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use goku::{
-    Client, DeleteRequest, Entry, Error, ErrorKind, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest,
-    ListRequest, Listing, Result, SetRequest, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, Error, ErrorKind, EventStream, Key,
+    Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, StreamRequest, Txn,
+    TxnAnswer, Write, WriteAnswer, WriteId,
 };
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -274,5 +276,19 @@ impl Client for GrpcClient {
     async fn status(&self) -> Result<goku::Status> {
         let send = async |mut grpc: GokuClient<_>, request| grpc.status(request).await;
         self.read(pb::StatusRequest {}, send).await?.try_into()
+    }
+
+    /// As [`Client::move_cursors`]. Moves forward are sent again where they were not answered.
+    async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
+        self.send_moves(moves).await
+    }
+
+    async fn list_cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>> {
+        let send = async |mut grpc: GokuClient<_>, request| grpc.list_cursors(request).await;
+        self.read(pb::ListCursorsRequest::from(request), send).await?.try_into()
+    }
+
+    async fn delete_cursors(&self, consumer: &ConsumerName) -> Result<u64> {
+        self.send_deletion(consumer).await
     }
 }

@@ -3,13 +3,14 @@
 //! A status has a gRPC code for everybody, and details with a code of our own or the original's, by which clients of
 //! either know the kind. Never `Cancelled` or `DeadlineExceeded`: Go clients would take them for their own context's.
 
-use goku::{Error, ErrorKind, EventId, Revision};
+use goku::{Error, ErrorKind, EventId, FencingToken, Revision};
 use prost::Message;
 use prost_types::Any;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, ConnectError, Status};
 
 use crate::codec::Malformed;
+use crate::proto::gokupb::Refusal;
 use crate::proto::jettisonpb::{Error as HopError, Hop, KeyValue, WrappedError};
 use crate::proto::rpc;
 
@@ -28,6 +29,12 @@ const OLDEST: &str = "oldest";
 
 /// The parameter of [`ErrorKind::AnswerNotKept`].
 const REV: &str = "rev";
+
+/// The parameter of [`ErrorKind::CursorBackward`].
+const AT: &str = "at";
+
+/// The parameter of [`ErrorKind::Fenced`].
+const TOKEN: &str = "token";
 
 /// The original's code for a lost race, "safe to retry". This server queues writers and never sends it.
 const UPDATE_RACE: &str = "ERR_021c218d3d627915";
@@ -62,6 +69,8 @@ fn codes(kind: ErrorKind) -> (Code, &'static str) {
         ErrorKind::ConditionFailed => (Code::FailedPrecondition, "ERR_3a315c1fe3a73d55"),
         ErrorKind::Compacted { .. } => (Code::OutOfRange, "GOKU_COMPACTED"),
         ErrorKind::PositionLost => (Code::DataLoss, "GOKU_POSITION_LOST"),
+        ErrorKind::CursorBackward { .. } => (Code::FailedPrecondition, "GOKU_CURSOR_BACKWARD"),
+        ErrorKind::Fenced { .. } => (Code::FailedPrecondition, "GOKU_FENCED"),
         ErrorKind::HeadReached => (Code::OutOfRange, "ERR_b4b155d2a91cfcd0"),
         ErrorKind::Stopped => (Code::Unavailable, "ERR_09290f5944cb8671"),
         ErrorKind::Unavailable => (Code::Unavailable, "GOKU_UNAVAILABLE"),
@@ -87,14 +96,58 @@ fn kind(code: &str, parameters: &[KeyValue]) -> Option<ErrorKind> {
         ErrorKind::AnswerNotKept { .. } => Some(ErrorKind::AnswerNotKept {
             rev: number(parameters, REV, Revision::new),
         }),
+        ErrorKind::CursorBackward { .. } => Some(ErrorKind::CursorBackward {
+            at: number(parameters, AT, EventId::new).unwrap_or_default(),
+        }),
+        ErrorKind::Fenced { .. } => Some(ErrorKind::Fenced {
+            token: FencingToken::new(parameter(parameters, TOKEN).unwrap_or_default()),
+        }),
         kind => Some(kind),
     }
 }
 
 /// The number that a parameter holds; none where it is not there, or none that can be read.
 fn number<T>(parameters: &[KeyValue], name: &str, new: fn(i64) -> goku::Result<T>) -> Option<T> {
+    new(parameter(parameters, name)?).ok()
+}
+
+fn parameter<T: std::str::FromStr>(parameters: &[KeyValue], name: &str) -> Option<T> {
     let parameter = parameters.iter().find(|parameter| parameter.key == name)?;
-    new(parameter.value.parse().ok()?).ok()
+    parameter.value.parse().ok()
+}
+
+/// The parameter of a kind that has one.
+fn parameter_of(kind: ErrorKind) -> Option<(&'static str, String)> {
+    match kind {
+        ErrorKind::Compacted { oldest } => Some((OLDEST, oldest.to_string())),
+        ErrorKind::AnswerNotKept { rev } => rev.map(|rev| (REV, rev.to_string())),
+        ErrorKind::CursorBackward { at } => Some((AT, at.to_string())),
+        ErrorKind::Fenced { token } => Some((TOKEN, token.to_string())),
+        _ => None,
+    }
+}
+
+/// What an answer tells of a part of a request that failed by `error`.
+pub(crate) fn to_refusal(error: &Error) -> Refusal {
+    Refusal {
+        code: codes(error.kind()).1.to_owned(),
+        message: shortened(error.message()).to_owned(),
+        parameters: parameter_of(error.kind())
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// The error that an answer tells of a part of a request.
+pub(crate) fn from_refusal(refusal: Refusal) -> Error {
+    let parameters: Vec<_> = refusal
+        .parameters
+        .into_iter()
+        .map(|(key, value)| KeyValue { key, value })
+        .collect();
+    let kind = kind(&refusal.code, &parameters).unwrap_or(ErrorKind::Internal);
+    Error::new(kind, refusal.message)
 }
 
 impl Details {
@@ -123,12 +176,7 @@ fn grpc_go_minor(agent: &str) -> Option<u32> {
 /// The status that tells a client of `error`.
 pub(crate) fn to_status(error: &Error, form: Details) -> Status {
     let (code, name) = codes(error.kind());
-    let parameter = match error.kind() {
-        ErrorKind::Compacted { oldest } => Some((OLDEST, oldest.to_string())),
-        ErrorKind::AnswerNotKept { rev } => rev.map(|rev| (REV, rev.to_string())),
-        _ => None,
-    };
-    let parameters = parameter.map(|(key, value)| KeyValue {
+    let parameters = parameter_of(error.kind()).map(|(key, value)| KeyValue {
         key: key.to_owned(),
         value,
     });
@@ -292,6 +340,12 @@ mod tests {
             ErrorKind::AnswerNotKept {
                 rev: Some(Revision::new(71).unwrap()),
             },
+            ErrorKind::CursorBackward {
+                at: EventId::new(i64::MAX).unwrap(),
+            },
+            ErrorKind::Fenced {
+                token: FencingToken::new(u64::MAX),
+            },
         ];
         ErrorKind::all().chain(with_parameters)
     }
@@ -321,6 +375,8 @@ mod tests {
                     assert_eq!(back.message(), "what happened");
                 }
             }
+            let back = from_refusal(to_refusal(&Error::new(kind, "what happened")));
+            assert_eq!((back.kind(), back.message()), (kind, "what happened"));
         }
     }
 

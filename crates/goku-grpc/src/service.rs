@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt};
 use goku::{
-    Client, Error, ErrorKind, EventStream, Key, LeaseId, LeaseRequest, ListRequest, Prefix, Result, Snapshot,
-    StreamRequest, Write, WriteAnswer, WriteId,
+    Client, ConsumerName, Error, ErrorKind, EventStream, Key, LeaseId, LeaseRequest, ListRequest, Prefix, Result,
+    Snapshot, StreamRequest, Write, WriteAnswer, WriteId,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::codegen::BoxStream;
@@ -231,6 +231,36 @@ impl Goku for GrpcService {
 
     async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
         self.answer(self.details(&request), self.client.status()).await
+    }
+
+    async fn move_cursors(
+        &self,
+        request: Request<pb::MoveCursorsRequest>,
+    ) -> Result<Response<pb::MoveCursorsResponse>, Status> {
+        let details = self.details(&request);
+        let work = async { self.client.move_cursors(request.into_inner().try_into()?).await };
+        self.answer(details, work).await
+    }
+
+    async fn list_cursors(
+        &self,
+        request: Request<pb::ListCursorsRequest>,
+    ) -> Result<Response<pb::ListCursorsResponse>, Status> {
+        let details = self.details(&request);
+        let work = async { self.client.list_cursors(request.into_inner().try_into()?).await };
+        self.answer(details, work).await
+    }
+
+    async fn delete_cursors(
+        &self,
+        request: Request<pb::DeleteCursorsRequest>,
+    ) -> Result<Response<pb::DeleteCursorsResponse>, Status> {
+        let work = async {
+            let consumer = ConsumerName::new(&request.get_ref().consumer)?;
+            let deleted = self.client.delete_cursors(&consumer).await?;
+            Ok(pb::DeleteCursorsResponse { deleted })
+        };
+        self.answer(self.details(&request), work).await
     }
 }
 

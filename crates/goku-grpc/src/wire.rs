@@ -3,6 +3,7 @@
 //! What a peer may get wrong is a `TryFrom`. From a request it gives the kind that the caller is to be answered with;
 //! from an answer always `Internal` or, where an older goku cannot say it, `Unsupported`.
 
+mod cursor;
 mod entry;
 mod event;
 mod lease;
@@ -13,6 +14,7 @@ mod time;
 mod txn;
 mod write;
 
+pub(crate) use cursor::outcomes;
 pub(crate) use entry::listed;
 pub(crate) use event::reflex_request;
 pub(crate) use snapshot::read_headers;

@@ -94,7 +94,7 @@ fn code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::InvalidArgument | ErrorKind::InvalidKey | ErrorKind::InvalidCursor | ErrorKind::TooLarge => USAGE,
         ErrorKind::NotFound | ErrorKind::LeaseNotFound => NOT_FOUND,
-        ErrorKind::ConditionFailed => CONDITION_FAILED,
+        ErrorKind::ConditionFailed | ErrorKind::CursorBackward { .. } | ErrorKind::Fenced { .. } => CONDITION_FAILED,
         ErrorKind::Unavailable | ErrorKind::Stopped => UNAVAILABLE,
         ErrorKind::OutcomeUnknown => OUTCOME_UNKNOWN,
         ErrorKind::Compacted { .. } | ErrorKind::PositionLost => POSITION_GONE,

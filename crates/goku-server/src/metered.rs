@@ -6,8 +6,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures::StreamExt;
 use goku::{
-    Client, DeleteRequest, Entry, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing,
-    Result, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, EventStream, Key, Lease, LeaseId,
+    LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, Status, StreamItem, StreamRequest, Txn,
+    TxnAnswer, Write, WriteAnswer, WriteId,
 };
 use metrics::{Recorder, Unit};
 
@@ -109,6 +110,18 @@ impl<C: Client> Client for Metered<C> {
 
     async fn status(&self) -> Result<Status> {
         self.count("status", self.client.status()).await
+    }
+
+    async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
+        self.count("move_cursors", self.client.move_cursors(moves)).await
+    }
+
+    async fn list_cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>> {
+        self.count("list_cursors", self.client.list_cursors(request)).await
+    }
+
+    async fn delete_cursors(&self, consumer: &ConsumerName) -> Result<u64> {
+        self.count("delete_cursors", self.client.delete_cursors(consumer)).await
     }
 }
 

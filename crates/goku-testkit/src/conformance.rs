@@ -39,6 +39,7 @@
 #![allow(missing_docs, reason = "the name of a case says what it checks")]
 
 pub mod concurrency;
+pub mod cursor;
 pub mod delete;
 pub mod expiry;
 pub mod get;
@@ -272,6 +273,22 @@ macro_rules! conformance_suite {
                 as_many_bytes_as_the_limit_says
                 keys_with_anything_in_them
             ;
+            cursor:
+                a_cursor_is_read_as_it_was_moved
+                a_cursor_moves_on_and_never_back_by_accident
+                a_move_that_is_sent_again_is_answered_as_before
+                a_newer_holder_takes_over_and_an_older_one_is_fenced
+                a_reset_moves_a_cursor_anywhere_and_fences_its_holder
+                a_place_of_another_history_is_lost
+                each_move_of_a_request_stands_for_itself
+                requests_have_bounds
+                cursors_are_listed_in_pages
+                deleted_cursors_are_gone
+                cursors_make_no_events
+                a_stream_from_a_cursor_misses_and_repeats_nothing
+                concurrent_moves_take_no_cursor_back
+                of_concurrent_holders_the_last_one_stays
+            ;
             status:
                 of_an_empty_store
                 counts_what_is_there
@@ -339,6 +356,7 @@ mod tests {
         let (_, list) = suite.split_once("macro_rules!").unwrap();
         let nouns = [
             ("concurrency", include_str!("conformance/concurrency.rs")),
+            ("cursor", include_str!("conformance/cursor.rs")),
             ("delete", include_str!("conformance/delete.rs")),
             ("expiry", include_str!("conformance/expiry.rs")),
             ("get", include_str!("conformance/get.rs")),

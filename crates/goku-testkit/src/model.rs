@@ -3,6 +3,7 @@
 //! It shares the public types with the engine and nothing else, so that a mistake has to be made twice to go unseen.
 
 mod client;
+mod cursor;
 mod lease;
 mod txn;
 
@@ -11,8 +12,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use goku::limits::ENTRY_BYTES_MAX;
 use goku::{
-    Condition, DeleteRequest, Entry, Epoch, Error, ErrorKind, Event, EventId, EventType, Key, LeaseId, ListRequest,
-    Position, Result, Revision, SetRequest, Snapshot, Tag, Timestamp, Version,
+    Condition, Cursor, CursorId, DeleteRequest, Entry, Epoch, Error, ErrorKind, Event, EventId, EventType, Key,
+    LeaseId, ListRequest, Position, Result, Revision, SetRequest, Snapshot, Tag, Timestamp, Version,
 };
 
 pub use client::ModelClient;
@@ -28,6 +29,7 @@ pub struct Model {
     /// Leases that can be used.
     leases: BTreeMap<LeaseId, HeldLease>,
     leases_given_out: i64,
+    cursors: BTreeMap<CursorId, Cursor>,
     rev: Revision,
     now: Timestamp,
 }

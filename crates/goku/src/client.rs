@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use futures::Stream;
 
+use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::StreamItem;
@@ -77,6 +78,35 @@ pub trait Client: Send + Sync {
 
     /// What the store tells of itself.
     async fn status(&self) -> Result<Status>;
+
+    /// Moves cursors of consumers, each for itself: the outcomes stand in the order of the moves. No event tells of it.
+    ///
+    /// A move is refused with `CursorBackward` where the cursor stands further on, `Fenced` where it was moved with a
+    /// newer token, `PositionLost` where the place is none of the log's history, or not of the cursor's, and `TooLarge`
+    /// where it would be one over [`CURSORS_MAX`](crate::limits::CURSORS_MAX). The call fails, and moves nothing, with
+    /// `TooLarge` over [`CURSOR_MOVES_MAX`](crate::limits::CURSOR_MOVES_MAX), with `InvalidArgument` for a cursor that is
+    /// named twice or a partition that is none. After `OutcomeUnknown` each cursor was moved or not; moves forward can be
+    /// made again.
+    async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
+        let _ = moves;
+        Err(no_cursors())
+    }
+
+    /// A page of cursors, by consumer and partition.
+    async fn list_cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>> {
+        let _ = request;
+        Err(no_cursors())
+    }
+
+    /// Removes all cursors of a consumer and answers with how many there were. One that still runs makes its own anew.
+    async fn delete_cursors(&self, consumer: &ConsumerName) -> Result<u64> {
+        let _ = consumer;
+        Err(no_cursors())
+    }
+}
+
+fn no_cursors() -> Error {
+    Error::new(ErrorKind::Unsupported, "no cursors of consumers are kept here")
 }
 
 #[async_trait]
@@ -123,6 +153,18 @@ impl<C: Client + ?Sized> Client for Arc<C> {
 
     async fn status(&self) -> Result<Status> {
         (**self).status().await
+    }
+
+    async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
+        (**self).move_cursors(moves).await
+    }
+
+    async fn list_cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>> {
+        (**self).list_cursors(request).await
+    }
+
+    async fn delete_cursors(&self, consumer: &ConsumerName) -> Result<u64> {
+        (**self).delete_cursors(consumer).await
     }
 }
 

@@ -29,13 +29,14 @@ use crate::client::{Client, EventStream, Listing};
 use crate::clock::Timestamp;
 #[cfg(feature = "sqlite")]
 use crate::clock::{Clock, SystemClock};
+use crate::cursor::{self, ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{self, Needs, Request};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::key::Key;
 use crate::lease::{Lease, LeaseRequest, LeasesRequest};
-use crate::limits::LEASES_PAGE_MAX;
+use crate::limits::{CURSORS_PAGE_MAX, LEASES_PAGE_MAX};
 use crate::request::{DeleteRequest, ListRequest, SetRequest, StreamRequest};
 use crate::status::{Replica, Status};
 use crate::store::guarded::{self, Guarded};
@@ -181,11 +182,17 @@ impl Engine {
         }))
     }
 
-    /// Waits for a read no longer than a call may take.
-    async fn in_time<T>(&self, read: impl Future<Output = Result<T>>) -> Result<T> {
+    /// `Stopped` where it is not any more.
+    fn running(&self) -> Result<()> {
         if self.0.stop.is_cancelled() {
             return Err(stopped());
         }
+        Ok(())
+    }
+
+    /// Waits for a read no longer than a call may take.
+    async fn in_time<T>(&self, read: impl Future<Output = Result<T>>) -> Result<T> {
+        self.running()?;
         match tokio::time::timeout(self.0.request_timeout, read).await {
             Ok(result) => result,
             Err(_) => Err(guarded::late()),
@@ -409,6 +416,29 @@ impl Client for Engine {
             time,
             replicas,
         })
+    }
+
+    async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
+        cursor::check(&moves)?;
+        self.running()?;
+        if moves.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.0.store.move_cursors(moves).await
+    }
+
+    async fn list_cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>> {
+        let limit = request.limit.unwrap_or(CURSORS_PAGE_MAX).min(CURSORS_PAGE_MAX);
+        let request = CursorsRequest {
+            limit: Some(limit),
+            ..request
+        };
+        self.in_time(self.0.store.cursors(request)).await
+    }
+
+    async fn delete_cursors(&self, consumer: &ConsumerName) -> Result<u64> {
+        self.running()?;
+        self.0.store.delete_cursors(consumer.clone()).await
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::cursor::FencingToken;
 use crate::id::{EventId, Revision};
 
 /// The kinds of errors with their names, so that no list of them can lack one.
@@ -55,6 +56,17 @@ kinds! {
     /// The position belongs to a history that the database lost: read the current state by a list, then stream from
     /// its snapshot.
     PositionLost = "position_lost",
+    /// The cursor stands further on than where it was to be moved: somebody else moves it too. Go on from there, or reset
+    /// it on purpose. It was not moved.
+    CursorBackward {
+        /// Where it stands.
+        at: EventId
+    } = "cursor_backward",
+    /// A newer holder has taken the cursor over, or it was reset: stop, or read it anew. It was not moved.
+    Fenced {
+        /// The token that it was moved with.
+        token: FencingToken
+    } = "fenced",
     /// A stream that was asked to end at the head has delivered everything up to it.
     HeadReached = "head_reached",
     /// The server or engine is stopping: go on at another, or later. Nothing was applied.

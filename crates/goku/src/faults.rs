@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::clock::Timestamp;
+use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
@@ -56,6 +57,10 @@ pub enum Step {
     ForgetSessions,
     /// To close the connections, which cannot fail: they are left open, or closed, or that takes long.
     Close,
+    /// To read cursors.
+    Cursors,
+    /// To move or remove cursors.
+    MoveCursors,
 }
 
 /// What happens at a step instead.
@@ -111,7 +116,7 @@ pub(crate) struct Faulty {
 
 impl Step {
     /// All of them.
-    pub const ALL: [Step; 12] = [
+    pub const ALL: [Step; 14] = [
         Step::Write,
         Step::Resolve,
         Step::Load,
@@ -124,6 +129,8 @@ impl Step {
         Step::Replicas,
         Step::ForgetSessions,
         Step::Close,
+        Step::Cursors,
+        Step::MoveCursors,
     ];
 }
 
@@ -315,6 +322,19 @@ impl Store for Faulty {
     async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize> {
         self.take(Step::ForgetSessions, self.store.forget_sessions(idle_since, limit))
             .await
+    }
+
+    async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
+        let call = self.take(Step::MoveCursors, self.store.move_cursors(moves));
+        call.await
+    }
+
+    async fn cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>> {
+        self.take(Step::Cursors, self.store.cursors(request)).await
+    }
+
+    async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64> {
+        self.take(Step::MoveCursors, self.store.delete_cursors(consumer)).await
     }
 
     async fn close(&self) {

@@ -8,6 +8,7 @@
 //! default), the crate `goku-grpc` over the network. Without a store this crate is the types and the trait alone.
 
 mod clock;
+mod cursor;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod decide;
 mod entry;
@@ -37,6 +38,13 @@ pub use clock::Clock;
 pub use clock::ManualClock;
 pub use clock::SystemClock;
 pub use clock::Timestamp;
+pub use cursor::ConsumerName;
+pub use cursor::Cursor;
+pub use cursor::CursorId;
+pub use cursor::CursorMove;
+pub use cursor::CursorsRequest;
+pub use cursor::FencingToken;
+pub use cursor::Motion;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 pub use engine::Deliver;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]

@@ -45,3 +45,18 @@ pub const OUTCOME_BYTES_MAX: usize = 2 * 1024;
 
 /// How long a session is kept that is not used. No request lives so long.
 pub const SESSION_IDLE_MAX: Duration = Duration::from_secs(3600);
+
+/// Longest name of a consumer, in bytes of UTF-8: with the reserved prefix and an event id it fits into a key.
+pub const CONSUMER_NAME_BYTES_MAX: usize = 128;
+
+/// Partitions of one group.
+pub const PARTITIONS_MAX: u32 = 1_024;
+
+/// Cursors that one request moves.
+pub const CURSOR_MOVES_MAX: usize = 256;
+
+/// Cursors in one answer of [`list_cursors`](crate::Client::list_cursors).
+pub const CURSORS_PAGE_MAX: usize = 1_000;
+
+/// Cursors that a store keeps. It is checked where one is made; several that are made at the same moment may go beyond.
+pub const CURSORS_MAX: usize = 100_000;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
+use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Row, State};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventTypes};
@@ -71,6 +72,16 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Removes sessions that were last used before `idle_since`, at most `limit`; answers with how many.
     async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize>;
+
+    /// Moves cursors as [`crate::cursor::decide`] says, each for itself, whatever else moves them at the same time. An
+    /// error that is not `OutcomeUnknown` means that none was moved.
+    async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>>;
+
+    /// Reads cursors, at most as many as the limit of the request, by consumer and partition.
+    async fn cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>>;
+
+    /// Removes the cursors of a consumer; answers with how many.
+    async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64>;
 
     /// Closes all connections. What comes after it fails.
     async fn close(&self);

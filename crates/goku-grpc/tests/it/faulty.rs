@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use goku::{
-    Client, DeleteRequest, Engine, Entry, Error, ErrorKind, EventStream, Key, Lease, LeaseId, LeaseRequest,
-    LeasesRequest, ListRequest, Listing, Result, SetRequest, Status, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer,
-    WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Engine, Entry, Error, ErrorKind,
+    EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, Status,
+    StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
 };
 
 /// How a write fails.
@@ -130,5 +130,17 @@ impl Client for Faulty {
 
     async fn status(&self) -> Result<Status> {
         self.go(self.engine.status()).await
+    }
+
+    async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
+        self.go(self.engine.move_cursors(moves)).await
+    }
+
+    async fn list_cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>> {
+        self.go(self.engine.list_cursors(request)).await
+    }
+
+    async fn delete_cursors(&self, consumer: &ConsumerName) -> Result<u64> {
+        self.go(self.engine.delete_cursors(consumer)).await
     }
 }

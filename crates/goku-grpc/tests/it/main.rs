@@ -15,6 +15,7 @@ mod served;
 
 mod client;
 mod conversion;
+mod cursors;
 mod endpoints;
 mod errors;
 mod golden;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use goku::{
-    Client, DeleteRequest, Entry, ErrorKind, EventId, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest,
-    ListRequest, Listing, Prefix, Result, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer, Write,
-    WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, ErrorKind, EventId, EventStream,
+    Key, Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing, Prefix, Result, SetRequest, Status,
+    StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
 };
 
 use super::{Answer, Call, History, Last, Moment, Request, Subscription};
@@ -325,5 +325,17 @@ impl Client for Recorded {
 
     async fn status(&self) -> Result<Status> {
         self.inner.status().await
+    }
+
+    async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
+        self.inner.move_cursors(moves).await
+    }
+
+    async fn list_cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>> {
+        self.inner.list_cursors(request).await
+    }
+
+    async fn delete_cursors(&self, consumer: &ConsumerName) -> Result<u64> {
+        self.inner.delete_cursors(consumer).await
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream;
 use goku::{
-    Client, Clock, DeleteRequest, Entry, Epoch, Error, ErrorKind, EventId, EventStream, Key, Lease, LeaseId,
-    LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, Snapshot, Status, StreamFrom, StreamItem,
-    StreamRequest, Txn, TxnAnswer,
+    Client, Clock, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, Epoch, Error, ErrorKind,
+    EventId, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest,
+    Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Txn, TxnAnswer,
 };
 use tokio::time::{Instant, sleep};
 
@@ -126,6 +126,18 @@ impl Client for ModelClient {
             time: model.now,
             replicas: Vec::new(),
         })
+    }
+
+    async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
+        self.model().move_cursors(&moves)
+    }
+
+    async fn list_cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>> {
+        Ok(self.model().list_cursors(&request))
+    }
+
+    async fn delete_cursors(&self, consumer: &ConsumerName) -> Result<u64> {
+        Ok(self.model().delete_cursors(consumer))
     }
 }
 

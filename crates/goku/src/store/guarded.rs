@@ -10,6 +10,7 @@ use futures::FutureExt;
 
 use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
+use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
@@ -29,12 +30,25 @@ impl Guarded {
         Guarded { store, read_timeout }
     }
 
+    async fn change<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        match tokio::time::timeout(self.read_timeout, caught(call)).await {
+            Ok(answer) => answer?,
+            Err(_) => Err(unknown()),
+        }
+    }
+
     async fn read<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         match tokio::time::timeout(self.read_timeout, caught(call)).await {
             Ok(answer) => answer?,
             Err(_) => Err(late()),
         }
     }
+}
+
+/// The error of a change that the store did not answer in time.
+fn unknown() -> Error {
+    let message = "the store did not answer in time: whether the cursors were changed is not known";
+    Error::new(ErrorKind::OutcomeUnknown, message)
 }
 
 /// The error of what the store did not answer in time.
@@ -107,6 +121,18 @@ impl Store for Guarded {
 
     async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize> {
         self.read(self.store.forget_sessions(idle_since, limit)).await
+    }
+
+    async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
+        self.change(self.store.move_cursors(moves)).await
+    }
+
+    async fn cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>> {
+        self.read(self.store.cursors(request)).await
+    }
+
+    async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64> {
+        self.change(self.store.delete_cursors(consumer)).await
     }
 
     async fn close(&self) {

@@ -7,6 +7,7 @@ mod address;
 mod addresses;
 mod changes;
 mod columns;
+mod cursors;
 mod durability;
 mod error;
 mod events;
@@ -32,12 +33,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::columns::{Fields, HEAD, LEASE, NOW};
+use self::cursors::Cursors;
 use self::readers::Readers;
 use self::servers::Servers;
 use self::session::Role;
 use self::writer::Writer;
 use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
+use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
@@ -55,6 +58,7 @@ pub(crate) struct MySqlStore {
     profile: Profile,
     writer: Writer,
     readers: Readers,
+    cursors: Cursors,
 }
 
 impl MySqlStore {
@@ -83,6 +87,7 @@ impl MySqlStore {
                 warnings: settings.durability.warnings(),
             },
             writer: Writer::new(servers.clone(), id, writing),
+            cursors: Cursors::new(servers.clone()),
             readers: Readers::new(servers, reading),
         })
     }
@@ -164,7 +169,20 @@ impl Store for MySqlStore {
         }
     }
 
+    async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
+        self.cursors.move_all(&self.readers, &moves).await
+    }
+
+    async fn cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>> {
+        cursors::page(&self.readers, &request).await
+    }
+
+    async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64> {
+        self.cursors.delete(&consumer).await
+    }
+
     async fn close(&self) {
+        self.cursors.close().await;
         self.writer.close().await;
         self.readers.close().await;
     }

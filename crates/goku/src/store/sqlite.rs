@@ -1,6 +1,7 @@
 //! The store on SQLite: one file, or memory, in this process.
 
 mod apply;
+mod cursors;
 mod error;
 mod lock;
 mod read;
@@ -19,6 +20,7 @@ use self::lock::FileLock;
 use self::worker::Worker;
 use super::{At, EventsPage, EventsRequest, LOAD_BYTES_MAX, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::{Clock, Timestamp};
+use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
@@ -171,6 +173,25 @@ impl Store for SqliteStore {
     async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize> {
         self.writer
             .run(move |connection| apply::forget_sessions(connection, idle_since, limit).map_err(error::reading))
+            .await?
+    }
+
+    async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
+        let clock = self.clock.clone();
+        self.writer
+            .run(move |connection| cursors::move_all(connection, &moves, clock.now()))
+            .await?
+    }
+
+    async fn cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>> {
+        self.readers
+            .run(move |connection| cursors::page(connection, &request).map_err(error::reading))
+            .await?
+    }
+
+    async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64> {
+        self.writer
+            .run(move |connection| cursors::delete(connection, &consumer).map_err(error::changing))
             .await?
     }
 

@@ -6,7 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use goku::{Client, Engine, ErrorKind, Key, ListRequest, Prefix, SetRequest, StreamFrom, StreamItem, StreamRequest};
+use goku::{
+    Client, ConsumerName, CursorId, CursorMove, CursorsRequest, Engine, ErrorKind, Key, ListRequest, Prefix,
+    SetRequest, StreamFrom, StreamItem, StreamRequest,
+};
 use tempfile::TempDir;
 
 fn key(name: &str) -> Key {
@@ -106,6 +109,27 @@ async fn a_newer_format_is_refused() {
     let error = Engine::open(&url(&folder)).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("format is 99"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_of_a_version_without_cursors_is_taken_along() {
+    let folder = TempDir::new().unwrap();
+    let engine = Engine::open(&url(&folder)).await.unwrap();
+    engine.set(SetRequest::new(key("k"), "v")).await.unwrap();
+    engine.close().await;
+    let connection = rusqlite::Connection::open(folder.path().join("goku.db")).unwrap();
+    connection.execute("drop table cursors", []).unwrap();
+    drop(connection);
+    let engine = Engine::open(&url(&folder)).await.unwrap();
+    let head = engine.status().await.unwrap().head;
+    let id = CursorId::of(ConsumerName::new("c").unwrap());
+    let moved = engine.move_cursors(vec![CursorMove::forward(id, head)]).await.unwrap();
+    assert_eq!(moved[0].as_ref().unwrap().at, head);
+    assert_eq!(engine.get(&key("k")).await.unwrap().value, "v");
+    engine.close().await;
+    let engine = Engine::open(&url(&folder)).await.unwrap();
+    let cursors = engine.list_cursors(CursorsRequest::default()).await.unwrap();
+    assert_eq!(cursors.len(), 1);
 }
 
 #[tokio::test]

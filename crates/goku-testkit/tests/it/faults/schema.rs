@@ -17,7 +17,7 @@ on_every_server![
     a_format_from_which_a_newer_version_shuts_out_this_one,
 ];
 
-const TABLES: [&str; 6] = ["data", "events", "leases", "writers", "sessions", "head"];
+const TABLES: [&str; 7] = ["data", "events", "leases", "writers", "sessions", "cursors", "head"];
 
 /// The first step of a migration that old and new replicas survive side by side.
 async fn columns_that_a_newer_version_adds_under_load(options: Options) {

@@ -18,7 +18,7 @@ const CREATE_ATTEMPTS_MAX: usize = 5;
 const WRITER_RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
 
 /// In the order in which they are made; `head` comes last, so that where it has its row, all are there.
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "create table if not exists data (
         `key` varbinary(1024) not null,
         value longblob null,
@@ -84,6 +84,17 @@ const TABLES: [&str; 7] = [
         primary key (id),
         key by_use (seen_at)
     ) engine = InnoDB",
+    "create table if not exists cursors (
+        consumer varbinary(255) not null,
+        part int unsigned not null,
+        epoch bigint not null,
+        epoch_salt bigint unsigned not null,
+        event bigint not null,
+        tag bigint unsigned not null,
+        token bigint unsigned not null,
+        moved_at bigint not null,
+        primary key (consumer, part)
+    ) engine = InnoDB",
     "create table if not exists head (
         id tinyint not null,
         format bigint not null,
@@ -109,7 +120,8 @@ const PROBE: &str = "select value_bytes, created_rev, updated_rev from data limi
                      select expires_at, ttl_ms, expired from leases limit 0; \
                      select batch, fence, seen_at, flushes, address, version from writers limit 0; \
                      select node, term, moved_at from writer_node limit 0; \
-                     select outcomes, seen_at from sessions limit 0";
+                     select outcomes, seen_at from sessions limit 0; \
+                     select part, epoch, event, tag, token, moved_at from cursors limit 0";
 
 /// Connects to the database with tables that can be used; what does not exist yet is made.
 pub(super) async fn open(servers: &Servers) -> Result<Session> {

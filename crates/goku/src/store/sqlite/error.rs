@@ -22,6 +22,15 @@ pub(super) fn reading(error: rusqlite::Error) -> Error {
     to_error(kind, error)
 }
 
+/// An error of a change beside the batches, at its commit or before.
+pub(super) fn changing(error: rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        // A commit that could not be synced may come back after a crash.
+        Some(ErrorCode::SystemIoFailure | ErrorCode::DiskFull) => to_error(ErrorKind::OutcomeUnknown, error),
+        _ => reading(error),
+    }
+}
+
 /// An error of a batch whose transaction was rolled back.
 pub(super) fn before_commit(error: rusqlite::Error) -> WriteError {
     match class(&error) {

@@ -128,7 +128,7 @@ fn key(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Key> {
 }
 
 /// What is in the tables was checked when it was written: an error means that somebody else wrote there.
-fn checked<T>(column: usize, value: Result<T, Error>) -> rusqlite::Result<T> {
+pub(super) fn checked<T>(column: usize, value: Result<T, Error>) -> rusqlite::Result<T> {
     value.map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Blob, Box::new(error))
     })

@@ -80,6 +80,21 @@ create table head (
 );
 ";
 
+/// Tables that files of earlier versions do not have; those versions leave them alone.
+const LATER_TABLES: &str = "
+create table if not exists cursors (
+  consumer blob not null,
+  part integer not null,
+  epoch integer not null,
+  epoch_salt integer not null,
+  event integer not null,
+  tag integer not null,
+  token integer not null,
+  moved_at integer not null,
+  primary key (consumer, part)
+) without rowid;
+";
+
 /// Sets a new connection up: commits are on disk before they are answered.
 pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
@@ -125,7 +140,10 @@ pub(super) fn create(connection: &mut Connection) -> Result<()> {
         .optional()
         .map_err(error::opening)?;
     match format {
-        Some(FORMAT) => transaction.commit().map_err(error::opening),
+        Some(FORMAT) => {
+            transaction.execute_batch(LATER_TABLES).map_err(error::opening)?;
+            transaction.commit().map_err(error::opening)
+        }
         Some(other) => {
             let message = format!("its format is {other}, this goku knows {FORMAT}: use the goku that wrote it");
             Err(Error::new(ErrorKind::Config, message))

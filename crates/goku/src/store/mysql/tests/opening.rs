@@ -1,6 +1,7 @@
 //! Opening a store: what is made, and what is said where that cannot be.
 
 use super::*;
+use crate::cursor::{ConsumerName, CursorId, CursorMove};
 use mysql_async::prelude::Queryable as _;
 
 #[tokio::test]
@@ -71,6 +72,22 @@ async fn a_newer_format_is_refused() {
     let error = MySqlStore::open(&database.url()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("format 2"), "{error}");
+}
+
+#[tokio::test]
+async fn tables_of_a_version_without_cursors_are_taken_along() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    write(&store, [set("k", "v")]).await;
+    let mut connection = database.connect().await;
+    connection.query_drop("drop table cursors").await.unwrap();
+    let later = MySqlStore::open(&database.url()).await.unwrap();
+    let head = later.head().await.unwrap().0.snapshot();
+    let id = CursorId::of(ConsumerName::new("c").unwrap());
+    let moved = later.move_cursors(vec![CursorMove::forward(id, head)]).await.unwrap();
+    assert_eq!(moved[0].as_ref().unwrap().at, head);
+    // The earlier one goes on beside it.
+    write(&store, [set("k", "w")]).await;
 }
 
 #[tokio::test]
