@@ -22,6 +22,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use self::follower::Deliver;
 use self::follower::{Follower, Log};
 use self::reader::Reader;
+#[cfg(feature = "bench")]
+pub(crate) use self::ring::Ring;
 use self::tasks::Tasks;
 use self::threads::Threads;
 use self::writer::Writer;

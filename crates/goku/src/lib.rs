@@ -31,6 +31,10 @@ mod engine;
 #[cfg(all(any(test, feature = "faults"), any(feature = "sqlite", feature = "mysql")))]
 pub mod faults;
 
+#[cfg(all(feature = "bench", any(feature = "sqlite", feature = "mysql")))]
+#[doc(hidden)]
+pub mod bench;
+
 pub use client::Client;
 pub use client::EventStream;
 pub use client::Listing;

@@ -11,7 +11,7 @@ pub(super) const RING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Events that follow each other without gaps, up to `last`.
 #[derive(Debug)]
-pub(super) struct Ring {
+pub(crate) struct Ring {
     events: VecDeque<Arc<Event>>,
     last: EventId,
     bytes: usize,
@@ -19,7 +19,7 @@ pub(super) struct Ring {
 
 impl Ring {
     /// An empty ring whose next event is the one after `last`.
-    pub(super) fn new(last: EventId) -> Ring {
+    pub(crate) fn new(last: EventId) -> Ring {
         Ring {
             events: VecDeque::new(),
             last,
@@ -34,7 +34,7 @@ impl Ring {
 
     /// Takes in events that follow the last one; those that it has are left out. False, and nothing taken, where there
     /// is a gap.
-    pub(super) fn extend(&mut self, events: impl IntoIterator<Item = Event>) -> bool {
+    pub(crate) fn extend(&mut self, events: impl IntoIterator<Item = Event>) -> bool {
         for event in events {
             if event.id <= self.last {
                 continue;
@@ -54,7 +54,7 @@ impl Ring {
     }
 
     /// The events after `after`, at most `limit`; none where the ring begins later.
-    pub(super) fn after(&self, after: EventId, limit: usize) -> Option<impl Iterator<Item = &Arc<Event>>> {
+    pub(crate) fn after(&self, after: EventId, limit: usize) -> Option<impl Iterator<Item = &Arc<Event>>> {
         let behind = usize::try_from(self.last.get() - after.get()).unwrap_or(0);
         let skip = self.events.len().checked_sub(behind)?;
         Some(self.events.range(skip..).take(limit))
