@@ -82,7 +82,7 @@ fn get_galera(place: &Path) {
 }
 
 /// Unpacks a package of the machine's own release, not with what it needs: what loads it has the same libraries.
-fn unpack_own(package: &str, place: &Path) -> Result<(), Failure> {
+pub(crate) fn unpack_own(package: &str, place: &Path) -> Result<(), Failure> {
     let unfinished = place.with_extension("unfinished");
     remove(&unfinished)?;
     remove(place)?;

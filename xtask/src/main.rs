@@ -5,6 +5,7 @@ mod cargo;
 mod chaos;
 mod ci;
 mod engines;
+mod etcd_peer;
 mod failure;
 mod mariadb_package;
 mod task;

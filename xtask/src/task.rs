@@ -18,10 +18,13 @@ Development tasks of goku.
       Formatting, clippy, documentation, then `cargo xtask test`: what a change has to pass.
 
   cargo xtask bench [--no-install] [ARGUMENTS]
-      Measures Set and Get over gRPC on SQLite and on a private MariaDB, beside one transaction a
-      write on the same MariaDB: rates, latencies and ratios by numbers of callers. ARGUMENTS are
-      those of the program that measures, such as --store sqlite|mariadb|all, --callers 1,64,1000,
-      --seconds N, --runs N, --embedded, --json FILE; `cargo xtask bench --help` lists them.
+      Measures all that goku's speed is judged by, beside etcd and one transaction a write, tells
+      which goals are met, and writes docs/benchmarks.md with plots: about 25 minutes on a quiet
+      machine. ARGUMENTS are those of the program that measures, such as --short (3 minutes, no
+      document), --only calls,watch, --runs N, --growth-keys N; `calls` as the first measures Set and
+      Get alone, in more detail. `cargo xtask bench --help` lists them.
+      Unpacks etcd (package etcd-server) into TARGET/engines where it is not installed, and builds a
+      client of it; MariaDB's server is installed as for `test`. --no-install forbids both.
 
   cargo xtask chaos [--no-install] [ARGUMENTS]
       Runs three servers on one database (one on a SQLite file) under a random load, with a random
@@ -59,7 +62,7 @@ pub(crate) struct TestOptions {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BenchOptions {
-    /// Whether a missing MariaDB may be installed.
+    /// Whether a missing MariaDB may be installed, and a missing etcd unpacked.
     pub(crate) install: bool,
     /// What the program that measures is told.
     pub(crate) arguments: Vec<String>,
@@ -193,9 +196,9 @@ mod tests {
     fn what_a_benchmark_is_told_goes_to_the_program_that_measures() {
         let expected = BenchOptions {
             install: false,
-            arguments: ["--store", "sqlite", "--embedded"].map(str::to_owned).to_vec(),
+            arguments: ["calls", "--store", "sqlite", "--embedded"].map(str::to_owned).to_vec(),
         };
-        let task = parse("bench --store sqlite --no-install --embedded");
+        let task = parse("bench calls --store sqlite --no-install --embedded");
         assert_eq!(task, Ok(Task::Bench(expected)));
     }
 

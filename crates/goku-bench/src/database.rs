@@ -26,7 +26,8 @@ const MARIADB_ARGUMENTS: [&str; 4] = [
 /// A database of one system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Database {
-    SqliteFile,
+    /// A file of this name.
+    SqliteFile(&'static str),
     /// One of this name on the private MariaDB.
     MariaDb(&'static str),
 }
@@ -58,7 +59,10 @@ impl Databases {
     /// Makes a database that does not exist yet, and tells its URL.
     pub(crate) async fn create(&self, database: Database) -> Outcome<String> {
         match database {
-            Database::SqliteFile => Ok(format!("sqlite:{}", self.folder.path().join("goku.db").display())),
+            Database::SqliteFile(name) => {
+                let file = self.folder.path().join(name).with_extension("db");
+                Ok(format!("sqlite:{}", file.display()))
+            }
             Database::MariaDb(name) => {
                 let server = self.mariadb.as_ref().ok_or("no MariaDB was started")?;
                 let url = format!("mysql://root@127.0.0.1:{}", server.port());
@@ -68,6 +72,11 @@ impl Databases {
                 Ok(format!("{url}/{name}"))
             }
         }
+    }
+
+    /// A folder for everything else.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The process of the MariaDB server.

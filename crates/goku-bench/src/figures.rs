@@ -120,7 +120,7 @@ fn main_latencies(measured: &Measured) -> Option<&Histogram<u64>> {
 }
 
 /// The middle one, or the mean of the two in the middle.
-fn median(mut figures: Vec<f64>) -> Option<f64> {
+pub(crate) fn median(mut figures: Vec<f64>) -> Option<f64> {
     figures.sort_by(f64::total_cmp);
     let upper = *figures.get(figures.len() / 2)?;
     let lower = *figures.get((figures.len() - 1) / 2)?;

@@ -5,12 +5,27 @@
 
 mod operation;
 mod options;
+mod suite;
+
+mod document;
+mod goal;
+mod goals;
+mod lab;
+mod plot;
+mod results;
+mod rows;
+mod setting;
+mod subject;
+mod watched;
+
 mod plan;
 mod system;
 
 mod database;
+mod etcd;
 mod no_store;
 mod partial;
+mod process;
 mod transaction_per_write;
 
 mod cpu;
@@ -26,7 +41,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::options::{Command, Options};
+use crate::options::{Cli, Command};
 
 /// Threads free here what others allocated, a request at a time: where the system's allocator locks, this one does not.
 #[global_allocator]
@@ -34,15 +49,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let outcome = match Options::parse() {
-        Options {
-            command: Some(Command::Serve { system, url }),
-            ..
-        } => server::serve(system, url.as_deref()).await,
-        options => tokio::select! {
-            outcome = plan::run(&options) => outcome,
-            _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
-        },
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Some(Command::Serve { system, url }) => server::serve(system, url.as_deref()).await,
+        Some(Command::Calls(options)) => until_interrupted(plan::run(&options)).await,
+        None => until_interrupted(suite::run(cli.table)).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,6 +61,14 @@ async fn main() -> ExitCode {
             eprintln!("\ngoku-bench: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What was started is stopped where somebody interrupts.
+async fn until_interrupted(run: impl Future<Output = Outcome<()>>) -> Outcome<()> {
+    tokio::select! {
+        outcome = run => outcome,
+        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
     }
 }
 

@@ -81,7 +81,7 @@ impl System {
     /// The database that it needs.
     pub(crate) fn database(self) -> Option<Database> {
         match self {
-            System::Sqlite => Some(Database::SqliteFile),
+            System::Sqlite => Some(Database::SqliteFile("goku")),
             System::Mariadb => Some(Database::MariaDb("goku")),
             System::TransactionPerWrite => Some(Database::MariaDb("transactions")),
             System::NoStore => None,

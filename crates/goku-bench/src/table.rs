@@ -226,7 +226,7 @@ fn errors(text: &mut String, figures: &Figures) {
 }
 
 /// A whole number with its thousands set apart.
-fn grouped(number: f64) -> String {
+pub(crate) fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -239,7 +239,7 @@ fn grouped(number: f64) -> String {
 }
 
 /// Milliseconds with about three digits.
-fn millis(micros: f64) -> String {
+pub(crate) fn millis(micros: f64) -> String {
     let millis = micros / 1000.0;
     match millis {
         ..10.0 => format!("{millis:.2}"),
