@@ -27,7 +27,7 @@
 //! let measured = target.run(&load, &monitor).await?;
 //! println!("{:.0} {} a second", measured.rate(), measured.unit);
 //! for series in &measured.series {
-//!     println!("{}: p99 {} µs", series.name, series.latencies.value_at_quantile(0.99));
+//!     println!("{}: p99 {:?}", series.name, series.quantile(0.99));
 //! }
 //! # Ok(())
 //! # }

@@ -43,6 +43,14 @@ pub struct Failed {
     pub message: String,
 }
 
+impl Series {
+    /// The latency that this part of all calls, 0 to 1, did not exceed; none where there was no call.
+    pub fn quantile(&self, quantile: f64) -> Option<Duration> {
+        let micros = || self.latencies.value_at_quantile(quantile);
+        (!self.latencies.is_empty()).then(|| Duration::from_micros(micros()))
+    }
+}
+
 impl Measured {
     /// `count` a second.
     pub fn rate(&self) -> f64 {

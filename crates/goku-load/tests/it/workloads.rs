@@ -82,6 +82,8 @@ async fn sets_are_events_of_as_many_keys() {
     let load = load(Workload::Set);
     let measured = store.run(&load).await;
     assert_eq!(calls(&measured), [("set", measured.count)]);
+    let series = &measured.series[0];
+    assert!(series.quantile(0.5).is_some() && series.quantile(0.5) <= series.quantile(1.0));
     let status = store.status().await;
     // One call a caller may have ended too late to be counted.
     let uncounted = status.events - measured.count;

@@ -21,7 +21,7 @@ const HELP: &str = "\
 A caller makes its next call when the one before is answered. All keys lie below --prefix, which is refused where it
 has keys that no load has written; they are deleted at the end, unless with --keep. Their events stay in the log, as
 all events do. SIGINT ends a run early, with its figures; a second one at once, without deleting anything: the next run
-on the prefix does.
+on the prefix does. Leases that are left end within a minute.
 
 Latencies are those of calls that were answered within the time that was measured. Errors are counted by kind. The exit
 code is 0 where any call succeeded, else that of what most calls failed with.";

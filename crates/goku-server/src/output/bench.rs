@@ -14,6 +14,9 @@ use crate::cli::Report;
 const NAME_WIDTH: usize = 12;
 const FIGURE_WIDTH: usize = 12;
 
+/// The latencies that are told: the last one is the longest.
+const QUANTILES: [f64; 4] = [0.5, 0.99, 0.999, 1.0];
+
 /// A table for people.
 pub(super) fn text(report: &Report<'_>) -> String {
     let measured = report.measured;
@@ -24,15 +27,9 @@ pub(super) fn text(report: &Report<'_>) -> String {
         ["count", "a second", "p50 ms", "p99 ms", "p99.9 ms", "max ms"],
     );
     for series in &measured.series {
-        let count = series.latencies.len();
-        let latencies = [
-            quantile(series, 0.5),
-            quantile(series, 0.99),
-            quantile(series, 0.999),
-            max(series),
-        ];
-        let figures = counted(measured, count).into_iter().chain(latencies.map(millis));
-        row(&mut text, series.name, figures);
+        let latencies = QUANTILES.map(|quantile| series.quantile(quantile).map_or_else(|| "-".to_owned(), millis));
+        let counted = counted(measured, series.latencies.len());
+        row(&mut text, series.name, counted.into_iter().chain(latencies));
     }
     if !is_counted_by_calls(report.load.workload) {
         row(&mut text, measured.unit, counted(measured, measured.count));
@@ -161,14 +158,6 @@ fn counted(measured: &Measured, count: u64) -> [String; 2] {
     [grouped(count as f64), grouped(measured.per_second(count))]
 }
 
-fn quantile(series: &Series, quantile: f64) -> Duration {
-    Duration::from_micros(series.latencies.value_at_quantile(quantile))
-}
-
-fn max(series: &Series) -> Duration {
-    Duration::from_micros(series.latencies.max())
-}
-
 fn row(text: &mut String, name: &str, figures: impl IntoIterator<Item = impl AsRef<str>>) {
     let mut line = format!("{name:<NAME_WIDTH$}");
     for figure in figures {
@@ -180,16 +169,16 @@ fn row(text: &mut String, name: &str, figures: impl IntoIterator<Item = impl AsR
 }
 
 fn latencies(measured: &Measured, series: &Series) -> LatenciesForm {
-    let micros = |quantile| series.latencies.value_at_quantile(quantile);
+    let micros = QUANTILES.map(|quantile| series.quantile(quantile).map(|latency| latency.as_micros() as u64));
+    let [p50_us, p99_us, p999_us, max_us] = micros;
     LatenciesForm {
         name: series.name,
         count: series.latencies.len(),
         per_second: measured.per_second(series.latencies.len()),
-        mean_us: series.latencies.mean(),
-        p50_us: micros(0.5),
-        p99_us: micros(0.99),
-        p999_us: micros(0.999),
-        max_us: series.latencies.max(),
+        p50_us,
+        p99_us,
+        p999_us,
+        max_us,
     }
 }
 
@@ -221,11 +210,10 @@ struct LatenciesForm {
     name: &'static str,
     count: u64,
     per_second: f64,
-    mean_us: f64,
-    p50_us: u64,
-    p99_us: u64,
-    p999_us: u64,
-    max_us: u64,
+    p50_us: Option<u64>,
+    p99_us: Option<u64>,
+    p999_us: Option<u64>,
+    max_us: Option<u64>,
 }
 
 #[derive(Serialize)]
