@@ -19,8 +19,8 @@ use crate::output::Output;
 /// What `--help` tells of all workloads.
 const HELP: &str = "\
 A caller makes its next call when the one before is answered. All keys lie below --prefix, which is refused where it
-has keys that no load has written; they are deleted at the end, unless with --keep. Their events stay in the log, as
-all events do. SIGINT ends a run early, with its figures; a second one at once, without deleting anything: the next run
+has keys that no load has written; they are deleted at the end, unless with --keep: two runs at once need a prefix each.
+Their events stay in the log, as all events do. SIGINT ends a run early, with its figures; a second one at once, without deleting anything: the next run
 on the prefix does. Leases that are left end within a minute.
 
 Latencies are those of calls that were answered within the time that was measured. Errors are counted by kind. The exit
@@ -185,12 +185,12 @@ struct Run<'a> {
 impl Run<'_> {
     async fn run(self, clients: Vec<Arc<dyn Client>>, progress: &mut Progress, output: &mut Output) -> Outcome {
         let client = clients[0].clone();
-        let own = OwnPrefix::claim(&*client, self.options.prefix.clone()).await?;
-        let prefix = own.prefix().clone();
+        let prefix = self.options.prefix.clone();
+        let mut target = Target::new(clients, prefix.clone())?;
+        let own = OwnPrefix::claim(&*client, prefix.clone()).await?;
         let keeps = self.options.keep;
         progress.begin(prefix.as_str(), keeps);
         let monitor = progress.monitor().clone();
-        let mut target = Target::new(clients, prefix.clone())?;
         let measured = progress
             .watch(async {
                 target.prepare(&self.load, &monitor).await?;
@@ -199,7 +199,7 @@ impl Run<'_> {
             .await;
         let told = match &measured {
             Ok(measured) => {
-                output.report(&Report {
+                let report = Report {
                     load: &self.load,
                     on: self.on,
                     connections: self.connections,
@@ -207,9 +207,9 @@ impl Run<'_> {
                     keeps,
                     interrupted: monitor.is_stopped(),
                     measured,
-                })?;
+                };
                 // Before the keys are deleted, which takes a while where they are many.
-                output.flush()
+                output.report(&report).and_then(|()| output.flush())
             }
             Err(_) => Ok(()),
         };

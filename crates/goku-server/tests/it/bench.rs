@@ -185,7 +185,7 @@ fn what_cannot_be_is_refused() {
         &["txn", "--sets", "129"],
         &["set", "--value-bytes", "5000000"],
         &["set", "--store", "sqlite::memory:", "--connections", "1"],
-        &["set", "--prefix", &"p".repeat(250)],
+        &["set", "--prefix", &"p".repeat(232)],
     ] {
         let run = goku.run(&[&["bench"], arguments].concat());
         assert_eq!(
