@@ -39,6 +39,7 @@
 #![allow(missing_docs, reason = "the name of a case says what it checks")]
 
 pub mod concurrency;
+pub mod consumer;
 pub mod cursor;
 pub mod delete;
 pub mod expiry;
@@ -273,6 +274,28 @@ macro_rules! conformance_suite {
                 as_many_bytes_as_the_limit_says
                 keys_with_anything_in_them
             ;
+            consumer:
+                every_event_is_handled_in_order_and_the_next_run_goes_on
+                an_event_that_fails_is_tried_again_and_those_after_it_wait
+                a_handler_that_panics_has_failed_an_attempt
+                dead_letters_are_kept_listed_and_replayed
+                a_consumer_of_everything_is_not_given_dead_letters
+                what_fails_again_and_again_may_be_skipped
+                from_the_head_on_nothing_older_is_delivered
+                the_current_state_may_come_first
+                batches_are_full_or_due
+                of_a_batch_that_fails_only_what_is_at_fault_is_dead
+                several_are_under_way_with_each_keys_in_order
+                the_cursor_stands_before_what_is_not_acknowledged
+                what_is_not_acknowledged_at_the_end_is_repeated
+                a_quiet_prefix_moves_its_cursor_too
+                events_are_delivered_only_once_they_are_old_enough
+                a_reset_moves_a_consumer_that_runs
+                one_of_two_that_run_at_once_ends_when_the_other_is_ahead
+                a_cursor_of_another_history_ends_the_run
+                a_spec_that_cannot_be_right_is_refused
+                waiting_ends_with_the_first_state_or_event_that_is_it
+            ;
             cursor:
                 a_cursor_is_read_as_it_was_moved
                 a_cursor_moves_on_and_never_back_by_accident
@@ -356,6 +379,7 @@ mod tests {
         let (_, list) = suite.split_once("macro_rules!").unwrap();
         let nouns = [
             ("concurrency", include_str!("conformance/concurrency.rs")),
+            ("consumer", include_str!("conformance/consumer.rs")),
             ("cursor", include_str!("conformance/cursor.rs")),
             ("delete", include_str!("conformance/delete.rs")),
             ("expiry", include_str!("conformance/expiry.rs")),

@@ -11,7 +11,9 @@ pub(crate) use self::guard::decide;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Epoch, EventId, Snapshot};
-use crate::limits::{CONSUMER_NAME_BYTES_MAX, CURSOR_MOVES_MAX, CURSORS_MAX, PARTITIONS_MAX};
+use crate::limits::CONSUMER_NAME_BYTES_MAX;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+use crate::limits::{CURSOR_MOVES_MAX, CURSORS_MAX, PARTITIONS_MAX};
 
 /// The name of a consumer: 1 to [`CONSUMER_NAME_BYTES_MAX`] bytes of UTF-8 without `/` and control characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,7 +28,7 @@ pub struct FencingToken(u64);
 pub struct CursorId {
     /// Whose it is.
     pub consumer: ConsumerName,
-    /// The partition of a group, from 0 and below [`PARTITIONS_MAX`]; 0 for a consumer that is none.
+    /// The partition of a group, from 0 and below [`PARTITIONS_MAX`](crate::limits::PARTITIONS_MAX); 0 for a consumer that is none.
     pub partition: u32,
 }
 
@@ -161,6 +163,7 @@ impl CursorMove {
 }
 
 /// Whether moves can be decided at all: `TooLarge` or `InvalidArgument` where they cannot.
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 pub(crate) fn check(moves: &[CursorMove]) -> Result<()> {
     if moves.len() > CURSOR_MOVES_MAX {
         let message = format!(

@@ -26,6 +26,7 @@ mod txn;
 mod write;
 
 mod client;
+pub mod consumer;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod engine;
 #[cfg(all(any(test, feature = "faults"), any(feature = "sqlite", feature = "mysql")))]

@@ -1,0 +1,79 @@
+//! Consumers: programs that do something for every event, and go on where they stopped.
+//!
+//! A [`Consumer`] has a name, under which its cursor is kept, a [`Spec`] and a [`Handler`]. It reads events in order,
+//! has each handled, and moves its cursor behind what is done: **at least once**, in order, whatever fails. What fails is
+//! tried again, and skipped only where [`OnFailure`] says so. It runs embedded and over the network alike.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use goku::consumer::{self, Consumer, Delivery, Spec};
+//! use goku::{Client, ConsumerName, Engine, Key, Prefix, SetRequest};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> goku::Result<()> {
+//! let engine = Arc::new(Engine::open("sqlite::memory:").await?);
+//! engine.set(SetRequest::new(Key::new("users/1")?, "Ada")).await?;
+//!
+//! let (seen, mut greeted) = tokio::sync::mpsc::unbounded_channel();
+//! let spec = Spec::new(ConsumerName::new("greeter")?, Prefix::new("users/")?);
+//! let greeter = Consumer::new(engine.clone(), spec, move |delivery: Delivery| {
+//!     let seen = seen.clone();
+//!     async move {
+//!         println!("hello, {:?}", delivery.value());
+//!         seen.send(delivery.key().clone())?;
+//!         Ok::<_, consumer::Failure>(())
+//!     }
+//! });
+//! let until_greeted = async move { drop(greeted.recv().await) };
+//! greeter.run(until_greeted).await?;
+//! # engine.close().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod acknowledge;
+mod cursors;
+mod dead_letter;
+mod handler;
+mod input;
+mod memory;
+mod place;
+mod policy;
+mod run;
+mod schedule;
+mod spec;
+mod stats;
+mod tracker;
+mod unit;
+mod wait;
+
+pub use acknowledge::Ack;
+pub use acknowledge::acknowledged;
+pub use cursors::ClientCursors;
+pub use cursors::CursorStore;
+pub use dead_letter::DeadLetter;
+pub use dead_letter::dead_letters;
+pub use handler::BatchHandler;
+pub use handler::Delivery;
+pub use handler::Failure;
+pub use handler::Handler;
+pub use memory::MemoryCursors;
+pub use place::Place;
+pub use place::reset;
+pub use policy::OnFailure;
+pub use policy::Retry;
+pub use run::Consumer;
+pub use run::Replayed;
+pub use spec::Batch;
+pub use spec::Order;
+pub use spec::Spec;
+pub use spec::Start;
+pub use stats::Stats;
+pub use stats::StatsNow;
+pub use unit::AttemptError;
+pub use unit::ExactlyOnce;
+pub use wait::wait_for;
+
+/// Keys that consumers keep things under. No consumer is given their events, unless its prefix begins with this.
+pub const RESERVED_PREFIX: &str = "goku:consumers/";

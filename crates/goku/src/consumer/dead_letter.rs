@@ -1,0 +1,305 @@
+//! Dead letters: deliveries that were given up, kept as keys of the store.
+//!
+//! The key is `goku:consumers/dead/NAME/ID`, with the event's id in 19 digits, so that a list is in the order of the
+//! events. The value is text for any language to read: lines of `name: text`, an empty line, the value of the event. In the
+//! text of a line `%`, carriage return and line feed are written as `%25`, `%0D` and `%0A`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use futures::StreamExt;
+
+use super::RESERVED_PREFIX;
+use super::handler::{Delivery, Failure};
+use crate::client::Client;
+use crate::clock::Timestamp;
+use crate::cursor::ConsumerName;
+use crate::entry::Entry;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Event, EventType};
+use crate::id::{EventId, LeaseId, Revision, Tag, Version};
+use crate::key::{Key, Prefix};
+use crate::limits::ENTRY_BYTES_MAX;
+use crate::request::{DeleteRequest, ListRequest, SetRequest};
+
+/// Bytes of an error's text that are kept.
+const ERROR_BYTES_MAX: usize = 2_048;
+
+/// The type of a delivery that is no event.
+const STATE: &str = "state";
+
+/// A delivery that was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where it is kept; deleting the key forgets it.
+    pub key: Key,
+    /// What was delivered.
+    pub delivery: Delivery,
+    /// How many attempts failed.
+    pub attempts: u32,
+    /// Why the last one did.
+    pub error: String,
+}
+
+/// The dead letters of a consumer, in the order of the events.
+pub async fn dead_letters(client: &dyn Client, consumer: &ConsumerName) -> Result<Vec<DeadLetter>> {
+    let prefix = Prefix::new(format!("{RESERVED_PREFIX}dead/{consumer}/"))?;
+    let mut entries = client.list(ListRequest::new(prefix)).await?;
+    let mut letters = Vec::new();
+    while let Some(entry) = entries.next().await {
+        letters.push(read(entry?)?);
+    }
+    Ok(letters)
+}
+
+/// Keeps a delivery; one that is kept already is written anew.
+pub(super) async fn keep(
+    client: &dyn Client,
+    consumer: &ConsumerName,
+    delivery: &Delivery,
+    attempts: u32,
+    failure: &Failure,
+) -> Result<()> {
+    let key = Key::new(format!("{RESERVED_PREFIX}dead/{consumer}/{:019}", delivery.id().get()))?;
+    let mut error = failure.to_string();
+    let mut value = write(delivery, attempts, &error);
+    if key.as_bytes().len() + value.len() > ENTRY_BYTES_MAX {
+        // The largest values leave no room for a long story.
+        error.truncate(0);
+        value = write(delivery, attempts, &error);
+    }
+    client.set(SetRequest::new(key, value)).await.map(drop)
+}
+
+/// Removes a dead letter; one that is gone already was removed.
+pub(super) async fn remove(client: &dyn Client, letter: &DeadLetter) -> Result<()> {
+    match client.delete(DeleteRequest::new(letter.key.clone())).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
+fn write(delivery: &Delivery, attempts: u32, error: &str) -> Bytes {
+    let mut lines: Vec<(&str, String)> = vec![
+        ("attempts", attempts.to_string()),
+        ("error", escape(shortened(error))),
+        ("key", escape(delivery.key().as_str())),
+    ];
+    let value = match delivery {
+        Delivery::State(entry) => {
+            lines.push(("type", STATE.to_owned()));
+            lines.extend(numbers(
+                entry.updated_ref,
+                entry.updated_rev,
+                entry.version,
+                entry.created_ref,
+                entry.created_version,
+                entry.created_rev,
+                entry.lease_id,
+            ));
+            &entry.value
+        }
+        Delivery::Event(event) => {
+            lines.push(("type", event.event_type.name().to_owned()));
+            lines.extend(numbers(
+                event.id,
+                event.rev,
+                event.version,
+                event.created_ref,
+                event.created_version,
+                event.created_rev,
+                event.lease_id,
+            ));
+            lines.push(("tag", event.tag.get().to_string()));
+            lines.push(("timestamp-ms", event.timestamp.as_millis().to_string()));
+            lines.push(("prev-ref", event.prev_ref.to_string()));
+            &event.value
+        }
+    };
+    let mut text = String::new();
+    for (name, line) in lines {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{name}: {line}");
+    }
+    text.push('\n');
+    let mut bytes = text.into_bytes();
+    bytes.extend_from_slice(value);
+    bytes.into()
+}
+
+fn numbers(
+    id: EventId,
+    rev: Revision,
+    version: Version,
+    created_ref: EventId,
+    created_version: Version,
+    created_rev: Revision,
+    lease_id: LeaseId,
+) -> [(&'static str, String); 7] {
+    [
+        ("id", id.to_string()),
+        ("rev", rev.to_string()),
+        ("version", version.to_string()),
+        ("created-ref", created_ref.to_string()),
+        ("created-version", created_version.to_string()),
+        ("created-rev", created_rev.to_string()),
+        ("lease-id", lease_id.to_string()),
+    ]
+}
+
+fn read(entry: Entry) -> Result<DeadLetter> {
+    let (lines, value) = parts(&entry).ok_or_else(|| malformed(&entry.key, "it has no lines"))?;
+    let text = |name: &str| {
+        let line = lines.get(name).copied();
+        line.ok_or_else(|| malformed(&entry.key, &format!("it has no line {name:?}")))
+    };
+    let number = |name: &str| {
+        let number = text(name)?.parse::<i64>();
+        number.map_err(|_| malformed(&entry.key, &format!("its line {name:?} is no number")))
+    };
+    let key = Key::new(unescape(text("key")?))?;
+    let (version, created_version) = (
+        Version::new(number("version")?)?,
+        Version::new(number("created-version")?)?,
+    );
+    let (created_ref, created_rev) = (
+        EventId::new(number("created-ref")?)?,
+        Revision::new(number("created-rev")?)?,
+    );
+    let (id, rev) = (EventId::new(number("id")?)?, Revision::new(number("rev")?)?);
+    let lease_id = LeaseId::new(number("lease-id")?)?;
+    let event_type = text("type")?;
+    let delivery = if event_type == STATE {
+        Delivery::State(Entry {
+            key,
+            value,
+            version,
+            created_ref,
+            updated_ref: id,
+            deleted_ref: None,
+            lease_id,
+            created_version,
+            created_rev,
+            updated_rev: rev,
+        })
+    } else {
+        let known = EventType::ALL.into_iter().find(|known| known.name() == event_type);
+        let tag = text("tag")?
+            .parse()
+            .map_err(|_| malformed(&entry.key, "its tag is no number"))?;
+        Delivery::Event(Event {
+            id,
+            rev,
+            tag: Tag::new(tag),
+            event_type: known.ok_or_else(|| malformed(&entry.key, "its type is unknown"))?,
+            key,
+            timestamp: Timestamp::from_millis(number("timestamp-ms")?)?,
+            value,
+            version,
+            created_ref,
+            created_version,
+            created_rev,
+            lease_id,
+            prev_ref: EventId::new(number("prev-ref")?)?,
+        })
+    };
+    let attempts = u32::try_from(number("attempts")?).unwrap_or(u32::MAX);
+    let error = unescape(text("error")?);
+    Ok(DeadLetter {
+        key: entry.key,
+        delivery,
+        attempts,
+        error,
+    })
+}
+
+/// The lines by their names, and what follows them.
+fn parts(entry: &Entry) -> Option<(BTreeMap<&str, &str>, Bytes)> {
+    let end = entry.value.windows(2).position(|pair| pair == b"\n\n")?;
+    let text = std::str::from_utf8(&entry.value[..end]).ok()?;
+    let lines = text.lines().filter_map(|line| line.split_once(": "));
+    Some((lines.collect(), entry.value.slice(end + 2..)))
+}
+
+fn malformed(key: &Key, why: &str) -> Error {
+    Error::new(ErrorKind::Internal, format!("{key:?} is no dead letter: {why}"))
+}
+
+fn shortened(text: &str) -> &str {
+    let end = (0..=ERROR_BYTES_MAX.min(text.len())).rfind(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}
+
+fn escape(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn unescape(text: &str) -> String {
+    text.replace("%0A", "\n").replace("%0D", "\r").replace("%25", "%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(value: Bytes) -> Entry {
+        Entry {
+            key: Key::new("goku:consumers/dead/c/1").unwrap(),
+            value,
+            version: Version::FIRST,
+            created_ref: EventId::ZERO,
+            updated_ref: EventId::ZERO,
+            deleted_ref: None,
+            lease_id: LeaseId::new(1).unwrap(),
+            created_version: Version::FIRST,
+            created_rev: Revision::default(),
+            updated_rev: Revision::default(),
+        }
+    }
+
+    fn event(event_type: EventType, key: &str, value: &[u8]) -> Delivery {
+        Delivery::Event(Event {
+            id: EventId::new(i64::MAX).unwrap(),
+            rev: Revision::new(2).unwrap(),
+            tag: Tag::new(u64::MAX),
+            event_type,
+            key: Key::new(key).unwrap(),
+            timestamp: Timestamp::from_millis(-5).unwrap(),
+            value: Bytes::copy_from_slice(value),
+            version: Version::new(3).unwrap(),
+            created_ref: EventId::new(4).unwrap(),
+            created_version: Version::new(1).unwrap(),
+            created_rev: Revision::new(6).unwrap(),
+            lease_id: LeaseId::new(7).unwrap(),
+            prev_ref: EventId::new(8).unwrap(),
+        })
+    }
+
+    #[test]
+    fn a_dead_letter_is_read_as_it_was_written() {
+        let mut state = entry(Bytes::from_static(b"\n\n\0"));
+        state.key = Key::new("a: b").unwrap();
+        let deliveries = [
+            event(EventType::Set, "k", b"v"),
+            event(EventType::Set, "\n\n%0A%\r: ", b"\n\nvalue\n\n"),
+            event(EventType::Delete, "k", b""),
+            Delivery::State(state),
+        ];
+        for delivery in deliveries {
+            for error in ["", "it\nfailed: 100 % %25\r"] {
+                let letter = read(entry(write(&delivery, 5, error))).unwrap();
+                assert_eq!((letter.attempts, letter.error.as_str()), (5, error));
+                assert_eq!(letter.delivery, delivery);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_dead_letter_is_told() {
+        for value in ["", "key: k\n\n", "no lines"] {
+            let error = read(entry(Bytes::copy_from_slice(value.as_bytes()))).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Internal);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What is handled, and by whom.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::entry::Entry;
+use crate::event::{Event, EventType};
+use crate::id::EventId;
+use crate::key::Key;
+
+/// Why an attempt failed. Any error is one, by `?`.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a consumer is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The state of a key, where the consumer [starts](super::Start::State) with that.
+    State(Entry),
+    /// A change.
+    Event(Event),
+}
+
+/// Handles deliveries one by one.
+///
+/// An error, or a panic, is a failed attempt. What was handled may come again, after a crash or where the cursor could not
+/// be moved: do what may be done twice, or use a transaction of your own database
+/// ([`Consumer::exactly_once`](super::Consumer::exactly_once)).
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// Handles one.
+    async fn handle(&self, delivery: Delivery) -> Result<(), Failure>;
+}
+
+/// Handles several deliveries at once.
+#[async_trait]
+pub trait BatchHandler: Send + Sync + 'static {
+    /// Handles all of them, or fails for all of them. They are in order, and at least one.
+    async fn handle(&self, deliveries: Vec<Delivery>) -> Result<(), Failure>;
+}
+
+#[async_trait]
+impl<F, A> Handler for F
+where
+    F: Fn(Delivery) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<(), Failure>> + Send,
+{
+    async fn handle(&self, delivery: Delivery) -> Result<(), Failure> {
+        self(delivery).await
+    }
+}
+
+#[async_trait]
+impl<F, A> BatchHandler for F
+where
+    F: Fn(Vec<Delivery>) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<(), Failure>> + Send,
+{
+    async fn handle(&self, deliveries: Vec<Delivery>) -> Result<(), Failure> {
+        self(deliveries).await
+    }
+}
+
+impl Delivery {
+    /// The key.
+    pub fn key(&self) -> &Key {
+        match self {
+            Delivery::State(entry) => &entry.key,
+            Delivery::Event(event) => &event.key,
+        }
+    }
+
+    /// The key's value after it; none where the key does not exist any longer.
+    pub fn value(&self) -> Option<&Bytes> {
+        match self {
+            Delivery::State(entry) => Some(&entry.value),
+            Delivery::Event(event) => (event.event_type == EventType::Set).then_some(&event.value),
+        }
+    }
+
+    /// The event that the key's state comes from. A state that was written with it is not written by an earlier one.
+    pub fn id(&self) -> EventId {
+        match self {
+            Delivery::State(entry) => entry.updated_ref,
+            Delivery::Event(event) => event.id,
+        }
+    }
+
+    /// The event, where it is one.
+    pub fn event(&self) -> Option<&Event> {
+        match self {
+            Delivery::State(_) => None,
+            Delivery::Event(event) => Some(event),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What happens to a delivery that fails.
+
+use std::time::Duration;
+
+/// How attempts follow each other: each pause is twice the one before it, up to the longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// The pause after the first attempt.
+    pub first: Duration,
+    /// The longest pause.
+    pub max: Duration,
+}
+
+/// What happens to a delivery that failed again and again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It is tried until it succeeds, and what depends on it waits.
+    #[default]
+    Retry,
+    /// After so many attempts it is kept as a [dead letter](super::DeadLetter), and the consumer goes on.
+    DeadLetter {
+        /// From 1 on.
+        attempts: u32,
+    },
+    /// After so many attempts it is skipped, and only the log tells of it.
+    Skip {
+        /// From 1 on.
+        attempts: u32,
+    },
+}
+
+impl Default for Retry {
+    /// 100 ms, up to 30 s.
+    fn default() -> Retry {
+        Retry {
+            first: Duration::from_millis(100),
+            max: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Retry {
+    /// The pause after so many failed attempts, of which there was one.
+    pub(super) fn pause(&self, attempts: u32) -> Duration {
+        let factor = 1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.first.saturating_mul(factor).min(self.max)
+    }
+}
+
+impl OnFailure {
+    /// After how many attempts it is given up.
+    pub(super) fn attempts_max(self) -> Option<u32> {
+        match self {
+            OnFailure::Retry => None,
+            OnFailure::DeadLetter { attempts } | OnFailure::Skip { attempts } => Some(attempts),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let retry = Retry {
+            first: Duration::from_millis(100),
+            max: Duration::from_secs(1),
+        };
+        let pauses: Vec<_> = (1..=6).map(|attempts| retry.pause(attempts).as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1_000, 1_000]);
+        assert_eq!(retry.pause(u32::MAX), Duration::from_secs(1));
+    }
+}

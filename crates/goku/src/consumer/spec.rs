@@ -1,0 +1,165 @@
+//! What a consumer is to do.
+
+use std::time::Duration;
+
+use super::policy::{OnFailure, Retry};
+use crate::cursor::{ConsumerName, CursorId, FencingToken};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::EventTypes;
+use crate::key::Prefix;
+
+/// Most deliveries that may be under way at once.
+pub(super) const IN_FLIGHT_MAX: usize = 4_096;
+
+/// Most deliveries in a batch.
+pub(super) const BATCH_MAX: usize = 10_000;
+
+/// Where a consumer starts that has no cursor yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At the first event.
+    #[default]
+    Beginning,
+    /// After the last event at its first run. That place is kept before anything is handled.
+    Head,
+    /// With the current state of each key, in the order of the keys, and then the events after it. Where it is stopped
+    /// before the state is through, it starts anew.
+    State,
+}
+
+/// In which order several deliveries that are under way are begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Those of one key one after the other.
+    #[default]
+    PerKey,
+    /// Any.
+    None,
+}
+
+/// How deliveries are gathered: a batch is handled when it is full, or its first delivery has waited for so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Deliveries of a full one.
+    pub count: usize,
+    /// How long the first waits for others.
+    pub wait: Duration,
+}
+
+/// What a consumer is to do.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub(super) id: CursorId,
+    pub(super) token: Option<FencingToken>,
+    pub(super) prefix: Prefix,
+    pub(super) types: EventTypes,
+    pub(super) start: Start,
+    pub(super) lag: Option<Duration>,
+    pub(super) in_flight: usize,
+    pub(super) order: Order,
+    pub(super) retry: Retry,
+    pub(super) on_failure: OnFailure,
+    pub(super) flush: Duration,
+    pub(super) progress: Duration,
+    pub(super) grace: Duration,
+}
+
+impl Spec {
+    /// Everything under `prefix` from the first event on, one delivery at a time, each tried until it succeeds.
+    pub fn new(name: ConsumerName, prefix: Prefix) -> Spec {
+        Spec {
+            id: CursorId::of(name),
+            token: None,
+            prefix,
+            types: EventTypes::ALL,
+            start: Start::Beginning,
+            lag: None,
+            in_flight: 1,
+            order: Order::PerKey,
+            retry: Retry::default(),
+            on_failure: OnFailure::Retry,
+            flush: Duration::from_secs(1),
+            progress: Duration::from_secs(5),
+            grace: Duration::from_secs(10),
+        }
+    }
+
+    /// The same, with events of these types only.
+    pub fn types(self, types: EventTypes) -> Spec {
+        Spec { types, ..self }
+    }
+
+    /// The same, starting there where there is no cursor yet.
+    pub fn start(self, start: Start) -> Spec {
+        Spec { start, ..self }
+    }
+
+    /// The same, given events only once they are so old.
+    pub fn lag(self, lag: Duration) -> Spec {
+        Spec { lag: Some(lag), ..self }
+    }
+
+    /// The same, with up to `count` deliveries under way at once. The cursor stands before the first that is not done.
+    pub fn in_flight(self, count: usize, order: Order) -> Spec {
+        Spec {
+            in_flight: count,
+            order,
+            ..self
+        }
+    }
+
+    /// The same, with these pauses between attempts.
+    pub fn retry(self, retry: Retry) -> Spec {
+        Spec { retry, ..self }
+    }
+
+    /// The same, with deliveries that fail again and again dealt with like this.
+    pub fn on_failure(self, on_failure: OnFailure) -> Spec {
+        Spec { on_failure, ..self }
+    }
+
+    /// The same, with the cursor moved so often, 1 s where nothing else is said: after a crash so much is repeated.
+    pub fn flush(self, flush: Duration) -> Spec {
+        Spec { flush, ..self }
+    }
+
+    /// The same, with the position told so often while there are no events, 5 s where nothing else is said.
+    pub fn progress(self, progress: Duration) -> Spec {
+        Spec { progress, ..self }
+    }
+
+    /// The same, with attempts that are under way at the end waited for so long, 10 s where nothing else is said.
+    pub fn grace(self, grace: Duration) -> Spec {
+        Spec { grace, ..self }
+    }
+
+    /// The consumer's name.
+    pub fn name(&self) -> &ConsumerName {
+        &self.id.consumer
+    }
+
+    /// Whether it can be run at all: `InvalidArgument` where not.
+    pub(super) fn check(&self) -> Result<()> {
+        let refused = |message: String| Err(Error::new(ErrorKind::InvalidArgument, message));
+        if self.in_flight == 0 || self.in_flight > IN_FLIGHT_MAX {
+            return refused(format!(
+                "1 to {IN_FLIGHT_MAX} deliveries are under way at once, not {}",
+                self.in_flight
+            ));
+        }
+        if self.on_failure.attempts_max() == Some(0) {
+            return refused("a delivery that is given up has had one attempt at least".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Batch {
+    pub(super) fn check(&self) -> Result<()> {
+        if self.count == 0 || self.count > BATCH_MAX {
+            let message = format!("a batch has 1 to {BATCH_MAX} deliveries, not {}", self.count);
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! What is done, of what was taken in order: the cursor may stand before the first that is not.
+
+use std::collections::VecDeque;
+
+use crate::id::Snapshot;
+
+/// Items from the first that is not done on.
+#[derive(Debug, Default)]
+pub(super) struct Tracker {
+    /// The number of the first item that is kept.
+    first: u64,
+    items: VecDeque<Item>,
+    reached: Option<Snapshot>,
+}
+
+#[derive(Debug)]
+struct Item {
+    is_done: bool,
+    /// The place after it; none where there is no place yet.
+    place: Option<Snapshot>,
+}
+
+impl Tracker {
+    /// Takes an item that is to be done; answers with its number.
+    pub(super) fn take(&mut self, place: Option<Snapshot>) -> u64 {
+        self.items.push_back(Item { is_done: false, place });
+        self.first + self.items.len() as u64 - 1
+    }
+
+    /// Everything up to `place` was taken.
+    pub(super) fn pass(&mut self, place: Snapshot) {
+        match self.items.back_mut() {
+            // One mark after another is one mark.
+            Some(last) if last.is_done => last.place = Some(place),
+            Some(_) => self.items.push_back(Item {
+                is_done: true,
+                place: Some(place),
+            }),
+            None => self.reached = Some(place),
+        }
+    }
+
+    /// The item of this number is done.
+    pub(super) fn finish(&mut self, number: u64) {
+        let index = usize::try_from(number - self.first).unwrap_or(usize::MAX);
+        if let Some(item) = self.items.get_mut(index) {
+            item.is_done = true;
+        }
+        let done = self.items.iter().take_while(|item| item.is_done).count();
+        self.first += done as u64;
+        for item in self.items.drain(..done) {
+            self.reached = item.place.or(self.reached);
+        }
+    }
+
+    /// The place after an item that is not done yet.
+    pub(super) fn place(&self, number: u64) -> Option<Snapshot> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.items.get(index)?.place
+    }
+
+    /// The place up to which everything is done; none where there is none yet.
+    pub(super) fn reached(&self) -> Option<Snapshot> {
+        self.reached
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Epoch, EventId, Position, Tag};
+
+    fn place(id: i64) -> Snapshot {
+        Snapshot {
+            epoch: Epoch::default(),
+            position: Position {
+                id: EventId::new(id).unwrap(),
+                tag: Tag::default(),
+            },
+        }
+    }
+
+    fn reached(tracker: &Tracker) -> Option<i64> {
+        tracker.reached().map(|place| place.position.id.get())
+    }
+
+    #[test]
+    fn what_is_reached_has_nothing_before_it_that_is_not_done() {
+        let mut tracker = Tracker::default();
+        let numbers: Vec<u64> = (1..=4).map(|id| tracker.take(Some(place(id)))).collect();
+        tracker.finish(numbers[1]);
+        assert_eq!(reached(&tracker), None);
+        tracker.finish(numbers[0]);
+        assert_eq!(reached(&tracker), Some(2));
+        tracker.finish(numbers[3]);
+        assert_eq!(reached(&tracker), Some(2));
+        tracker.finish(numbers[2]);
+        assert_eq!(reached(&tracker), Some(4));
+        let next = tracker.take(Some(place(5)));
+        tracker.finish(next);
+        assert_eq!(reached(&tracker), Some(5));
+    }
+
+    #[test]
+    fn a_mark_counts_once_everything_before_it_is_done() {
+        let mut tracker = Tracker::default();
+        tracker.pass(place(3));
+        assert_eq!(reached(&tracker), Some(3));
+        let number = tracker.take(None);
+        tracker.pass(place(7));
+        tracker.pass(place(9));
+        assert_eq!(reached(&tracker), Some(3));
+        tracker.finish(number);
+        assert_eq!(reached(&tracker), Some(9));
+        assert!(tracker.items.is_empty());
+    }
+}
