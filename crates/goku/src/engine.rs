@@ -7,6 +7,7 @@ mod list;
 mod reader;
 mod reaper;
 mod ring;
+mod routes;
 mod stream;
 mod tasks;
 mod threads;

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ring::Ring;
+use super::routes::{Route, Routes};
 use crate::clock::Timestamp;
 use crate::decide::{self, Head, Needs};
 use crate::error::Result;
@@ -35,8 +36,8 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// What the streams and the reaper see of the log.
 pub(super) struct Log {
     ring: RwLock<Ring>,
-    /// The last event that is known to be committed.
-    last: watch::Sender<EventId>,
+    /// The streams, and what they were told: up to there events are known to be committed.
+    routes: Arc<Routes>,
     /// The head as last seen.
     head: watch::Sender<Head>,
     news: mpsc::Sender<News>,
@@ -143,9 +144,9 @@ impl Log {
         self.head.subscribe()
     }
 
-    /// The last event that is known to be committed, and its changes.
-    pub(super) fn last(&self) -> watch::Receiver<EventId> {
-        self.last.subscribe()
+    /// The way of the events of this prefix to a stream.
+    pub(super) fn route(&self, prefix: Prefix) -> Route {
+        self.routes.join(prefix)
     }
 
     /// The newest events.
@@ -175,7 +176,7 @@ impl Follower {
         let (sender, news) = mpsc::channel(NEWS_MAX);
         let log = Arc::new(Log {
             ring: RwLock::new(Ring::new(EventId::ZERO)),
-            last: watch::Sender::new(EventId::ZERO),
+            routes: Arc::default(),
             head: watch::Sender::new(Head::default()),
             news: sender,
             streams: AtomicUsize::new(0),
@@ -225,7 +226,7 @@ impl Follower {
     async fn catch_up(&mut self) {
         let head = self.log.known_head();
         let waits = self.shared && self.deliver == Deliver::Durable && !self.log.is_followed();
-        if head.last_event > *self.log.last.borrow() && !waits {
+        if head.last_event > self.log.routes.told() && !waits {
             self.wait_until_durable().await;
             self.advance(head, Vec::new()).await;
         }
@@ -248,7 +249,7 @@ impl Follower {
         if let Ok((head, _)) = self.log.look(&*self.store).await {
             self.wait_until_durable().await;
             self.write_ring(|ring| *ring = Ring::new(head.last_event));
-            self.log.last.send_replace(head.last_event);
+            self.tell_streams(EventId::ZERO, head.last_event);
         }
     }
 
@@ -264,7 +265,7 @@ impl Follower {
     /// What was committed before anybody streamed is left out: streams that want it read pages, with their filters.
     async fn advance(&mut self, head: Head, events: Vec<Event>) {
         let target = head.last_event;
-        let known = *self.log.last.borrow();
+        let known = self.log.routes.told();
         if target <= known {
             return;
         }
@@ -278,7 +279,15 @@ impl Follower {
                 self.write_ring(|ring| *ring = Ring::new(target));
             }
         }
-        self.log.last.send_replace(target);
+        self.tell_streams(known, target);
+    }
+
+    /// Wakes the streams that the events after `known` concern; all of them where the ring does not have these events.
+    fn tell_streams(&self, known: EventId, target: EventId) {
+        let ring = self.log.ring();
+        let events = ring.after(known, usize::MAX);
+        let events = events.map(|events| events.map(|event| &**event));
+        self.log.routes.tell(target, events);
     }
 
     /// Reads the events up to `target` into the ring; false where that failed.

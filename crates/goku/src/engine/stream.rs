@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::follower::{Following, Log};
+use super::routes::Route;
 use crate::client::EventStream;
 use crate::decide::Head;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +34,7 @@ const PAGE_SCAN_MAX: i64 = 16_384;
 struct Subscription {
     store: Arc<dyn Store>,
     log: Arc<Log>,
-    last: watch::Receiver<EventId>,
+    route: Route,
     stop: CancellationToken,
     request: StreamRequest,
     /// The head when it was opened.
@@ -59,12 +59,18 @@ pub(super) async fn open(
     stop: CancellationToken,
 ) -> Result<EventStream> {
     let following = log.follow();
-    let last = log.last();
+    // What ends at the head has to hear of it, whatever is there.
+    let routed = if request.to_head {
+        Prefix::default()
+    } else {
+        request.prefix.clone()
+    };
+    let route = log.route(routed);
     let (head, _) = log.look(&*store).await?;
     let position = start(&*store, &request, &head).await?;
     let subscription = Subscription {
         store,
-        last,
+        route,
         stop,
         opened: head,
         position,
@@ -166,14 +172,15 @@ impl Subscription {
                     return Ok(StreamItem::Event(event));
                 }
             }
+            let (position, told) = self.route.advance(self.position);
+            self.position = position;
             if self.until.is_some_and(|until| self.position >= until) {
                 return Err(head_reached());
             }
-            let last = *self.last.borrow_and_update();
             if self.log.known_head().epoch.number() > self.opened.epoch.number() {
                 return Err(lost(self.position));
             }
-            let until = self.until.map_or(last, |until| until.min(last));
+            let until = self.until.map_or(told, |until| until.min(told));
             if self.position < until {
                 self.take(until).await?;
                 continue;
@@ -269,16 +276,16 @@ impl Subscription {
         })))
     }
 
-    /// Waits until there may be something to do.
-    async fn wait(&mut self) {
-        let progress_due = self.request.progress.filter(|_| self.told != Some(self.position));
-        let until_progress = progress_due.map(|interval| interval.saturating_sub(self.delivered_at.elapsed()));
+    /// Waits until there may be something to do. Events that do not concern the stream move its position without waking it,
+    /// so where progress is to be told, it looks now and then.
+    async fn wait(&self) {
+        let until_progress = self.request.progress.map(|interval| match self.told {
+            Some(told) if told == self.position => interval,
+            _ => interval.saturating_sub(self.delivered_at.elapsed()),
+        });
         tokio::select! {
             () = self.stop.cancelled() => {}
-            changed = self.last.changed() => if changed.is_err() {
-                // The follower is gone: so is the engine.
-                self.stop.cancelled().await;
-            },
+            () = self.route.woken() => {}
             () = sleep_for(until_progress) => {}
         }
     }
