@@ -35,6 +35,7 @@ pub(crate) fn with_results(document: &str, results: &Results) -> Outcome<String>
     settings(&mut text, results);
     goals_as_table(&mut text, results);
     calls(&mut text, results);
+    embedded(&mut text, results);
     notes(&mut text, results);
     text += END;
     text += tail;
@@ -115,13 +116,13 @@ fn calls(text: &mut String, results: &Results) {
         ("An empty call, p99 in ms", Measure::EmptyP99, millis),
     ];
     for (title, measure, show) in tables {
-        by_callers(text, results, title, measure, show);
+        by_callers(text, results, Row::Calls, title, measure, show);
     }
     *text += "\n";
 }
 
-fn by_callers(text: &mut String, results: &Results, title: &str, measure: Measure, show: fn(f64) -> String) {
-    let callers = results.callers(Row::Calls, measure);
+fn by_callers(text: &mut String, results: &Results, row: Row, title: &str, measure: Measure, show: fn(f64) -> String) {
+    let callers = results.callers(row, measure);
     if callers.is_empty() {
         return;
     }
@@ -133,7 +134,7 @@ fn by_callers(text: &mut String, results: &Results, title: &str, measure: Measur
     );
     for subject in Subject::ALL {
         let figures = callers.iter();
-        let figures = figures.map(|callers| results.median(Row::Calls, Name::of(measure, subject, *callers)));
+        let figures = figures.map(|callers| results.median(row, Name::of(measure, subject, *callers)));
         let figures: Vec<_> = figures.collect();
         if figures.iter().any(Option::is_some) {
             let figures: Vec<_> = figures
@@ -143,6 +144,21 @@ fn by_callers(text: &mut String, results: &Results, title: &str, measure: Measur
             *text += &format!("| {} | {} |\n", subject.name(), figures.join(" | "));
         }
     }
+}
+
+fn embedded(text: &mut String, results: &Results) {
+    if results.callers(Row::Embedded, Measure::EmbeddedSetRate).is_empty() {
+        return;
+    }
+    *text += "## In the process of the callers\n\nGroup commit alone is the least that puts rows and events into MariaDB in \
+              order: no conditions, leases or outcomes.\n";
+    for (title, measure) in [
+        ("Set, calls a second by callers", Measure::EmbeddedSetRate),
+        ("Get, calls a second by callers", Measure::EmbeddedGetRate),
+    ] {
+        by_callers(text, results, Row::Embedded, title, measure, grouped);
+    }
+    *text += "\n";
 }
 
 fn notes(text: &mut String, results: &Results) {

@@ -26,6 +26,7 @@ mod etcd;
 mod no_store;
 mod partial;
 mod process;
+mod raw_group_commit;
 mod transaction_per_write;
 
 mod cpu;

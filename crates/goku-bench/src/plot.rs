@@ -169,7 +169,7 @@ fn colour(subject: Subject) -> RGBColor {
         Subject::Mariadb => RGBColor(0x3b, 0x82, 0xf6),
         Subject::TransactionPerWrite => RGBColor(0xa8, 0x55, 0xf7),
         Subject::Etcd => RGBColor(0xe0, 0x62, 0x1e),
-        Subject::NoStore => INK,
+        Subject::RawGroupCommit | Subject::NoStore => INK,
     }
 }
 

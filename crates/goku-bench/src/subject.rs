@@ -14,6 +14,8 @@ pub(crate) enum Subject {
     Mariadb,
     /// The original's way on the same MariaDB, behind goku's gRPC service.
     TransactionPerWrite,
+    /// Group commit and nothing else, on the same MariaDB, in the process of its callers.
+    RawGroupCommit,
     /// etcd, one member.
     Etcd,
     /// No database behind goku's gRPC service.
@@ -22,10 +24,11 @@ pub(crate) enum Subject {
 
 impl Subject {
     /// All, in the order of tables.
-    pub(crate) const ALL: [Subject; 5] = [
+    pub(crate) const ALL: [Subject; 6] = [
         Subject::Sqlite,
         Subject::Mariadb,
         Subject::TransactionPerWrite,
+        Subject::RawGroupCommit,
         Subject::Etcd,
         Subject::NoStore,
     ];
@@ -39,6 +42,7 @@ impl Subject {
             Subject::Sqlite => System::Sqlite.name(),
             Subject::Mariadb => System::Mariadb.name(),
             Subject::TransactionPerWrite => System::TransactionPerWrite.name(),
+            Subject::RawGroupCommit => "group commit alone",
             Subject::Etcd => "etcd",
             Subject::NoStore => System::NoStore.name(),
         }

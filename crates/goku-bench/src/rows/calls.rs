@@ -22,6 +22,15 @@ const KEYS_TO_GET: usize = 10_000;
 /// What the keys that are got begin with.
 const GET_PREFIX: &str = "/get/";
 
+/// What answers over the network, in the order of the turns.
+const SUBJECTS: [Subject; 5] = [
+    Subject::Sqlite,
+    Subject::Mariadb,
+    Subject::TransactionPerWrite,
+    Subject::Etcd,
+    Subject::NoStore,
+];
+
 /// A system that answers.
 struct Peer {
     subject: Subject,
@@ -54,7 +63,7 @@ struct Sample {
 pub(super) async fn measure(lab: &mut Lab) -> Outcome<()> {
     lab.begin(Row::Calls);
     let mut peers = Vec::new();
-    for subject in Subject::ALL {
+    for subject in SUBJECTS {
         peers.extend(open(lab, subject).await?);
     }
     for _ in 0..lab.options.runs() {
@@ -113,6 +122,7 @@ async fn open(lab: &mut Lab, subject: Subject) -> Outcome<Option<Peer>> {
             other(lab, System::TransactionPerWrite, Some(&url)).await?
         }
         Subject::NoStore => other(lab, System::NoStore, None).await?,
+        Subject::RawGroupCommit => return Ok(None),
         Subject::Etcd => {
             let (Some(server), Some(load)) = (&lab.options.etcd, &lab.options.etcd_load) else {
                 let note = "etcd was not there to be measured".to_owned();

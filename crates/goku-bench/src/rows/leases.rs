@@ -28,7 +28,7 @@ const SETTERS: usize = 64;
 const SETTERS_KEYS: usize = SETTERS * 1_000;
 
 /// Leases that are made in a second at least, and what is waited for anyway: Sets are measured before the deadline.
-const LEASES_PER_SECOND: usize = 10_000;
+const LEASES_PER_SECOND: usize = 20_000;
 const LEAD: Duration = Duration::from_secs(5);
 
 /// How long before the deadline Sets are measured.
