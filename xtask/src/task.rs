@@ -19,8 +19,8 @@ Development tasks of goku.
 
   cargo xtask bench [--no-install] [ARGUMENTS]
       Measures all that goku's speed is judged by, beside etcd and one transaction a write, tells
-      which goals are met, and writes docs/benchmarks.md with plots: about 25 minutes on a quiet
-      machine. ARGUMENTS are those of the program that measures, such as --short (3 minutes, no
+      which goals are met, and writes docs/benchmarks.md with plots, in a quarter of an hour on a
+      quiet machine. ARGUMENTS are those of the program that measures, such as --short (3 minutes, no
       document), --only calls,watch, --runs N, --growth-keys N; `calls` as the first measures Set and
       Get alone, in more detail. `cargo xtask bench --help` lists them.
       Unpacks etcd (package etcd-server) into TARGET/engines where it is not installed, and builds a

@@ -41,6 +41,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::options::{Cli, Command};
 
@@ -67,9 +68,11 @@ async fn main() -> ExitCode {
 
 /// What was started is stopped where somebody interrupts.
 async fn until_interrupted(run: impl Future<Output = Outcome<()>>) -> Outcome<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {
         outcome = run => outcome,
         _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+        _ = terminated.recv() => Err("terminated".into()),
     }
 }
 
