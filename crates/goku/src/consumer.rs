@@ -38,11 +38,16 @@ mod dead_letter;
 mod handler;
 mod input;
 mod memory;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 mod place;
 mod policy;
 mod run;
 mod schedule;
+mod session;
 mod spec;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod stats;
 mod tracker;
 mod unit;

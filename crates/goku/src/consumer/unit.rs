@@ -29,8 +29,10 @@ pub trait ExactlyOnce: CursorStore {
 /// Why an attempt came to nothing.
 #[derive(Debug)]
 pub enum AttemptError {
-    /// The handler, or the database, failed: it may be tried again.
+    /// The handler failed: it is tried again, as often as the policy says.
     Failed(Failure),
+    /// The database is away, or took the transaction back for another one: it is tried again, however often.
+    Unavailable(Failure),
     /// The cursor may not be moved so: somebody else holds it.
     Refused(Error),
 }
@@ -64,8 +66,9 @@ pub(super) enum Ending {
 }
 
 impl Attempts {
-    /// Handles deliveries, of which the last leads to `to`.
-    pub(super) async fn run(&self, deliveries: Vec<Delivery>, to: Option<CursorMove>) -> Ending {
+    /// Handles deliveries; `places` is where the cursor is to go behind each of them.
+    pub(super) async fn run(&self, deliveries: Vec<Delivery>, places: Vec<Option<CursorMove>>) -> Ending {
+        let to = places.last().cloned().flatten();
         let ending = self.attempt(&deliveries, to.clone()).await;
         let Attempted::GivenUp(failure) = ending else {
             return ending.into();
@@ -74,9 +77,7 @@ impl Attempts {
             return self.give_up(delivery, &failure, to).await;
         }
         // Which of them is at fault shows when each is alone.
-        let last = deliveries.len() - 1;
-        for (index, delivery) in deliveries.into_iter().enumerate() {
-            let to = to.clone().filter(|_| index == last);
+        for (delivery, to) in deliveries.into_iter().zip(places) {
             let ending = match self.attempt(std::slice::from_ref(&delivery), to.clone()).await {
                 Attempted::GivenUp(failure) => self.give_up(&delivery, &failure, to).await,
                 ending => ending.into(),
@@ -90,8 +91,8 @@ impl Attempts {
 
     async fn attempt(&self, deliveries: &[Delivery], to: Option<CursorMove>) -> Attempted {
         let mut attempts = 0;
+        let mut absences = 0;
         loop {
-            attempts += 1;
             let call = AssertUnwindSafe(self.work.handle(deliveries.to_vec(), to.clone()));
             let failure = match call.catch_unwind().await {
                 Ok(Ok(())) => {
@@ -99,9 +100,18 @@ impl Attempts {
                     return Attempted::Done;
                 }
                 Ok(Err(AttemptError::Refused(error))) => return Attempted::Refused(error),
+                Ok(Err(AttemptError::Unavailable(failure))) => {
+                    absences += 1;
+                    tracing::warn!(consumer = %self.spec.name(), error = %failure, "the database is waited for");
+                    tokio::select! {
+                        () = self.stop.cancelled() => return Attempted::Interrupted,
+                        () = tokio::time::sleep(self.spec.retry.pause(absences)) => continue,
+                    }
+                }
                 Ok(Err(AttemptError::Failed(failure))) => failure,
                 Err(panic) => panicked(&*panic),
             };
+            attempts += 1;
             self.stats.failed();
             let name = self.spec.name();
             let (key, event) = deliveries.first().map(|first| (first.key(), first.id())).unzip();
@@ -186,7 +196,7 @@ impl Work {
         let attempt = AssertUnwindSafe(self.handle(vec![delivery], None));
         match attempt.catch_unwind().await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(AttemptError::Failed(failure))) => Err(failure),
+            Ok(Err(AttemptError::Failed(failure) | AttemptError::Unavailable(failure))) => Err(failure),
             Ok(Err(AttemptError::Refused(error))) => Err(error.into()),
             Err(panic) => Err(panicked(&*panic)),
         }

@@ -34,6 +34,7 @@ use async_trait::async_trait;
 
 use self::columns::{Fields, HEAD, LEASE, NOW};
 use self::cursors::Cursors;
+use self::error::{Failure, Trouble};
 use self::readers::Readers;
 use self::servers::Servers;
 use self::session::Role;
@@ -45,6 +46,24 @@ use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::status::Replica;
+
+/// The error of a driver's call that is no batch.
+pub(crate) fn to_error(error: mysql_async::Error) -> Error {
+    Failure::of_connecting(error).into()
+}
+
+/// Whether the same may succeed later: the server is away, or took a transaction back for another one.
+pub(crate) fn is_transient(error: &mysql_async::Error) -> bool {
+    use mysql_async::Error::{Driver, Io, Server};
+    match error {
+        Server(error) => matches!(
+            Trouble::of(error),
+            Trouble::RolledBack | Trouble::LockWait | Trouble::Transient
+        ),
+        Io(_) | Driver(_) => true,
+        _ => false,
+    }
+}
 
 /// Most keys and values in one batch, in bytes: larger ones gain nothing, and keep the others waiting.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;

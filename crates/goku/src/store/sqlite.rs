@@ -16,7 +16,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+pub(crate) use self::cursors::one as read_cursor;
+pub(crate) use self::cursors::write as write_cursor;
+pub(crate) use self::error::reading as to_error;
 use self::lock::FileLock;
+pub(crate) use self::schema::cursors_table;
 use self::worker::Worker;
 use super::{At, EventsPage, EventsRequest, LOAD_BYTES_MAX, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::{Clock, Timestamp};

@@ -9,6 +9,9 @@ use crate::error::Result;
 use crate::id::{Epoch, Position, Snapshot};
 use crate::limits::CURSORS_MAX;
 
+/// The table in the store.
+const TABLE: &str = "cursors";
+
 const COLUMNS: &str = "consumer, part, epoch, epoch_salt, event, tag, token, moved_at";
 
 /// Moves cursors, each for itself, in one transaction.
@@ -23,7 +26,7 @@ pub(super) fn move_all(
     let head = schema::head(&transaction).map_err(error::reading)?;
     let mut outcomes = Vec::with_capacity(moves.len());
     for request in moves {
-        let stored = one(&transaction, &request.id).map_err(error::reading)?;
+        let stored = one(&transaction, TABLE, &request.id).map_err(error::reading)?;
         let now = now.max(head.last_time);
         let change = cursor::decide(stored.as_ref(), request, Some(head.snapshot()), now);
         if let Ok(Change::Write(cursor)) = &change {
@@ -31,7 +34,7 @@ pub(super) fn move_all(
                 outcomes.push(Err(cursor::too_many()));
                 continue;
             }
-            write(&transaction, cursor).map_err(error::reading)?;
+            write(&transaction, TABLE, cursor).map_err(error::reading)?;
         }
         outcomes.push(change.map(Change::into_cursor));
     }
@@ -69,8 +72,9 @@ pub(super) fn delete(connection: &Connection, consumer: &ConsumerName) -> rusqli
     Ok(removed as u64)
 }
 
-fn one(connection: &Connection, id: &CursorId) -> rusqlite::Result<Option<Cursor>> {
-    let sql = format!("select {COLUMNS} from cursors where consumer = ?1 and part = ?2");
+/// The cursor in a table of these columns, where there is one.
+pub(crate) fn one(connection: &Connection, table: &str, id: &CursorId) -> rusqlite::Result<Option<Cursor>> {
+    let sql = format!("select {COLUMNS} from {table} where consumer = ?1 and part = ?2");
     let mut statement = connection.prepare_cached(&sql)?;
     statement
         .query_row(params![id.consumer.as_str().as_bytes(), id.partition], read)
@@ -83,8 +87,9 @@ fn count(connection: &Connection) -> rusqlite::Result<usize> {
         .query_row([], |columns| columns.get(0))
 }
 
-fn write(connection: &Connection, cursor: &Cursor) -> rusqlite::Result<()> {
-    let sql = format!("insert or replace into cursors ({COLUMNS}) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+/// Writes a cursor into a table of these columns.
+pub(crate) fn write(connection: &Connection, table: &str, cursor: &Cursor) -> rusqlite::Result<()> {
+    let sql = format!("insert or replace into {table} ({COLUMNS}) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
     let mut statement = connection.prepare_cached(&sql)?;
     statement
         .execute(params![

@@ -81,19 +81,26 @@ create table head (
 ";
 
 /// Tables that files of earlier versions do not have; those versions leave them alone.
-const LATER_TABLES: &str = "
-create table if not exists cursors (
-  consumer blob not null,
-  part integer not null,
-  epoch integer not null,
-  epoch_salt integer not null,
-  event integer not null,
-  tag integer not null,
-  token integer not null,
-  moved_at integer not null,
-  primary key (consumer, part)
-) without rowid;
-";
+fn later_tables() -> String {
+    cursors_table("cursors")
+}
+
+/// Makes a table of cursors.
+pub(crate) fn cursors_table(name: &str) -> String {
+    format!(
+        "create table if not exists {name} (
+          consumer blob not null,
+          part integer not null,
+          epoch integer not null,
+          epoch_salt integer not null,
+          event integer not null,
+          tag integer not null,
+          token integer not null,
+          moved_at integer not null,
+          primary key (consumer, part)
+        ) without rowid"
+    )
+}
 
 /// Sets a new connection up: commits are on disk before they are answered.
 pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
@@ -141,7 +148,7 @@ pub(super) fn create(connection: &mut Connection) -> Result<()> {
         .map_err(error::opening)?;
     match format {
         Some(FORMAT) => {
-            transaction.execute_batch(LATER_TABLES).map_err(error::opening)?;
+            transaction.execute_batch(&later_tables()).map_err(error::opening)?;
             transaction.commit().map_err(error::opening)
         }
         Some(other) => {

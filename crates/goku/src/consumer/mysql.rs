@@ -1,0 +1,194 @@
+//! Exactly once on MySQL and MariaDB: the handler's writes and the cursor commit together.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use goku::consumer::mysql::mysql_async::prelude::Queryable;
+//! use goku::consumer::mysql::{MySqlTransactions, mysql_async};
+//! use goku::consumer::{Batch, Consumer, Spec};
+//! use goku::{Client, ConsumerName, Prefix};
+//!
+//! # async fn example(client: Arc<dyn Client>) -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = mysql_async::Pool::new("mysql://user:password@host/own");
+//! let once = MySqlTransactions::new(pool, |transaction, delivery| {
+//!     Box::pin(async move {
+//!         let key = delivery.key().as_str();
+//!         transaction.exec_drop("insert into seen (name) values (?)", (key,)).await?;
+//!         Ok(())
+//!     })
+//! })
+//! .await?;
+//! let spec = Spec::new(ConsumerName::new("seer")?, Prefix::new("")?);
+//! let batch = Batch::new(100, Duration::from_millis(10));
+//! Consumer::exactly_once(client, spec, batch, once).run(std::future::pending()).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+pub use mysql_async;
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Pool, Row, Transaction, TxOpts};
+
+use super::cursors::CursorStore;
+use super::handler::{Delivery, Failure};
+use super::unit::{AttemptError, ExactlyOnce};
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::cursor::{self, Change, ConsumerName, Cursor, CursorId, CursorMove, FencingToken};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{Epoch, EventId, Position, Snapshot, Tag};
+use crate::store::mysql::{is_transient, to_error};
+
+/// The table of cursors in the user's database. It is made where it is not there.
+pub const TABLE: &str = "goku_cursors";
+
+const COLUMNS: &str = "consumer, part, epoch, epoch_salt, event, tag, token, moved_at";
+
+/// Handles deliveries in transactions of a MySQL or MariaDB database, which keeps the cursor in its table [`TABLE`].
+pub struct MySqlTransactions<F> {
+    pool: Pool,
+    handle: F,
+}
+
+impl<F> MySqlTransactions<F>
+where
+    F: for<'t> Fn(&'t mut Transaction<'_>, Delivery) -> BoxFuture<'t, Result<(), Failure>> + Send + Sync + 'static,
+{
+    /// Handles each delivery by `handle`. Its transaction is committed once all deliveries of a batch are handled, and
+    /// rolled back where one fails. `Unavailable` or `Config` where the table of cursors cannot be made.
+    pub async fn new(pool: Pool, handle: F) -> Result<MySqlTransactions<F>> {
+        let table = format!(
+            "create table if not exists {TABLE} (
+                consumer varbinary(255) not null,
+                part int unsigned not null,
+                epoch bigint not null,
+                epoch_salt bigint unsigned not null,
+                event bigint not null,
+                tag bigint unsigned not null,
+                token bigint unsigned not null,
+                moved_at bigint not null,
+                primary key (consumer, part)
+            ) engine = InnoDB"
+        );
+        let mut connection = pool.get_conn().await.map_err(to_error)?;
+        connection.query_drop(table).await.map_err(to_error)?;
+        Ok(MySqlTransactions { pool, handle })
+    }
+
+    async fn handle_all(&self, deliveries: Vec<Delivery>, to: Option<CursorMove>) -> Result<(), AttemptError> {
+        let begun = self.pool.start_transaction(TxOpts::default()).await;
+        let mut transaction = begun.map_err(|error| of_handler(error.into()))?;
+        if let Some(to) = &to {
+            match move_cursor(&mut transaction, to).await {
+                Ok(Change::Write(_)) => {}
+                // An earlier attempt was committed, though nobody heard of it.
+                Ok(Change::Keep(_)) => return Ok(()),
+                Err(error) if super::run::is_passing(&error) => return Err(AttemptError::Unavailable(error.into())),
+                Err(error) => return Err(AttemptError::Refused(error)),
+            }
+        }
+        for delivery in deliveries {
+            (self.handle)(&mut transaction, delivery).await.map_err(of_handler)?;
+        }
+        transaction.commit().await.map_err(|error| of_handler(error.into()))
+    }
+}
+
+#[async_trait]
+impl<F> CursorStore for MySqlTransactions<F>
+where
+    F: for<'t> Fn(&'t mut Transaction<'_>, Delivery) -> BoxFuture<'t, Result<(), Failure>> + Send + Sync + 'static,
+{
+    async fn load(&self, id: &CursorId) -> Result<Option<Cursor>> {
+        let mut transaction = self.pool.start_transaction(TxOpts::default()).await.map_err(to_error)?;
+        read(&mut transaction, id).await
+    }
+
+    async fn save(&self, request: CursorMove) -> Result<Cursor> {
+        let mut transaction = self.pool.start_transaction(TxOpts::default()).await.map_err(to_error)?;
+        let cursor = move_cursor(&mut transaction, &request).await?.into_cursor();
+        transaction.commit().await.map_err(to_error)?;
+        Ok(cursor)
+    }
+}
+
+#[async_trait]
+impl<F> ExactlyOnce for MySqlTransactions<F>
+where
+    F: for<'t> Fn(&'t mut Transaction<'_>, Delivery) -> BoxFuture<'t, Result<(), Failure>> + Send + Sync + 'static,
+{
+    async fn handle(&self, deliveries: Vec<Delivery>, to: Option<CursorMove>) -> Result<(), AttemptError> {
+        self.handle_all(deliveries, to).await
+    }
+}
+
+/// Locks the cursor, decides a move and writes it.
+async fn move_cursor(transaction: &mut Transaction<'_>, request: &CursorMove) -> Result<Change> {
+    let stored = read(transaction, &request.id).await?;
+    let change = cursor::decide(stored.as_ref(), request, None, SystemClock.now())?;
+    if let Change::Write(cursor) = &change {
+        // Of two that made it at the same time one is refused, and comes again.
+        let insert = format!(
+            "{} into {TABLE} ({COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?)",
+            if stored.is_some() { "replace" } else { "insert" }
+        );
+        let row = (
+            cursor.id.consumer.as_str().as_bytes(),
+            cursor.id.partition,
+            cursor.at.epoch.number(),
+            cursor.at.epoch.salt(),
+            cursor.at.position.id.get(),
+            cursor.at.position.tag.get(),
+            cursor.token.get(),
+            cursor.moved_at.as_millis(),
+        );
+        match transaction.exec_drop(insert, row).await {
+            Err(mysql_async::Error::Server(error)) if error.code == DUPLICATE => {
+                let message = "another process has made the same cursor: try again";
+                return Err(Error::new(ErrorKind::Unavailable, message).with_source(error));
+            }
+            outcome => outcome.map_err(to_error)?,
+        }
+    }
+    Ok(change)
+}
+
+/// A row with this key is there already.
+const DUPLICATE: u16 = 1062;
+
+/// The cursor, locked until the transaction ends.
+async fn read(transaction: &mut Transaction<'_>, id: &CursorId) -> Result<Option<Cursor>> {
+    let select = format!("select {COLUMNS} from {TABLE} where consumer = ? and part = ? for update");
+    let key = (id.consumer.as_str().as_bytes(), id.partition);
+    let row: Option<Row> = transaction.exec_first(select, key).await.map_err(to_error)?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    type Columns = (Vec<u8>, u32, i64, u64, i64, u64, u64, i64);
+    let columns: Result<Columns, _> = mysql_async::from_row_opt(row);
+    let (consumer, partition, epoch, salt, event, tag, token, moved_at) =
+        columns.map_err(|error| Error::new(ErrorKind::Config, format!("{TABLE} is of another make: {error}")))?;
+    Ok(Some(Cursor {
+        id: CursorId::of_partition(ConsumerName::new(String::from_utf8_lossy(&consumer))?, partition),
+        at: Snapshot {
+            epoch: Epoch::new(epoch, salt),
+            position: Position {
+                id: EventId::new(event)?,
+                tag: Tag::new(tag),
+            },
+        },
+        token: FencingToken::new(token),
+        moved_at: Timestamp::from_millis(moved_at)?,
+    }))
+}
+
+/// What a failure within a transaction is: a database that is away, or another transaction in the way, passes; anything
+/// else is the handler's.
+fn of_handler(failure: Failure) -> AttemptError {
+    match failure.downcast_ref::<mysql_async::Error>() {
+        Some(error) if is_transient(error) => AttemptError::Unavailable(failure),
+        _ => AttemptError::Failed(failure),
+    }
+}

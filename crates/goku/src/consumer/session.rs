@@ -1,0 +1,259 @@
+//! One run of a consumer from a cursor on, until it is stopped or something is in the way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::input::Input;
+use super::run::{AWAY, Consumer, is_passing};
+use super::schedule::{Schedule, Unit};
+use super::tracker::Tracker;
+use super::unit::{Attempts, Ending};
+use crate::cursor::{Cursor, CursorMove, FencingToken, Motion};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::Snapshot;
+
+/// How often the last move of the cursor is tried at the end.
+const LAST_MOVES_MAX: u32 = 3;
+
+/// One run from a cursor on.
+pub(super) struct Session<'a> {
+    consumer: &'a Consumer,
+    /// The end of this run.
+    stop: CancellationToken,
+    attempts: Arc<Attempts>,
+    schedule: Schedule,
+    pub(super) tracker: Tracker,
+    under_way: JoinSet<(Unit, Ending)>,
+    token: FencingToken,
+    /// Where the stored cursor is.
+    saved: Option<Snapshot>,
+    saving: Option<BoxFuture<'static, Result<Cursor>>>,
+    save_at: Instant,
+    /// When it is looked at though there is nothing to move.
+    check_at: Instant,
+    failed_saves: u32,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        consumer: &'a Consumer,
+        stop: &CancellationToken,
+        token: FencingToken,
+        saved: Option<Snapshot>,
+    ) -> Session<'a> {
+        let stop = stop.child_token();
+        let spec = &consumer.spec;
+        Session {
+            consumer,
+            attempts: Arc::new(Attempts {
+                client: consumer.client.clone(),
+                spec: spec.clone(),
+                work: consumer.work.clone(),
+                stats: consumer.stats.clone(),
+                stop: stop.clone(),
+            }),
+            stop,
+            schedule: Schedule::new(spec.in_flight, spec.order, consumer.batch),
+            tracker: Tracker::default(),
+            under_way: JoinSet::new(),
+            token,
+            saved,
+            saving: None,
+            save_at: Instant::now() + spec.flush,
+            check_at: Instant::now() + spec.progress,
+            failed_saves: 0,
+        }
+    }
+
+    /// Takes in and hands out until it is stopped, or something is in the way.
+    pub(super) async fn work(&mut self, mut inputs: BoxStream<'static, Result<Input>>) -> Result<()> {
+        loop {
+            // Where the cursor is moved with the effects, nothing else moves it meanwhile.
+            let is_apart = !self.consumer.is_once();
+            if is_apart || self.saving.is_none() {
+                while let Some(unit) = self.schedule.next(Instant::now()) {
+                    self.begin(unit);
+                }
+            }
+            let due = self.schedule.due().filter(|_| is_apart || self.saving.is_none());
+            let may_save = self.saving.is_none() && (is_apart || self.schedule.is_idle());
+            let has_to_save = may_save && self.unsaved().is_some();
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                Some(ended) = self.under_way.join_next() => self.ended(ended)?,
+                saved = wait_for(&mut self.saving) => {
+                    self.saving = None;
+                    self.saved(saved)?;
+                }
+                () = tokio::time::sleep_until(self.save_at), if has_to_save => self.save(self.unsaved()),
+                // Somebody may have reset it, and a quiet consumer would not hear of that.
+                () = tokio::time::sleep_until(self.check_at), if may_save && self.saved.is_some() => self.save(self.saved),
+                () = sleep_until(due) => {}
+                input = inputs.next(), if self.schedule.has_room() => match input {
+                    Some(input) => self.take(input?),
+                    None => return Err(Error::new(ErrorKind::Unavailable, "the stream ended without saying why")),
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Delivery(delivery, place) => {
+                let number = self.tracker.take(place);
+                self.schedule.take(number, delivery, Instant::now());
+            }
+            Input::Mark(place) => self.tracker.pass(place),
+        }
+    }
+
+    fn begin(&mut self, unit: Unit) {
+        let attempts = self.attempts.clone();
+        let places = unit.numbers.iter().map(|number| self.tracker.place(*number));
+        let places = places.map(|place| place.map(|place| self.moved_to(place))).collect();
+        self.under_way.spawn(async move {
+            let ending = attempts.run(unit.deliveries.clone(), places).await;
+            (unit, ending)
+        });
+    }
+
+    fn ended(&mut self, ended: Result<(Unit, Ending), tokio::task::JoinError>) -> Result<()> {
+        let (unit, ending) = ended
+            .map_err(|error| Error::new(ErrorKind::Internal, "the task of a handler failed").with_source(error))?;
+        self.schedule.end(&unit);
+        match ending {
+            Ending::Done => {
+                if let Some(number) = unit.numbers.last().filter(|_| self.consumer.is_once()) {
+                    // Its transaction has moved the cursor.
+                    self.saved = self.tracker.place(*number).or(self.saved);
+                }
+                for number in unit.numbers {
+                    self.tracker.finish(number);
+                }
+                Ok(())
+            }
+            Ending::Interrupted => Ok(()),
+            Ending::Refused(error) => Err(error),
+        }
+    }
+
+    /// How far the stored cursor is to be moved; none where it is there.
+    fn unsaved(&self) -> Option<Snapshot> {
+        self.tracker.reached().filter(|reached| Some(*reached) != self.saved)
+    }
+
+    fn save(&mut self, to: Option<Snapshot>) {
+        if let Some(to) = to {
+            let (cursors, request) = (self.consumer.cursors.clone(), self.moved_to(to));
+            self.saving = Some(Box::pin(async move { cursors.save(request).await }));
+        }
+    }
+
+    fn saved(&mut self, saved: Result<Cursor>) -> Result<()> {
+        match saved {
+            Ok(cursor) => {
+                self.saved = Some(cursor.at);
+                self.failed_saves = 0;
+            }
+            Err(error) if is_passing(&error) => {
+                self.failed_saves += 1;
+                tracing::warn!(consumer = %self.consumer.spec.name(), ?error, "the cursor could not be moved yet");
+            }
+            Err(error) => return Err(error),
+        }
+        let away = if self.failed_saves == 0 {
+            Duration::ZERO
+        } else {
+            AWAY.pause(self.failed_saves)
+        };
+        self.save_at = Instant::now() + self.consumer.spec.flush.max(away);
+        self.check_at = Instant::now() + self.consumer.spec.progress.max(away);
+        Ok(())
+    }
+
+    /// Moves the cursor to what is reached and waits for that.
+    pub(super) async fn save_now(&mut self) -> Result<()> {
+        if let Some(saving) = self.saving.take() {
+            let saved = saving.await;
+            self.saved(saved)?;
+        }
+        if let Some(reached) = self.unsaved() {
+            let request = self.moved_to(reached);
+            let cursor = self.consumer.cursors.save(request).await?;
+            self.saved = Some(cursor.at);
+        }
+        Ok(())
+    }
+
+    fn moved_to(&self, to: Snapshot) -> CursorMove {
+        CursorMove {
+            id: self.consumer.spec.id.clone(),
+            to,
+            token: self.token,
+            motion: Motion::Forward,
+        }
+    }
+
+    /// Waits for the attempts that are under way, and moves the cursor.
+    pub(super) async fn end(&mut self, outcome: Result<()>) -> Result<()> {
+        self.stop.cancel();
+        let grace = Instant::now() + self.consumer.spec.grace;
+        let mut outcome = outcome;
+        while !self.schedule.is_idle() {
+            match tokio::time::timeout_at(grace, self.under_way.join_next()).await {
+                Ok(Some(ended)) => {
+                    let ended = self.ended(ended);
+                    outcome = outcome.and(ended);
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    tracing::warn!(consumer = %self.consumer.spec.name(), "attempts are given up, they will be made again");
+                    break;
+                }
+            }
+        }
+        self.under_way.shutdown().await;
+        if matches!(&outcome, Err(error) if !is_passing(error) && !is_of_stream(error)) {
+            return outcome;
+        }
+        let mut tries = 0;
+        while let Err(error) = self.save_now().await {
+            tries += 1;
+            if !is_passing(&error) {
+                return outcome.and(Err(error));
+            }
+            if tries == LAST_MOVES_MAX {
+                tracing::warn!(consumer = %self.consumer.spec.name(), ?error, "the last move of the cursor is lost: events will be repeated");
+                break;
+            }
+            tokio::time::sleep(AWAY.pause(tries)).await;
+        }
+        outcome
+    }
+}
+
+/// Whether it is the stream's place that is gone: what was done is done.
+fn is_of_stream(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Compacted { .. } | ErrorKind::PositionLost)
+}
+
+async fn wait_for<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,155 @@
+//! Exactly once on SQLite: the handler's writes and the cursor commit together.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use goku::consumer::sqlite::{SqliteTransactions, rusqlite};
+//! use goku::consumer::{Batch, Consumer, Spec};
+//! use goku::{Client, ConsumerName, Engine, Prefix};
+//!
+//! # fn main() -> goku::Result<()> { Ok(()) }
+//! # async fn example(engine: Arc<Engine>) -> Result<(), Box<dyn std::error::Error>> {
+//! let connection = rusqlite::Connection::open("own.db")?;
+//! let once = SqliteTransactions::new(connection, |transaction, delivery| {
+//!     transaction.execute("update counter set events = events + 1", [])?;
+//!     println!("counted {}", delivery.key());
+//!     Ok(())
+//! })?;
+//! let spec = Spec::new(ConsumerName::new("counter")?, Prefix::new("")?);
+//! let batch = Batch::new(100, Duration::from_millis(10));
+//! Consumer::exactly_once(engine, spec, batch, once).run(std::future::pending()).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+pub use rusqlite;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::cursors::CursorStore;
+use super::handler::{Delivery, Failure};
+use super::unit::{AttemptError, ExactlyOnce};
+use crate::clock::{Clock, SystemClock};
+use crate::cursor::{self, Change, Cursor, CursorId, CursorMove};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::sqlite::{cursors_table, read_cursor, to_error, write_cursor};
+
+/// The table of cursors in the user's database. It is made where it is not there.
+pub const TABLE: &str = "goku_cursors";
+
+/// Handles deliveries in transactions of a SQLite database, which keeps the cursor in its table [`TABLE`].
+pub struct SqliteTransactions<F>(Arc<Inner<F>>);
+
+struct Inner<F> {
+    connection: Mutex<Connection>,
+    handle: F,
+}
+
+impl<F> SqliteTransactions<F>
+where
+    F: Fn(&Transaction<'_>, &Delivery) -> Result<(), Failure> + Send + Sync + 'static,
+{
+    /// Handles each delivery by `handle`, on a thread where it may block. Its transaction is committed once all deliveries
+    /// of a batch are handled, and rolled back where one fails. Errors as those of [`Engine::open`](crate::Engine::open).
+    pub fn new(connection: Connection, handle: F) -> Result<SqliteTransactions<F>> {
+        connection.execute_batch(&cursors_table(TABLE)).map_err(to_error)?;
+        let connection = Mutex::new(connection);
+        Ok(SqliteTransactions(Arc::new(Inner { connection, handle })))
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection, &F) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let inner = self.0.clone();
+        let job = tokio::task::spawn_blocking(move || {
+            // A transaction that a panic left open was rolled back.
+            let mut connection = inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            job(&mut connection, &inner.handle)
+        });
+        Ok(job.await?)
+    }
+}
+
+#[async_trait]
+impl<F> CursorStore for SqliteTransactions<F>
+where
+    F: Fn(&Transaction<'_>, &Delivery) -> Result<(), Failure> + Send + Sync + 'static,
+{
+    async fn load(&self, id: &CursorId) -> Result<Option<Cursor>> {
+        let id = id.clone();
+        let read = self.run(move |connection, _| read_cursor(connection, TABLE, &id)).await;
+        read.map_err(failed)?.map_err(to_error)
+    }
+
+    async fn save(&self, request: CursorMove) -> Result<Cursor> {
+        let saved = self.run(move |connection, _| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+            let transaction = transaction.map_err(to_error)?;
+            let cursor = move_cursor(&transaction, &request)?.into_cursor();
+            transaction.commit().map_err(to_error)?;
+            Ok(cursor)
+        });
+        saved.await.map_err(failed)?
+    }
+}
+
+#[async_trait]
+impl<F> ExactlyOnce for SqliteTransactions<F>
+where
+    F: Fn(&Transaction<'_>, &Delivery) -> Result<(), Failure> + Send + Sync + 'static,
+{
+    async fn handle(&self, deliveries: Vec<Delivery>, to: Option<CursorMove>) -> Result<(), AttemptError> {
+        let handled = self.run(move |connection, handle| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+            let transaction = transaction.map_err(|error| of_handler(error.into()))?;
+            if let Some(to) = &to {
+                match move_cursor(&transaction, to) {
+                    Ok(Change::Write(_)) => {}
+                    // An earlier attempt was committed, though nobody heard of it.
+                    Ok(Change::Keep(_)) => return Ok(()),
+                    Err(error) if super::run::is_passing(&error) => {
+                        return Err(AttemptError::Unavailable(error.into()));
+                    }
+                    Err(error) => return Err(AttemptError::Refused(error)),
+                }
+            }
+            for delivery in &deliveries {
+                handle(&transaction, delivery).map_err(of_handler)?;
+            }
+            transaction.commit().map_err(|error| of_handler(error.into()))
+        });
+        // A panic is the handler's.
+        handled.await.map_err(AttemptError::Failed)?
+    }
+}
+
+/// Decides a move and writes it.
+fn move_cursor(transaction: &Transaction<'_>, request: &CursorMove) -> Result<Change> {
+    let stored = read_cursor(transaction, TABLE, &request.id).map_err(to_error)?;
+    let change = cursor::decide(stored.as_ref(), request, None, SystemClock.now())?;
+    if let Change::Write(cursor) = &change {
+        write_cursor(transaction, TABLE, cursor).map_err(to_error)?;
+    }
+    Ok(change)
+}
+
+/// What a failure within a transaction is: a lock of others passes, anything else is the handler's.
+fn of_handler(failure: Failure) -> AttemptError {
+    match failure
+        .downcast_ref::<rusqlite::Error>()
+        .and_then(rusqlite::Error::sqlite_error_code)
+    {
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+            AttemptError::Unavailable(failure)
+        }
+        _ => AttemptError::Failed(failure),
+    }
+}
+
+fn failed(failure: Failure) -> Error {
+    Error::new(ErrorKind::Internal, "the task of a transaction failed").with_source(failure)
+}
