@@ -3,6 +3,8 @@
 mod bench;
 mod completions;
 mod condition;
+mod consume;
+mod consumers;
 mod entries;
 mod expiry;
 mod key;
@@ -17,6 +19,7 @@ mod txn;
 mod watch;
 
 pub(crate) use bench::Report;
+pub(crate) use consumers::Standing;
 pub(crate) use position::show as show_position;
 pub(crate) use time::show as show_time;
 pub(crate) use time::show_duration;
@@ -85,6 +88,8 @@ enum Command {
     #[command(subcommand)]
     Lease(lease::Lease),
     Txn(txn::Txn),
+    Consume(consume::Consume),
+    Consumers(consumers::Consumers),
     /// Show the server's version, its store and the head of its log
     Status,
     /// Put a load on a server or a store, and tell rates and latencies
@@ -120,6 +125,8 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Watch(watch) => watch.run(&connection, &mut output).await,
         Command::Lease(lease) => lease.run(&connection, &mut output).await,
         Command::Txn(txn) => txn.run(&connection, &mut output).await,
+        Command::Consume(consume) => consume.run(&connection, &mut output).await,
+        Command::Consumers(consumers) => consumers.run(&connection, &mut output).await,
         Command::Status => status::run(&connection, &mut output).await,
         Command::Bench(bench) => bench.run(&connection, &mut output).await,
         Command::Completions(completions) => completions.run(&mut output),

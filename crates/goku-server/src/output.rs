@@ -7,11 +7,12 @@ mod text;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use clap::ValueEnum;
+use goku::consumer::{DeadLetter, Delivery, Replayed};
 use goku::{Entry, Event, Lease, OperationAnswer, Snapshot, Status, TxnAnswer};
 use goku_server::Server;
 use serde::Serialize;
 
-use crate::cli::{Report, show_position};
+use crate::cli::{Report, Standing, show_position};
 use crate::exit::Failure;
 
 /// The form of answers and errors.
@@ -25,6 +26,11 @@ pub(crate) enum Format {
 pub(crate) struct Output {
     format: Format,
     out: BufWriter<StdoutLock<'static>>,
+}
+
+/// What a consumer's command is given.
+pub(crate) fn delivery_json(delivery: &Delivery) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&json::delivery(delivery))
 }
 
 impl Output {
@@ -99,6 +105,30 @@ impl Output {
         match self.format {
             Format::Text => writeln!(self.out, "{}", text::lease(lease)),
             Format::Json => self.json(&json::lease(lease)),
+        }
+    }
+
+    /// A consumer's cursor, how far it is behind, and its dead letters.
+    pub(crate) fn consumer(&mut self, standing: &Standing) -> io::Result<()> {
+        match self.format {
+            Format::Text => writeln!(self.out, "{}", text::consumer(standing)),
+            Format::Json => self.json(&json::consumer(standing)),
+        }
+    }
+
+    /// A dead letter.
+    pub(crate) fn dead_letter(&mut self, letter: &DeadLetter) -> io::Result<()> {
+        match self.format {
+            Format::Text => writeln!(self.out, "{}", text::dead_letter(letter)),
+            Format::Json => self.json(&json::dead_letter(letter)),
+        }
+    }
+
+    /// What came of dead letters that were handled once more.
+    pub(crate) fn replayed(&mut self, replayed: Replayed) -> io::Result<()> {
+        match self.format {
+            Format::Text => writeln!(self.out, "handled {}\tfailed {}", replayed.handled, replayed.failed),
+            Format::Json => self.json(&json::replayed(replayed)),
         }
     }
 

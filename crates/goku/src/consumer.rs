@@ -37,6 +37,7 @@ mod cursors;
 mod dead_letter;
 mod handler;
 mod input;
+mod lag;
 mod memory;
 #[cfg(feature = "mysql")]
 pub mod mysql;
@@ -63,6 +64,8 @@ pub use handler::BatchHandler;
 pub use handler::Delivery;
 pub use handler::Failure;
 pub use handler::Handler;
+pub use lag::Lag;
+pub use lag::lag;
 pub use memory::MemoryCursors;
 pub use place::Place;
 pub use place::reset;

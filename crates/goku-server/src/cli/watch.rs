@@ -37,7 +37,7 @@ pub(super) struct Watch {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Type {
+pub(super) enum Type {
     Set,
     Delete,
     Expire,

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use goku::consumer::{DeadLetter, Delivery, Replayed};
 use goku::{Entry, Event, EventId, EventType, Lease, OperationAnswer, Replica, Revision, Snapshot, Status, TxnAnswer};
 use goku_server::Server;
 use serde::Serialize;
 
-use crate::cli::{show_position, show_time};
+use crate::cli::{Standing, show_position, show_time};
 
 /// An entry with its value.
 pub(super) fn entry(entry: &Entry) -> impl Serialize {
@@ -21,6 +22,10 @@ pub(super) fn state(entry: &Entry) -> impl Serialize {
 }
 
 pub(super) fn event(event: &Event) -> impl Serialize {
+    event_form(event)
+}
+
+fn event_form(event: &Event) -> EventForm<'_> {
     EventForm {
         id: event.id.get(),
         position: show_position(event.position()),
@@ -35,6 +40,47 @@ pub(super) fn event(event: &Event) -> impl Serialize {
         created_version: event.created_version.get(),
         created_rev: event.created_rev.get(),
         lease: event.lease_id.get(),
+    }
+}
+
+pub(super) fn delivery(delivery: &Delivery) -> impl Serialize {
+    match delivery {
+        Delivery::Event(event) => DeliveryForm::Event(Box::new(event_form(event))),
+        Delivery::State(entry) => DeliveryForm::State {
+            r#type: "state",
+            entry: Box::new(entry_form(entry)),
+        },
+    }
+}
+
+pub(super) fn dead_letter(letter: &DeadLetter) -> impl Serialize {
+    DeadLetterForm {
+        attempts: letter.attempts,
+        error: &letter.error,
+        dead_letter: letter.key.as_str(),
+        delivery: delivery(&letter.delivery),
+    }
+}
+
+pub(super) fn replayed(replayed: Replayed) -> impl Serialize {
+    ReplayedForm {
+        handled: replayed.handled,
+        failed: replayed.failed,
+    }
+}
+
+pub(super) fn consumer(standing: &Standing) -> impl Serialize {
+    let cursor = &standing.cursor;
+    ConsumerForm {
+        consumer: cursor.id.consumer.as_str(),
+        partition: cursor.id.partition,
+        position: show_position(cursor.at.position),
+        epoch: cursor.at.epoch.to_string(),
+        token: cursor.token.get(),
+        moved_at: show_time(cursor.moved_at),
+        lag_events: standing.lag.map(|lag| lag.events),
+        lag_seconds: standing.lag.map(|lag| lag.age.as_secs_f64()),
+        dead_letters: standing.dead,
     }
 }
 
@@ -164,6 +210,48 @@ struct EntryForm<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted_ref: Option<i64>,
     lease: i64,
+}
+
+/// What a consumer is given.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum DeliveryForm<'a> {
+    Event(Box<EventForm<'a>>),
+    State {
+        r#type: &'static str,
+        #[serde(flatten)]
+        entry: Box<EntryForm<'a>>,
+    },
+}
+
+#[derive(Serialize)]
+struct DeadLetterForm<'a, D> {
+    attempts: u32,
+    error: &'a str,
+    /// The key that it is kept under.
+    dead_letter: &'a str,
+    #[serde(flatten)]
+    delivery: D,
+}
+
+#[derive(Serialize)]
+struct ReplayedForm {
+    handled: usize,
+    failed: usize,
+}
+
+#[derive(Serialize)]
+struct ConsumerForm<'a> {
+    consumer: &'a str,
+    partition: u32,
+    position: String,
+    epoch: String,
+    token: u64,
+    moved_at: String,
+    /// Null where the position is gone.
+    lag_events: Option<u64>,
+    lag_seconds: Option<f64>,
+    dead_letters: usize,
 }
 
 /// An event, with the position to go on after it.

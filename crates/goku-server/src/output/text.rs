@@ -3,10 +3,11 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use goku::consumer::DeadLetter;
 use goku::{Entry, Event, EventType, Key, Lease, Status};
 use goku_server::Server;
 
-use crate::cli::{show_duration, show_position, show_time};
+use crate::cli::{Standing, show_duration, show_position, show_time};
 
 /// Characters of a value that are shown before it is cut.
 const PREVIEW_CHARACTERS_MAX: usize = 80;
@@ -63,6 +64,37 @@ pub(super) fn lease(lease: &Lease) -> String {
         line.push_str(&format!("\tttl {}", show_duration(ttl)));
     }
     line
+}
+
+/// Name, partition, position, lag, dead letters and when the cursor was moved.
+pub(super) fn consumer(standing: &Standing) -> String {
+    let Standing { cursor, lag, dead } = standing;
+    let lag = match lag {
+        Some(lag) if lag.events == 0 => "at the head".to_owned(),
+        Some(lag) => {
+            let age = Duration::from_secs(lag.age.as_secs());
+            format!("{} events behind ({})", lag.events, show_duration(age))
+        }
+        None => "position gone".to_owned(),
+    };
+    format!(
+        "{}\t{}\t{}\t{lag}\t{dead} dead\tmoved {}",
+        quoted(cursor.id.consumer.as_str()),
+        cursor.id.partition,
+        show_position(cursor.at.position),
+        show_time(cursor.moved_at),
+    )
+}
+
+/// Event, key, attempts and the error of the last.
+pub(super) fn dead_letter(letter: &DeadLetter) -> String {
+    format!(
+        "{}\t{}\t{} attempts\t{}",
+        letter.delivery.id(),
+        key(letter.delivery.key()),
+        letter.attempts,
+        quoted(&letter.error)
+    )
 }
 
 pub(super) fn status(status: &Status) -> String {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 mod bench;
 mod completions;
+mod consume;
 mod entries;
 mod failures;
 mod faults;

@@ -1,0 +1,173 @@
+//! `goku consume`.
+
+use std::ffi::OsString;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use goku::consumer::{Consumer, Delivery, Failure as Failed, OnFailure, Order, Spec, Start};
+use goku::{ConsumerName, EventType, EventTypes, Prefix};
+use goku_server::telemetry;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::sync::mpsc;
+
+use crate::cli::signal::EndSignals;
+use crate::cli::watch::Type;
+use crate::cli::{Connection, key, time};
+use crate::exit::{Failure, Outcome};
+use crate::output::{Output, delivery_json};
+
+/// Run a command for every event of the keys that begin with a prefix, at least once and in order, until interrupted
+///
+/// The command gets the event as a line of JSON, as `goku watch --output json` shows it, on its standard input. Exit code 0
+/// acknowledges it; with any other the command is run again, with growing pauses. Under its name the consumer goes on where
+/// it stopped.
+#[derive(Debug, Args)]
+pub(super) struct Consume {
+    /// The consumer's name, under which its cursor is kept
+    #[arg(value_parser = consumer_name)]
+    name: ConsumerName,
+
+    /// The beginning of the keys; every key for ""
+    #[arg(value_parser = key::prefix)]
+    prefix: Prefix,
+
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+
+    /// Where a consumer starts that has no cursor yet; `state` runs the command for the state of each key first, with
+    /// "type":"state"
+    #[arg(long, value_name = "PLACE", default_value = "beginning")]
+    start: StartAt,
+
+    /// Only these types
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    types: Vec<Type>,
+
+    /// Run up to so many commands at once, those of one key one after the other
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    in_flight: usize,
+
+    /// Only events that are so old
+    #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
+    lag: Option<Duration>,
+
+    /// After so many attempts keep an event as a dead letter, and go on
+    #[arg(long, value_name = "ATTEMPTS", conflicts_with = "skip_after")]
+    dead_after: Option<u32>,
+
+    /// After so many attempts skip an event
+    #[arg(long, value_name = "ATTEMPTS")]
+    skip_after: Option<u32>,
+
+    /// Run the command for each dead letter once, remove those that it acknowledges, and end
+    #[arg(long)]
+    replay: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StartAt {
+    Beginning,
+    Head,
+    State,
+}
+
+impl Consume {
+    pub(super) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
+        telemetry::init("goku=warn");
+        let mut signals = EndSignals::new()?;
+        let (broken, mut is_broken) = mpsc::unbounded_channel();
+        let command: Arc<[OsString]> = self.command.clone().into();
+        let handler = move |delivery: Delivery| {
+            let (command, broken) = (command.clone(), broken.clone());
+            async move {
+                match run_command(&command, &delivery).await {
+                    Err(Stop::CannotStart(error)) => {
+                        // No attempt at the event: the consumer ends, which drops this.
+                        let program = command[0].to_string_lossy();
+                        drop(broken.send(format!("the command {program:?} cannot be started: {error}")));
+                        std::future::pending().await
+                    }
+                    Err(Stop::Failed(failed)) => Err(failed),
+                    Ok(()) => Ok::<_, Failed>(()),
+                }
+            }
+        };
+        let consumer = Consumer::new(Arc::new(connection.client()?), self.spec(), handler);
+        if self.replay {
+            let replayed = tokio::select! {
+                replayed = consumer.replay() => replayed?,
+                Some(why) = is_broken.recv() => return Err(Failure::Input(why)),
+                () = signals.next() => return Ok(()),
+            };
+            return Ok(output.replayed(replayed)?);
+        }
+        tokio::select! {
+            ended = consumer.run(signals.next()) => Ok(ended?),
+            Some(why) = is_broken.recv() => Err(Failure::Input(why)),
+        }
+    }
+
+    fn spec(&self) -> Spec {
+        let mut spec = Spec::new(self.name.clone(), self.prefix.clone())
+            .in_flight(self.in_flight, Order::PerKey)
+            .start(match self.start {
+                StartAt::Beginning => Start::Beginning,
+                StartAt::Head => Start::Head,
+                StartAt::State => Start::State,
+            });
+        if !self.types.is_empty() {
+            spec = spec.types(self.types.iter().copied().map(EventType::from).collect::<EventTypes>());
+        }
+        if let Some(lag) = self.lag {
+            spec = spec.lag(lag);
+        }
+        match (self.dead_after, self.skip_after) {
+            (Some(attempts), _) => spec.on_failure(OnFailure::DeadLetter { attempts }),
+            (None, Some(attempts)) => spec.on_failure(OnFailure::Skip { attempts }),
+            (None, None) => spec,
+        }
+    }
+}
+
+/// Why a command did not acknowledge.
+enum Stop {
+    /// There is no such command, or it is none.
+    CannotStart(std::io::Error),
+    Failed(Failed),
+}
+
+async fn run_command(command: &[OsString], delivery: &Delivery) -> Result<(), Stop> {
+    let failed = |error: std::io::Error| Stop::Failed(error.into());
+    let mut line = delivery_json(delivery).map_err(|error| Stop::Failed(error.into()))?;
+    line.push(b'\n');
+    let mut child = Command::new(&command[0])
+        .args(&command[1..])
+        .stdin(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => Stop::CannotStart(error),
+            _ => failed(error),
+        })?;
+    if let Some(mut input) = child.stdin.take() {
+        // A command that does not read its input may well be done.
+        match input.write_all(&line).await {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    let status = child.wait().await.map_err(failed)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Stop::Failed(format!("the command ended with {status}").into()))
+}
+
+/// Reads the name of a consumer.
+pub(super) fn consumer_name(text: &str) -> Result<ConsumerName, String> {
+    ConsumerName::new(text).map_err(|error| error.to_string())
+}

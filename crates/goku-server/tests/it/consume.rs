@@ -1,0 +1,171 @@
+//! `consume` and `consumers`.
+
+use serde_json::Value;
+
+use crate::goku::{Following, Goku};
+
+/// Events that a `consume … -- cat` wrote.
+fn taken(consumer: &mut Following, count: usize) -> Vec<String> {
+    let lines = (0..count).map(|_| consumer.line());
+    lines
+        .map(|line| {
+            let event: Value = serde_json::from_str(&line).unwrap();
+            let text = |name: &str| event[name].as_str().unwrap_or("-").to_owned();
+            format!("{} {}={}", text("type"), text("key"), text("value"))
+        })
+        .collect()
+}
+
+fn stop(consumer: Following) {
+    consumer.signal("TERM");
+    let run = consumer.wait();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.text(), "", "nothing more was written");
+}
+
+fn consumers(goku: &Goku) -> Vec<Value> {
+    goku.run(&["consumers", "--output", "json"]).json()
+}
+
+#[test]
+fn a_command_is_run_for_every_event_and_the_next_run_goes_on() {
+    let goku = Goku::start();
+    goku.run(&["set", "k1", "a"]).done();
+    goku.run(&["set", "other", "x"]).done();
+    goku.run(&["delete", "k1"]).done();
+    let mut consumer = goku.follow(&["consume", "c", "k", "--", "cat"]);
+    assert_eq!(taken(&mut consumer, 2), ["set k1=a", "delete k1=-"]);
+    goku.run(&["set", "k2", "b"]).done();
+    assert_eq!(taken(&mut consumer, 1), ["set k2=b"]);
+    stop(consumer);
+    let standing = consumers(&goku);
+    assert_eq!(
+        (&standing[0]["consumer"], &standing[0]["lag_events"]),
+        (&"c".into(), &0.into())
+    );
+
+    goku.run(&["set", "k3", "c"]).done();
+    let standing = consumers(&goku);
+    assert_eq!(
+        (&standing[0]["lag_events"], &standing[0]["dead_letters"]),
+        (&1.into(), &0.into())
+    );
+    assert!(standing[0]["lag_seconds"].as_f64().unwrap() >= 0.0);
+    let text = goku.run(&["consumers"]).done();
+    assert!(
+        text.starts_with("c\t0\t4-") && text.contains("\t1 events behind ("),
+        "{text}"
+    );
+    let mut consumer = goku.follow(&["consume", "c", "k", "--", "cat"]);
+    assert_eq!(taken(&mut consumer, 1), ["set k3=c"]);
+    stop(consumer);
+}
+
+#[test]
+fn a_command_that_fails_is_run_again() {
+    let goku = Goku::start();
+    goku.run(&["set", "k", "a"]).done();
+    goku.run(&["set", "k", "b"]).done();
+    let folder = tempfile::TempDir::new().unwrap();
+    let mark = folder.path().join("mark");
+    let script = format!("mkdir {} 2> /dev/null && exit 7; cat", mark.display());
+    let mut consumer = goku.follow(&["consume", "c", "k", "--", "sh", "-c", &script]);
+    assert_eq!(taken(&mut consumer, 2), ["set k=a", "set k=b"]);
+    consumer.signal("TERM");
+    let run = consumer.wait();
+    assert_eq!(run.code, 0);
+    assert!(run.stderr.contains("exit status: 7"), "{}", run.stderr);
+}
+
+#[test]
+fn dead_letters_are_listed_and_replayed() {
+    let goku = Goku::start();
+    goku.run(&["set", "k", "bad"]).done();
+    goku.run(&["set", "k", "good"]).done();
+    let script = "read event; case $event in *bad*) exit 1;; esac; echo \"$event\"";
+    let mut consumer = goku.follow(&["consume", "c", "k", "--dead-after", "2", "--", "sh", "-c", script]);
+    assert_eq!(taken(&mut consumer, 1), ["set k=good"]);
+    consumer.signal("TERM");
+    assert_eq!(consumer.wait().code, 0);
+    assert_eq!(consumers(&goku)[0]["dead_letters"], 1);
+    let dead = goku.run(&["consumers", "dead", "c", "--output", "json"]).json();
+    assert_eq!(
+        (&dead[0]["id"], &dead[0]["value"], &dead[0]["attempts"]),
+        (&1.into(), &"bad".into(), &2.into())
+    );
+    let text = goku.run(&["consumers", "dead", "c"]).done();
+    assert_eq!(text, "1\tk\t2 attempts\tthe command ended with exit status: 1\n");
+
+    let replay = |command: &str| goku.run(&["consume", "c", "k", "--replay", "--", command]);
+    let again = replay("false");
+    assert_eq!((again.code, again.text().as_str()), (0, "handled 0\tfailed 1\n"));
+    let replayed = replay("true");
+    assert_eq!((replayed.code, replayed.text().as_str()), (0, "handled 1\tfailed 0\n"));
+    assert_eq!(goku.run(&["consumers", "dead", "c"]).done(), "");
+}
+
+#[test]
+fn a_command_that_cannot_be_started_loses_nothing() {
+    let goku = Goku::start();
+    goku.run(&["set", "k", "a"]).done();
+    let refused = goku.run(&["consume", "c", "k", "--dead-after", "1", "--", "/nowhere/command"]);
+    let message = refused.failed(2);
+    assert!(message.contains("\"/nowhere/command\" cannot be started"), "{message}");
+    assert_eq!(consumers(&goku), Vec::<Value>::new());
+    let mut consumer = goku.follow(&["consume", "c", "k", "--", "cat"]);
+    assert_eq!(taken(&mut consumer, 1), ["set k=a"]);
+    stop(consumer);
+}
+
+#[test]
+fn consumers_are_reset_and_deleted() {
+    let goku = Goku::start();
+    for value in ["a", "b", "c"] {
+        goku.run(&["set", "k", value]).done();
+    }
+    let reset = |to: &str| goku.run(&["consumers", "reset", "c", "--to", to, "--output", "json"]);
+    for (to, lag, expected) in [
+        ("2", 1, vec!["set k=c"]),
+        ("beginning", 3, vec!["set k=a", "set k=b", "set k=c"]),
+    ] {
+        assert_eq!(reset(to).json()[0]["lag_events"], lag, "{to}");
+        let mut consumer = goku.follow(&["consume", "c", "k", "--", "cat"]);
+        assert_eq!(taken(&mut consumer, expected.len()), expected, "{to}");
+        stop(consumer);
+    }
+    reset("beginning").json();
+    assert_eq!(reset("head").json()[0]["lag_events"], 0);
+    let mut consumer = goku.follow(&["consume", "c", "k", "--", "cat"]);
+    goku.run(&["set", "k", "d"]).done();
+    assert_eq!(taken(&mut consumer, 1), ["set k=d"]);
+    stop(consumer);
+    reset("99").failed(2);
+    assert_eq!(goku.run(&["consumers", "reset", "c", "--to", "-1"]).code, 2);
+    assert_eq!(goku.run(&["consume", "a/b", "k", "--", "cat"]).code, 2);
+    assert_eq!(goku.run(&["consumers", "reset", "", "--to", "1"]).code, 2);
+    goku.run(&["consumers", "delete", "c"]).done();
+    assert_eq!(consumers(&goku), Vec::<Value>::new());
+    goku.run(&["consumers", "delete", "c"]).failed(3);
+}
+
+#[test]
+fn a_consumer_may_start_with_the_state_or_at_the_head() {
+    let goku = Goku::start();
+    goku.run(&["set", "k1", "old"]).done();
+    goku.run(&["set", "k1", "a"]).done();
+    let mut consumer = goku.follow(&["consume", "state", "k", "--start", "state", "--", "cat"]);
+    assert_eq!(taken(&mut consumer, 1), ["state k1=a"]);
+    goku.run(&["set", "k1", "b"]).done();
+    assert_eq!(taken(&mut consumer, 1), ["set k1=b"]);
+    stop(consumer);
+
+    let arguments = [
+        "consume", "head", "k", "--start", "head", "--type", "delete", "--", "cat",
+    ];
+    let mut consumer = goku.follow(&arguments);
+    // It stands at the head from when its cursor is there.
+    while !consumers(&goku).iter().any(|standing| standing["consumer"] == "head") {}
+    goku.run(&["delete", "k1"]).done();
+    assert_eq!(taken(&mut consumer, 1), ["delete k1=-"]);
+    stop(consumer);
+}
