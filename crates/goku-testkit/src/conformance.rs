@@ -243,6 +243,7 @@ macro_rules! conformance_suite {
                 a_lag_to_head_ends_before_what_is_too_young
                 the_last_position_of_all_is_a_position
                 a_stream_of_no_type_delivers_nothing
+                a_partition_has_the_events_of_its_keys
                 many_small_streams_each_see_their_own
                 a_stream_that_nobody_reads_holds_up_no_other
                 large_events_are_delivered_from_the_log_and_live
@@ -292,6 +293,7 @@ macro_rules! conformance_suite {
                 events_are_delivered_only_once_they_are_old_enough
                 a_reset_moves_a_consumer_that_runs
                 one_of_two_that_run_at_once_ends_when_the_other_is_ahead
+                partitions_are_handled_apart_and_a_newer_holder_takes_over
                 a_cursor_of_another_history_ends_the_run
                 a_spec_that_cannot_be_right_is_refused
                 waiting_ends_with_the_first_state_or_event_that_is_it

@@ -18,6 +18,7 @@ mod id;
 mod key;
 mod lease;
 pub mod limits;
+mod partition;
 mod request;
 mod status;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
@@ -79,6 +80,7 @@ pub use lease::Expiry;
 pub use lease::Lease;
 pub use lease::LeaseRequest;
 pub use lease::LeasesRequest;
+pub use partition::Partition;
 pub use request::Condition;
 pub use request::DeleteRequest;
 pub use request::ListRequest;

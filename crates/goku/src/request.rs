@@ -10,6 +10,7 @@ use crate::id::{EventId, LeaseId, Position, Version};
 use crate::key::{Key, Prefix};
 use crate::lease::Expiry;
 use crate::limits::ENTRY_BYTES_MAX;
+use crate::partition::Partition;
 
 /// What must hold for a write to be applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +95,8 @@ pub struct StreamRequest {
     pub types: EventTypes,
     /// Tell the position where nothing was delivered for so long.
     pub progress: Option<Duration>,
+    /// Deliver only events of the keys in this one.
+    pub partition: Option<Partition>,
 }
 
 impl SetRequest {

@@ -146,6 +146,9 @@ impl Subscription {
                     Ok(Some(event)) => {
                         let item = self.deliver(event.try_into()?)?;
                         self.reading = Reading::Events(endpoint, events);
+                        if !self.is_asked_for(&item) {
+                            continue;
+                        }
                         return Ok(item);
                     }
                     Ok(None) => (endpoint, Status::unavailable("the stream ended without saying why")),
@@ -201,6 +204,14 @@ impl Subscription {
         self.backoff = Backoff::default();
         self.request.from = after(position);
         Ok(item)
+    }
+
+    /// A server that does not know partitions delivers those of all.
+    fn is_asked_for(&self, item: &StreamItem) -> bool {
+        match (self.request.partition, item) {
+            (Some(partition), StreamItem::Event(event)) => partition.contains(&event.key),
+            _ => true,
+        }
     }
 
     /// Whether the stream goes on after `error`, which it ends with where not.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use goku::{
-    Error, ErrorKind, Event, EventId, EventType, EventTypes, Key, LeaseId, Position, Prefix, Result, Revision,
-    Snapshot, StreamFrom, StreamItem, StreamRequest, Tag, Version,
+    Error, ErrorKind, Event, EventId, EventType, EventTypes, Key, LeaseId, Partition, Position, Prefix, Result,
+    Revision, Snapshot, StreamFrom, StreamItem, StreamRequest, Tag, Version,
 };
 
 use super::time::{duration_to_wire, from_wire, millis, positive_duration, to_wire};
@@ -36,6 +36,8 @@ impl From<StreamRequest> for pb::StreamRequest {
                 .progress
                 .map_or(0, |progress| millis(progress).max(1).unsigned_abs()),
             after_tag,
+            partition: request.partition.map_or(0, Partition::number),
+            partitions: request.partition.map_or(0, Partition::count),
         }
     }
 }
@@ -64,6 +66,10 @@ impl TryFrom<pb::StreamRequest> for StreamRequest {
             from,
             types: types_from_wire(&stream.types)?,
             progress: Some(Duration::from_millis(stream.progress_ms)).filter(|progress| !progress.is_zero()),
+            partition: match (stream.partition, stream.partitions) {
+                (0, 0) => None,
+                (number, count) => Some(Partition::new(number, count)?),
+            },
             ..request
         })
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use goku::{
     Compare, Condition, DeleteRequest, Entry, Epoch, Event, EventId, EventType, EventTypes, Expiry, Key, Lease,
-    LeaseId, LeaseRequest, LeasesRequest, ListRequest, Operation, OperationAnswer, Position, Prefix, Relation,
-    Revision, SetRequest, Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Tag, Target, Timestamp, Txn,
-    TxnAnswer, Version,
+    LeaseId, LeaseRequest, LeasesRequest, ListRequest, Operation, OperationAnswer, Partition, Position, Prefix,
+    Relation, Revision, SetRequest, Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Tag, Target, Timestamp,
+    Txn, TxnAnswer, Version,
 };
 use goku_grpc::proto::{gokupb as pb, reflexpb};
 use proptest::collection::vec;
@@ -140,6 +140,8 @@ fn stream() -> impl Strategy<Value = StreamRequest> {
         (event_id(), any::<u64>()).prop_map(|(id, tag)| StreamFrom::Resume(Position { id, tag: Tag::new(tag) })),
     ];
     let types = vec(proptest::sample::select(EventType::ALL.to_vec()), 0..4);
+    let partition = (1..=1_024_u32).prop_flat_map(|count| (0..count, Just(count)));
+    let partition = partition.prop_map(|(number, count)| Partition::new(number, count).unwrap());
     (
         prefix(),
         from,
@@ -147,15 +149,19 @@ fn stream() -> impl Strategy<Value = StreamRequest> {
         option::of(duration()),
         types,
         option::of(duration()),
+        option::of(partition),
     )
-        .prop_map(|(prefix, from, to_head, lag, types, progress)| StreamRequest {
-            prefix,
-            from,
-            to_head,
-            lag,
-            types: EventTypes::from_iter(types),
-            progress,
-        })
+        .prop_map(
+            |(prefix, from, to_head, lag, types, progress, partition)| StreamRequest {
+                prefix,
+                from,
+                to_head,
+                lag,
+                types: EventTypes::from_iter(types),
+                progress,
+                partition,
+            },
+        )
 }
 
 fn txn() -> impl Strategy<Value = Txn> {

@@ -8,7 +8,10 @@ use goku::consumer::{
     self, Ack, Batch, BatchHandler, ClientCursors, Consumer, CursorStore, Delivery, Failure, Handler, MemoryCursors,
     OnFailure, Order, Place, Retry, Spec, Start, acknowledged, dead_letters, wait_for,
 };
-use goku::{ConsumerName, CursorId, CursorMove, Epoch, ErrorKind, EventId, EventType, Position, Result, Snapshot};
+use goku::{
+    ConsumerName, CursorId, CursorMove, Epoch, ErrorKind, EventId, EventType, FencingToken, Partition, Position,
+    Result, Snapshot,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -568,6 +571,44 @@ pub async fn one_of_two_that_run_at_once_ends_when_the_other_is_ahead(store: Pro
     let at = head(&store).await.id;
     assert_eq!(kind(slow.end().await), ErrorKind::CursorBackward { at });
     other_running.stop().await;
+}
+
+pub async fn partitions_are_handled_apart_and_a_newer_holder_takes_over(store: Probe) {
+    const COUNT: u32 = 2;
+    let held = |number, token| {
+        let partition = Partition::new(number, COUNT).unwrap();
+        spec().partition(partition, FencingToken::new(token))
+    };
+    let own = |number, text: &String| {
+        let (key, _) = text.split_once('=').unwrap();
+        Partition::of(&goku::Key::new(key).unwrap(), COUNT).unwrap().number() == number
+    };
+    for key in 0..10 {
+        store.put(&format!("k{key}"), "a").await;
+    }
+    let all: Vec<String> = (0..10).map(|key| format!("k{key}=a")).collect();
+    let mut older = Vec::new();
+    for number in 0..COUNT {
+        let expected: Vec<_> = all.iter().filter(|text| own(number, text)).cloned().collect();
+        assert!(!expected.is_empty());
+        let (handler, mut taken) = telling();
+        let running = run(Consumer::new(store.client(), held(number, 5), handler));
+        assert_eq!(taken.take(expected.len()).await, expected);
+        older.push(running);
+    }
+    // An older token is refused at once; a newer one takes over, and the holder finds out.
+    let (handler, mut taken) = telling();
+    let late = run(Consumer::new(store.client(), held(0, 4), handler)).end().await;
+    assert!(matches!(kind(late), ErrorKind::Fenced { .. }));
+    assert!(taken.is_empty());
+    let (handler, _taken) = telling();
+    let newer = run(Consumer::new(store.client(), held(0, 6), handler));
+    let token = FencingToken::new(6);
+    assert_eq!(kind(older.remove(0).end().await), ErrorKind::Fenced { token });
+    newer.stop().await;
+    for running in older {
+        running.stop().await;
+    }
 }
 
 pub async fn a_cursor_of_another_history_ends_the_run(store: Probe) {

@@ -448,6 +448,39 @@ pub async fn a_stream_of_no_type_delivers_nothing(store: Probe) {
     assert_eq!(store.watch(request).await.rest().await, []);
 }
 
+pub async fn a_partition_has_the_events_of_its_keys(store: Probe) {
+    const COUNT: u32 = 3;
+    let partition = |number| goku::Partition::new(number, COUNT).unwrap();
+    let mut live: Vec<_> = Vec::new();
+    for number in 0..COUNT {
+        let request = StreamRequest {
+            partition: Some(partition(number)),
+            ..watch("k")
+        };
+        live.push(store.watch(request).await);
+    }
+    for round in 0..2 {
+        for key in 0..10 {
+            store.put(&format!("k{key}"), round.to_string()).await;
+        }
+    }
+    let log = store.log("k").await;
+    for number in 0..COUNT {
+        let own: Vec<_> = log
+            .iter()
+            .filter(|event| partition(number).contains(&event.key))
+            .cloned()
+            .collect();
+        assert!(!own.is_empty());
+        assert_eq!(live[number as usize].events(own.len()).await, own);
+        let request = StreamRequest {
+            partition: Some(partition(number)),
+            ..watch("k").to_head()
+        };
+        assert_eq!(store.watch(request).await.rest().await, own);
+    }
+}
+
 pub async fn many_small_streams_each_see_their_own(store: Probe) {
     let mut streams = Vec::new();
     for number in 0..100 {

@@ -195,7 +195,11 @@ impl Reading {
                 break;
             }
             self.after = event.id;
-            if self.request.prefix.matches(&event.key) && self.request.types.contains(event.event_type) {
+            let is_in = self
+                .request
+                .partition
+                .is_none_or(|partition| partition.contains(&event.key));
+            if is_in && self.request.prefix.matches(&event.key) && self.request.types.contains(event.event_type) {
                 self.read.push_back(StreamItem::Event(event.clone()));
             }
         }

@@ -35,11 +35,11 @@ pub(super) async fn open(client: Arc<dyn Client>, spec: &Spec, from: Option<Snap
     let Some(from) = from else {
         return match spec.start {
             Start::Beginning => {
-                let (inputs, _) = events(&*client, spec, StreamFrom::Beginning).await?;
-                Ok(Source {
-                    inputs,
-                    begins_at: None,
-                })
+                let (inputs, head) = events(&*client, spec, StreamFrom::Beginning).await?;
+                // A holder of a partition says at once that it holds it.
+                let beginning = at(head.epoch, Position::default());
+                let begins_at = spec.token.map(|_| beginning);
+                Ok(Source { inputs, begins_at })
             }
             Start::Head => {
                 let (inputs, head) = events(&*client, spec, StreamFrom::Head).await?;
@@ -109,6 +109,7 @@ async fn events(
         lag: spec.lag,
         types: spec.types,
         progress: Some(spec.progress),
+        partition: spec.partition,
     };
     let stream = client.stream(request).await?;
     let head = stream.opened_at();
@@ -135,5 +136,7 @@ fn at(epoch: Epoch, position: Position) -> Snapshot {
 
 /// What consumers keep for themselves is no news to them: a dead letter would lead to the next.
 fn is_own(spec: &Spec, key: &Key) -> bool {
-    !key.as_str().starts_with(RESERVED_PREFIX) || spec.prefix.as_str().starts_with(RESERVED_PREFIX)
+    let is_in = spec.partition.is_none_or(|partition| partition.contains(key));
+    let is_reserved = key.as_str().starts_with(RESERVED_PREFIX) && !spec.prefix.as_str().starts_with(RESERVED_PREFIX);
+    is_in && !is_reserved
 }

@@ -16,7 +16,7 @@ use super::spec::{Batch, Spec};
 use super::stats::Stats;
 use super::unit::{ExactlyOnce, Work};
 use crate::client::Client;
-use crate::cursor::FencingToken;
+use crate::cursor::{Cursor, CursorMove, FencingToken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Snapshot;
 
@@ -163,7 +163,7 @@ impl Consumer {
     /// Reads the cursor and handles what follows, until something is in the way. `done` is how far it has come, which the
     /// cursor may not be yet.
     async fn run_once(&self, stop: &CancellationToken, done: &mut Option<Done>) -> Result<()> {
-        let cursor = self.cursors.load(&self.spec.id).await?;
+        let cursor = self.claim().await?;
         let stored = cursor.as_ref().map(|cursor| cursor.at);
         let held = cursor.as_ref().map(|cursor| cursor.token).unwrap_or_default();
         let token = self.spec.token.unwrap_or(held);
@@ -185,6 +185,23 @@ impl Consumer {
             *done = Some(Done { at, token });
         }
         outcome
+    }
+
+    /// The cursor, where there is one, held by the token of the spec.
+    async fn claim(&self) -> Result<Option<Cursor>> {
+        loop {
+            let cursor = self.cursors.load(&self.spec.id).await?;
+            let (Some(stored), Some(token)) = (&cursor, self.spec.token) else {
+                return Ok(cursor);
+            };
+            let claim = CursorMove::forward(stored.id.clone(), stored.at).token(token);
+            match self.cursors.save(claim).await {
+                Ok(claimed) => return Ok(Some(claimed)),
+                // Its holder has just moved it on.
+                Err(error) if matches!(error.kind(), ErrorKind::CursorBackward { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     pub(super) fn is_once(&self) -> bool {

@@ -7,6 +7,7 @@ use crate::cursor::{ConsumerName, CursorId, FencingToken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventTypes;
 use crate::key::Prefix;
+use crate::partition::Partition;
 
 /// Most deliveries that may be under way at once.
 pub(super) const IN_FLIGHT_MAX: usize = 4_096;
@@ -51,6 +52,7 @@ pub struct Batch {
 pub struct Spec {
     pub(super) id: CursorId,
     pub(super) token: Option<FencingToken>,
+    pub(super) partition: Option<Partition>,
     pub(super) prefix: Prefix,
     pub(super) types: EventTypes,
     pub(super) start: Start,
@@ -70,6 +72,7 @@ impl Spec {
         Spec {
             id: CursorId::of(name),
             token: None,
+            partition: None,
             prefix,
             types: EventTypes::ALL,
             start: Start::Beginning,
@@ -87,6 +90,18 @@ impl Spec {
     /// The same, with events of these types only.
     pub fn types(self, types: EventTypes) -> Spec {
         Spec { types, ..self }
+    }
+
+    /// The same, with the keys of one partition only, for the holder of `token`. It has a cursor of its own, and a holder with
+    /// a greater token takes it over: this one ends with `Fenced` when it moves its cursor next. The number of partitions
+    /// must stay what it was as long as there are cursors.
+    pub fn partition(self, partition: Partition, token: FencingToken) -> Spec {
+        Spec {
+            id: CursorId::of_partition(self.id.consumer, partition.number()),
+            partition: Some(partition),
+            token: Some(token),
+            ..self
+        }
     }
 
     /// The same, starting there where there is no cursor yet.

@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventTypes, StreamItem};
 use crate::id::{EventId, Position, Snapshot, Tag};
 use crate::key::Prefix;
+use crate::partition::Partition;
 use crate::request::{StreamFrom, StreamRequest};
 use crate::store::{EventsRequest, Store};
 
@@ -210,7 +211,9 @@ impl Subscription {
         };
         let page = self.store.events(request).await?;
         self.position = page.scanned;
-        self.taken.extend(page.events);
+        let partition = self.request.partition;
+        let own = page.events.into_iter().filter(|event| is_in(partition, event));
+        self.taken.extend(own);
         Ok(())
     }
 
@@ -223,7 +226,10 @@ impl Subscription {
         let mut bytes = 0;
         for event in events.take_while(|event| event.id <= until) {
             self.position = event.id;
-            if self.request.types.contains(event.event_type) && self.request.prefix.matches(&event.key) {
+            let is_asked_for = self.request.types.contains(event.event_type)
+                && self.request.prefix.matches(&event.key)
+                && is_in(self.request.partition, event);
+            if is_asked_for {
                 bytes += event.value.len();
                 self.taken.push_back(Event::clone(event));
             }
@@ -296,6 +302,10 @@ impl Subscription {
             () = tokio::time::sleep(wait) => {}
         }
     }
+}
+
+fn is_in(partition: Option<Partition>, event: &Event) -> bool {
+    partition.is_none_or(|partition| partition.contains(&event.key))
 }
 
 async fn sleep_for(wait: Option<Duration>) {
