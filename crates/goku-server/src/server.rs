@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use goku::{Client, Engine, Error, ErrorKind, Result};
 use goku_grpc::{Health, ServerOptions, ServiceOptions};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -16,6 +16,9 @@ use crate::metered::Metered;
 use crate::metrics_endpoint::MetricsEndpoint;
 use crate::store_metrics::StoreMetrics;
 use crate::store_url::without_password;
+
+/// Connections that may wait to be accepted: the clients of a server that was started again all come at once.
+const BACKLOG: u32 = 1_024;
 
 /// How long the store may take to close once nobody is served any more.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
@@ -140,12 +143,31 @@ fn ended(served: Result<Result<()>, JoinError>) -> Result<()> {
     served.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "the server broke").with_source(error)))
 }
 
+fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A server is started again where its last connections still linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Listens at `listen`; `Config` where it cannot.
 pub(crate) async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr)> {
     let bound = async {
-        let listener = TcpListener::bind(listen).await?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
+        let mut failed = std::io::ErrorKind::InvalidInput.into();
+        for address in tokio::net::lookup_host(listen).await? {
+            match listen_at(address) {
+                Ok(listener) => {
+                    let address = listener.local_addr()?;
+                    return Ok((listener, address));
+                }
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
     };
     bound.await.map_err(|error: std::io::Error| {
         let what_to_do = match error.kind() {
