@@ -70,14 +70,15 @@ impl SqliteStore {
             Location::Memory => None,
             Location::File(path) => Some(Arc::new(FileLock::take(path)?)),
         };
-        let mut connection = connect(location)?;
+        let mut connection = connect(location, schema::WRITER_CACHE_KIB)?;
         schema::create(&mut connection).map_err(|error| error.context(describe(location)))?;
         connection.busy_timeout(LOCK_WAIT_MAX).map_err(error::opening)?;
         let writer = Worker::start("goku-sqlite-writer", vec![connection], lock.clone())?;
         let readers = match location {
             Location::Memory => writer.clone(),
             Location::File(_) => {
-                let connections = (0..READERS).map(|_| connect(location)).collect::<Result<_>>()?;
+                let connections = (0..READERS).map(|_| connect(location, schema::READER_CACHE_KIB));
+                let connections = connections.collect::<Result<_>>()?;
                 Worker::start("goku-sqlite-reader", connections, lock)?
             }
         };
@@ -229,8 +230,8 @@ fn write(connection: &mut Connection, batch: &Batch, clock: &dyn Clock) -> Resul
     }
 }
 
-/// A connection that is set up; to a database that is empty or goku's, else nothing was changed.
-fn connect(location: &Location) -> Result<Connection> {
+/// A connection that is set up with so much memory for pages; to a database that is empty or goku's, else nothing was changed.
+fn connect(location: &Location, cache_kib: i64) -> Result<Connection> {
     let open = || {
         let connection = match location {
             Location::Memory => Connection::open_in_memory(),
@@ -247,7 +248,7 @@ fn connect(location: &Location) -> Result<Connection> {
             return Err(Error::new(ErrorKind::Config, message));
         }
         schema::recognise(&connection)?;
-        schema::configure(&connection).map_err(error::opening)?;
+        schema::configure(&connection, cache_kib).map_err(error::opening)?;
         Ok(connection)
     };
     open().map_err(|failed: Error| failed.context(describe(location)))

@@ -13,8 +13,12 @@ use crate::store::FORMAT;
 /// again and again, for at most 80 MiB of log.
 const CHECKPOINT_PAGES: i64 = 20_000;
 
-/// Memory for pages of one connection, in KiB.
-const CACHE_KIB: i64 = 64 * 1024;
+/// Memory for pages of the connection that writes, in KiB: pages that are written again and again are not read again.
+pub(super) const WRITER_CACHE_KIB: i64 = 64 * 1024;
+
+/// Memory for pages of each connection that reads, in KiB: what it does not hold is mostly in the system's memory, once for
+/// all of them.
+pub(super) const READER_CACHE_KIB: i64 = 8 * 1024;
 
 /// Prepared statements that a connection keeps.
 const STATEMENTS_MAX: usize = 64;
@@ -102,13 +106,13 @@ pub(crate) fn cursors_table(name: &str) -> String {
     )
 }
 
-/// Sets a new connection up: commits are on disk before they are answered.
-pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
+/// Sets a new connection up, with so much memory for pages: commits are on disk before they are answered.
+pub(super) fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.pragma_update(None, "temp_store", "memory")
 }
 
