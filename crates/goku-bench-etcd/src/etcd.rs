@@ -1,11 +1,9 @@
-//! etcd as the load generator sees it: a client of two calls.
+//! etcd as the load generator sees it: two calls.
 
 use async_trait::async_trait;
 use etcd_client::KvClient;
-use goku::{
-    Client, DeleteRequest, Entry, Error, ErrorKind, EventId, EventStream, Key, Lease, LeaseId, LeaseRequest,
-    LeasesRequest, ListRequest, Listing, Result, Revision, SetRequest, Status, StreamRequest, Txn, TxnAnswer, Version,
-};
+use goku::{Entry, Error, ErrorKind, EventId, Key, LeaseId, Result, Revision, SetRequest, Version};
+use goku_load::Calls;
 
 /// One connection to an etcd.
 pub(crate) struct Etcd(KvClient);
@@ -19,7 +17,7 @@ impl Etcd {
 }
 
 #[async_trait]
-impl Client for Etcd {
+impl Calls for Etcd {
     async fn get(&self, key: &Key) -> Result<Entry> {
         // Linearizable unless an option says otherwise, as goku's is.
         let mut answer = self.0.clone().get(key.as_str(), None).await.map_err(failed)?;
@@ -44,38 +42,6 @@ impl Client for Etcd {
         put.map_err(failed)?;
         written(request.key)
     }
-
-    async fn list(&self, _: ListRequest) -> Result<Listing> {
-        unsupported()
-    }
-
-    async fn delete(&self, _: DeleteRequest) -> Result<Entry> {
-        unsupported()
-    }
-
-    async fn txn(&self, _: Txn) -> Result<TxnAnswer> {
-        unsupported()
-    }
-
-    async fn lease(&self, _: LeaseRequest) -> Result<Lease> {
-        unsupported()
-    }
-
-    async fn get_lease(&self, _: LeaseId) -> Result<Lease> {
-        unsupported()
-    }
-
-    async fn list_leases(&self, _: LeasesRequest) -> Result<Vec<Lease>> {
-        unsupported()
-    }
-
-    async fn stream(&self, _: StreamRequest) -> Result<EventStream> {
-        unsupported()
-    }
-
-    async fn status(&self) -> Result<Status> {
-        unsupported()
-    }
 }
 
 /// What a put leaves, as far as its answer tells: nobody looks at it.
@@ -96,11 +62,4 @@ fn written(key: Key) -> Result<Entry> {
 
 fn failed(error: etcd_client::Error) -> Error {
     Error::new(ErrorKind::Unavailable, format!("etcd: {error}"))
-}
-
-fn unsupported<T>() -> Result<T> {
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        "the loads on etcd make no such call",
-    ))
 }

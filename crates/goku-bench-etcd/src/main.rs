@@ -11,7 +11,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use goku::{Client, Prefix};
-use goku_load::{Monitor, Target};
+use goku_load::{Monitor, Partial, Target};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 
 use crate::etcd::Etcd;
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut clients: Vec<Arc<dyn Client>> = Vec::new();
     for _ in 0..connections.parse()? {
-        clients.push(Arc::new(Etcd::connect(endpoint).await?));
+        clients.push(Arc::new(Partial(Etcd::connect(endpoint).await?)));
     }
     let mut sets = Target::new(clients.clone(), Prefix::new("/bench/")?)?;
     let mut gets = Target::new(clients, Prefix::new("/get/")?)?;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use goku_load::figure::grouped;
+
 use crate::Outcome;
 use crate::goal::{Bound, Goal, Unit};
 use crate::goals;
@@ -10,7 +12,7 @@ use crate::plot;
 use crate::results::{Measure, Name, Results, Row};
 use crate::setting::Setting;
 use crate::subject::Subject;
-use crate::table::{grouped, millis};
+use crate::table::millis;
 
 /// What the program writes stands between these; everything else of the document is people's.
 const BEGIN: &str = "<!-- What follows is written by `cargo xtask bench`. -->";

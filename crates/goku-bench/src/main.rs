@@ -24,7 +24,6 @@ mod system;
 mod database;
 mod etcd;
 mod no_store;
-mod partial;
 mod process;
 mod raw_group_commit;
 mod transaction_per_write;

@@ -3,8 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use goku::{Entry, EventId, Key, LeaseId, Result, Revision, SetRequest, Snapshot, Status, Timestamp, Version};
-
-use crate::partial::Calls;
+use goku_load::Calls;
 
 /// Bytes of the value that every key has.
 const VALUE_BYTES: usize = 255;

@@ -4,11 +4,10 @@ use std::fmt::Write;
 
 use async_trait::async_trait;
 use goku::{Entry, Error, ErrorKind, EventId, Key, LeaseId, Result, Revision, SetRequest, Version};
+use goku_load::Calls;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder};
 use tokio::sync::{mpsc, oneshot};
-
-use crate::partial::Calls;
 
 /// Sets in one transaction at most.
 const BATCH_MAX: usize = 1_000;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use goku::{Client, Engine};
+use goku_load::Partial;
 
 use crate::Outcome;
 use crate::database::Database;
 use crate::no_store::NoStore;
 use crate::operation::Operation;
 use crate::options::Store;
-use crate::partial::Partial;
 use crate::transaction_per_write::TransactionPerWrite;
 
 /// What answers the calls.

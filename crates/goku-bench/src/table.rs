@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::{fs, thread};
 
 use goku::{Clock, SystemClock};
+use goku_load::figure::grouped;
 use serde_json::{Value, json};
 
 use crate::Outcome;
@@ -223,19 +224,6 @@ fn errors(text: &mut String, figures: &Figures) {
     *text += "\nErrors";
     *text += if lines.is_empty() { ": none\n" } else { "\n" };
     *text += &lines;
-}
-
-/// A whole number with its thousands set apart.
-pub(crate) fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Milliseconds with about three digits.

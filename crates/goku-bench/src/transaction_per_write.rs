@@ -3,10 +3,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use goku::{Entry, Error, ErrorKind, EventId, Key, LeaseId, Result, Revision, SetRequest, Version};
+use goku_load::Calls;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, Transaction, TxOpts};
-
-use crate::partial::Calls;
 
 /// Connections to the database, as many as the original was measured with.
 const CONNECTIONS: usize = 64;

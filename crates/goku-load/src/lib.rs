@@ -40,6 +40,7 @@ mod load;
 mod measured;
 mod monitor;
 mod own_prefix;
+mod partial;
 mod target;
 mod workload;
 
@@ -57,5 +58,7 @@ pub use monitor::Monitor;
 pub use monitor::Phase;
 pub use monitor::Seen;
 pub use own_prefix::OwnPrefix;
+pub use partial::Calls;
+pub use partial::Partial;
 pub use target::Target;
 pub use workload::Workload;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use goku_load::{Load, Target, Workload};
+use goku_load::{Load, Partial, Target, Workload};
 
 use crate::Outcome;
 use crate::goals::CALLERS;
 use crate::lab::{self, Lab};
-use crate::partial::Partial;
 use crate::raw_group_commit::RawGroupCommit;
 use crate::results::{Measure, Name, Row};
 use crate::subject::Subject;

@@ -1,4 +1,4 @@
-//! A client of the calls that the bench makes.
+//! A client of the calls that all that is compared can answer.
 
 use async_trait::async_trait;
 use goku::{
@@ -6,20 +6,23 @@ use goku::{
     ListRequest, Listing, Result, SetRequest, Status, StreamRequest, Txn, TxnAnswer,
 };
 
-/// The calls that the bench makes.
+/// The calls that all that is compared can answer: those of the workloads `set`, `get` and `status`.
 #[async_trait]
-pub(crate) trait Calls: Send + Sync {
+pub trait Calls: Send + Sync {
+    /// As [`Client::get`].
     async fn get(&self, key: &Key) -> Result<Entry>;
 
+    /// As [`Client::set`].
     async fn set(&self, request: SetRequest) -> Result<Entry>;
 
+    /// As [`Client::status`]; `Unsupported` where there is none.
     async fn status(&self) -> Result<Status> {
         unsupported()
     }
 }
 
 /// These calls as a [`Client`], to which all others are `Unsupported`.
-pub(crate) struct Partial<C>(pub(crate) C);
+pub struct Partial<C>(pub C);
 
 #[async_trait]
 impl<C: Calls> Client for Partial<C> {
