@@ -19,6 +19,9 @@
 //! ```
 
 mod config;
+mod consumer_metrics;
+mod cursor_metrics;
+mod exposition;
 mod health_watch;
 mod metered;
 mod metrics_endpoint;
@@ -29,7 +32,10 @@ mod store_url;
 pub mod telemetry;
 
 pub use config::Config;
+pub use consumer_metrics::ConsumerMetrics;
 pub use metered::Metered;
+pub use metrics_endpoint::Collector;
+pub use metrics_endpoint::MetricsEndpoint;
 pub use server::Server;
 pub use store_url::without_password;
 

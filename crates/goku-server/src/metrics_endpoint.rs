@@ -1,14 +1,15 @@
 //! The HTTP endpoint from which Prometheus reads the metrics.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use goku::{Error, ErrorKind, Result};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -23,18 +24,26 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How often measured values are moved into their buckets where nobody scrapes, so that they do not gather.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Serves the metrics of one recorder until it is dropped.
+/// Metrics that are found out when somebody asks for them.
+#[async_trait]
+pub trait Collector: Send + Sync + 'static {
+    /// They, in the text format of Prometheus.
+    async fn collect(&self) -> String;
+}
+
+/// Serves the metrics of one recorder, and of one collector, until it is dropped.
 ///
 /// The recorder is this server's own, not the process's: several servers in one process do not count for each other.
-pub(crate) struct MetricsEndpoint {
+pub struct MetricsEndpoint {
     recorder: Arc<PrometheusRecorder>,
+    collector: Arc<OnceLock<Arc<dyn Collector>>>,
     address: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
 impl MetricsEndpoint {
     /// Listens at `listen` and serves `/metrics` there; `Config` where it cannot.
-    pub(crate) async fn start(listen: &str) -> Result<MetricsEndpoint> {
+    pub async fn start(listen: &str) -> Result<MetricsEndpoint> {
         let recorder = PrometheusBuilder::new()
             .set_buckets(&LATENCY_SECONDS)
             .map_err(|error| Error::new(ErrorKind::Internal, "metrics: bad buckets").with_source(error))?
@@ -43,7 +52,8 @@ impl MetricsEndpoint {
 
         let mut tasks = JoinSet::new();
         let handle = recorder.handle();
-        tasks.spawn(serve(listener, handle.clone()));
+        let collector = Arc::default();
+        tasks.spawn(serve(listener, handle.clone(), Arc::clone(&collector)));
         tasks.spawn(async move {
             loop {
                 tokio::time::sleep(UPKEEP_INTERVAL).await;
@@ -52,6 +62,7 @@ impl MetricsEndpoint {
         });
         Ok(MetricsEndpoint {
             recorder: Arc::new(recorder),
+            collector,
             address,
             _tasks: tasks,
         })
@@ -61,13 +72,27 @@ impl MetricsEndpoint {
         self.recorder.clone()
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Tells from now on also what this one finds; one that was given before stays.
+    pub fn collect_from(&self, collector: Arc<dyn Collector>) {
+        self.collector.get_or_init(|| collector);
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
         format!("http://{}/metrics", self.address)
     }
 }
 
-async fn serve(listener: TcpListener, handle: metrics_exporter_prometheus::PrometheusHandle) {
-    let render = move || std::future::ready(([(CONTENT_TYPE, TEXT_FORMAT)], handle.render()));
+async fn serve(listener: TcpListener, handle: PrometheusHandle, collector: Arc<OnceLock<Arc<dyn Collector>>>) {
+    let render = move || {
+        let (mut text, collector) = (handle.render(), collector.get().cloned());
+        async move {
+            if let Some(collector) = collector {
+                text += &collector.collect().await;
+            }
+            ([(CONTENT_TYPE, TEXT_FORMAT)], text)
+        }
+    };
     let routes = Router::new().route("/metrics", get(render));
     if let Err(error) = axum::serve(listener, routes).await {
         tracing::error!(%error, "the metrics endpoint ended");

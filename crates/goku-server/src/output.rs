@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use clap::ValueEnum;
 use goku::consumer::{DeadLetter, Delivery, Replayed};
 use goku::{Entry, Event, Lease, OperationAnswer, Snapshot, Status, TxnAnswer};
-use goku_server::Server;
+use goku_server::{MetricsEndpoint, Server};
 use serde::Serialize;
 
 use crate::cli::{Report, Standing, show_position};
@@ -189,6 +189,12 @@ impl Output {
         serde_json::to_writer(&mut self.out, value)?;
         self.out.write_all(b"\n")
     }
+}
+
+/// Tells on standard error where metrics are served: standard output is another's.
+pub(crate) fn metrics_at(endpoint: &MetricsEndpoint) {
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "metrics at {}", endpoint.url());
 }
 
 /// Tells of a failure on standard error, in one line.

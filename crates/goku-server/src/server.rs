@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::Config;
+use crate::cursor_metrics::CursorMetrics;
 use crate::health_watch;
 use crate::metered::Metered;
 use crate::metrics_endpoint::MetricsEndpoint;
@@ -56,6 +57,9 @@ impl Server {
             .open(&config.store)
             .await
             .map_err(|error| error.context(format!("cannot open the store {store}")))?;
+        if let Some(metrics) = &metrics {
+            metrics.collect_from(Arc::new(CursorMetrics::new(Arc::new(engine.clone()))));
+        }
         let client: Arc<dyn Client> = match &metrics {
             Some(metrics) => Arc::new(Metered::new(engine.clone(), metrics.recorder())),
             None => Arc::new(engine.clone()),

@@ -278,6 +278,7 @@ macro_rules! conformance_suite {
             consumer:
                 every_event_is_handled_in_order_and_the_next_run_goes_on
                 an_event_that_fails_is_tried_again_and_those_after_it_wait
+                it_tells_how_far_it_is_behind
                 a_handler_that_panics_has_failed_an_attempt
                 dead_letters_are_kept_listed_and_replayed
                 a_consumer_of_everything_is_not_given_dead_letters

@@ -66,6 +66,7 @@ pub use handler::Failure;
 pub use handler::Handler;
 pub use lag::Lag;
 pub use lag::lag;
+pub use lag::lag_at;
 pub use memory::MemoryCursors;
 pub use place::Place;
 pub use place::reset;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use goku::consumer::{Consumer, Delivery, Failure as Failed, OnFailure, Order, Spec, Start};
 use goku::{ConsumerName, EventType, EventTypes, Prefix};
-use goku_server::telemetry;
+use goku_server::{ConsumerMetrics, MetricsEndpoint, telemetry};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ use crate::cli::signal::EndSignals;
 use crate::cli::watch::Type;
 use crate::cli::{Connection, key, time};
 use crate::exit::{Failure, Outcome};
-use crate::output::{Output, delivery_json};
+use crate::output::{self, Output, delivery_json};
 
 /// Run a command for every event of the keys that begin with a prefix, at least once and in order, until interrupted
 ///
@@ -66,6 +66,10 @@ pub(super) struct Consume {
     /// Run the command for each dead letter once, remove those that it acknowledges, and end
     #[arg(long)]
     replay: bool,
+
+    /// Where to serve metrics to Prometheus, as http://ADDR:PORT/metrics, which standard error tells; nowhere by default
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "replay")]
+    metrics_listen: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -105,6 +109,16 @@ impl Consume {
             };
             return Ok(output.replayed(replayed)?);
         }
+        // Served until it is dropped.
+        let _metrics = match &self.metrics_listen {
+            Some(listen) => {
+                let endpoint = MetricsEndpoint::start(listen).await?;
+                endpoint.collect_from(Arc::new(ConsumerMetrics::new(self.name.clone(), consumer.stats())));
+                output::metrics_at(&endpoint);
+                Some(endpoint)
+            }
+            None => None,
+        };
         tokio::select! {
             ended = consumer.run(signals.next()) => Ok(ended?),
             Some(why) = is_broken.recv() => Err(Failure::Input(why)),

@@ -1,6 +1,6 @@
 //! The binary and what a run of it leaves.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -215,6 +215,15 @@ impl Following {
         let mut line = String::new();
         let read = self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
         assert_ne!(read, 0, "the command ended");
+        line.trim_end_matches('\n').to_string()
+    }
+
+    /// The first line that it writes to standard error; the rest is nobody's.
+    pub(crate) fn first_error_line(&mut self) -> String {
+        let mut errors = BufReader::new(self.child.as_mut().unwrap().stderr.take().unwrap());
+        let mut line = String::new();
+        errors.read_line(&mut line).unwrap();
+        thread::spawn(move || io::copy(&mut errors, &mut io::sink()));
         line.trim_end_matches('\n').to_string()
     }
 

@@ -45,13 +45,103 @@ fn the_store_and_its_epoch_are_told() {
     let goku = Goku::serve(&["--metrics-listen", "127.0.0.1:0", "--store", "sqlite::memory:"]);
     let address = metrics_address(&goku);
     goku.run(&["set", "k", "v"]).done();
-    let told = |metrics: &str| {
-        let lines = ["goku_store_up 1", "goku_store_epoch 1", "goku_store_last_event_id 1"];
-        lines.iter().all(|line| metrics.lines().any(|shown| shown == *line))
-    };
+    until_told(
+        address,
+        &["goku_store_up 1", "goku_store_epoch 1", "goku_store_last_event_id 1"],
+    );
+}
+
+#[test]
+fn consumers_are_told_of_by_their_cursors() {
+    let goku = Goku::serve(&["--metrics-listen", "127.0.0.1:0", "--store", "sqlite::memory:"]);
+    let address = metrics_address(&goku);
+    for value in ["a", "b", "c"] {
+        goku.run(&["set", "k", value]).done();
+    }
+    goku.run(&["consumers", "reset", "behind", "--to", "1"]).done();
+    goku.run(&["consumers", "reset", "head \"x\"", "--to", "head"]).done();
+    goku.run(&["set", "goku:consumers/dead/behind/7", "a letter"]).done();
+    let seconds = r#"goku_cursor_lag_seconds{consumer="behind",partition="0"} "#;
+    let metrics = until_told(
+        address,
+        &[
+            r#"goku_cursor_lag_events{consumer="behind",partition="0"} 3"#,
+            r#"goku_cursor_lag_events{consumer="head \"x\"",partition="0"} 1"#,
+            r#"goku_cursor_lost{consumer="behind",partition="0"} 0"#,
+            r#"goku_dead_letters{consumer="behind"} 1"#,
+        ],
+    );
+    let age = metrics.lines().find_map(|line| line.strip_prefix(seconds)).unwrap();
+    assert!(age.parse::<f64>().unwrap() > 0.0, "{metrics}");
+
+    // What is deleted is not told of any more.
+    goku.run(&["consumers", "delete", "behind"]).done();
+    until(address, &|metrics| {
+        metrics.contains("goku_cursor_lag_events{consumer=\"head") && !metrics.contains("{consumer=\"behind\",")
+    });
+}
+
+#[test]
+fn a_consumer_tells_what_it_counts() {
+    let goku = Goku::start();
+    for value in ["good", "bad", "worse"] {
+        goku.run(&["set", "k", value]).done();
+    }
+    let script = "read event; case $event in *bad*) exit 1;; *worse*) sleep 60;; esac";
+    let mut consumer = goku.follow(&[
+        "consume",
+        "c",
+        "k",
+        "--metrics-listen",
+        "127.0.0.1:0",
+        "--dead-after",
+        "2",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]);
+    let line = consumer.first_error_line();
+    let address = line
+        .strip_prefix("metrics at http://")
+        .and_then(|url| url.strip_suffix("/metrics"))
+        .unwrap();
+    let metrics = until_told(
+        address,
+        &[
+            r#"goku_consumer_handled_total{consumer="c"} 1"#,
+            r#"goku_consumer_failed_total{consumer="c"} 2"#,
+            r#"goku_consumer_retried_total{consumer="c"} 1"#,
+            r#"goku_consumer_dead_total{consumer="c"} 1"#,
+            r#"goku_consumer_skipped_total{consumer="c"} 0"#,
+            // The one under way, and the dead letter, which is an event, too.
+            r#"goku_consumer_lag_events{consumer="c"} 2"#,
+        ],
+    );
+    let age = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(r#"goku_consumer_lag_seconds{consumer="c"} "#));
+    assert!(age.unwrap().parse::<f64>().unwrap() > 0.0, "{metrics}");
+}
+
+/// Asks until all of these lines are told.
+#[track_caller]
+fn until_told(address: &str, lines: &[&str]) -> String {
+    until(address, &|metrics| {
+        let is_told = |line: &&str| metrics.lines().any(|shown| shown == *line);
+        lines.iter().all(is_told)
+    })
+}
+
+#[track_caller]
+fn until(address: &str, is_it: &dyn Fn(&str) -> bool) -> String {
     let patience = Instant::now() + Duration::from_secs(60);
-    while !told(&scrape(address)) {
-        assert!(Instant::now() < patience, "{}", scrape(address));
+    loop {
+        let metrics = scrape(address);
+        if is_it(&metrics) {
+            return metrics;
+        }
+        assert!(Instant::now() < patience, "{metrics}");
         std::thread::yield_now();
     }
 }

@@ -1,12 +1,12 @@
-//! Consumers.
+//! What a consumer does for its events on any client: each pattern of [`goku::consumer`], and what ends a run.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use goku::consumer::{
-    self, Ack, Batch, BatchHandler, ClientCursors, Consumer, CursorStore, Delivery, Failure, Handler, MemoryCursors,
-    OnFailure, Order, Place, Retry, Spec, Start, acknowledged, dead_letters, wait_for,
+    self, Ack, Batch, BatchHandler, ClientCursors, Consumer, CursorStore, Delivery, Failure, Handler, Lag,
+    MemoryCursors, OnFailure, Order, Place, Retry, Spec, Start, acknowledged, dead_letters, wait_for,
 };
 use goku::{
     ConsumerName, CursorId, CursorMove, Epoch, ErrorKind, EventId, EventType, FencingToken, Partition, Position,
@@ -170,6 +170,40 @@ pub async fn an_event_that_fails_is_tried_again_and_those_after_it_wait(store: P
     assert_eq!((now.handled, now.failed, now.retried, now.dead), (2, 2, 2, 0));
     assert_eq!(now.last_event, head(&store).await.id);
     assert!(now.last_event_at.is_some());
+}
+
+pub async fn it_tells_how_far_it_is_behind(store: Probe) {
+    for value in ["a", "b", "c"] {
+        store.put("k", value).await;
+    }
+    let (go, gone) = tokio::sync::watch::channel(false);
+    let consumer = Consumer::new(store.client(), spec(), move |_| {
+        let mut gone = gone.clone();
+        async move {
+            gone.wait_for(|gone| *gone).await?;
+            Ok::<_, Failure>(())
+        }
+    });
+    let stats = consumer.stats();
+    assert_eq!(stats.now().lag, None);
+    let running = run(consumer);
+    let until = async |is_it: fn(Lag) -> bool| {
+        soon("a lag", async {
+            while !stats.now().lag.is_some_and(is_it) {
+                tokio::time::sleep(SHORT).await;
+            }
+        })
+        .await;
+    };
+    until(|lag| lag.events == 3 && lag.age > Duration::ZERO).await;
+    store.put("k", "d").await;
+    until(|lag| lag.events == 4).await;
+    go.send(true).unwrap();
+    until(|lag| lag == Lag::default()).await;
+    store.put("other", "x").await;
+    until(|lag| lag == Lag::default()).await;
+    running.stop().await;
+    assert_eq!(stats.now().lag, None);
 }
 
 pub async fn a_handler_that_panics_has_failed_an_attempt(store: Probe) {

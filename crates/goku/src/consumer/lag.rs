@@ -10,6 +10,7 @@ use crate::error::{ErrorKind, Result};
 use crate::event::StreamItem;
 use crate::key::Prefix;
 use crate::request::{StreamFrom, StreamRequest};
+use crate::status::Status;
 
 /// How far a cursor is behind the head of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,10 +23,15 @@ pub struct Lag {
 
 /// How far a cursor is behind; `Compacted` or `PositionLost` where what follows it is not there any more.
 pub async fn lag(client: &dyn Client, cursor: &Cursor) -> Result<Lag> {
+    lag_at(client, cursor, &client.status().await?).await
+}
+
+/// How far a cursor is behind the head of a status: for many cursors, of which none asks for that anew. Errors as those of
+/// [`lag`].
+pub async fn lag_at(client: &dyn Client, cursor: &Cursor, status: &Status) -> Result<Lag> {
     let at = cursor.at.position;
     let request = StreamRequest::new(Prefix::default()).from(StreamFrom::Resume(at));
     let mut events = client.stream(request.to_head()).await?;
-    let status = client.status().await?;
     let first = loop {
         match events.next().await {
             Some(Ok(StreamItem::Event(event))) => break event,

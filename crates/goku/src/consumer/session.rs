@@ -13,14 +13,19 @@ use tokio_util::sync::CancellationToken;
 use super::input::Input;
 use super::run::{AWAY, Consumer, is_passing};
 use super::schedule::{Schedule, Unit};
+use super::stats::RunStats;
 use super::tracker::Tracker;
 use super::unit::{Attempts, Ending};
 use crate::cursor::{Cursor, CursorMove, FencingToken, Motion};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::Snapshot;
+use crate::id::{EventId, Snapshot};
+use crate::status::Status;
 
 /// How often the last move of the cursor is tried at the end.
 const LAST_MOVES_MAX: u32 = 3;
+
+/// How often the store is asked how long its log is, at the most.
+const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// One run from a cursor on.
 pub(super) struct Session<'a> {
@@ -39,6 +44,11 @@ pub(super) struct Session<'a> {
     /// When it is looked at though there is nothing to move.
     check_at: Instant,
     failed_saves: u32,
+    stats: RunStats,
+    /// The last event that was taken in.
+    taken: EventId,
+    looking: Option<BoxFuture<'static, Result<Status>>>,
+    look_at: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -50,7 +60,7 @@ impl<'a> Session<'a> {
     ) -> Session<'a> {
         let stop = stop.child_token();
         let spec = &consumer.spec;
-        Session {
+        let session = Session {
             consumer,
             attempts: Arc::new(Attempts {
                 client: consumer.client.clone(),
@@ -69,7 +79,13 @@ impl<'a> Session<'a> {
             save_at: Instant::now() + spec.flush,
             check_at: Instant::now() + spec.progress,
             failed_saves: 0,
-        }
+            stats: consumer.stats.begin(),
+            taken: EventId::ZERO,
+            looking: None,
+            look_at: Instant::now(),
+        };
+        session.tell();
+        session
     }
 
     /// Takes in and hands out until it is stopped, or something is in the way.
@@ -96,6 +112,11 @@ impl<'a> Session<'a> {
                 // Somebody may have reset it, and a quiet consumer would not hear of that.
                 () = tokio::time::sleep_until(self.check_at), if may_save && self.saved.is_some() => self.save(self.saved),
                 () = sleep_until(due) => {}
+                looked = wait_for(&mut self.looking) => {
+                    self.looking = None;
+                    self.looked(looked);
+                }
+                () = tokio::time::sleep_until(self.look_at), if self.looking.is_none() => self.look(),
                 input = inputs.next(), if self.schedule.has_room() => match input {
                     Some(input) => self.take(input?),
                     None => return Err(Error::new(ErrorKind::Unavailable, "the stream ended without saying why")),
@@ -107,10 +128,36 @@ impl<'a> Session<'a> {
     fn take(&mut self, input: Input) {
         match input {
             Input::Delivery(delivery, place) => {
-                let number = self.tracker.take(place);
+                self.taken = self.taken.max(place.map_or(EventId::ZERO, |place| place.position.id));
+                let number = self.tracker.take(place, delivery.event().map(|event| event.timestamp));
                 self.schedule.take(number, delivery, Instant::now());
             }
             Input::Mark(place) => self.tracker.pass(place),
+        }
+        self.tell();
+    }
+
+    /// Tells the stats how far it is.
+    fn tell(&self) {
+        let done = self.tracker.reached().or(self.saved);
+        let done = done.map_or(EventId::ZERO, |done| done.position.id);
+        self.stats.at(done, self.taken, self.tracker.oldest());
+    }
+
+    /// Asks the store how long its log is.
+    fn look(&mut self) {
+        let client = self.consumer.client.clone();
+        self.looking = Some(Box::pin(async move { client.status().await }));
+        self.look_at = Instant::now() + self.consumer.spec.progress.max(LOOK_INTERVAL_MIN);
+    }
+
+    fn looked(&mut self, looked: Result<Status>) {
+        match looked {
+            Ok(status) => self.stats.seen(status.head.position.id, status.time),
+            // What cannot be told is no reason to stop: the stream says what is wrong.
+            Err(error) => {
+                tracing::debug!(consumer = %self.consumer.spec.name(), ?error, "how long the log is could not be asked")
+            }
         }
     }
 
@@ -137,6 +184,7 @@ impl<'a> Session<'a> {
                 for number in unit.numbers {
                     self.tracker.finish(number);
                 }
+                self.tell();
                 Ok(())
             }
             Ending::Interrupted => Ok(()),

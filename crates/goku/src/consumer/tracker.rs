@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::clock::Timestamp;
 use crate::id::Snapshot;
 
 /// Items from the first that is not done on.
@@ -18,12 +19,18 @@ struct Item {
     is_done: bool,
     /// The place after it; none where there is no place yet.
     place: Option<Snapshot>,
+    /// When it happened; none for what is no event.
+    happened: Option<Timestamp>,
 }
 
 impl Tracker {
     /// Takes an item that is to be done; answers with its number.
-    pub(super) fn take(&mut self, place: Option<Snapshot>) -> u64 {
-        self.items.push_back(Item { is_done: false, place });
+    pub(super) fn take(&mut self, place: Option<Snapshot>, happened: Option<Timestamp>) -> u64 {
+        self.items.push_back(Item {
+            is_done: false,
+            place,
+            happened,
+        });
         self.first + self.items.len() as u64 - 1
     }
 
@@ -35,6 +42,7 @@ impl Tracker {
             Some(_) => self.items.push_back(Item {
                 is_done: true,
                 place: Some(place),
+                happened: None,
             }),
             None => self.reached = Some(place),
         }
@@ -57,6 +65,11 @@ impl Tracker {
     pub(super) fn place(&self, number: u64) -> Option<Snapshot> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.items.get(index)?.place
+    }
+
+    /// When the first event that is not done happened; none where there is none, or it is a state.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.items.front()?.happened
     }
 
     /// The place up to which everything is done; none where there is none yet.
@@ -87,16 +100,20 @@ mod tests {
     #[test]
     fn what_is_reached_has_nothing_before_it_that_is_not_done() {
         let mut tracker = Tracker::default();
-        let numbers: Vec<u64> = (1..=4).map(|id| tracker.take(Some(place(id)))).collect();
+        let numbers: Vec<u64> = (1..=4)
+            .map(|id| tracker.take(Some(place(id)), Timestamp::from_millis(id).ok()))
+            .collect();
         tracker.finish(numbers[1]);
         assert_eq!(reached(&tracker), None);
+        assert_eq!(tracker.oldest(), Timestamp::from_millis(1).ok());
         tracker.finish(numbers[0]);
         assert_eq!(reached(&tracker), Some(2));
+        assert_eq!(tracker.oldest(), Timestamp::from_millis(3).ok());
         tracker.finish(numbers[3]);
         assert_eq!(reached(&tracker), Some(2));
         tracker.finish(numbers[2]);
-        assert_eq!(reached(&tracker), Some(4));
-        let next = tracker.take(Some(place(5)));
+        assert_eq!((reached(&tracker), tracker.oldest()), (Some(4), None));
+        let next = tracker.take(Some(place(5)), None);
         tracker.finish(next);
         assert_eq!(reached(&tracker), Some(5));
     }
@@ -106,7 +123,7 @@ mod tests {
         let mut tracker = Tracker::default();
         tracker.pass(place(3));
         assert_eq!(reached(&tracker), Some(3));
-        let number = tracker.take(None);
+        let number = tracker.take(None, None);
         tracker.pass(place(7));
         tracker.pass(place(9));
         assert_eq!(reached(&tracker), Some(3));
