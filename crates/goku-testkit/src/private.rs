@@ -134,7 +134,8 @@ impl PrivateDatabase {
 
     /// Waits until a session of the store waits for the sequencer.
     pub async fn wait_for_sequencer(&self) {
-        self.wait_for_session("info like '%from head%for update%'").await;
+        self.wait_for_session("(info like '%from head%for update%' or info like '%update head set%')")
+            .await;
     }
 
     /// Ends sessions; one that has ended by itself is none.

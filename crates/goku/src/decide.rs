@@ -6,6 +6,7 @@
 mod batch;
 mod condition;
 mod epoch;
+mod foresight;
 mod lease;
 mod needs;
 mod session;
@@ -21,8 +22,10 @@ pub(crate) use batch::Answer;
 pub(crate) use batch::Batch;
 pub(crate) use batch::Decision;
 pub(crate) use batch::Request;
+pub(crate) use batch::first_needs;
 pub(crate) use epoch::event_to_check;
 pub(crate) use epoch::is_lost;
+pub(crate) use foresight::{Changes, Foresight, Sighting};
 pub(crate) use lease::lease_of;
 pub(crate) use lease::to_lease;
 pub(crate) use needs::Needs;

@@ -1,5 +1,6 @@
 //! The engine: a store opened in this process, with the tasks that make it a [`Client`].
 
+mod committer;
 mod follower;
 mod herald;
 mod janitor;

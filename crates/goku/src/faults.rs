@@ -20,11 +20,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::status::Replica;
@@ -35,6 +35,8 @@ use crate::store::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, St
 pub enum Step {
     /// To commit a batch: writes, renewals, expiry.
     Write,
+    /// What the batch after the one that is written needs.
+    Foresee,
     /// What became of a batch whose commit was not answered.
     Resolve,
     /// Rows by key: gets, leases, transactions that read.
@@ -116,8 +118,9 @@ pub(crate) struct Faulty {
 
 impl Step {
     /// All of them.
-    pub const ALL: [Step; 14] = [
+    pub const ALL: [Step; 15] = [
         Step::Write,
+        Step::Foresee,
         Step::Resolve,
         Step::Load,
         Step::Page,
@@ -249,6 +252,42 @@ impl Faulty {
     }
 }
 
+impl Faulty {
+    /// Takes the step [`Step::Write`]; `lose` is what becomes of an answer that is lost.
+    async fn take_write<T>(
+        &self,
+        batch: &Batch,
+        write: impl Future<Output = Result<T, WriteError>>,
+        lose: impl FnOnce(T) -> Result<T, WriteError>,
+    ) -> Result<T, WriteError> {
+        let releases = self.faults.0.releases.subscribe();
+        let Some(fault) = self.faults.next(Step::Write) else {
+            return write.await;
+        };
+        match fault {
+            Fault::NotApplied => Err(WriteError::Retry(error(ErrorKind::Unavailable))),
+            Fault::AnswerLost => lose(write.await?),
+            Fault::CommitLost => Err(unknown(nothing(batch))),
+            Fault::Refused => Err(WriteError::Rejected(error(ErrorKind::Internal))),
+            Fault::Misconfigured => Err(WriteError::Final(error(ErrorKind::Config))),
+            Fault::Panic => burst(),
+            Fault::PanicAfter => {
+                drop(write.await);
+                burst()
+            }
+            Fault::Hold => {
+                self.faults.held(releases).await;
+                write.await
+            }
+            Fault::HoldAfter => {
+                let answer = write.await;
+                self.faults.held(releases).await;
+                answer
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Store for Faulty {
     fn profile(&self) -> Profile {
@@ -256,31 +295,25 @@ impl Store for Faulty {
     }
 
     async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
-        let releases = self.faults.0.releases.subscribe();
-        let Some(fault) = self.faults.next(Step::Write) else {
-            return self.store.write(batch).await;
-        };
-        match fault {
-            Fault::NotApplied => Err(WriteError::Retry(error(ErrorKind::Unavailable))),
-            Fault::AnswerLost => Err(unknown(self.store.write(batch).await?)),
-            Fault::CommitLost => Err(unknown(nothing(&batch))),
-            Fault::Refused => Err(WriteError::Rejected(error(ErrorKind::Internal))),
-            Fault::Misconfigured => Err(WriteError::Final(error(ErrorKind::Config))),
-            Fault::Panic => burst(),
-            Fault::PanicAfter => {
-                drop(self.store.write(batch).await);
-                burst()
-            }
-            Fault::Hold => {
-                self.faults.held(releases).await;
-                self.store.write(batch).await
-            }
-            Fault::HoldAfter => {
-                let answer = self.store.write(batch).await;
-                self.faults.held(releases).await;
-                answer
-            }
-        }
+        let write = self.store.write(batch.clone());
+        self.take_write(&batch, write, |decision| Err(unknown(decision))).await
+    }
+
+    async fn foresee(&self, needs: &Needs) -> Result<Option<Sighting>> {
+        self.take(Step::Foresee, self.store.foresee(needs)).await
+    }
+
+    async fn write_foreseen(
+        &self,
+        batch: &Batch,
+        decision: Decision,
+        begun: oneshot::Sender<()>,
+    ) -> Result<Option<Decision>, WriteError> {
+        let write = self.store.write_foreseen(batch, decision, begun);
+        self.take_write(batch, write, |decision| {
+            decision.map_or(Ok(None), |decision| Err(unknown(decision)))
+        })
+        .await
     }
 
     async fn resolve(&self, batch: &Batch) -> Result<bool> {
@@ -360,6 +393,7 @@ fn unknown(decision: Decision) -> WriteError {
 /// The decision of a batch that was never decided; nobody uses it, as the batch was not applied.
 fn nothing(batch: &Batch) -> Decision {
     Decision {
+        after: batch.seen.batch,
         head: batch.seen,
         rows: Vec::new(),
         leases: Vec::new(),

@@ -9,10 +9,11 @@ pub(crate) mod sqlite;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::oneshot;
 
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Row, State};
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Row, Sighting, State};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventTypes};
 use crate::id::{EventId, LeaseId};
@@ -39,6 +40,27 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Runs one batch in one transaction: locks the head, loads what the batch needs, decides it, writes the
     /// decision and commits. Called by one task at a time.
     async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError>;
+
+    /// Reads what a batch needs without a lock, while the batch before it is still being written: the head, then rows as of
+    /// that head or later, then the last batch. None where the store cannot.
+    async fn foresee(&self, _needs: &Needs) -> Result<Option<Sighting>> {
+        Ok(None)
+    }
+
+    /// Writes a batch that was decided on what was foreseen, in one round trip, if the batch that it was decided
+    /// [after](Decision::after) is still the last one; none where it is not, or the store cannot: nothing was applied
+    /// then. The decision has events.
+    ///
+    /// Tells `begun` once no batch but this one can come next, so that the one after this can be sent: some of these may
+    /// be on their way at a time, and none while a batch is [written](Self::write).
+    async fn write_foreseen(
+        &self,
+        _batch: &Batch,
+        _decision: Decision,
+        _begun: oneshot::Sender<()>,
+    ) -> Result<Option<Decision>, WriteError> {
+        Ok(None)
+    }
 
     /// Finds out whether the batch whose commit ended as [`WriteError::Unknown`], or before it had an answer, was
     /// applied, and makes sure that it can not be applied later.
@@ -100,6 +122,8 @@ pub(crate) struct Profile {
     pub(crate) batch_bytes_max: usize,
     /// Reads that run well side by side.
     pub(crate) readers: usize,
+    /// Whether it gains by reading what a batch needs while the batch before it is written.
+    pub(crate) foresees: bool,
     /// What the operator should know of the database's settings.
     pub(crate) warnings: Vec<String>,
 }

@@ -65,6 +65,8 @@ pub(crate) struct Batch {
 /// What a batch does to the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Decision {
+    /// The tag of the batch before it.
+    pub(crate) after: Tag,
     /// The head after it.
     pub(crate) head: Head,
     /// The rows of `data` to write, values included.
@@ -165,10 +167,7 @@ impl Request {
 impl Batch {
     /// What to load first, without knowing anything yet.
     pub(crate) fn first_needs(&self) -> Needs {
-        let mut needs = Needs::default();
-        for request in &self.requests {
-            request.first_needs(&mut needs);
-        }
+        let mut needs = first_needs(&self.requests);
         needs.tag_of = epoch::event_to_check(&self.seen);
         needs
     }
@@ -202,8 +201,10 @@ impl Batch {
             || lost;
         let last_tag = working.snapshot().position.tag;
         Ok(Decision {
+            after: state.head.batch,
             head: Head {
                 last_tag,
+                batch: if writes { self.tag } else { state.head.batch },
                 ..working.head
             },
             rows: working.rows.into_iter().collect(),
@@ -214,6 +215,15 @@ impl Batch {
             writes,
         })
     }
+}
+
+/// What these requests need first, whatever there is.
+pub(crate) fn first_needs<'r>(requests: impl IntoIterator<Item = &'r Request>) -> Needs {
+    let mut needs = Needs::default();
+    for request in requests {
+        request.first_needs(&mut needs);
+    }
+    needs
 }
 
 fn answer(request: &Request, working: &mut Working<'_>) -> Result<Answer> {

@@ -33,6 +33,8 @@ pub(crate) struct Head {
     pub(crate) keys: u64,
     /// Leases in the table that have not expired.
     pub(crate) leases: u64,
+    /// The tag of the batch that wrote it: no two heads have the same.
+    pub(crate) batch: Tag,
 }
 
 /// A row of the table `data`: a key that exists, or a tombstone.

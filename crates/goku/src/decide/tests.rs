@@ -1,5 +1,7 @@
 //! Batches on tables in memory: what no single request can show.
 
+mod foresight;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use crate::txn::{Compare, Operation, OperationAnswer, Txn};
 use crate::write::{SessionId, WriteId};
 
 /// The tables of a store, loaded from and written to as SQL would.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Tables {
     head: Head,
     rows: BTreeMap<Key, Row>,
@@ -41,15 +43,24 @@ impl Tables {
             tag: Tag::new(7),
             seen,
         };
-        let mut state = State::new(self.head, Timestamp::from_millis(now).unwrap());
+        let decision = self.decide(&batch, Timestamp::from_millis(now).unwrap());
+        self.apply(decision)
+    }
+
+    /// What a batch does that is decided under the lock.
+    fn decide(&mut self, batch: &Batch, now: Timestamp) -> Decision {
+        let mut state = State::new(self.head, now);
         let mut needs = batch.first_needs();
-        let decision = loop {
+        loop {
             self.load(&needs, &mut state);
             match batch.decide(&state) {
-                Ok(decision) => break decision,
+                Ok(decision) => return decision,
                 Err(more) => needs = *more,
             }
-        };
+        }
+    }
+
+    fn apply(&mut self, decision: Decision) -> Vec<Result<Answer>> {
         let changed = (decision.head.last_event, decision.head.next_deadline)
             != (self.head.last_event, self.head.next_deadline)
             || !decision.leases.is_empty()

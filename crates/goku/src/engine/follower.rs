@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::ring::Ring;
 use super::routes::{Route, Routes};
 use crate::clock::Timestamp;
-use crate::decide::{self, Head, Needs};
+use crate::decide::{self, Head, Needs, State};
 use crate::error::Result;
 use crate::event::{Event, EventTypes};
 use crate::id::EventId;
@@ -99,18 +99,25 @@ impl Log {
             ..Needs::default()
         };
         let state = store.load(needs, None).await?;
-        if decide::is_lost(&seen, &state) {
+        self.take_in(&seen, &state);
+        Ok((state.head, state.now))
+    }
+
+    /// Takes in a head that was read with the tag of the last event of `seen`; false where it lacks what was seen then.
+    pub(super) fn take_in(&self, seen: &Head, state: &State) -> bool {
+        let lost = decide::is_lost(seen, state);
+        if lost {
             self.suspect();
         } else {
             let head = state.head;
             self.replace_known(head, |known| match order(known, &head) {
                 Ordering::Less => true,
                 // Which of the two was first can only be told where nobody told anything while this one was read.
-                Ordering::Equal => *known == seen,
+                Ordering::Equal => known == seen,
                 Ordering::Greater => false,
             });
         }
-        Ok((state.head, state.now))
+        !lost
     }
 
     fn replace_known(&self, head: Head, is_newer: impl FnOnce(&Head) -> bool) {

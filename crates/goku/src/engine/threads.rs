@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Threads for the tasks of an engine: one can commit while another reads.
-const THREADS: usize = 2;
+const THREADS: usize = 3;
 
 /// A runtime of its own; its threads end once the last clone is gone.
 #[derive(Clone)]

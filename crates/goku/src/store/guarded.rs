@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
+use tokio::sync::oneshot;
 
 use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::status::Replica;
@@ -81,6 +82,21 @@ impl Store for Guarded {
 
     async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
         caught(self.store.write(batch)).await.map_err(WriteError::Panicked)?
+    }
+
+    async fn foresee(&self, needs: &Needs) -> Result<Option<Sighting>> {
+        self.read(self.store.foresee(needs)).await
+    }
+
+    async fn write_foreseen(
+        &self,
+        batch: &Batch,
+        decision: Decision,
+        begun: oneshot::Sender<()>,
+    ) -> Result<Option<Decision>, WriteError> {
+        caught(self.store.write_foreseen(batch, decision, begun))
+            .await
+            .map_err(WriteError::Panicked)?
     }
 
     async fn resolve(&self, batch: &Batch) -> Result<bool> {

@@ -1,7 +1,9 @@
 //! The store on MySQL and what speaks its protocol.
 //!
-//! One connection writes: a batch is a transaction of two round trips, the first of which locks the head. A few others
-//! read, each packet for itself and without a transaction. Statements go as text, several in a packet.
+//! One connection writes: a batch is a transaction of two round trips, the first of which locks the head. Where what a
+//! batch needs was read before, it is one of a single round trip, conditional on the batch before it; some of these are on
+//! their way at a time, over a connection each. A few others read, each packet for itself and without a transaction.
+//! Statements go as text, several in a packet.
 
 mod address;
 mod addresses;
@@ -31,6 +33,7 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::oneshot;
 
 use self::columns::{Fields, HEAD, LEASE, NOW};
 use self::cursors::Cursors;
@@ -42,7 +45,7 @@ use self::writer::Writer;
 use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::status::Replica;
@@ -103,6 +106,7 @@ impl MySqlStore {
                 // Each value goes twice, to its row and to its event: mostly in one packet.
                 batch_bytes_max: BATCH_BYTES_MAX.min(settings.packet_bytes_max / 4),
                 readers: COALESCED_READS,
+                foresees: !settings.commits_apart(),
                 warnings: settings.durability.warnings(),
             },
             writer: Writer::new(servers.clone(), id, writing),
@@ -120,6 +124,19 @@ impl Store for MySqlStore {
 
     async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
         self.writer.write(&batch).await
+    }
+
+    async fn foresee(&self, needs: &Needs) -> Result<Option<Sighting>> {
+        self.readers.foresee(needs).await
+    }
+
+    async fn write_foreseen(
+        &self,
+        batch: &Batch,
+        decision: Decision,
+        begun: oneshot::Sender<()>,
+    ) -> Result<Option<Decision>, WriteError> {
+        self.writer.write_foreseen(batch, decision, begun).await
     }
 
     async fn resolve(&self, batch: &Batch) -> Result<bool> {

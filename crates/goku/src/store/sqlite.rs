@@ -95,6 +95,7 @@ impl Store for SqliteStore {
             shared: false,
             batch_bytes_max: BATCH_BYTES_MAX,
             readers: READERS,
+            foresees: false,
             warnings: Vec::new(),
         }
     }
@@ -223,7 +224,7 @@ fn write(connection: &mut Connection, batch: &Batch, clock: &dyn Clock) -> Resul
     if !decision.writes {
         return Ok(decision);
     }
-    apply::apply(&transaction, &decision, batch.tag).map_err(error::before_commit)?;
+    apply::apply(&transaction, &decision).map_err(error::before_commit)?;
     match transaction.commit() {
         Ok(()) => Ok(decision),
         Err(failed) => Err(error::at_commit(failed, decision)),

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use goku::{Client, Entry, Operation, OperationAnswer, Result, Txn};
 use goku_testkit::check;
 use goku_testkit::mariadb::Options;
-use goku_testkit::probe::{set, soon};
+use goku_testkit::probe::{list, set, soon};
 use goku_testkit::proxy::{Action, Point, Trap};
 use goku_testkit::{PrivateDatabase, Proxy, Recorder};
 use tokio::task::JoinHandle;
@@ -26,24 +27,31 @@ on_every_server![
     an_outcome_that_can_be_looked_up_only_later,
 ];
 
+/// How a batch is written: in one packet with its COMMIT, decided before it, or under the lock of the head.
+#[derive(Clone, Copy)]
+enum Way {
+    Foreseen,
+    Locked,
+}
+
 /// A write whose COMMIT meets a trap.
 struct Fixture {
     database: PrivateDatabase,
     trap: Trap,
     proxy: Proxy,
     recorder: Recorder,
-    writing: JoinHandle<goku::Result<goku::Entry>>,
+    writing: JoinHandle<Result<Entry>>,
 }
 
 impl Fixture {
-    async fn start(options: Options, point: Point, action: Action) -> Fixture {
-        let database = PrivateDatabase::start(options).await;
+    async fn start(options: &Options, way: Way, point: Point, action: Action) -> Fixture {
+        let database = PrivateDatabase::start(options.clone()).await;
         let proxy = Proxy::before(&database.url()).await;
         let recorder = Recorder::default();
         let client = recorder.client(Arc::new(open(proxy.url()).await));
         client.set(set("key", "before")).await.unwrap();
         let trap = proxy.at_commit(1, point, action);
-        let writing = tokio::spawn(async move { client.set(set("key", "meanwhile")).await });
+        let writing = tokio::spawn(async move { way.write(&*client).await });
         soon("the trap", trap.sprung()).await;
         Fixture {
             database,
@@ -54,10 +62,26 @@ impl Fixture {
         }
     }
 
-    /// The write was done, once, and the next one follows it, by another engine.
-    async fn finish(self) {
-        let written = soon("the answer", self.writing).await.unwrap().unwrap();
+    /// Lets a write meet a trap in both ways.
+    async fn both(options: Options, point: Point, action: Action) {
+        for way in [Way::Foreseen, Way::Locked] {
+            Fixture::start(&options, way, point, action).await.finish().await;
+        }
+    }
+
+    /// The write was done, once.
+    async fn written(&mut self) {
+        let written = soon("the answer", &mut self.writing).await.unwrap().unwrap();
         assert_eq!((written.version.get(), written.updated_ref.get()), (2, 2));
+    }
+
+    /// The same, and the next one follows it, by another engine.
+    async fn finish(mut self) {
+        self.written().await;
+        self.finish_written().await;
+    }
+
+    async fn finish_written(self) {
         let other = open(&self.database.url()).await;
         let client = self.recorder.client(Arc::new(other.clone()));
         self.recorder.healed();
@@ -68,67 +92,81 @@ impl Fixture {
     }
 }
 
+impl Way {
+    async fn write(self, client: &dyn Client) -> Result<Entry> {
+        match self {
+            Way::Foreseen => client.set(set("key", "meanwhile")).await,
+            // What a range holds is read under the lock only.
+            Way::Locked => {
+                let txn = Txn {
+                    then: vec![Operation::List(list("none/")), Operation::Set(set("key", "meanwhile"))],
+                    ..Txn::default()
+                };
+                let mut answers = client.txn(txn).await?.answers;
+                let Some(OperationAnswer::Set(entry)) = answers.pop() else {
+                    panic!("{answers:?}")
+                };
+                Ok(entry)
+            }
+        }
+    }
+}
+
 async fn a_commit_that_is_reset_on_its_way(options: Options) {
-    Fixture::start(options, Point::Request, Action::Reset)
-        .await
-        .finish()
-        .await;
+    Fixture::both(options, Point::Request, Action::Reset).await;
 }
 
 /// The server itself ends the session, and with it the transaction.
 async fn a_commit_that_never_arrives(options: Options) {
-    Fixture::start(options, Point::Request, Action::Swallow)
-        .await
-        .finish()
-        .await;
+    Fixture::both(options, Point::Request, Action::Swallow).await;
 }
 
 /// A plain read says that the batch is not there while it still comes.
 async fn a_commit_that_arrives_after_its_connection_was_lost(options: Options) {
-    let fixture = Fixture::start(options, Point::Request, Action::Orphan).await;
+    let fixture = Fixture::start(&options, Way::Locked, Point::Request, Action::Orphan).await;
     fixture.database.wait_for_sequencer().await;
     fixture.trap.release();
     fixture.finish().await;
+    // Nothing waits for a batch that locks nothing yet: it was made sure that it cannot be applied any more.
+    let mut fixture = Fixture::start(&options, Way::Foreseen, Point::Request, Action::Orphan).await;
+    fixture.written().await;
+    fixture.trap.release();
+    fixture.finish_written().await;
 }
 
 async fn a_commit_whose_connection_is_lost_and_that_never_arrives(options: Options) {
-    let fixture = Fixture::start(options, Point::Request, Action::Orphan).await;
-    fixture.finish().await;
+    Fixture::both(options, Point::Request, Action::Orphan).await;
 }
 
 async fn a_commit_that_is_slow_on_its_way(options: Options) {
     let delay = Action::Delay(Duration::from_secs(1));
-    Fixture::start(options, Point::Request, delay).await.finish().await;
+    Fixture::both(options, Point::Request, delay).await;
 }
 
 async fn a_connection_that_is_reset_behind_its_commit(options: Options) {
-    Fixture::start(options, Point::Sent, Action::Reset).await.finish().await;
+    Fixture::both(options, Point::Sent, Action::Reset).await;
 }
 
 async fn an_answer_to_a_commit_that_is_reset(options: Options) {
-    Fixture::start(options, Point::Reply, Action::Reset)
-        .await
-        .finish()
-        .await;
+    Fixture::both(options, Point::Reply, Action::Reset).await;
 }
 
 async fn an_answer_to_a_commit_that_never_arrives(options: Options) {
-    Fixture::start(options, Point::Reply, Action::Swallow)
-        .await
-        .finish()
-        .await;
+    Fixture::both(options, Point::Reply, Action::Swallow).await;
 }
 
 async fn an_answer_to_a_commit_that_is_held(options: Options) {
-    let fixture = Fixture::start(options, Point::Reply, Action::Hold).await;
-    sleep(Duration::from_millis(500)).await;
-    fixture.trap.release();
-    fixture.finish().await;
+    for way in [Way::Foreseen, Way::Locked] {
+        let fixture = Fixture::start(&options, way, Point::Reply, Action::Hold).await;
+        sleep(Duration::from_millis(500)).await;
+        fixture.trap.release();
+        fixture.finish().await;
+    }
 }
 
 /// All connections of the engine are gone and no new one is to be had, until it is.
 async fn an_outcome_that_can_be_looked_up_only_later(options: Options) {
-    let fixture = Fixture::start(options, Point::Reply, Action::Hold).await;
+    let fixture = Fixture::start(&options, Way::Foreseen, Point::Reply, Action::Hold).await;
     fixture.proxy.refuse(true);
     fixture.proxy.cut();
     sleep(Duration::from_millis(500)).await;

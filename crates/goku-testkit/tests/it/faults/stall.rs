@@ -19,6 +19,8 @@ on_every_server![
     a_replica_before_its_commit,
     a_replica_after_its_commit,
     a_replica_that_does_not_read_a_result,
+    a_replica_before_a_batch_that_it_foresaw,
+    a_replica_after_a_batch_that_it_foresaw,
     two_replicas_at_once,
     three_replicas_at_once,
 ];
@@ -68,11 +70,20 @@ impl Fixture {
         }
     }
 
-    /// A replica that begins a write and meets a trap.
+    /// A replica that begins a write and meets a trap. What a range holds is read under the lock only.
     async fn stall(&self, key: &str, trap: impl FnOnce(&Proxy) -> Trap) -> Stalled {
         let write = set(key, format!("{key} stalled"));
         let txn = Txn {
-            then: vec![Operation::Set(write)],
+            then: vec![Operation::List(list("none/")), Operation::Set(write)],
+            ..Txn::default()
+        };
+        self.stall_in(txn, trap).await
+    }
+
+    /// A replica that begins a write which it decides before it locks anything.
+    async fn stall_foreseen(&self, trap: impl FnOnce(&Proxy) -> Trap) -> Stalled {
+        let txn = Txn {
+            then: vec![Operation::Set(set("one", "one stalled"))],
             ..Txn::default()
         };
         self.stall_in(txn, trap).await
@@ -152,8 +163,9 @@ async fn a_replica_between_its_statements(options: Options) {
         value.resize(LARGE_BYTES, b'.');
         Operation::Set(set(&format!("large/{number}"), value))
     };
+    let lists = Operation::List(list("none/"));
     let txn = Txn {
-        then: (0..4).map(large).collect(),
+        then: [lists].into_iter().chain((0..4).map(large)).collect(),
         ..Txn::default()
     };
     let stalled = fixture.stall_in(txn, before_commit).await;
@@ -207,6 +219,21 @@ async fn a_replica_that_does_not_read_a_result(options: Options) {
     stalled.outcome = Err(ErrorKind::TooLarge);
     let is_past_the_lock = "command = 'Query' and info not like '%from head%'";
     fixture.database.wait_for_session(is_past_the_lock).await;
+    fixture.finish([stalled]).await;
+}
+
+/// It locks nothing; when its batch comes, that is not the next one any more and is decided again.
+async fn a_replica_before_a_batch_that_it_foresaw(options: Options) {
+    let fixture = Fixture::start(options).await;
+    let stalled = fixture.stall_foreseen(before_commit).await;
+    fixture.finish([stalled]).await;
+}
+
+/// Its batch commits without it.
+async fn a_replica_after_a_batch_that_it_foresaw(options: Options) {
+    let fixture = Fixture::start(options).await;
+    let sent = |proxy: &Proxy| proxy.at_commit(1, Point::Reply, Action::Hold);
+    let stalled = fixture.stall_foreseen(sent).await;
     fixture.finish([stalled]).await;
 }
 

@@ -38,7 +38,32 @@ const SESSIONS: Insert = Insert {
 
 /// Adds the statements that write the rows of `decision`.
 pub(super) fn write_rows(decision: &Decision, script: &mut Script) -> Result<()> {
-    script.insert(&EVENTS, &decision.events, event);
+    script.insert(&EVENTS, &decision.events, |sql, event| {
+        sql.raw("(").int(event.id.get());
+        rest_of_event(sql, event)
+    });
+    write_what_events_left(decision, script)
+}
+
+/// Adds the statements that write the head and the rows of `decision`, which has events, if the batch before it was the
+/// last one. Otherwise the first event has no id, which is [`Trouble::Overtaken`](super::error::Trouble), and then no row
+/// is locked: at READ COMMITTED a row that an update leaves out is let go.
+pub(super) fn write_if_head_is(before: Tag, decision: &Decision, script: &mut Script) -> Result<()> {
+    let mut update = head(&decision.head);
+    update.raw(" and batch = ").int(before.get());
+    script.statement(update);
+    script.insert(&EVENTS, decision.events.iter().enumerate(), |sql, (index, event)| {
+        if index == 0 {
+            sql.raw("(if(row_count() = 1,").int(event.id.get()).raw(",null)");
+        } else {
+            sql.raw("(").int(event.id.get());
+        }
+        rest_of_event(sql, event)
+    });
+    write_what_events_left(decision, script)
+}
+
+fn write_what_events_left(decision: &Decision, script: &mut Script) -> Result<()> {
     rows(decision, script);
     script.insert(&LEASES, &decision.leases, lease);
     let encoded = decision
@@ -57,14 +82,20 @@ pub(super) fn write_rows(decision: &Decision, script: &mut Script) -> Result<()>
     Ok(())
 }
 
-/// Adds the statements that write the head after `decision`, and that the batch with this tag was the last of `writer`.
-pub(super) fn write_head(decision: &Decision, writer: u64, batch: Tag, script: &mut Script) {
+/// Adds the statement that writes the head after `decision`.
+pub(super) fn write_head(decision: &Decision, script: &mut Script) {
     script.statement(head(&decision.head));
-    script.statement(writer_row(writer, batch));
 }
 
-fn event<'s>(sql: &'s mut Sql, event: &Event) -> &'s mut Sql {
-    sql.raw("(").int(event.id.get());
+/// Adds what tells that the batch with this tag was applied where no events of its tell: that it was the last of `writer`.
+pub(super) fn write_trace(decision: &Decision, writer: u64, batch: Tag, script: &mut Script) {
+    if decision.events.is_empty() {
+        script.statement(writer_row(writer, batch));
+    }
+}
+
+/// What follows the id of an event.
+fn rest_of_event<'s>(sql: &'s mut Sql, event: &Event) -> &'s mut Sql {
     sql.raw(",").int(event.rev.get());
     sql.raw(",").int(event.tag.get());
     sql.raw(",").int(event.event_type.number());
@@ -121,7 +152,8 @@ fn lease<'s>(sql: &'s mut Sql, (id, lease): &(LeaseId, LeaseRow)) -> &'s mut Sql
 
 fn head(head: &Head) -> Sql {
     let mut sql = Sql::default();
-    sql.raw("update head set epoch = ").int(head.epoch.number());
+    sql.raw("update head set batch = ").int(head.batch.get());
+    sql.raw(", epoch = ").int(head.epoch.number());
     sql.raw(", epoch_salt = ").int(head.epoch.salt());
     sql.raw(", last_event = ").int(head.last_event.get());
     sql.raw(", last_tag = ").int(head.last_tag.get());
@@ -138,9 +170,8 @@ fn head(head: &Head) -> Sql {
 
 fn writer_row(writer: u64, batch: Tag) -> Sql {
     let mut sql = Sql::default();
-    sql.raw("insert into writers (id, batch, fence, seen_at) values (")
-        .int(writer);
-    sql.raw(",").int(batch.get()).raw(",0,").raw(NOW);
+    sql.raw("insert into writers (id, batch, seen_at) values (").int(writer);
+    sql.raw(",").int(batch.get()).raw(",").raw(NOW);
     sql.raw(") on duplicate key update batch = values(batch), seen_at = values(seen_at)");
     sql
 }

@@ -14,7 +14,7 @@ use crate::key::Key;
 
 /// The columns of `head`, as [`Fields::head`] reads them.
 pub(super) const HEAD: &str = "format_min, epoch, epoch_salt, last_event, last_tag, last_lease, last_rev, compacted, \
-                               last_time, next_deadline, key_count, lease_count";
+                               last_time, next_deadline, key_count, lease_count, batch";
 
 /// The time of the database in milliseconds; it stands still within a statement.
 pub(super) const NOW: &str = "cast(unix_timestamp(now(3)) * 1000 as signed)";
@@ -77,6 +77,7 @@ impl Fields {
             next_deadline: self.optional_int()?.map(Timestamp::from_millis).transpose()?,
             keys: self.unsigned()?,
             leases: self.unsigned()?,
+            batch: Tag::new(self.unsigned()?),
         };
         Ok((head, format_min))
     }

@@ -51,6 +51,8 @@ pub(super) enum Trouble {
     LockWait,
     /// Something that passes, or that another server does not have: run it again, on a new connection.
     Transient,
+    /// The head is not the one that was foreseen: roll back and look at it.
+    Overtaken,
     /// The statement is over a limit of the server.
     TooLarge,
     /// The data of the statement are at fault.
@@ -73,6 +75,8 @@ impl Trouble {
             // transaction that is there no more.
             1213 | 1020 | 1305 => Trouble::RolledBack,
             1205 => Trouble::LockWait,
+            // NULL for the id of an event: no other statement writes NULL where it must not be.
+            1048 => Trouble::Overtaken,
             // Out of space or memory; read only; not ready; shut down; interrupted, killed or timed out; too many
             // connections; rolled back by the group; write conflict and region trouble on TiDB.
             1021 | 1041 | 1114 | 1135 | 1290 | 1792 | 1836 | 1047 | 1053 | 1077 | 1079 | 1080 | 1184 | 1317 | 1927
@@ -96,7 +100,7 @@ impl Trouble {
 
     fn kind(self) -> ErrorKind {
         match self {
-            Trouble::RolledBack | Trouble::LockWait | Trouble::Transient => ErrorKind::Unavailable,
+            Trouble::RolledBack | Trouble::LockWait | Trouble::Transient | Trouble::Overtaken => ErrorKind::Unavailable,
             Trouble::TooLarge => ErrorKind::TooLarge,
             Trouble::Data | Trouble::Broken => ErrorKind::Internal,
             Trouble::NoDatabase | Trouble::NoTable | Trouble::SetUp => ErrorKind::Config,
@@ -219,7 +223,9 @@ impl From<Failure> for WriteError {
         let error = Error::from(failure);
         match trouble {
             _ if under_load => WriteError::Rejected(error),
-            Trouble::RolledBack | Trouble::LockWait | Trouble::Transient => WriteError::Retry(error),
+            Trouble::RolledBack | Trouble::LockWait | Trouble::Transient | Trouble::Overtaken => {
+                WriteError::Retry(error)
+            }
             Trouble::TooLarge | Trouble::Data => WriteError::Rejected(error),
             Trouble::NoDatabase | Trouble::NoTable | Trouble::SetUp | Trouble::Broken => WriteError::Final(error),
         }
@@ -241,6 +247,7 @@ impl From<Error> for WriteError {
 mod tests {
     use super::*;
     use crate::decide::Head;
+    use crate::id::Tag;
 
     const COMMIT: usize = 3;
 
@@ -263,6 +270,7 @@ mod tests {
 
     fn outcome(failure: Failure) -> &'static str {
         let decision = Decision {
+            after: Tag::default(),
             head: Head::default(),
             rows: Vec::new(),
             leases: Vec::new(),

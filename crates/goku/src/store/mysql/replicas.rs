@@ -17,9 +17,9 @@ const ADDRESS_CHARS_MAX: usize = 255;
 pub(super) fn announcement(id: u64, address: &str) -> Sql {
     let address: String = address.chars().take(ADDRESS_CHARS_MAX).collect();
     let mut sql = Sql::default();
-    sql.raw("insert into writers (id, batch, fence, seen_at, address, version) values (")
+    sql.raw("insert into writers (id, batch, seen_at, address, version) values (")
         .int(id);
-    sql.raw(",0,0,").raw(NOW).raw(",").bytes(address.as_bytes());
+    sql.raw(",0,").raw(NOW).raw(",").bytes(address.as_bytes());
     sql.raw(",").bytes(env!("CARGO_PKG_VERSION").as_bytes());
     sql.raw(
         ") on duplicate key update seen_at = values(seen_at), address = values(address), version = values(version)",
@@ -30,9 +30,9 @@ pub(super) fn announcement(id: u64, address: &str) -> Sql {
 /// A change that is committed, and nothing else.
 pub(super) fn flush(id: u64) -> Sql {
     let mut sql = Sql::default();
-    sql.raw("insert into writers (id, batch, fence, seen_at, flushes) values (")
+    sql.raw("insert into writers (id, batch, seen_at, flushes) values (")
         .int(id);
-    sql.raw(",0,0,")
+    sql.raw(",0,")
         .raw(NOW)
         .raw(",1) on duplicate key update flushes = flushes + 1");
     sql

@@ -63,7 +63,6 @@ const TABLES: [&str; 8] = [
     "create table if not exists writers (
         id bigint unsigned not null,
         batch bigint unsigned not null,
-        fence bigint not null,
         seen_at bigint not null,
         flushes bigint unsigned not null default 0,
         address varchar(255) character set utf8mb4 not null default '',
@@ -110,6 +109,7 @@ const TABLES: [&str; 8] = [
         next_deadline bigint null,
         key_count bigint unsigned not null,
         lease_count bigint unsigned not null,
+        batch bigint unsigned not null,
         primary key (id)
     ) engine = InnoDB",
 ];
@@ -118,10 +118,11 @@ const TABLES: [&str; 8] = [
 const PROBE: &str = "select value_bytes, created_rev, updated_rev from data limit 0; \
                      select value_bytes, tag, rev, prev_ref from events limit 0; \
                      select expires_at, ttl_ms, expired from leases limit 0; \
-                     select batch, fence, seen_at, flushes, address, version from writers limit 0; \
+                     select batch, seen_at, flushes, address, version from writers limit 0; \
                      select node, term, moved_at from writer_node limit 0; \
                      select outcomes, seen_at from sessions limit 0; \
-                     select part, epoch, event, tag, token, moved_at from cursors limit 0";
+                     select part, epoch, event, tag, token, moved_at from cursors limit 0; \
+                     select batch from head limit 0";
 
 /// Connects to the database with tables that can be used; what does not exist yet is made.
 pub(super) async fn open(servers: &Servers) -> Result<Session> {
@@ -191,7 +192,8 @@ async fn prepare(session: &mut Session) -> Result<()> {
     probe.map_err(|failure| match &failure.cause {
         Cause::Server(ServerError { code: 1054, .. }) => Error::new(
             ErrorKind::Config,
-            "it has tables of another program, or of the original goku, with the names of goku's: use another database",
+            "it has tables of another program, of the original goku or of a goku before its first release, with the names \
+             of goku's: use another database",
         )
         .with_source(failure),
         _ => failure.into(),
@@ -220,7 +222,7 @@ async fn create_tables(session: &mut Session) -> Result<()> {
         .int(FORMAT)
         .raw(", 1,")
         .int(salt)
-        .raw(", 0, 0, 0, 0, 0, 0, null, 0, 0)");
+        .raw(", 0, 0, 0, 0, 0, 0, null, 0, 0, 0)");
     let statements = TABLES.iter().map(|table| table.as_bytes()).chain([first_head.as_ref()]);
     for statement in statements {
         let mut attempts = 1;

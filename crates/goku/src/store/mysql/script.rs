@@ -115,6 +115,17 @@ impl Script {
         }
     }
 
+    /// The only packet; none where there are more.
+    pub(super) fn into_one_packet(self) -> Result<Option<Packet>> {
+        let mut packets = self.into_packets()?;
+        Ok(packets.pop().filter(|_| packets.is_empty()))
+    }
+
+    /// How many statements the last packet has.
+    pub(super) fn statements(&self) -> usize {
+        self.packets.last().map_or(0, |packet| packet.statements)
+    }
+
     /// Makes room for a statement of so many bytes.
     fn start(&mut self, bytes: usize) {
         if bytes > self.packet_bytes_max {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts, Row};
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::columns::Fields;
@@ -205,6 +206,15 @@ impl Session {
     /// Sends a packet of statements and collects the rows that they answer: a set for each statement that has columns,
     /// whether it has rows or not.
     pub(super) async fn run(&mut self, packet: impl AsRef<[u8]>) -> Result<Vec<ResultSet>, Failure> {
+        self.run_telling(packet, None).await
+    }
+
+    /// Runs statements as [`Session::run`] does, and tells when the one with a number, from 1, went through.
+    pub(super) async fn run_telling(
+        &mut self,
+        packet: impl AsRef<[u8]>,
+        tell: Option<(usize, oneshot::Sender<()>)>,
+    ) -> Result<Vec<ResultSet>, Failure> {
         let packet = packet.as_ref();
         let conn = self
             .conn
@@ -212,7 +222,10 @@ impl Session {
             .expect("a session has its connection until it is dropped");
         // Until the answer has been read to its end, or for ever where the caller goes before.
         self.health = Health::GivenUp;
-        let mut answer = Answer::new(self.answer_bytes_max);
+        let mut answer = Answer {
+            tell,
+            ..Answer::new(self.answer_bytes_max)
+        };
         let cause = match timeout(ROUND_TRIP_MAX, answer.collect(conn, packet)).await {
             Ok(Ok(())) => {
                 self.health = Health::Whole;
@@ -418,6 +431,8 @@ struct Answer {
     /// How many statements went through.
     statements: usize,
     sets: Vec<ResultSet>,
+    /// After which statement to tell whom.
+    tell: Option<(usize, oneshot::Sender<()>)>,
 }
 
 impl Answer {
@@ -427,6 +442,7 @@ impl Answer {
             bytes: 0,
             statements: 0,
             sets: Vec::new(),
+            tell: None,
         }
     }
 
@@ -435,6 +451,10 @@ impl Answer {
         while let Some(columns) = result.columns() {
             // The statement went through, whatever becomes of its rows.
             self.statements += 1;
+            if let Some((_, told)) = self.tell.take_if(|(statement, _)| *statement == self.statements) {
+                // Who wanted to know it may be gone.
+                let _ = told.send(());
+            }
             let mut set = ResultSet::new();
             while let Some(row) = result.next().await.map_err(Cause::from)? {
                 self.bytes += bytes_of(&row);

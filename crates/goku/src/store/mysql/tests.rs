@@ -2,6 +2,7 @@
 
 mod database;
 mod faults;
+mod foreseen;
 mod opening;
 mod proxy;
 mod reading;

@@ -3,31 +3,36 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 use super::changes;
-use super::columns::{Fields, NOW};
+use super::error::Trouble;
 use super::load::{Loading, Reading, ask_head, take_head};
 use super::readers::stopped;
 use super::schema;
 use super::script::{Packet, Script};
 use super::servers::Servers;
-use super::session::{Role, Session};
+use super::session::{Role, Session, Settings};
 use crate::decide::{Batch, Decision, Needs, State};
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::Tag;
 use crate::store::{FORMAT, WriteError};
 
 /// Loads after which a batch must have all that it needs: each may ask only for what the one before led to.
 const LOADS_MAX: usize = 16;
 
-/// Writes batches, one at a time.
+/// Connections for batches: while the commit of one is made durable, the next is written, and another waits for the lock of
+/// the head.
+const LANES: usize = 3;
+
+/// Writes batches, one after another.
 #[derive(Debug)]
 pub(super) struct Writer {
     servers: Arc<Servers>,
     /// Its row in the table `writers`, made anew at each opening.
     id: u64,
     /// None where the last one was given up.
-    session: Mutex<Option<Session>>,
+    lanes: [Mutex<Option<Session>>; LANES],
     closed: AtomicBool,
 }
 
@@ -36,7 +41,7 @@ impl Writer {
         Writer {
             servers,
             id,
-            session: Mutex::new(Some(session)),
+            lanes: [Some(session), None, None].map(Mutex::new),
             closed: AtomicBool::new(false),
         }
     }
@@ -50,13 +55,8 @@ impl Writer {
     ///
     /// Where this fails or is dropped half-way, the transaction is rolled back or the connection closed.
     pub(super) async fn write(&self, batch: &Batch) -> Result<Decision, WriteError> {
-        let mut idle = self.session.lock().await;
-        let mut reused = idle.take();
-        if let Some(session) = &mut reused
-            && !self.servers.is_still_right(session).await
-        {
-            reused = None;
-        }
+        let mut idle = self.lane().await;
+        let reused = self.reuse(&mut idle).await;
         let was_reused = reused.is_some();
         let mut session = match reused {
             Some(session) => session,
@@ -68,52 +68,106 @@ impl Writer {
             session = self.connect().await?;
             outcome = self.transact(&mut session, batch).await;
         }
-        let (known, open) = match &outcome {
-            Ok(decision) => (true, !decision.writes),
-            Err(WriteError::Unknown { .. }) => (false, true),
-            Err(_) => (true, true),
+        let open = !matches!(&outcome, Ok(decision) if decision.writes);
+        keep(session, open, outcome.as_ref().err(), &mut idle).await;
+        outcome
+    }
+
+    /// Writes a decision that was made without a lock, if the batch that it was made after is still the last one; none
+    /// where it is not, or this takes more than one packet: in one, no stall of this process can come between the lock
+    /// of the head and the commit.
+    pub(super) async fn write_foreseen(
+        &self,
+        batch: &Batch,
+        decision: Decision,
+        begun: oneshot::Sender<()>,
+    ) -> Result<Option<Decision>, WriteError> {
+        let mut idle = self.lane().await;
+        let mut session = match self.reuse(&mut idle).await {
+            Some(session) => session,
+            None => self.connect().await?,
         };
-        if known && session.is_usable() && (!open || session.roll_back().await.is_ok()) {
-            *idle = Some(session);
+        if session.settings().commits_apart() {
+            return Ok(None);
         }
+        let packet_bytes_max = session.settings().packet_bytes_max;
+        let mut script = Script::new(packet_bytes_max);
+        session.settings().begin(&mut script);
+        let lock = script.statements() + 1;
+        changes::write_if_head_is(decision.after, &decision, &mut script)?;
+        changes::write_trace(&decision, self.id, batch.tag, &mut script);
+        // Near the limit a lost connection may be the server's way to refuse the packet.
+        let packet = script.into_one_packet();
+        let Ok(Some(mut packet)) = packet.map(|one| one.filter(|one| one.text.as_ref().len() <= packet_bytes_max / 2))
+        else {
+            *idle = Some(session);
+            return Ok(None);
+        };
+        let commit = packet.statements;
+        add_commit(&mut packet, session.settings());
+        let outcome = match session.run_telling(packet.text, Some((lock, begun))).await {
+            Ok(_) => Ok(Some(decision)),
+            Err(failure) if failure.trouble() == Trouble::Overtaken => Ok(None),
+            Err(failure) => failure.at_commit(commit, decision).map(Some),
+        };
+        let open = !matches!(outcome, Ok(Some(_)));
+        keep(session, open, outcome.as_ref().err(), &mut idle).await;
         outcome
     }
 
     /// Finds out whether `batch` was applied, and makes sure that it cannot be applied later.
     ///
     /// The lock of the head waits for the transaction of the lost session if that still runs on this server, so what
-    /// is read after it is final. Where the lost session was on another node of a cluster the lock does not wait; then
-    /// the committed change of the row that the late transaction changes too makes that one fail.
+    /// is read after it is final. Where that transaction has not begun yet, or was on another node of a cluster, the lock
+    /// does not wait; then the change of the head makes that one fail.
     pub(super) async fn resolve(&self, batch: &Batch) -> Result<bool> {
         let mut session = self.connect().await?;
-        let id = self.id;
         let mut script = Script::new(session.settings().packet_bytes_max);
         session.settings().begin(&mut script);
-        script.statement("select id from head where id = 1 for update");
+        let (fence, seen) = (Tag::random()?.get(), batch.seen.last_event);
+        script.statement(format!("update head set batch = {fence} where id = 1"));
+        let (tag, id) = (batch.tag.get(), self.id);
         script.statement(format!(
-            "insert into writers (id, batch, fence, seen_at) values ({id}, 0, 1, {NOW}) \
-             on duplicate key update fence = fence + 1, seen_at = values(seen_at)"
+            "select id from events where id > {seen} and tag = {tag} limit 1"
         ));
-        script.statement(format!("select batch from writers where id = {id} for update"));
+        script.statement(format!("select id from writers where id = {id} and batch = {tag}"));
         session.settings().check_transaction(&mut script);
         let sets = session.run_all(script.into_packets()?).await?;
         session.run("commit").await?;
         session.close().await;
-        let row = sets.into_iter().next_back().and_then(|set| set.into_iter().next());
-        let row = row.ok_or_else(|| Error::new(ErrorKind::Internal, "the row of this writer is gone"))?;
-        Ok(Fields::new(row).unsigned()? == batch.tag.get())
+        Ok(sets.iter().any(|trace| !trace.is_empty()))
     }
 
-    /// Closes the connection, after removing the own row in the table `writers`.
+    /// Closes the connections, after removing the own row in the table `writers`.
     pub(super) async fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        if let Some(mut session) = self.session.lock().await.take() {
-            let removed = session.run(format!("delete from writers where id = {}", self.id)).await;
-            if let Err(error) = removed {
-                tracing::debug!(%error, "the row of this writer stays until it is old");
+        let mut leaves = true;
+        for lane in &self.lanes {
+            let Some(mut session) = lane.lock().await.take() else {
+                continue;
+            };
+            if std::mem::take(&mut leaves) {
+                let removed = session.run(format!("delete from writers where id = {}", self.id)).await;
+                if let Err(error) = removed {
+                    tracing::debug!(%error, "the row of this writer stays until it is old");
+                }
             }
             session.close().await;
         }
+    }
+
+    /// The first lane that is free.
+    async fn lane(&self) -> MutexGuard<'_, Option<Session>> {
+        match self.lanes.iter().find_map(|lane| lane.try_lock().ok()) {
+            Some(lane) => lane,
+            None => self.lanes[0].lock().await,
+        }
+    }
+
+    /// The idle connection, if that can go on.
+    async fn reuse(&self, idle: &mut Option<Session>) -> Option<Session> {
+        let mut session = idle.take()?;
+        self.servers.is_still_right(&mut session).await.then_some(session)
     }
 
     async fn connect(&self) -> Result<Session> {
@@ -143,7 +197,8 @@ impl Writer {
         changes::write_rows(&decision, &mut script)?;
         // Near the limit a lost connection may be the server's way to refuse the packet: then COMMIT is not in it.
         script.end_packet_over(packet_bytes_max / 2);
-        changes::write_head(&decision, self.id, batch.tag, &mut script);
+        changes::write_head(&decision, &mut script);
+        changes::write_trace(&decision, self.id, batch.tag, &mut script);
         session.settings().check_transaction(&mut script);
         let mut packets = script.into_packets()?;
         let mut last = match packets.pop() {
@@ -155,14 +210,14 @@ impl Writer {
         };
         session.run_all(packets).await?;
         let commit = last.statements;
-        last.text.raw(if commit == 0 { "commit" } else { ";commit" });
-        let after = session.settings().after_transaction();
-        if let Some(after) = after.filter(|_| commit > 0) {
-            last.text.raw(";").raw(after);
+        if commit == 0 {
+            last.text.raw("commit");
+        } else {
+            add_commit(&mut last, session.settings());
         }
         match session.run(last.text).await {
             Ok(_) if commit == 0 => {
-                if let Some(after) = after {
+                if let Some(after) = session.settings().after_transaction() {
                     session.run_or_give_up(after).await;
                 }
                 Ok(decision)
@@ -170,6 +225,22 @@ impl Writer {
             Ok(_) => Ok(decision),
             Err(failure) => failure.at_commit(commit, decision),
         }
+    }
+}
+
+/// Adds COMMIT, and what comes after it, to the statements of a packet.
+fn add_commit(packet: &mut Packet, settings: &Settings) {
+    packet.text.raw(";commit");
+    if let Some(after) = settings.after_transaction() {
+        packet.text.raw(";").raw(after);
+    }
+}
+
+/// Keeps a session after a batch if it can be used for another one, with its transaction ended if that is still open.
+async fn keep(mut session: Session, open: bool, error: Option<&WriteError>, idle: &mut Option<Session>) {
+    let known = !matches!(error, Some(WriteError::Unknown { .. }));
+    if known && session.is_usable() && (!open || session.roll_back().await.is_ok()) {
+        *idle = Some(session);
     }
 }
 

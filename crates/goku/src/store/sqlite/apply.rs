@@ -10,12 +10,12 @@ use crate::event::{Event, EventType};
 use crate::id::{EventId, Tag};
 
 /// Writes the rows, leases and events of a decision, and the head.
-pub(super) fn apply(connection: &Connection, decision: &Decision, batch: Tag) -> rusqlite::Result<()> {
+pub(super) fn apply(connection: &Connection, decision: &Decision) -> rusqlite::Result<()> {
     write_rows(connection, decision)?;
     write_leases(connection, decision)?;
     write_sessions(connection, decision)?;
     append_events(connection, &decision.events)?;
-    schema::update_head(connection, &decision.head, batch)
+    schema::update_head(connection, &decision.head)
 }
 
 /// Finds out whether the batch with this tag was the last that committed. The commit of this transaction overwrites

@@ -6,7 +6,7 @@ use super::{error, row};
 use crate::clock::Timestamp;
 use crate::decide::Head;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Epoch, Tag};
+use crate::id::Epoch;
 use crate::store::FORMAT;
 
 /// Pages of the write-ahead log after which they are copied into the database: fewer copies of pages that are written
@@ -181,7 +181,7 @@ fn insert_head(connection: &Connection) -> Result<()> {
 pub(super) fn head(connection: &Connection) -> rusqlite::Result<Head> {
     let mut statement = connection.prepare_cached(
         "select epoch, epoch_salt, last_event, last_tag, last_lease, last_rev, compacted, last_time, next_deadline, \
-         keys, leases from head",
+         keys, leases, batch_tag from head",
     )?;
     statement.query_row([], |columns| {
         Ok(Head {
@@ -195,12 +195,13 @@ pub(super) fn head(connection: &Connection) -> rusqlite::Result<Head> {
             next_deadline: row::optional_timestamp(columns, 8)?,
             keys: columns.get::<_, i64>(9)?.cast_unsigned(),
             leases: columns.get::<_, i64>(10)?.cast_unsigned(),
+            batch: row::tag(columns, 11)?,
         })
     })
 }
 
 /// Writes the head that a batch leaves.
-pub(super) fn update_head(connection: &Connection, head: &Head, batch: Tag) -> rusqlite::Result<()> {
+pub(super) fn update_head(connection: &Connection, head: &Head) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "update head set epoch = ?1, epoch_salt = ?2, last_event = ?3, last_tag = ?4, last_lease = ?5, last_rev = ?6, \
          compacted = ?7, last_time = ?8, next_deadline = ?9, keys = ?10, leases = ?11, batch_tag = ?12",
@@ -218,7 +219,7 @@ pub(super) fn update_head(connection: &Connection, head: &Head, batch: Tag) -> r
             head.next_deadline.map(Timestamp::as_millis),
             head.keys.cast_signed(),
             head.leases.cast_signed(),
-            batch.get().cast_signed(),
+            head.batch.get().cast_signed(),
         ])
         .map(drop)
 }

@@ -1,0 +1,142 @@
+//! What a batch will find, told from what was read while the batches before it were being written.
+//!
+//! Rows that were read without a lock may be older than the head that the batch will find, by what other batches of this
+//! engine wrote since: that is known, and laid over them. Whether anybody else wrote too is seen at the head itself when
+//! the batch commits: each batch leaves its tag there.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::batch::Decision;
+use super::needs::Needs;
+use super::session::SessionRow;
+use super::state::{Head, LeaseRow, Row, State};
+use crate::id::{LeaseId, Tag};
+use crate::key::Key;
+use crate::write::SessionId;
+
+/// Batches that are remembered: a read takes less time than so many commits.
+const BATCHES_MAX: usize = 16;
+
+/// Values of the batches that are remembered, in bytes.
+const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The batches that this engine wrote last, or is about to.
+#[derive(Debug, Default)]
+pub(crate) struct Foresight {
+    recent: VecDeque<Changes>,
+    value_bytes: usize,
+}
+
+/// What was read without a lock.
+#[derive(Debug)]
+pub(crate) struct Sighting {
+    /// A head, and rows as they were then or later.
+    pub(crate) state: State,
+    /// The last batch when all of it had been read: no row is newer.
+    pub(crate) until: Tag,
+}
+
+/// What a batch wrote.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    /// The tag of the batch before it.
+    after: Tag,
+    head: Head,
+    rows: Vec<(Key, Row)>,
+    leases: HashMap<LeaseId, LeaseRow>,
+    sessions: Vec<(SessionId, SessionRow)>,
+}
+
+impl Foresight {
+    /// Remembers a batch, the one after the last.
+    pub(crate) fn wrote(&mut self, changes: Changes) {
+        self.value_bytes += changes.value_bytes();
+        self.recent.push_back(changes);
+        while self.recent.len() > BATCHES_MAX || self.value_bytes > VALUE_BYTES_MAX {
+            let Some(oldest) = self.recent.pop_front() else { break };
+            self.value_bytes -= oldest.value_bytes();
+        }
+    }
+
+    /// Forgets all batches, since one was remembered that was not written.
+    pub(crate) fn forget(&mut self) {
+        self.recent.clear();
+        self.value_bytes = 0;
+    }
+
+    /// What a batch will find where nobody else writes, from what was read for its requests.
+    ///
+    /// None where others wrote while that was read, so that the rows may not belong together; nor where `seen`, the newest
+    /// head that was seen committed, is neither the head that was read nor one that a remembered batch left: others have
+    /// written since, or, if it is older, the store has lost something, and only under the lock can that be told.
+    pub(crate) fn foretell(&self, read: Sighting, seen: &Head) -> Option<State> {
+        let Sighting { mut state, until } = read;
+        let mut knows_seen = state.head.batch == seen.batch;
+        let mut knows_end = state.head.batch == until;
+        for changes in &self.recent {
+            if changes.after == state.head.batch {
+                state.advance(changes);
+                knows_seen |= state.head.batch == seen.batch;
+                knows_end |= state.head.batch == until;
+            }
+        }
+        state.tag = Some(Some(state.head.last_tag));
+        Some(state).filter(|_| knows_seen && knows_end)
+    }
+}
+
+impl Needs {
+    /// Whether the rows are those of keys, leases and sessions by name, so that it is known which later changes concern
+    /// them.
+    pub(crate) fn can_be_foreseen(&self) -> bool {
+        self.members.is_empty() && self.ranges.is_empty() && self.due.is_none()
+    }
+}
+
+impl Changes {
+    fn value_bytes(&self) -> usize {
+        let values = self.rows.iter().filter_map(|(_, row)| row.value.as_ref());
+        values.map(|value| value.len()).sum()
+    }
+}
+
+impl From<&Decision> for Changes {
+    fn from(decision: &Decision) -> Changes {
+        Changes {
+            after: decision.after,
+            head: decision.head,
+            rows: decision.rows.clone(),
+            leases: decision.leases.iter().copied().collect(),
+            sessions: decision.sessions.clone(),
+        }
+    }
+}
+
+impl State {
+    /// Takes in what the batch wrote that followed `self.head`, as far as it concerns what was loaded. Rows may have been
+    /// loaded before or after that.
+    fn advance(&mut self, changes: &Changes) {
+        let last_lease = self.head.last_lease;
+        self.head = changes.head;
+        self.now = self.now.max(changes.head.last_time);
+        for (id, row) in &changes.leases {
+            if let Some(known) = self.leases.get_mut(id) {
+                *known = Some(*row);
+            }
+        }
+        for (key, row) in &changes.rows {
+            let Some(known) = self.rows.get_mut(key) else { continue };
+            *known = Some(row.clone());
+            let lease = changes.leases.get(&row.lease_id);
+            // One that was given out since has the row that it was given, or none.
+            if lease.is_some() || row.lease_id.get() > last_lease {
+                self.leases.entry(row.lease_id).or_insert(lease.copied());
+            }
+        }
+        for (id, row) in &changes.sessions {
+            if let Some(known) = self.sessions.get_mut(id) {
+                *known = Some(row.clone());
+            }
+        }
+    }
+}

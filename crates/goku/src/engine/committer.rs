@@ -1,0 +1,518 @@
+//! The committer: the only task that writes. All requests that wait become one transaction.
+//!
+//! While a batch is being written, what the next one needs is read. If nobody else writes in the meantime, that one is
+//! decided on it and goes to the store in one round trip, conditional on the batch before it, whose outcome need not be
+//! known yet: it waits at the store for the lock that the one before it holds.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesOrdered;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinError;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::follower::Log;
+use super::writer::{Job, late, unknown};
+use crate::decide::{self, Batch, Changes, Decision, Foresight, Head, Sighting};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::Tag;
+use crate::store::{Store, WriteError};
+
+/// Operations in one batch: beyond this a larger batch is no faster, only later.
+const BATCH_OPERATIONS_MAX: usize = 1_024;
+
+/// Foreseen batches on their way at a time: one whose commit is being made durable, one that is written, and one that
+/// waits for the lock of the head.
+const FORESEEN_MAX: usize = 3;
+
+/// The first pause before a batch that was not applied runs again; it doubles up to the second.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(2);
+const RETRY_PAUSE_MAX: Duration = Duration::from_millis(250);
+
+/// How often a request that stands alone runs again where its connection was lost under its size: that may be how a server
+/// refuses it, and bad luck as well.
+const LOST_ALONE_MAX: u32 = 3;
+
+/// How long jobs wait for what is read ahead for them; without it the store reads it under the lock.
+const READ_AHEAD_MAX: Duration = Duration::from_millis(250);
+
+/// Batches that are written without reading ahead after others wrote in between again and again.
+const OVERTAKEN_PAUSE_MAX: u32 = 64;
+
+/// The task.
+pub(super) struct Committer {
+    store: Arc<dyn Store>,
+    log: Arc<Log>,
+    user: mpsc::UnboundedReceiver<Job>,
+    urgent: mpsc::UnboundedReceiver<Job>,
+    foresees: bool,
+    batch_bytes_max: usize,
+    /// A job that did not fit into the last batch.
+    held: Option<Job>,
+    foresight: Foresight,
+    /// Reads ahead.
+    reading: Option<AbortOnDropHandle<Waiting>>,
+    /// The next batch.
+    waiting: Option<Waiting>,
+    /// Foreseen batches that are being written.
+    foreseen: FuturesOrdered<AbortOnDropHandle<Attempt>>,
+    /// Tells when the batch after the last of these can be sent.
+    begun: Option<oneshot::Receiver<()>>,
+    /// Whether none can be sent after the last of these: it was not written as foreseen.
+    interrupted: bool,
+    /// Batches that were not written as foreseen, and those after them.
+    broken: VecDeque<Attempt>,
+    /// The batch after all of these, for which nothing could be foreseen.
+    unforeseen: Option<Vec<Job>>,
+    /// Writes one of these, or one that was not foreseen, until its outcome is known.
+    writing: Option<BoxFuture<'static, Vec<Changes>>>,
+    /// Batches to write without reading ahead before that is tried again, and how many they were the last time.
+    pause: u32,
+    last_pause: u32,
+}
+
+/// Jobs for the next batch.
+struct Waiting {
+    jobs: Vec<Job>,
+    /// What was read ahead for them.
+    read: Option<Sighting>,
+}
+
+/// Jobs, and what came of the batch that they were in if it came to something.
+struct Attempt {
+    jobs: Vec<Job>,
+    outcome: Option<(Arc<Batch>, Result<Decision, WriteError>)>,
+}
+
+/// A batch on its way to the store.
+struct Commit {
+    store: Arc<dyn Store>,
+    log: Arc<Log>,
+}
+
+/// What became of a batch.
+enum Settled {
+    Applied(Box<Decision>),
+    /// Nothing was applied; again, it may be.
+    NotApplied(Error),
+    /// Nothing was applied, and a request in it is at fault.
+    Refused(Error),
+    /// Nothing was applied, nor will be.
+    Failed(Error),
+    /// It may have been applied.
+    Unknown(Error),
+}
+
+impl Committer {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        log: Arc<Log>,
+        user: mpsc::UnboundedReceiver<Job>,
+        urgent: mpsc::UnboundedReceiver<Job>,
+    ) -> Committer {
+        let profile = store.profile();
+        Committer {
+            store,
+            log,
+            user,
+            urgent,
+            foresees: profile.foresees,
+            batch_bytes_max: profile.batch_bytes_max,
+            held: None,
+            foresight: Foresight::default(),
+            reading: None,
+            waiting: None,
+            foreseen: FuturesOrdered::new(),
+            begun: None,
+            interrupted: false,
+            broken: VecDeque::new(),
+            unforeseen: None,
+            writing: None,
+            pause: 0,
+            last_pause: 0,
+        }
+    }
+
+    /// Commits what is queued until the queues are closed and empty; closes them on `stop`.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            self.write_next();
+            let takes_more = self.takes_more();
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if !self.user.is_closed() => {
+                    self.user.close();
+                    self.urgent.close();
+                }
+                begun = of(&mut self.begun), if self.begun.is_some() => {
+                    self.begun = None;
+                    self.interrupted = begun.is_err();
+                }
+                waiting = of(&mut self.reading), if self.reading.is_some() => {
+                    self.reading = None;
+                    self.waiting = Some(joined(waiting));
+                }
+                Some(attempt) = self.foreseen.next(), if !self.foreseen.is_empty() => self.ended(joined(attempt)),
+                written = of(&mut self.writing), if self.writing.is_some() => {
+                    self.writing = None;
+                    for changes in written {
+                        self.foresight.wrote(changes);
+                    }
+                }
+                Some(first) = next(&mut self.held, &mut self.urgent, &mut self.user), if takes_more => {
+                    let jobs = self.gather(first);
+                    if !self.foresees || self.pause > 0 {
+                        self.waiting = Some(Waiting { jobs, read: None });
+                    } else {
+                        self.reading = Some(self.read_ahead(jobs));
+                    }
+                }
+                else => return,
+            }
+        }
+    }
+
+    /// Whether nothing is being written, or has to be before the next batch.
+    fn is_idle(&self) -> bool {
+        self.foreseen.is_empty() && self.broken.is_empty() && self.unforeseen.is_none() && self.writing.is_none()
+    }
+
+    /// Whether a batch may follow the foreseen ones.
+    fn can_follow(&self) -> bool {
+        !self.interrupted && self.broken.is_empty() && self.unforeseen.is_none()
+    }
+
+    /// Whether jobs for the next batch are to be taken from the queues: where nothing is being written, and as soon as the
+    /// batch before it is sent where what they need can be read ahead.
+    fn takes_more(&self) -> bool {
+        let reads_ahead = self.foresees && self.pause == 0 && self.can_follow();
+        self.reading.is_none() && self.waiting.is_none() && (self.is_idle() || reads_ahead)
+    }
+
+    /// Sends what can be sent.
+    fn write_next(&mut self) {
+        if self.writing.is_some() {
+            return;
+        }
+        self.interrupted &= !self.foreseen.is_empty();
+        if self.can_follow()
+            && self.begun.is_none()
+            && self.foreseen.len() < FORESEEN_MAX
+            && let Some(Waiting { jobs, read }) = self.waiting.take()
+        {
+            let jobs = drop_late(jobs.into_iter().filter(|job| job.claim.take()).collect(), None);
+            self.unforeseen = match read {
+                Some(read) => self.write_foreseen(jobs, read).err(),
+                None => Some(jobs),
+            };
+        }
+        if !self.foreseen.is_empty() {
+            return;
+        }
+        let next = self.broken.pop_front().or_else(|| {
+            let jobs = self.unforeseen.take()?;
+            self.pause = self.pause.saturating_sub(1);
+            Some(Attempt { jobs, outcome: None })
+        });
+        if let Some(attempt) = next {
+            let commit = Commit {
+                store: self.store.clone(),
+                log: self.log.clone(),
+            };
+            self.writing = Some(Box::pin(commit.run(attempt)));
+        }
+    }
+
+    /// Decides jobs on what was read ahead for them and sends them; gives them back where that cannot be.
+    fn write_foreseen(&mut self, jobs: Vec<Job>, read: Sighting) -> Result<(), Vec<Job>> {
+        let Some(state) = self.foresight.foretell(read, &self.log.known_head()) else {
+            return Err(jobs);
+        };
+        let Ok(batch) = batch(&jobs, state.head) else {
+            return Err(jobs);
+        };
+        // A decision without events has nothing to fail with if the store is not as foreseen.
+        let decision = match batch.decide(&state) {
+            Ok(decision) if !decision.events.is_empty() => decision,
+            _ => return Err(jobs),
+        };
+        self.foresight.wrote(Changes::from(&decision));
+        let (begin, begun) = oneshot::channel();
+        self.begun = Some(begun);
+        let store = self.store.clone();
+        self.foreseen.push_back(AbortOnDropHandle::new(tokio::spawn(async move {
+            let batch = Arc::new(batch);
+            let outcome = store.write_foreseen(&batch, decision, begin).await;
+            let outcome = outcome.transpose().map(|outcome| (batch, outcome));
+            Attempt { jobs, outcome }
+        })));
+        Ok(())
+    }
+
+    /// Takes in what came of the oldest of the foreseen batches.
+    fn ended(&mut self, attempt: Attempt) {
+        match attempt {
+            Attempt {
+                jobs,
+                outcome: Some((_, Ok(decision))),
+            } if self.broken.is_empty() => {
+                self.last_pause = self.last_pause.saturating_sub(1);
+                finish(&self.log, jobs, decision);
+            }
+            attempt => {
+                if self.broken.is_empty() && attempt.outcome.is_none() {
+                    self.last_pause = (self.last_pause * 2).clamp(1, OVERTAKEN_PAUSE_MAX);
+                    self.pause = self.last_pause;
+                }
+                self.foresight.forget();
+                self.broken.push_back(attempt);
+            }
+        }
+    }
+
+    /// What is queued, as far as it fits into one batch. Renewals and expiry go first, with half of the batch at most, so
+    /// that neither lane holds up the other.
+    fn gather(&mut self, first: Job) -> Vec<Job> {
+        let mut operations = first.request.operations();
+        let mut bytes = first.request.bytes();
+        let mut jobs = vec![first];
+        while operations < BATCH_OPERATIONS_MAX / 2 {
+            let Ok(job) = self.urgent.try_recv() else { break };
+            operations += job.request.operations();
+            jobs.push(job);
+        }
+        while operations < BATCH_OPERATIONS_MAX {
+            let Ok(job) = self.user.try_recv() else { break };
+            operations += job.request.operations();
+            bytes += job.request.bytes();
+            if bytes > self.batch_bytes_max {
+                self.held = Some(job);
+                break;
+            }
+            jobs.push(job);
+        }
+        jobs
+    }
+
+    fn read_ahead(&self, jobs: Vec<Job>) -> AbortOnDropHandle<Waiting> {
+        let (store, log) = (self.store.clone(), self.log.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut needs = decide::first_needs(jobs.iter().map(|job| &job.request));
+            if !needs.can_be_foreseen() {
+                return Waiting { jobs, read: None };
+            }
+            let seen = log.known_head();
+            needs.tag_of = decide::event_to_check(&seen);
+            let read = match timeout(READ_AHEAD_MAX, store.foresee(&needs)).await {
+                Ok(Ok(read)) => read.filter(|read| log.take_in(&seen, &read.state)),
+                Ok(Err(error)) => {
+                    tracing::debug!(?error, "a batch could not be read ahead");
+                    None
+                }
+                Err(_) => {
+                    tracing::debug!("a batch was not read ahead in time");
+                    None
+                }
+            };
+            Waiting { jobs, read }
+        }))
+    }
+}
+
+impl Commit {
+    /// Commits jobs as one batch, again and again until it succeeds or their time is over; a batch that the database
+    /// will not take is halved until the request at fault stands alone and fails alone. Answers with what was changed.
+    async fn run(self, attempt: Attempt) -> Vec<Changes> {
+        let mut changes = Vec::new();
+        let mut parts = vec![attempt];
+        while let Some(Attempt { mut jobs, mut outcome }) = parts.pop() {
+            let mut pause = RETRY_PAUSE_MIN;
+            let mut last_error = None;
+            let mut lost_alone = 0;
+            loop {
+                let (batch, written) = match outcome.take() {
+                    Some(tried) => tried,
+                    None => {
+                        jobs = drop_late(jobs, last_error.as_ref());
+                        if jobs.is_empty() {
+                            break;
+                        }
+                        let batch = match batch(&jobs, self.log.known_head()) {
+                            Ok(batch) => Arc::new(batch),
+                            Err(error) => {
+                                answer_all(jobs, &error);
+                                break;
+                            }
+                        };
+                        let written = self.store.write(batch.clone()).await;
+                        (batch, written)
+                    }
+                };
+                match self.settle(written, &jobs, &batch).await {
+                    Settled::Applied(decision) => {
+                        if decision.writes {
+                            changes.push(Changes::from(&*decision));
+                        }
+                        finish(&self.log, jobs, *decision);
+                        break;
+                    }
+                    Settled::NotApplied(error) => {
+                        tracing::debug!(?error, requests = jobs.len(), "a batch was not applied, it runs again");
+                        // No longer than the first of them may wait to be told.
+                        let first = jobs.iter().map(|job| job.deadline).min();
+                        let again = Instant::now() + pause;
+                        tokio::time::sleep_until(first.map_or(again, |first| first.min(again))).await;
+                        pause = (pause * 2).min(RETRY_PAUSE_MAX);
+                        last_error = Some(error);
+                    }
+                    Settled::Refused(error)
+                        if jobs.len() == 1 && error.kind() == ErrorKind::Unavailable && lost_alone < LOST_ALONE_MAX =>
+                    {
+                        lost_alone += 1;
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(RETRY_PAUSE_MAX);
+                        last_error = Some(error);
+                    }
+                    Settled::Refused(error) if jobs.len() > 1 => {
+                        tracing::warn!(?error, requests = jobs.len(), "a batch was refused, it is split");
+                        parts.push(Attempt {
+                            jobs: jobs.split_off(jobs.len() / 2),
+                            outcome: None,
+                        });
+                    }
+                    Settled::Refused(error) | Settled::Failed(error) => {
+                        answer_all(jobs, &error);
+                        break;
+                    }
+                    Settled::Unknown(error) => {
+                        answer_all(jobs, &unknown(&error));
+                        // Its events may be there, and nobody has told the streams.
+                        self.log.suspect();
+                        break;
+                    }
+                }
+            }
+        }
+        changes
+    }
+
+    /// What became of a batch, as far as that can be found out before the last deadline.
+    async fn settle(&self, written: Result<Decision, WriteError>, jobs: &[Job], batch: &Batch) -> Settled {
+        match written {
+            Ok(decision) => Settled::Applied(Box::new(decision)),
+            Err(WriteError::Retry(error)) => Settled::NotApplied(error),
+            Err(WriteError::Rejected(error)) => Settled::Refused(error),
+            Err(WriteError::Final(error)) => {
+                tracing::error!(?error, "the store cannot be written");
+                Settled::Failed(error)
+            }
+            Err(WriteError::Unknown { decision, error }) => match self.resolve(jobs, batch, &error).await {
+                Some(true) => Settled::Applied(decision),
+                Some(false) => Settled::NotApplied(error),
+                None => Settled::Unknown(error),
+            },
+            // What it would have answered is lost with its decision.
+            Err(WriteError::Panicked(error)) => match self.resolve(jobs, batch, &error).await {
+                Some(false) => Settled::Refused(error),
+                Some(true) | None => Settled::Unknown(error),
+            },
+        }
+    }
+
+    /// Whether a batch was applied; none where that could not be found out before the last deadline.
+    async fn resolve(&self, jobs: &[Job], batch: &Batch, error: &Error) -> Option<bool> {
+        tracing::warn!(
+            ?error,
+            requests = jobs.len(),
+            "the outcome of a commit is not known, it is looked up"
+        );
+        let deadline = jobs.iter().map(|job| job.deadline).max()?;
+        let mut pause = RETRY_PAUSE_MIN;
+        let lookup = async {
+            loop {
+                match self.store.resolve(batch).await {
+                    Ok(applied) => return applied,
+                    Err(error) => tracing::debug!(?error, "the outcome could not be looked up yet"),
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_PAUSE_MAX);
+            }
+        };
+        tokio::time::timeout_at(deadline, lookup).await.ok()
+    }
+}
+
+/// What a task came to; it is aborted only with the one that waits for it.
+fn joined<T>(outcome: std::result::Result<T, JoinError>) -> T {
+    outcome.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// The next job of the queues.
+async fn next(
+    held: &mut Option<Job>,
+    urgent: &mut mpsc::UnboundedReceiver<Job>,
+    user: &mut mpsc::UnboundedReceiver<Job>,
+) -> Option<Job> {
+    if held.is_some() {
+        return held.take();
+    }
+    tokio::select! {
+        biased;
+        Some(job) = urgent.recv() => Some(job),
+        Some(job) = user.recv() => Some(job),
+        else => None,
+    }
+}
+
+fn batch(jobs: &[Job], seen: Head) -> Result<Batch> {
+    let requests = jobs.iter().map(|job| job.request.clone()).collect();
+    Ok(Batch {
+        requests,
+        tag: Tag::random()?,
+        seen,
+    })
+}
+
+/// Answers the jobs of a batch and tells the log.
+fn finish(log: &Log, jobs: Vec<Job>, decision: Decision) {
+    for (job, answer) in jobs.into_iter().zip(decision.answers) {
+        // A caller that has given up is not there to hear it.
+        drop(job.answer.send(answer));
+    }
+    log.committed(decision.head, decision.events);
+}
+
+/// Fails the jobs whose time is over, and leaves out those that nobody waits for any more.
+fn drop_late(jobs: Vec<Job>, last_error: Option<&Error>) -> Vec<Job> {
+    let now = Instant::now();
+    let (in_time, over): (Vec<_>, Vec<_>) = jobs
+        .into_iter()
+        .filter(|job| !job.answer.is_closed())
+        .partition(|job| job.deadline > now);
+    let error = match last_error {
+        Some(error) => late().with_source(error.clone()).context(error),
+        None => late(),
+    };
+    answer_all(over, &error);
+    in_time
+}
+
+fn answer_all(jobs: Vec<Job>, error: &Error) {
+    for job in jobs {
+        drop(job.answer.send(Err(error.clone())));
+    }
+}
+
+/// Completes with what is there.
+async fn of<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}

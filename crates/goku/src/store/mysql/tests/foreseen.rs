@@ -1,0 +1,197 @@
+//! Batches that were decided without a lock.
+
+use mysql_async::prelude::Queryable as _;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::faults::{COMMITS, HeldCommits, WAITS_FOR_HEAD, hold_head, session_that, soon};
+use super::writing::no_transaction_is_open;
+use super::*;
+use crate::decide::{Changes, Foresight, first_needs};
+
+/// A batch with its decision.
+struct Foreseen {
+    batch: Arc<Batch>,
+    decision: Decision,
+}
+
+/// A batch on its way, and what tells that it has begun.
+struct Sent {
+    outcome: JoinHandle<Result<Option<Decision>, WriteError>>,
+    begun: oneshot::Receiver<()>,
+}
+
+impl Foreseen {
+    /// Decides requests on what the store has now and what batches on their way make of it.
+    async fn after(store: &MySqlStore, on_their_way: &[&Foreseen], requests: Vec<Request>) -> Foreseen {
+        let read = store.foresee(&first_needs(&requests)).await.unwrap().unwrap();
+        let seen = read.state.head;
+        let mut foresight = Foresight::default();
+        for before in on_their_way {
+            foresight.wrote(Changes::from(&before.decision));
+        }
+        let state = foresight.foretell(read, &seen).unwrap();
+        let batch = batch_having_seen(state.head, requests);
+        let decision = batch.decide(&state).unwrap();
+        Foreseen { batch, decision }
+    }
+
+    fn send(&self, store: &Arc<MySqlStore>) -> Sent {
+        let (begin, begun) = oneshot::channel();
+        let (store, batch, decision) = (store.clone(), self.batch.clone(), self.decision.clone());
+        let outcome = tokio::spawn(async move { store.write_foreseen(&batch, decision, begin).await });
+        Sent { outcome, begun }
+    }
+
+    async fn write(&self, store: &Arc<MySqlStore>) -> Result<Option<Decision>, WriteError> {
+        self.send(store).outcome.await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_foreseen_batch_leaves_what_one_under_the_lock_leaves() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("a", "1"), set("b", "1")]).await;
+    let requests = vec![set("a", "2"), delete("b"), set("c", "1"), delete("none"), set("a", "3")];
+    let foreseen = Foreseen::after(&store, &[], requests).await;
+    let sent = foreseen.send(&store);
+    let decision = sent.outcome.await.unwrap().unwrap().unwrap();
+    sent.begun.await.unwrap();
+    assert_eq!(event_ids(&decision), [3, 4, 5, 6]);
+    assert_eq!(
+        error_kinds(&decision),
+        [None, None, None, Some(ErrorKind::NotFound), None]
+    );
+    assert_eq!(store.head().await.unwrap().0, decision.head);
+    let a = get(&store, "a").await.unwrap();
+    assert_eq!((a.version.get(), a.value.as_deref()), (3, Some(b"3".as_slice())));
+    assert!(get(&store, "b").await.unwrap().deleted_ref.is_some());
+    let events = store.events(all_events(decision.head.last_event)).await.unwrap().events;
+    assert_eq!(events[2..], decision.events);
+    no_transaction_is_open(&database).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_others_overtook_leaves_nothing_and_locks_nothing() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    let other = database.store().await;
+    let foreseen = Foreseen::after(&store, &[], vec![set("k", "mine")]).await;
+    write(&other, [set("k", "others")]).await;
+    let mut holder = hold_head(&database).await;
+    let sent = foreseen.send(&store);
+    let mut observer = database.connect().await;
+    soon("the batch", session_that(&mut observer, &database, WAITS_FOR_HEAD)).await;
+    holder.query_drop("commit").await.unwrap();
+    assert!(soon("its end", sent.outcome).await.unwrap().unwrap().is_none());
+    assert_eq!(
+        get(&store, "k").await.unwrap().value.as_deref(),
+        Some(b"others".as_slice())
+    );
+    no_transaction_is_open(&database).await;
+    // The connection goes on.
+    let again = Foreseen::after(&store, &[], vec![set("k", "mine")]).await;
+    assert_eq!(event_ids(&again.write(&store).await.unwrap().unwrap()), [2]);
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_its_condition_does_not_keep_the_head_locked() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    write(&store, [set("k", "1")]).await;
+    // What such a batch sends, on a connection that then stands still with its transaction open.
+    let mut stalled = database.connect().await;
+    stalled
+        .query_drop("set session transaction isolation level read committed")
+        .await
+        .unwrap();
+    stalled.query_drop("begin").await.unwrap();
+    stalled
+        .query_drop("update head set last_rev = 99 where id = 1 and batch = 0")
+        .await
+        .unwrap();
+    assert_eq!(event_ids(&write(&store, [set("k", "2")]).await), [2]);
+    stalled.query_drop("rollback").await.unwrap();
+}
+
+#[tokio::test]
+async fn batches_that_are_on_their_way_together_follow_each_other() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "0")]).await;
+    let mut holder = hold_head(&database).await;
+    let mut observer = database.connect().await;
+    let first = Foreseen::after(&store, &[], vec![set("k", "1")]).await;
+    let mut sent = vec![first.send(&store)];
+    let waiting = soon("the first", session_that(&mut observer, &database, WAITS_FOR_HEAD)).await;
+    let second = Foreseen::after(&store, &[&first], vec![set("k", "2"), set("l", "1")]).await;
+    sent.push(second.send(&store));
+    let others = format!("{WAITS_FOR_HEAD} and id <> {waiting}");
+    soon("the second", session_that(&mut observer, &database, &others)).await;
+    assert!(sent.iter_mut().all(|sent| sent.begun.try_recv().is_err()));
+    holder.query_drop("rollback").await.unwrap();
+    let mut ids = Vec::new();
+    for sent in sent {
+        ids.extend(event_ids(
+            &soon("the end", sent.outcome).await.unwrap().unwrap().unwrap(),
+        ));
+    }
+    assert_eq!(ids, [2, 3, 4]);
+    assert_eq!(get(&store, "k").await.unwrap().version.get(), 3);
+}
+
+#[tokio::test]
+async fn what_follows_a_batch_that_was_not_written_is_not_written() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "0")]).await;
+    let first = Foreseen::after(&store, &[], vec![set("k", "1")]).await;
+    let second = Foreseen::after(&store, &[&first], vec![set("k", "2")]).await;
+    assert!(second.write(&store).await.unwrap().is_none());
+    assert!(first.write(&store).await.unwrap().is_some());
+    assert!(second.write(&store).await.unwrap().is_some());
+    assert_eq!(get(&store, "k").await.unwrap().version.get(), 3);
+}
+
+#[tokio::test]
+async fn a_batch_that_was_found_not_applied_cannot_be_applied_later() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "1")]).await;
+    // Its packet may still be on the way when its connection is given up.
+    let late = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    assert!(!store.resolve(&late.batch).await.unwrap());
+    assert!(late.write(&store).await.unwrap().is_none());
+    let again = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    again.write(&store).await.unwrap().unwrap();
+    assert!(store.resolve(&again.batch).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_foreseen_batch_whose_session_is_killed_at_the_commit_is_resolved() {
+    let database = Database::on_own_server(&[]).await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "1")]).await;
+    let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    let mut observer = database.connect().await;
+    let held = HeldCommits::new(&database).await;
+    let sent = foreseen.send(&store);
+    let session = soon("the commit", session_that(&mut observer, &database, COMMITS)).await;
+    observer.query_drop(format!("kill {session}")).await.unwrap();
+    assert!(matches!(sent.outcome.await.unwrap(), Err(WriteError::Unknown { .. })));
+    // The commit may be let go before the session finds that it was killed.
+    held.release().await;
+    let applied = soon("the answer", store.resolve(&foreseen.batch)).await.unwrap();
+    assert_eq!(get(&store, "k").await.unwrap().version.get(), 1 + i64::from(applied));
+    assert!(applied || foreseen.write(&store).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_batch_too_large_for_a_packet_is_not_written_as_foreseen() {
+    let database = Database::on_own_server(&["--max-allowed-packet=1M"]).await;
+    let store = Arc::new(database.store().await);
+    let large = Foreseen::after(&store, &[], vec![set("k", vec![b'v'; 600_000])]).await;
+    assert!(large.write(&store).await.unwrap().is_none());
+    write(&store, [set("k", vec![b'v'; 600_000])]).await;
+}
