@@ -44,6 +44,7 @@ pub mod cursor;
 pub mod delete;
 pub mod expiry;
 pub mod get;
+pub mod group;
 pub mod hostile_keys;
 pub mod isolation;
 pub mod lease;
@@ -299,6 +300,23 @@ macro_rules! conformance_suite {
                 a_spec_that_cannot_be_right_is_refused
                 waiting_ends_with_the_first_state_or_event_that_is_it
             ;
+            group:
+                members_share_the_partitions_and_nothing_is_lost_or_out_of_order
+                one_that_joins_gets_its_share_and_one_that_leaves_gives_it_up
+                the_partitions_of_one_that_dies_are_taken_over
+                one_that_stood_still_is_refused_and_joins_anew
+                a_lease_that_cannot_be_renewed_ends_the_handling
+                another_number_of_partitions_is_refused
+                a_consumer_alone_is_refused_under_the_name_of_a_group
+                a_group_goes_on_where_a_consumer_alone_has_come_to
+                a_group_at_the_head_begins_at_the_same_place_everywhere
+                a_group_that_runs_is_reset_again_and_again
+                a_group_of_everything_is_not_given_its_own_keys
+                members_beyond_the_partitions_wait
+                a_group_is_repartitioned_and_nothing_is_lost
+                a_group_without_members_can_be_forgotten
+                a_group_that_cannot_be_right_is_refused
+            ;
             cursor:
                 a_cursor_is_read_as_it_was_moved
                 a_cursor_moves_on_and_never_back_by_accident
@@ -387,6 +405,7 @@ mod tests {
             ("delete", include_str!("conformance/delete.rs")),
             ("expiry", include_str!("conformance/expiry.rs")),
             ("get", include_str!("conformance/get.rs")),
+            ("group", include_str!("conformance/group.rs")),
             ("hostile_keys", include_str!("conformance/hostile_keys.rs")),
             ("isolation", include_str!("conformance/isolation.rs")),
             ("lease", include_str!("conformance/lease.rs")),

@@ -25,6 +25,17 @@ pub trait CursorStore: Send + Sync + 'static {
     async fn save(&self, request: CursorMove) -> Result<Cursor>;
 }
 
+#[async_trait]
+impl<C: CursorStore + ?Sized> CursorStore for Arc<C> {
+    async fn load(&self, id: &CursorId) -> Result<Option<Cursor>> {
+        (**self).load(id).await
+    }
+
+    async fn save(&self, request: CursorMove) -> Result<Cursor> {
+        (**self).save(request).await
+    }
+}
+
 /// Cursors in goku itself: they are where the events are, survive what those survive, and any language can read them.
 ///
 /// Moves that several consumers of a process make at the same time go in one request; clones share it.

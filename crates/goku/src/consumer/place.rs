@@ -2,6 +2,7 @@
 
 use futures::StreamExt;
 
+use super::group;
 use crate::client::Client;
 use crate::cursor::{ConsumerName, Cursor, CursorId, CursorMove, CursorsRequest};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,16 +23,26 @@ pub enum Place {
     After(EventId),
 }
 
-/// Moves all cursors of a consumer to a place, forth or back, and answers with them; where it has none, one is made.
+/// Moves all cursors of a consumer to a place, forth or back, and answers with them; where it has none, they are made.
 ///
 /// A consumer that runs is refused at its next move, reads its cursor anew and goes on from there. `Compacted` where what
 /// follows the place is not retained, `InvalidCursor` where there is no such event.
 pub async fn reset(client: &dyn Client, consumer: &ConsumerName, to: Place) -> Result<Vec<Cursor>> {
     let to = find(client, to).await?;
-    let mut ids = ids(client, consumer).await?;
-    if ids.is_empty() {
-        ids.push(CursorId::of(consumer.clone()));
-    }
+    let mut ids: Vec<CursorId> = cursors_of(client, consumer)
+        .await?
+        .into_iter()
+        .map(|cursor| cursor.id)
+        .collect();
+    // A partition of a group that has no cursor yet would begin elsewhere.
+    let partitions = group::partitions(client, consumer).await?.unwrap_or(1);
+    ids.extend((0..partitions).map(|partition| CursorId::of_partition(consumer.clone(), partition)));
+    ids.sort_unstable();
+    ids.dedup();
+    reset_to(client, &ids, to).await
+}
+
+pub(super) async fn reset_to(client: &dyn Client, ids: &[CursorId], to: Snapshot) -> Result<Vec<Cursor>> {
     let mut moved = Vec::new();
     for ids in ids.chunks(CURSOR_MOVES_MAX) {
         let moves = ids.iter().map(|id| CursorMove::reset(id.clone(), to)).collect();
@@ -42,19 +53,20 @@ pub async fn reset(client: &dyn Client, consumer: &ConsumerName, to: Place) -> R
     Ok(moved)
 }
 
-async fn ids(client: &dyn Client, consumer: &ConsumerName) -> Result<Vec<CursorId>> {
-    let mut ids: Vec<CursorId> = Vec::new();
+/// All cursors of a consumer, by partition.
+pub(super) async fn cursors_of(client: &dyn Client, consumer: &ConsumerName) -> Result<Vec<Cursor>> {
+    let mut cursors: Vec<Cursor> = Vec::new();
     loop {
         let request = CursorsRequest {
             consumer: Some(consumer.clone()),
-            after: ids.last().cloned(),
+            after: cursors.last().map(|cursor| cursor.id.clone()),
             limit: None,
         };
         let page = client.list_cursors(request).await?;
         if page.is_empty() {
-            return Ok(ids);
+            return Ok(cursors);
         }
-        ids.extend(page.into_iter().map(|cursor| cursor.id));
+        cursors.extend(page);
     }
 }
 

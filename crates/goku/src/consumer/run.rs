@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cursors::{ClientCursors, CursorStore};
 use super::dead_letter::{self, DeadLetter};
+use super::group;
 use super::handler::{BatchHandler, Handler};
 use super::input;
 use super::policy::Retry;
@@ -163,6 +164,9 @@ impl Consumer {
     /// Reads the cursor and handles what follows, until something is in the way. `done` is how far it has come, which the
     /// cursor may not be yet.
     async fn run_once(&self, stop: &CancellationToken, done: &mut Option<Done>) -> Result<()> {
+        if self.spec.partition.is_none() {
+            group::refuse(&*self.client, self.spec.name()).await?;
+        }
         let cursor = self.claim().await?;
         let stored = cursor.as_ref().map(|cursor| cursor.at);
         let held = cursor.as_ref().map(|cursor| cursor.token).unwrap_or_default();

@@ -26,6 +26,13 @@ pub trait ExactlyOnce: CursorStore {
     async fn handle(&self, deliveries: Vec<Delivery>, to: Option<CursorMove>) -> Result<(), AttemptError>;
 }
 
+#[async_trait]
+impl<E: ExactlyOnce + ?Sized> ExactlyOnce for Arc<E> {
+    async fn handle(&self, deliveries: Vec<Delivery>, to: Option<CursorMove>) -> Result<(), AttemptError> {
+        (**self).handle(deliveries, to).await
+    }
+}
+
 /// Why an attempt came to nothing.
 #[derive(Debug)]
 pub enum AttemptError {

@@ -1,0 +1,116 @@
+//! What happens in a group, as a member hears of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::super::run::{AWAY, is_passing};
+use super::keys::Keys;
+use super::view::View;
+use crate::client::Client;
+use crate::cursor::ConsumerName;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Event, StreamItem};
+use crate::id::Snapshot;
+use crate::request::{StreamFrom, StreamRequest};
+
+/// News that wait for a member.
+const WAITING_MAX: usize = 256;
+
+/// How often a quiet stream tells its position, so that it does not fall behind what is retained.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// One piece of news.
+pub(super) enum News {
+    /// All that there is at this point: at the beginning, and where events may have been missed.
+    Whole(View, Snapshot),
+    /// What has happened since.
+    Event(Event),
+}
+
+/// The news of a group, in order, without a gap, until something that does not pass is in the way.
+pub(super) struct Subscription {
+    news: mpsc::Receiver<Result<News>>,
+    _reading: AbortOnDropHandle<()>,
+}
+
+impl Subscription {
+    pub(super) fn open(client: Arc<dyn Client>, name: ConsumerName) -> Subscription {
+        let (teller, news) = mpsc::channel(WAITING_MAX);
+        let reading = async move {
+            let mut failures = 0;
+            loop {
+                let error = match tell(&*client, &name, &teller, &mut failures).await {
+                    Ok(()) => return,
+                    Err(error) => error,
+                };
+                if !is_passing(&error) && !is_of_place(&error) {
+                    drop(teller.send(Err(error)).await);
+                    return;
+                }
+                failures += 1;
+                tracing::warn!(group = %name, ?error, "what happens in the group is read anew");
+                tokio::time::sleep(AWAY.pause(failures)).await;
+            }
+        };
+        Subscription {
+            news,
+            _reading: AbortOnDropHandle::new(tokio::spawn(reading)),
+        }
+    }
+
+    /// The next piece. May be dropped and asked for again.
+    pub(super) async fn next(&mut self) -> Result<News> {
+        let closed = || {
+            Err(Error::new(
+                ErrorKind::Internal,
+                "the task that reads a group's news failed",
+            ))
+        };
+        self.news.recv().await.unwrap_or_else(closed)
+    }
+
+    /// The next piece, where it is there already.
+    pub(super) fn next_now(&mut self) -> Option<Result<News>> {
+        self.news.try_recv().ok()
+    }
+}
+
+/// Tells what there is and then what happens, until nobody listens any more.
+async fn tell(
+    client: &dyn Client,
+    name: &ConsumerName,
+    teller: &mpsc::Sender<Result<News>>,
+    failures: &mut u32,
+) -> Result<()> {
+    let (view, at) = View::read(client, name).await?;
+    let request = StreamRequest {
+        from: StreamFrom::Resume(at.position),
+        progress: Some(PROGRESS),
+        ..StreamRequest::new(Keys::of(name).prefix()?)
+    };
+    let mut stream = client.stream(request).await?;
+    if teller.send(Ok(News::Whole(view, at))).await.is_err() {
+        return Ok(());
+    }
+    *failures = 0;
+    while let Some(item) = stream.next().await {
+        if let StreamItem::Event(event) = item?
+            && teller.send(Ok(News::Event(event))).await.is_err()
+        {
+            return Ok(());
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Unavailable,
+        "the stream ended without saying why",
+    ))
+}
+
+/// Whether the stream's place is gone, and what there is has to be read anew.
+fn is_of_place(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Compacted { .. } | ErrorKind::PositionLost)
+}

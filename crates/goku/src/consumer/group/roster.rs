@@ -1,0 +1,56 @@
+//! Who is in a group, and holds what.
+
+use super::holding::token;
+use super::view::View;
+use crate::client::Client;
+use crate::cursor::{ConsumerName, FencingToken};
+use crate::error::Result;
+use crate::id::LeaseId;
+
+/// Who is in a group, and holds what, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roster {
+    /// How many partitions the group has.
+    pub partitions: u32,
+    /// Its members, in the order in which they joined.
+    pub members: Vec<Member>,
+}
+
+/// A member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its lease.
+    pub lease: LeaseId,
+    /// What it is shown as.
+    pub label: String,
+    /// The partitions that it holds, and its tokens for them.
+    pub partitions: Vec<(u32, FencingToken)>,
+}
+
+impl Roster {
+    /// Who holds a partition; none where nobody does at the moment.
+    pub fn holder(&self, partition: u32) -> Option<&Member> {
+        let holds = |member: &&Member| member.partitions.iter().any(|(held, _)| *held == partition);
+        self.members.iter().find(holds)
+    }
+}
+
+/// Who is in the group of this name; none where there never was such a group.
+pub async fn roster(client: &dyn Client, consumer: &ConsumerName) -> Result<Option<Roster>> {
+    let (view, _) = View::read(client, consumer).await?;
+    let Some(settings) = view.settings else {
+        return Ok(None);
+    };
+    let members = view.members.iter().map(|(lease, label)| Member {
+        lease: *lease,
+        label: label.clone(),
+        partitions: view
+            .held_by(*lease)
+            .map(|(partition, claim)| (partition, token(claim)))
+            .collect(),
+    });
+    Ok(Some(Roster {
+        partitions: settings.partitions,
+        members: members.collect(),
+    }))
+}
