@@ -7,7 +7,7 @@ mod text;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use clap::ValueEnum;
-use goku::consumer::{DeadLetter, Delivery, Replayed};
+use goku::consumer::{DeadLetter, Delivery, Member, Replayed};
 use goku::{Entry, Event, Lease, OperationAnswer, Snapshot, Status, TxnAnswer};
 use goku_server::{MetricsEndpoint, Server};
 use serde::Serialize;
@@ -113,6 +113,14 @@ impl Output {
         match self.format {
             Format::Text => writeln!(self.out, "{}", text::consumer(standing)),
             Format::Json => self.json(&json::consumer(standing)),
+        }
+    }
+
+    /// A member of a group.
+    pub(crate) fn member(&mut self, member: &Member) -> io::Result<()> {
+        match self.format {
+            Format::Text => writeln!(self.out, "{}", text::member(member)),
+            Format::Json => self.json(&json::member(member)),
         }
     }
 

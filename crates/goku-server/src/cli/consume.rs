@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use goku::consumer::{Consumer, Delivery, Failure as Failed, OnFailure, Order, Spec, Start};
-use goku::{ConsumerName, EventType, EventTypes, Prefix};
+use goku::consumer::{Consumer, Delivery, Failure as Failed, Group, Holding, OnFailure, Order, Spec, Start, Stats};
+use goku::{Client, ConsumerName, EventType, EventTypes, Prefix};
 use goku_server::{ConsumerMetrics, MetricsEndpoint, telemetry};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -24,6 +24,10 @@ use crate::output::{self, Output, delivery_json};
 /// The command gets the event as a line of JSON, as `goku watch --output json` shows it, on its standard input. Exit code 0
 /// acknowledges it; with any other the command is run again, with growing pauses. Under its name the consumer goes on where
 /// it stopped.
+///
+/// With --group several of it, anywhere, share the events by their keys. The command finds the partition in GOKU_PARTITION, and
+/// in GOKU_TOKEN a number that is greater for each later holder of the partition: what refuses lower ones than it has seen is
+/// safe from a member that stood still.
 #[derive(Debug, Args)]
 pub(super) struct Consume {
     /// The consumer's name, under which its cursor is kept
@@ -63,6 +67,22 @@ pub(super) struct Consume {
     #[arg(long, value_name = "ATTEMPTS")]
     skip_after: Option<u32>,
 
+    /// Be a member of the group of this name, which shares the events with the others
+    #[arg(long, conflicts_with = "replay")]
+    group: bool,
+
+    /// Into how many partitions the group's first member divides the keys, 16 by default; the same for all of them
+    #[arg(long, value_name = "N", requires = "group")]
+    partitions: Option<u32>,
+
+    /// What the member is shown as, HOST:PROCESS by default
+    #[arg(long, value_name = "LABEL", requires = "group")]
+    member: Option<String>,
+
+    /// For how long a member that is silent keeps its partitions
+    #[arg(long, value_name = "DURATION", value_parser = time::parse_duration, default_value = "5s", requires = "group")]
+    ttl: Duration,
+
     /// Run the command for each dead letter once, remove those that it acknowledges, and end
     #[arg(long)]
     replay: bool,
@@ -84,24 +104,13 @@ impl Consume {
         telemetry::init("goku=warn");
         let mut signals = EndSignals::new()?;
         let (broken, mut is_broken) = mpsc::unbounded_channel();
-        let command: Arc<[OsString]> = self.command.clone().into();
-        let handler = move |delivery: Delivery| {
-            let (command, broken) = (command.clone(), broken.clone());
-            async move {
-                match run_command(&command, &delivery).await {
-                    Err(Stop::CannotStart(error)) => {
-                        // No attempt at the event: the consumer ends, which drops this.
-                        let program = command[0].to_string_lossy();
-                        drop(broken.send(format!("the command {program:?} cannot be started: {error}")));
-                        std::future::pending().await
-                    }
-                    Err(Stop::Failed(failed)) => Err(failed),
-                    Ok(()) => Ok::<_, Failed>(()),
-                }
-            }
+        let commands = Commands {
+            command: self.command.clone().into(),
+            broken,
         };
-        let consumer = Consumer::new(Arc::new(connection.client()?), self.spec(), handler);
+        let client: Arc<dyn Client> = Arc::new(connection.client()?);
         if self.replay {
+            let consumer = commands.consumer(client, self.spec(), Arc::default());
             let replayed = tokio::select! {
                 replayed = consumer.replay() => replayed?,
                 Some(why) = is_broken.recv() => return Err(Failure::Input(why)),
@@ -109,20 +118,43 @@ impl Consume {
             };
             return Ok(output.replayed(replayed)?);
         }
+        let runner = self.runner(client, commands);
         // Served until it is dropped.
         let _metrics = match &self.metrics_listen {
             Some(listen) => {
                 let endpoint = MetricsEndpoint::start(listen).await?;
-                endpoint.collect_from(Arc::new(ConsumerMetrics::new(self.name.clone(), consumer.stats())));
+                endpoint.collect_from(Arc::new(ConsumerMetrics::new(self.name.clone(), runner.stats())));
                 output::metrics_at(&endpoint);
                 Some(endpoint)
             }
             None => None,
         };
         tokio::select! {
-            ended = consumer.run(signals.next()) => Ok(ended?),
+            ended = runner.run(signals.next()) => Ok(ended?),
             Some(why) = is_broken.recv() => Err(Failure::Input(why)),
         }
+    }
+
+    fn runner(&self, client: Arc<dyn Client>, commands: Commands) -> Runner {
+        if !self.group {
+            return Runner::Alone(commands.consumer(client, self.spec(), Arc::default()));
+        }
+        let make = {
+            let client = client.clone();
+            move |holding: Holding| {
+                let environment = [
+                    ("GOKU_PARTITION", holding.partition().number().to_string()),
+                    ("GOKU_TOKEN", holding.token().to_string()),
+                ];
+                commands.consumer(client.clone(), holding.spec(), Arc::from(environment))
+            }
+        };
+        let mut group = Group::new(client, self.spec(), make).ttl(self.ttl);
+        group = group.label(self.member.clone().unwrap_or_else(own_label));
+        if let Some(partitions) = self.partitions {
+            group = group.partitions(partitions);
+        }
+        Runner::Member(group)
     }
 
     fn spec(&self) -> Spec {
@@ -147,6 +179,60 @@ impl Consume {
     }
 }
 
+/// What runs.
+enum Runner {
+    Alone(Consumer),
+    Member(Group),
+}
+
+impl Runner {
+    fn stats(&self) -> Stats {
+        match self {
+            Runner::Alone(consumer) => consumer.stats(),
+            Runner::Member(group) => group.stats(),
+        }
+    }
+
+    async fn run(&self, shutdown: impl Future<Output = ()>) -> goku::Result<()> {
+        match self {
+            Runner::Alone(consumer) => consumer.run(shutdown).await,
+            Runner::Member(group) => group.run(shutdown).await,
+        }
+    }
+}
+
+/// Runs the command for deliveries.
+struct Commands {
+    command: Arc<[OsString]>,
+    /// Told where it cannot be started.
+    broken: mpsc::UnboundedSender<String>,
+}
+
+/// Variables of a command.
+type Environment = Arc<[(&'static str, String)]>;
+
+impl Commands {
+    /// A consumer that runs the command for each delivery, with this in its environment.
+    fn consumer(&self, client: Arc<dyn Client>, spec: Spec, environment: Environment) -> Consumer {
+        let (command, broken) = (self.command.clone(), self.broken.clone());
+        Consumer::new(client, spec, move |delivery: Delivery| {
+            let (command, broken, environment) = (command.clone(), broken.clone(), environment.clone());
+            async move {
+                match run_command(&command, &environment, &delivery).await {
+                    Err(Stop::CannotStart(error)) => {
+                        // No attempt at the event: the consumer ends, which drops this.
+                        let program = command[0].to_string_lossy();
+                        drop(broken.send(format!("the command {program:?} cannot be started: {error}")));
+                        std::future::pending().await
+                    }
+                    Err(Stop::Failed(failed)) => Err(failed),
+                    Ok(()) => Ok::<_, Failed>(()),
+                }
+            }
+        })
+    }
+}
+
 /// Why a command did not acknowledge.
 enum Stop {
     /// There is no such command, or it is none.
@@ -154,12 +240,13 @@ enum Stop {
     Failed(Failed),
 }
 
-async fn run_command(command: &[OsString], delivery: &Delivery) -> Result<(), Stop> {
+async fn run_command(command: &[OsString], environment: &Environment, delivery: &Delivery) -> Result<(), Stop> {
     let failed = |error: std::io::Error| Stop::Failed(error.into());
     let mut line = delivery_json(delivery).map_err(|error| Stop::Failed(error.into()))?;
     line.push(b'\n');
     let mut child = Command::new(&command[0])
         .args(&command[1..])
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -179,6 +266,12 @@ async fn run_command(command: &[OsString], delivery: &Delivery) -> Result<(), St
         return Ok(());
     }
     Err(Stop::Failed(format!("the command ended with {status}").into()))
+}
+
+/// Where this process runs.
+fn own_label() -> String {
+    let host = rustix::system::uname();
+    format!("{}:{}", host.nodename().to_string_lossy(), std::process::id())
 }
 
 /// Reads the name of a consumer.

@@ -1,8 +1,8 @@
 //! `goku consumers`.
 
 use clap::{Args, Subcommand};
-use goku::consumer::{self, Lag, Place, dead_letters};
-use goku::{Client, ConsumerName, Cursor, CursorsRequest, ErrorKind, EventId};
+use goku::consumer::{self, Lag, Member, Place, Roster, dead_letters};
+use goku::{Client, ConsumerName, Cursor, CursorsRequest, Error, ErrorKind, EventId, Status};
 
 use crate::cli::Connection;
 use crate::cli::consume::consumer_name;
@@ -11,8 +11,8 @@ use crate::output::Output;
 
 /// List consumers with their positions, how far they are behind, and their dead letters; reset them
 ///
-/// A line has name, partition, position, the events after it with the age of the first of them, dead letters, and when the
-/// cursor was moved, separated by tabs.
+/// A line has name, partition, position, the events after it with the age of the first of them, dead letters, when the cursor
+/// was moved, and the member that holds the partition of a group, separated by tabs.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Consumers {
@@ -26,8 +26,24 @@ enum Command {
     Reset(Reset),
     /// List a consumer's dead letters
     Dead(Named),
-    /// Forget a consumer's cursors; its dead letters stay
+    /// List a group's members, in the order in which they joined
+    ///
+    /// A line has label, lease, how many partitions it holds, and which, separated by tabs.
+    Members(Named),
+    /// Divide a group that has no members into another number of partitions; they begin where the one furthest behind was
+    Repartition(Repartition),
+    /// Forget a consumer's cursors, or a group that has no members; its dead letters stay
     Delete(Named),
+}
+
+#[derive(Debug, Args)]
+struct Repartition {
+    #[command(flatten)]
+    group: Named,
+
+    /// Into how many
+    #[arg(long, value_name = "N")]
+    partitions: u32,
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +69,8 @@ pub(crate) struct Standing {
     /// None where what follows it is not retained, or was lost.
     pub(crate) lag: Option<Lag>,
     pub(crate) dead: usize,
+    /// Who holds the partition; none where it is no group's, or nobody does at the moment.
+    pub(crate) holder: Option<Member>,
 }
 
 impl Consumers {
@@ -61,11 +79,8 @@ impl Consumers {
         match self.command {
             None => list(&client, output).await,
             Some(Command::Reset(reset)) => {
-                for cursor in consumer::reset(&client, &reset.consumer.name, reset.to).await? {
-                    let standing = standing(&client, cursor).await?;
-                    output.consumer(&standing)?;
-                }
-                Ok(())
+                let cursors = consumer::reset(&client, &reset.consumer.name, reset.to).await?;
+                tell(&client, cursors, &mut None, output).await
             }
             Some(Command::Dead(named)) => {
                 for letter in dead_letters(&client, &named.name).await? {
@@ -73,40 +88,96 @@ impl Consumers {
                 }
                 Ok(())
             }
-            Some(Command::Delete(named)) => {
-                if client.delete_cursors(&named.name).await? == 0 {
-                    let message = format!("no consumer {:?} has a cursor", named.name.as_str());
-                    return Err(goku::Error::new(ErrorKind::NotFound, message).into());
+            Some(Command::Members(named)) => {
+                let Some(roster) = consumer::roster(&client, &named.name).await? else {
+                    let message = format!("there is no group {:?}", named.name.as_str());
+                    return Err(Error::new(ErrorKind::NotFound, message).into());
+                };
+                for member in &roster.members {
+                    output.member(member)?;
                 }
                 Ok(())
             }
+            Some(Command::Repartition(repartition)) => {
+                consumer::repartition(&client, &repartition.group.name, repartition.partitions).await?;
+                Ok(())
+            }
+            Some(Command::Delete(named)) => delete(&client, &named.name).await,
         }
     }
 }
 
 async fn list(client: &dyn Client, output: &mut Output) -> Outcome {
     let mut request = CursorsRequest::default();
+    let mut told = None;
     loop {
         let page = client.list_cursors(request.clone()).await?;
         let Some(last) = page.last() else {
             return Ok(());
         };
         request.after = Some(last.id.clone());
-        for cursor in page {
-            let standing = standing(client, cursor).await?;
-            output.consumer(&standing)?;
-        }
+        tell(client, page, &mut told, output).await?;
     }
 }
 
-async fn standing(client: &dyn Client, cursor: Cursor) -> goku::Result<Standing> {
-    let lag = match consumer::lag(client, &cursor).await {
-        Ok(lag) => Some(lag),
-        Err(error) if matches!(error.kind(), ErrorKind::Compacted { .. } | ErrorKind::PositionLost) => None,
-        Err(error) => return Err(error),
+/// What all cursors of a consumer have in common.
+struct Common {
+    name: ConsumerName,
+    status: Status,
+    dead: usize,
+    roster: Option<Roster>,
+}
+
+impl Common {
+    async fn of(client: &dyn Client, name: &ConsumerName) -> goku::Result<Common> {
+        Ok(Common {
+            name: name.clone(),
+            status: client.status().await?,
+            dead: dead_letters(client, name).await?.len(),
+            roster: consumer::roster(client, name).await?,
+        })
+    }
+}
+
+/// Tells of cursors, those of a consumer one after the other; `common` is of the last of those before.
+async fn tell(client: &dyn Client, cursors: Vec<Cursor>, common: &mut Option<Common>, output: &mut Output) -> Outcome {
+    for cursor in cursors {
+        let common = match common.take() {
+            Some(of) if of.name == cursor.id.consumer => common.insert(of),
+            _ => common.insert(Common::of(client, &cursor.id.consumer).await?),
+        };
+        let lag = match consumer::lag_at(client, &cursor, &common.status).await {
+            Ok(lag) => Some(lag),
+            Err(error) if matches!(error.kind(), ErrorKind::Compacted { .. } | ErrorKind::PositionLost) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let roster = common.roster.as_ref();
+        let holder = roster.and_then(|roster| roster.holder(cursor.id.partition)).cloned();
+        let dead = common.dead;
+        output.consumer(&Standing {
+            cursor,
+            lag,
+            dead,
+            holder,
+        })?;
+    }
+    Ok(())
+}
+
+async fn delete(client: &dyn Client, name: &ConsumerName) -> Outcome {
+    // The group first: while it has members its cursors are not touched.
+    let was_group = match consumer::disband(client, name).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        disbanded => {
+            disbanded?;
+            true
+        }
     };
-    let dead = dead_letters(client, &cursor.id.consumer).await?.len();
-    Ok(Standing { cursor, lag, dead })
+    if client.delete_cursors(name).await? == 0 && !was_group {
+        let message = format!("no consumer {:?} has a cursor", name.as_str());
+        return Err(Error::new(ErrorKind::NotFound, message).into());
+    }
+    Ok(())
 }
 
 fn place(text: &str) -> Result<Place, String> {

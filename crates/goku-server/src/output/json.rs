@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use goku::consumer::{DeadLetter, Delivery, Replayed};
+use goku::consumer::{DeadLetter, Delivery, Member, Replayed};
 use goku::{Entry, Event, EventId, EventType, Lease, OperationAnswer, Replica, Revision, Snapshot, Status, TxnAnswer};
 use goku_server::Server;
 use serde::Serialize;
@@ -81,6 +81,22 @@ pub(super) fn consumer(standing: &Standing) -> impl Serialize {
         lag_events: standing.lag.map(|lag| lag.events),
         lag_seconds: standing.lag.map(|lag| lag.age.as_secs_f64()),
         dead_letters: standing.dead,
+        member: standing.holder.as_ref().map(|member| member.label.as_str()),
+        member_lease: standing.holder.as_ref().map(|member| member.lease.get()),
+    }
+}
+
+pub(super) fn member(member: &Member) -> impl Serialize {
+    let held = member.partitions.iter();
+    MemberForm {
+        member: &member.label,
+        lease: member.lease.get(),
+        partitions: held
+            .map(|(partition, token)| HeldForm {
+                partition: *partition,
+                token: token.get(),
+            })
+            .collect(),
     }
 }
 
@@ -252,6 +268,22 @@ struct ConsumerForm<'a> {
     lag_events: Option<u64>,
     lag_seconds: Option<f64>,
     dead_letters: usize,
+    /// Null where nobody holds the partition, or it is no group's.
+    member: Option<&'a str>,
+    member_lease: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct MemberForm<'a> {
+    member: &'a str,
+    lease: i64,
+    partitions: Vec<HeldForm>,
+}
+
+#[derive(Serialize)]
+struct HeldForm {
+    partition: u32,
+    token: u64,
 }
 
 /// An event, with the position to go on after it.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use goku::consumer::DeadLetter;
+use goku::consumer::{DeadLetter, Member};
 use goku::{Entry, Event, EventType, Key, Lease, Status};
 use goku_server::Server;
 
@@ -66,9 +66,16 @@ pub(super) fn lease(lease: &Lease) -> String {
     line
 }
 
-/// Name, partition, position, lag, dead letters and when the cursor was moved.
+/// Name, partition, position, lag, dead letters, when the cursor was moved, and who holds the partition.
 pub(super) fn consumer(standing: &Standing) -> String {
-    let Standing { cursor, lag, dead } = standing;
+    let Standing {
+        cursor,
+        lag,
+        dead,
+        holder,
+    } = standing;
+    let holder = holder.as_ref();
+    let holder = holder.map(|member| format!("\theld by {} (lease {})", quoted(&member.label), member.lease));
     let lag = match lag {
         Some(lag) if lag.events == 0 => "at the head".to_owned(),
         Some(lag) => {
@@ -78,11 +85,28 @@ pub(super) fn consumer(standing: &Standing) -> String {
         None => "position gone".to_owned(),
     };
     format!(
-        "{}\t{}\t{}\t{lag}\t{dead} dead\tmoved {}",
+        "{}\t{}\t{}\t{lag}\t{dead} dead\tmoved {}{}",
         quoted(cursor.id.consumer.as_str()),
         cursor.id.partition,
         show_position(cursor.at.position),
         show_time(cursor.moved_at),
+        holder.unwrap_or_default(),
+    )
+}
+
+/// Label, lease and partitions.
+pub(super) fn member(member: &Member) -> String {
+    let partitions: Vec<_> = member
+        .partitions
+        .iter()
+        .map(|(partition, _)| partition.to_string())
+        .collect();
+    format!(
+        "{}\tlease {}\t{} partitions\t{}",
+        quoted(&member.label),
+        member.lease,
+        partitions.len(),
+        partitions.join(" ")
     )
 }
 

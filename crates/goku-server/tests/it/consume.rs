@@ -169,3 +169,101 @@ fn a_consumer_may_start_with_the_state_or_at_the_head() {
     assert_eq!(taken(&mut consumer, 1), ["delete k1=-"]);
     stop(consumer);
 }
+
+/// What `consumers members g` tells: for each label how many partitions it holds.
+fn shares(goku: &Goku) -> Vec<(String, usize)> {
+    let run = goku.run(&["consumers", "members", "g", "--output", "json"]);
+    if run.code == 3 {
+        return Vec::new();
+    }
+    let members = run.json().into_iter();
+    members
+        .map(|member| {
+            let label = member["member"].as_str().unwrap().to_owned();
+            (label, member["partitions"].as_array().unwrap().len())
+        })
+        .collect()
+}
+
+fn until_shared(goku: &Goku, expected: &[(&str, usize)]) {
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(label, share)| ((*label).to_owned(), *share))
+        .collect();
+    while shares(goku) != expected {}
+}
+
+#[test]
+fn members_of_a_group_share_the_events() {
+    let goku = Goku::start();
+    let member = |label: &str| {
+        let script = "read event; echo \"$GOKU_PARTITION $GOKU_TOKEN $event\"";
+        let member = ["--group", "--partitions", "4", "--ttl", "1s", "--member", label];
+        let consume = ["consume", "g", "k"].into_iter().chain(member);
+        let arguments: Vec<_> = consume.chain(["--", "sh", "-c", script]).collect();
+        goku.follow(&arguments)
+    };
+    let keys = || {
+        for key in 0..8 {
+            goku.run(&["set", &format!("k{key}"), "v"]).done();
+        }
+    };
+    // The partition, the token and the key of an event.
+    let next = |member: &mut Following| {
+        let line = member.line();
+        let [partition, token, event] = line.splitn(3, ' ').collect::<Vec<_>>().try_into().unwrap();
+        let event: Value = serde_json::from_str(event).unwrap();
+        let key = event["key"].as_str().unwrap().to_owned();
+        (partition.parse::<u64>().unwrap(), token.parse::<u64>().unwrap(), key)
+    };
+    let mut a = member("a");
+    until_shared(&goku, &[("a", 4)]);
+    keys();
+    let alone: Vec<_> = (0..8).map(|_| next(&mut a)).collect();
+    let b = member("b");
+    until_shared(&goku, &[("a", 2), ("b", 2)]);
+    let held = consumers(&goku);
+    assert_eq!(held.len(), 4);
+    assert!(
+        held.iter()
+            .all(|cursor| ["a", "b"].contains(&cursor["member"].as_str().unwrap()))
+    );
+    let text = goku.run(&["consumers"]).done();
+    assert!(text.contains("\theld by a (lease "), "{text}");
+    assert!(
+        goku.run(&["consumers", "members", "g"])
+            .done()
+            .contains("\t2 partitions\t")
+    );
+    goku.run(&["consumers", "repartition", "g", "--partitions", "2"])
+        .failed(4);
+    goku.run(&["consumers", "delete", "g"]).failed(4);
+    let refused = goku
+        .run(&["consume", "g", "k", "--group", "--partitions", "2", "--", "cat"])
+        .failed(2);
+    assert!(refused.contains("4 partitions"), "{refused}");
+    goku.run(&["consume", "g", "k", "--", "cat"]).failed(2);
+
+    // What the one that is killed held goes on at the other, with greater tokens.
+    b.signal("KILL");
+    drop(b);
+    until_shared(&goku, &[("a", 4)]);
+    keys();
+    for (partition, token, key) in (0..8).map(|_| next(&mut a)) {
+        let before = alone.iter().find(|(_, _, other)| *other == key).unwrap();
+        assert_eq!(partition, before.0, "{key}");
+        assert!(token >= before.1, "{key}");
+    }
+    stop(a);
+    assert_eq!(shares(&goku), []);
+    goku.run(&["consumers", "repartition", "g", "--partitions", "2"]).done();
+    let mut c = goku.follow(&["consume", "g", "k", "--group", "--", "cat"]);
+    goku.run(&["set", "k", "w"]).done();
+    // It begins where the partition that was furthest behind had come to.
+    while taken(&mut c, 1) != ["set k=w"] {}
+    c.signal("TERM");
+    assert_eq!(c.wait().code, 0);
+    goku.run(&["consumers", "delete", "g"]).done();
+    assert_eq!(consumers(&goku), Vec::<Value>::new());
+    goku.run(&["consumers", "members", "g"]).failed(3);
+}
