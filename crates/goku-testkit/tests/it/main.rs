@@ -3,6 +3,7 @@
 
 mod exactly_once;
 mod faults;
+mod killed_consumer;
 mod model;
 mod readers;
 mod replicas;
