@@ -2,6 +2,7 @@
 //! by the invariants of a store.
 
 mod clients;
+mod consumers;
 mod processes;
 
 use std::path::Path;
