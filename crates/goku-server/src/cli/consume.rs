@@ -1,6 +1,7 @@
 //! `goku consume`.
 
 use std::ffi::OsString;
+use std::io;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use clap::{Args, ValueEnum};
 use goku::consumer::{Consumer, Delivery, Failure as Failed, Group, Holding, OnFailure, Order, Spec, Start, Stats};
 use goku::{Client, ConsumerName, EventType, EventTypes, Prefix};
 use goku_server::{ConsumerMetrics, MetricsEndpoint, telemetry};
+use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -236,12 +238,12 @@ impl Commands {
 /// Why a command did not acknowledge.
 enum Stop {
     /// There is no such command, or it is none.
-    CannotStart(std::io::Error),
+    CannotStart(io::Error),
     Failed(Failed),
 }
 
 async fn run_command(command: &[OsString], environment: &Environment, delivery: &Delivery) -> Result<(), Stop> {
-    let failed = |error: std::io::Error| Stop::Failed(error.into());
+    let failed = |error: io::Error| Stop::Failed(error.into());
     let mut line = delivery_json(delivery).map_err(|error| Stop::Failed(error.into()))?;
     line.push(b'\n');
     let mut child = Command::new(&command[0])
@@ -250,14 +252,17 @@ async fn run_command(command: &[OsString], environment: &Environment, delivery: 
         .stdin(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => Stop::CannotStart(error),
-            _ => failed(error),
+        .map_err(|error| {
+            if is_short_of_something(&error) {
+                failed(error)
+            } else {
+                Stop::CannotStart(error)
+            }
         })?;
     if let Some(mut input) = child.stdin.take() {
         // A command that does not read its input may well be done.
         match input.write_all(&line).await {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(failed(error)),
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(failed(error)),
             _ => {}
         }
     }
@@ -272,6 +277,20 @@ async fn run_command(command: &[OsString], environment: &Environment, delivery: 
 fn own_label() -> String {
     let host = rustix::system::uname();
     format!("{}:{}", host.nodename().to_string_lossy(), std::process::id())
+}
+
+/// Whether a command could not be started for what passes: the machine has no process, file or memory left for it, or it
+/// is being written.
+fn is_short_of_something(error: &io::Error) -> bool {
+    let passing = [
+        Errno::AGAIN,
+        Errno::INTR,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::TXTBSY,
+    ];
+    Errno::from_io_error(error).is_some_and(|error| passing.contains(&error))
 }
 
 /// Reads the name of a consumer.

@@ -1,5 +1,8 @@
 //! `consume` and `consumers`.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::goku::{Following, Goku};
@@ -108,9 +111,20 @@ fn dead_letters_are_listed_and_replayed() {
 fn a_command_that_cannot_be_started_loses_nothing() {
     let goku = Goku::start();
     goku.run(&["set", "k", "a"]).done();
-    let refused = goku.run(&["consume", "c", "k", "--dead-after", "1", "--", "/nowhere/command"]);
-    let message = refused.failed(2);
-    assert!(message.contains("\"/nowhere/command\" cannot be started"), "{message}");
+    // There is none, it is a folder, it may not be run, it is not in a form that can be run.
+    let folder = tempfile::TempDir::new().unwrap();
+    let text = folder.path().join("text");
+    std::fs::write(&text, "no program").unwrap();
+    let program = folder.path().join("program");
+    std::fs::write(&program, [1, 2, 3]).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let within = text.join("command");
+    for command in [Path::new("/nowhere/command"), folder.path(), &text, &program, &within] {
+        let command = command.to_str().unwrap();
+        let refused = goku.run(&["consume", "c", "k", "--dead-after", "1", "--", command]);
+        let message = refused.failed(2);
+        assert!(message.contains(&format!("{command:?} cannot be started")), "{message}");
+    }
     assert_eq!(consumers(&goku), Vec::<Value>::new());
     let mut consumer = goku.follow(&["consume", "c", "k", "--", "cat"]);
     assert_eq!(taken(&mut consumer, 1), ["set k=a"]);
@@ -141,7 +155,9 @@ fn consumers_are_reset_and_deleted() {
     stop(consumer);
     reset("99").failed(2);
     assert_eq!(goku.run(&["consumers", "reset", "c", "--to", "-1"]).code, 2);
-    assert_eq!(goku.run(&["consume", "a/b", "k", "--", "cat"]).code, 2);
+    for name in ["", "a/b", "a\nb"] {
+        assert_eq!(goku.run(&["consume", name, "k", "--", "cat"]).code, 2);
+    }
     assert_eq!(goku.run(&["consumers", "reset", "", "--to", "1"]).code, 2);
     goku.run(&["consumers", "delete", "c"]).done();
     assert_eq!(consumers(&goku), Vec::<Value>::new());

@@ -172,19 +172,35 @@ async fn an_older_holder_has_no_effects_any_more() {
 
 /// Counts the effects of events; stops for ever after the write of the call number `stops_at`, and tells so.
 async fn on_mysql(url: &str, stops_at: Option<u32>, stopped: Arc<Notify>) -> impl ExactlyOnce + use<> {
-    let calls = Arc::new(AtomicU32::new(0));
-    let pool = Pool::new(url);
-    pool.get_conn().await.unwrap().query_drop(EFFECTS).await.unwrap();
-    MySqlTransactions::new(pool, move |transaction, delivery| {
-        let (calls, stopped) = (calls.clone(), stopped.clone());
-        Box::pin(async move {
-            let effect = "insert into effects values (?, 1) on duplicate key update times = times + 1";
-            transaction.exec_drop(effect, (delivery.id().get(),)).await?;
-            if Some(calls.fetch_add(1, Ordering::SeqCst) + 1) == stops_at {
+    let then = move |call| {
+        let stopped = stopped.clone();
+        async move {
+            if Some(call) == stops_at {
                 stopped.notify_one();
                 std::future::pending::<()>().await;
             }
             Ok(())
+        }
+    };
+    on_mysql_and(url, then).await
+}
+
+/// Counts the effects of events; after the write of each call, counted from 1, it does what `then` does.
+async fn on_mysql_and<F, A>(url: &str, then: F) -> impl ExactlyOnce + use<F, A>
+where
+    F: Fn(u32) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let calls = Arc::new(AtomicU32::new(0));
+    let then = Arc::new(then);
+    let pool = Pool::new(url);
+    pool.get_conn().await.unwrap().query_drop(EFFECTS).await.unwrap();
+    MySqlTransactions::new(pool, move |transaction, delivery| {
+        let (calls, then) = (calls.clone(), then.clone());
+        Box::pin(async move {
+            let effect = "insert into effects values (?, 1) on duplicate key update times = times + 1";
+            transaction.exec_drop(effect, (delivery.id().get(),)).await?;
+            then(calls.fetch_add(1, Ordering::SeqCst) + 1).await
         })
     })
     .await
@@ -231,5 +247,24 @@ async fn on_mariadb_each_event_has_its_effect_once_though_commits_are_lost() {
         run_to(&engine, head, 2, once, &other).await;
         assert_eq!(mysql_effects(&database.url()).await, once_each(), "{point:?}");
         soon("the first trap", traps[0].sprung()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_mariadb_each_event_has_its_effect_once_though_the_handler_fails() {
+    let (engine, head) = store().await;
+    for batch in [1, 3] {
+        let database = MariaDb::shared().create_database().await;
+        let url = database.url();
+        let once = on_mysql_and(&url, |call| async move {
+            match call {
+                2 => Err("as it was told to".into()),
+                4 | 6 => panic!("as it was told to"),
+                _ => Ok(()),
+            }
+        });
+        let other = on_mysql(&url, None, Arc::default()).await;
+        run_to(&engine, head, batch, once.await, &other).await;
+        assert_eq!(mysql_effects(&url).await, once_each(), "{batch}");
     }
 }

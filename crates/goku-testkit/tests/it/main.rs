@@ -1,6 +1,7 @@
 //! The conformance suite on every store, and on the model.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod compacted;
 mod exactly_once;
 mod faults;
 mod killed_consumer;

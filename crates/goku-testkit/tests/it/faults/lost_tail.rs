@@ -2,12 +2,15 @@
 //! of them is never taken for what comes in their places.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use goku::{Engine, ErrorKind, Event, Position, StreamFrom};
+use goku::consumer::{Consumer, CursorStore, Delivery, Failure, MemoryCursors, Spec, Start};
+use goku::{ConsumerName, CursorId, Engine, ErrorKind, Event, Position, StreamFrom};
 use goku_mariadbd::SavedData;
 use goku_testkit::mariadb::Options;
-use goku_testkit::probe::{Probe, kind, soon, watch};
+use goku_testkit::probe::{Probe, kind, prefix, soon, watch};
 use goku_testkit::{PrivateDatabase, Proxy};
+use tokio::sync::mpsc;
 
 use super::open;
 
@@ -112,6 +115,68 @@ async fn under_running_replicas() {
         assert_eq!(stream.event().await.id, next.updated_ref);
         probe.remove("next").await;
     }
+}
+
+/// It has handled the tail, and kept its cursor in a place of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_a_consumer() {
+    let fixture = Fixture::start().await;
+    let (_engine, probe) = fixture.probe().await;
+    let last = write_tail(&probe).await;
+    let name = ConsumerName::new("c").unwrap();
+    let cursors = Arc::new(MemoryCursors::default());
+    let consumer = |start| {
+        let (teller, taken) = mpsc::unbounded_channel();
+        let spec = Spec::new(name.clone(), prefix(""))
+            .start(start)
+            .flush(Duration::from_millis(5));
+        let consumer = Consumer::new(probe.client(), spec, move |delivery: Delivery| {
+            let told = teller.send(delivery.id());
+            async move { Ok::<_, Failure>(told?) }
+        });
+        (consumer, taken)
+    };
+    let (first, mut taken) = consumer(Start::Beginning);
+    let first = first.cursors(cursors.clone());
+    let running = tokio::spawn(async move { first.run(std::future::pending()).await });
+    soon("the last event", async {
+        while taken.recv().await.unwrap() != last.id {}
+        let id = CursorId::of(name.clone());
+        while cursors
+            .load(&id)
+            .await
+            .unwrap()
+            .is_none_or(|cursor| cursor.at.position != last.position())
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    fixture.fail_over();
+    soon("a write", async {
+        while probe.set(goku_testkit::probe::set("new", "epoch")).await.is_err() {}
+    })
+    .await;
+    let ended = soon("the end of the consumer", running).await.unwrap();
+    assert_eq!(kind(ended), ErrorKind::PositionLost);
+
+    let (second, mut taken) = consumer(Start::Beginning);
+    let ended = soon("the end", second.cursors(cursors).run(std::future::pending())).await;
+    assert_eq!(kind(ended), ErrorKind::PositionLost);
+    assert!(taken.try_recv().is_err());
+    // Cursors in the store were lost with the tail: it began before the mark.
+    let (third, mut taken) = consumer(Start::Beginning);
+    let ended = soon("the end", third.run(std::future::pending())).await;
+    assert!(matches!(kind(ended), ErrorKind::Compacted { .. }));
+    assert!(taken.try_recv().is_err());
+    // The way on.
+    let (fourth, mut taken) = consumer(Start::State);
+    let both = async {
+        for _ in ["kept", "new"] {
+            taken.recv().await.unwrap();
+        }
+    };
+    soon("the end", fourth.run(both)).await.unwrap();
 }
 
 /// Nobody is there who has seen the tail, but the reader's own position.
