@@ -4,6 +4,7 @@
 mod compacted;
 mod exactly_once;
 mod faults;
+mod groups;
 mod killed_consumer;
 mod model;
 mod readers;
