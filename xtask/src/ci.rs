@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::task::TestOptions;
-use crate::{cargo, test};
+use crate::{cargo, examples, test};
 
 /// Runs the steps up to the first that fails, and prints how long each took.
 pub(crate) fn run(options: &TestOptions) -> Result<(), Failure> {
@@ -34,5 +34,6 @@ fn run_steps(options: &TestOptions, times: &mut Vec<(&'static str, Duration)>) -
         let what = ["doc", "--workspace", "--all-features", "--no-deps"];
         cargo::run(what, &[("RUSTDOCFLAGS", "-D warnings")])
     })?;
-    run_step("tests", &|| test::run(options))
+    run_step("tests", &|| test::run(options))?;
+    run_step("examples", &examples::run)
 }

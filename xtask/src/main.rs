@@ -6,6 +6,7 @@ mod chaos;
 mod ci;
 mod engines;
 mod etcd_peer;
+mod examples;
 mod failure;
 mod mariadb_package;
 mod task;

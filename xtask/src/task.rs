@@ -15,7 +15,8 @@ Development tasks of goku.
       private one; its user creates and drops databases whose names start with goku_test_.
 
   cargo xtask ci [--no-install]
-      Formatting, clippy, documentation, then `cargo xtask test`: what a change has to pass.
+      Formatting, clippy, documentation, `cargo xtask test`, then the examples of the crate goku, run
+      to their ends: what a change has to pass.
 
   cargo xtask bench [--no-install] [ARGUMENTS]
       Measures all that goku's speed is judged by, beside etcd and one transaction a write, tells
