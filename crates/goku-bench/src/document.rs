@@ -8,8 +8,10 @@ use goku_load::figure::grouped;
 use crate::Outcome;
 use crate::goal::{Bound, Goal, Unit};
 use crate::goals;
+use crate::kept::Kept;
 use crate::plot;
 use crate::results::{Measure, Name, Results, Row};
+use crate::rows;
 use crate::setting::Setting;
 use crate::subject::Subject;
 use crate::table::millis;
@@ -38,6 +40,7 @@ pub(crate) fn with_results(document: &str, results: &Results) -> Outcome<String>
     goals_as_table(&mut text, results);
     calls(&mut text, results);
     embedded(&mut text, results);
+    consume(&mut text, results);
     notes(&mut text, results);
     text += END;
     text += tail;
@@ -159,6 +162,40 @@ fn embedded(text: &mut String, results: &Results) {
         ("Get, calls a second by callers", Measure::EmbeddedGetRate),
     ] {
         by_callers(text, results, Row::Embedded, title, measure, grouped);
+    }
+    *text += "\n";
+}
+
+fn consume(text: &mut String, results: &Results) {
+    if results.rows().all(|(row, _)| row != Row::Consume) {
+        return;
+    }
+    *text += &format!(
+        "## Events through a consumer\n\nOver gRPC, on a log of {} events, by where the cursor is; handlers with effects \
+         write a row for each key. The way is from when a Set was sent until the handler was given its event, at {} Sets a \
+         second: median and p99.\n",
+        grouped(rows::EVENTS as f64),
+        rows::SETS_PER_SECOND
+    );
+    let heads = Subject::GOKU.map(Subject::name).join(" | ");
+    *text += &format!("\n| events a second, cursor | {heads} |\n|---|---|---|\n");
+    for kept in Kept::ALL {
+        let rates = Subject::GOKU.map(|subject| {
+            let rate = results.median(Row::Consume, Name::new(Measure::ConsumeRate(kept), subject));
+            rate.map_or_else(String::new, grouped)
+        });
+        *text += &format!("| {} | {} |\n", kept.name(), rates.join(" | "));
+    }
+    *text += &format!("\n| way to the handler in ms, cursor | {heads} |\n|---|---|---|\n");
+    for kept in Kept::ALL.into_iter().filter(|kept| kept.batch() == 1) {
+        let ways = Subject::GOKU.map(|subject| {
+            let figure = |measure| results.median(Row::Consume, Name::new(measure, subject));
+            match (figure(Measure::ConsumeP50(kept)), figure(Measure::ConsumeP99(kept))) {
+                (Some(median), Some(p99)) => format!("{} / {}", millis(median), millis(p99)),
+                _ => String::new(),
+            }
+        });
+        *text += &format!("| {} | {} |\n", kept.name(), ways.join(" | "));
     }
     *text += "\n";
 }

@@ -10,6 +10,7 @@ mod suite;
 mod document;
 mod goal;
 mod goals;
+mod kept;
 mod lab;
 mod plot;
 mod results;

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::figures::median;
+use crate::kept::Kept;
 use crate::setting::Setting;
 use crate::subject::Subject;
 use crate::watched::Watched;
@@ -22,6 +23,8 @@ pub(crate) enum Row {
     Batches,
     /// How long an event is under way to streams.
     Watch,
+    /// Events through a consumer, by where its cursor is.
+    Consume,
     /// The log from its beginning.
     Replay,
     /// All keys.
@@ -56,6 +59,10 @@ pub(crate) enum Measure {
     /// The 99th percentile of the way of an event to streams, and how many Sets a second there really were.
     Arrival(Watched),
     ArrivalSets(Watched),
+    ConsumeRate(Kept),
+    /// From when the Set was sent until the handler was given its event.
+    ConsumeP50(Kept),
+    ConsumeP99(Kept),
     ReplayRate,
     EmbeddedReplayRate,
     ListFirst,

@@ -2,6 +2,7 @@
 
 mod batches;
 mod calls;
+mod consume;
 mod embedded;
 mod growth;
 mod leases;
@@ -9,6 +10,8 @@ mod log;
 mod memory;
 mod start;
 mod watch;
+
+pub(crate) use consume::{EVENTS, SETS_PER_SECOND};
 
 use crate::Outcome;
 use crate::lab::Lab;
@@ -22,6 +25,7 @@ pub(crate) async fn measure(lab: &mut Lab, row: Row) -> Outcome<()> {
         Row::Calls => calls::measure(lab).await,
         Row::Embedded => embedded::measure(lab).await,
         Row::Batches => batches::measure(lab).await,
+        Row::Consume => consume::measure(lab).await,
         Row::Watch => watch::measure(lab).await,
         Row::Replay | Row::List => log::measure(lab, &[row]).await,
         Row::Growth => growth::measure(lab).await,
