@@ -20,12 +20,16 @@
 mod client;
 mod server;
 mod service;
+mod services;
 
+mod calls;
 mod connection;
+mod copied;
 mod deadline;
 mod edge;
 mod health;
 mod message_limit;
+mod one_task;
 mod stoppable;
 
 pub mod codec;

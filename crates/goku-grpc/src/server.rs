@@ -1,25 +1,26 @@
 //! The server: goku's services with health and reflection on one listener, and its end.
 
-use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use goku::{Client, Error, ErrorKind, Result};
+use goku::{Client, Result};
+use hyper::server::conn::http2::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, Router};
 
+use crate::calls::{Calls, Place};
 use crate::connection::Connection;
-use crate::edge::Edge;
+use crate::copied::Copied;
 use crate::health::Health;
-use crate::proto::FILE_DESCRIPTOR_SET;
-use crate::proto::gokupb::goku_server::GokuServer;
-use crate::proto::reflexpb::reflex_server::ReflexServer;
-use crate::service::{GrpcService, ServiceOptions};
-use crate::stoppable::Stoppable;
+use crate::one_task::{OneTask, Parts};
+use crate::service::ServiceOptions;
+use crate::services::Services;
 
 /// How long the server waits before it accepts again after that failed, as it does while it is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -54,28 +55,11 @@ impl Default for ServerOptions {
 ///
 /// Whoever serves them ends the streams by cancelling `options.service.stopping`.
 pub fn router(client: Arc<dyn Client>, options: &ServerOptions) -> Result<Router> {
-    let stopping = &options.service.stopping;
-    let service = GrpcService::new(client, options.service.clone());
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let invalid = |error| Error::new(ErrorKind::Internal, "the protocol's description is invalid").with_source(error);
+    let Services { goku, routes } = Services::new(client, options)?;
     Ok(tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(Edge(GokuServer::new(service.clone())))
-        .add_service(Edge(ReflexServer::new(service)))
-        .add_service(Stoppable::new(options.health.server(), stopping.clone()))
-        .add_service(Stoppable::new(
-            reflection().build_v1().map_err(invalid)?,
-            stopping.clone(),
-        ))
-        .add_service(Stoppable::new(
-            reflection().build_v1alpha().map_err(invalid)?,
-            stopping.clone(),
-        )))
+        .add_routes(routes.add_service(goku)))
 }
 
 /// Serves `client` on `listener` until `shutdown` completes: then health turns to not serving, streams end with
@@ -103,26 +87,86 @@ where
 {
     let cut = CancellationToken::new();
     let _cut_if_dropped = cut.clone().drop_guard();
-    let router = router(client, &options)?;
+    let services = Services::new(client, &options)?;
     options.health.set_serving(true).await;
 
     let stopping = options.service.stopping.clone();
-    let connections = incoming.map(|io| Ok::<_, io::Error>(Connection::new(io, cut.clone())));
     let shutdown = async {
         shutdown.await;
         options.health.set_serving(false).await;
         stopping.cancel();
     };
-    let mut serving = pin!(router.serve_with_incoming_shutdown(connections, shutdown));
-    let drained = tokio::select! {
-        drained = &mut serving => drained,
+    let mut serving = pin!(serve_connections(incoming, services, cut.clone(), shutdown));
+    tokio::select! {
+        () = &mut serving => {}
         () = drain_time(&stopping, options.drain_max) => {
             tracing::warn!(drain_max = ?options.drain_max, "requests did not end in time, their connections are cut");
             cut.cancel();
             serving.await
         }
     };
-    drained.map_err(|error| Error::new(ErrorKind::Internal, "the server failed").with_source(error))
+    Ok(())
+}
+
+/// Accepts connections until `shutdown` or their end, then waits until all have ended.
+async fn serve_connections<IO>(
+    incoming: impl Stream<Item = IO>,
+    services: Services,
+    cut: CancellationToken,
+    shutdown: impl Future<Output = ()>,
+) where
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
+    let (ending, ends) = watch::channel(());
+    {
+        // A socket that listens is closed before connections are waited for.
+        let (mut shutdown, mut incoming) = (pin!(shutdown), pin!(incoming));
+        loop {
+            let io = tokio::select! {
+                () = &mut shutdown => break,
+                io = incoming.next() => io,
+            };
+            let Some(io) = io else { break };
+            tokio::spawn(serve_connection(
+                Connection::new(io, cut.clone()),
+                &services,
+                ends.clone(),
+            ));
+        }
+    }
+    drop(ends);
+    ending.send_replace(());
+    ending.closed().await;
+}
+
+/// The task of a connection. Once `ends` changes, it takes no more calls and ends with those that it has.
+fn serve_connection<IO>(io: Connection<IO>, services: &Services, mut ends: watch::Receiver<()>) -> OneTask
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let parts = Parts::default();
+    let place = Place::new(parts.clone());
+    let connection = Builder::new(place.clone())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(None)
+        .auto_date_header(false)
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .serve_connection(TokioIo::new(Copied::new(io)), Calls::new(services.clone(), place));
+    parts.add(async move {
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            _ = ends.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection failed");
+        }
+    });
+    parts.into_task()
 }
 
 /// Completes `drain_max` after `stopping` began.

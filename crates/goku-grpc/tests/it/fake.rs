@@ -77,7 +77,7 @@ impl Fake {
         self.held.send_replace(hold);
     }
 
-    /// What lists find.
+    /// What lists find, and the first of it any get.
     pub(crate) fn have(&self, entries: impl IntoIterator<Item = Result<Entry>>) {
         *self.entries.lock().unwrap() = entries.into_iter().collect();
     }
@@ -116,7 +116,10 @@ impl Fake {
 impl Client for Fake {
     async fn get(&self, key: &Key) -> Result<Entry> {
         self.note(Asked::Get(key.clone())).await?;
-        Ok(sample::entry())
+        match self.entries.lock().unwrap().first() {
+            Some(entry) => entry.clone(),
+            None => Ok(sample::entry()),
+        }
     }
 
     async fn list(&self, request: ListRequest) -> Result<Listing> {

@@ -25,3 +25,4 @@ mod old_wire;
 mod resume;
 mod server;
 mod streams;
+mod writes;

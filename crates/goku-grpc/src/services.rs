@@ -1,0 +1,46 @@
+//! All services of a server.
+
+use std::sync::Arc;
+
+use goku::{Client, Error, ErrorKind, Result};
+use tonic::service::Routes;
+
+use crate::edge::Edge;
+use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::gokupb::goku_server::GokuServer;
+use crate::proto::reflexpb::reflex_server::ReflexServer;
+use crate::server::ServerOptions;
+use crate::service::GrpcService;
+use crate::stoppable::Stoppable;
+
+/// goku's own, to which most calls go, and the others by their names.
+#[derive(Clone)]
+pub(crate) struct Services {
+    pub(crate) goku: Edge<GokuServer<GrpcService>>,
+    pub(crate) routes: Routes,
+}
+
+impl Services {
+    /// Those over `client`, which end once `options.service.stopping` is cancelled.
+    pub(crate) fn new(client: Arc<dyn Client>, options: &ServerOptions) -> Result<Services> {
+        let stopping = &options.service.stopping;
+        let service = GrpcService::new(client, options.service.clone());
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let invalid =
+            |error| Error::new(ErrorKind::Internal, "the protocol's description is invalid").with_source(error);
+        let v1 = reflection().build_v1().map_err(invalid)?;
+        let v1alpha = reflection().build_v1alpha().map_err(invalid)?;
+        Ok(Services {
+            goku: Edge(GokuServer::new(service.clone())),
+            routes: Routes::new(Edge(ReflexServer::new(service)))
+                .add_service(Stoppable::new(options.health.server(), stopping.clone()))
+                .add_service(Stoppable::new(v1, stopping.clone()))
+                .add_service(Stoppable::new(v1alpha, stopping.clone()))
+                .prepare(),
+        })
+    }
+}
