@@ -2,6 +2,7 @@
 
 mod attempts;
 mod backoff;
+mod connection;
 mod cursors;
 mod endpoint;
 mod endpoints;
@@ -9,10 +10,11 @@ mod read;
 mod sessions;
 mod standing;
 mod stream;
+mod transport;
 mod write;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use goku::{
@@ -20,13 +22,14 @@ use goku::{
     Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, StreamRequest, Txn,
     TxnAnswer, Write, WriteAnswer, WriteId,
 };
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Uri};
 
 use crate::proto::gokupb::{self as pb, goku_client::GokuClient};
-use endpoint::{Endpoint, configured};
+use connection::{Connection, Io};
+use endpoint::Endpoint;
 use endpoints::Endpoints;
 use write::Numbers;
 
@@ -99,14 +102,14 @@ impl GrpcClient {
     /// # }
     /// ```
     pub fn connect_all(endpoints: impl IntoIterator<Item = impl AsRef<str>>) -> Result<GrpcClient> {
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "a client connects inside of a tokio runtime only",
-            ));
-        }
+        let runtime = Handle::try_current().map_err(|error| {
+            let message = "a client connects inside of a tokio runtime only";
+            Error::new(ErrorKind::Config, message).with_source(error)
+        })?;
         let now = Instant::now();
-        let endpoints = endpoints.into_iter().map(|url| Endpoint::at(url.as_ref(), now));
+        let endpoints = endpoints
+            .into_iter()
+            .map(|url| Endpoint::at(url.as_ref(), &runtime, now));
         Ok(GrpcClient::new(
             Endpoints::new(endpoints.collect::<Result<_>>()?)?,
             true,
@@ -117,7 +120,7 @@ impl GrpcClient {
     /// large window for the connection where several streams are read: one that is not read holds up the other calls
     /// once it is full.
     pub fn from_channel(channel: Channel) -> GrpcClient {
-        let endpoint = Endpoint::new(channel, "the server".to_owned(), Instant::now());
+        let endpoint = Endpoint::of_channel(channel, "the server".to_owned(), Instant::now());
         GrpcClient::new(Endpoints::single(endpoint), true)
     }
 
@@ -127,15 +130,16 @@ impl GrpcClient {
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let mut io = Some(io);
-        let connector = tower::service_fn(move |_: Uri| {
-            let io = io.take().map(TokioIo::new);
+        let io = Mutex::new(Some(io));
+        let connection = Connection::new(Handle::current(), move || {
+            let io = io.lock().unwrap_or_else(PoisonError::into_inner).take();
             let gone = || io::Error::new(io::ErrorKind::NotConnected, "the only connection was lost");
-            std::future::ready(io.ok_or_else(gone))
+            let io = io.map(|io| Box::new(io) as Box<dyn Io>);
+            Box::pin(std::future::ready(io.ok_or_else(|| gone().into())))
         });
-        let channel = configured(tonic::transport::Endpoint::from_static("http://goku.invalid"))
-            .connect_with_connector_lazy(connector);
-        let endpoint = Endpoint::new(channel, "the other end of the connection".to_owned(), Instant::now());
+        let origin = Uri::from_static("http://goku.invalid");
+        let name = "the other end of the connection".to_owned();
+        let endpoint = Endpoint::of_connection(connection, origin, name, Instant::now());
         GrpcClient::new(Endpoints::single(endpoint), false)
     }
 

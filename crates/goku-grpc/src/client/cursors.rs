@@ -1,11 +1,11 @@
 //! Calls that move and remove cursors: made again as long as that does no harm.
 
 use goku::{ConsumerName, Cursor, CursorMove, Error, ErrorKind, Motion, Result};
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use super::GrpcClient;
 use super::attempts::{Attempts, is_passing};
+use super::transport::Transport;
 use crate::error::Call;
 use crate::proto::gokupb::{self as pb, goku_client::GokuClient};
 use crate::wire;
@@ -35,7 +35,7 @@ impl GrpcClient {
         &self,
         message: Q,
         may_repeat: bool,
-        send: impl Fn(GokuClient<Channel>, Request<Q>) -> F,
+        send: impl Fn(GokuClient<Transport>, Request<Q>) -> F,
     ) -> Result<A>
     where
         Q: Clone,

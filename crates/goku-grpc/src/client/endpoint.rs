@@ -5,29 +5,17 @@ use std::time::Duration;
 
 use goku::limits::MESSAGE_BYTES_MAX;
 use goku::{Error, ErrorKind, Result, WriteId};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Uri};
 use tonic::{Request, Response, Status, TimeoutExpired};
 
+use super::connection::Connection;
 use super::standing::Standing;
+use super::transport::Transport;
 use crate::error::{Call, from_status, is_unreachable, sources};
 use crate::proto::gokupb::goku_client::GokuClient;
 use crate::wire;
-
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a connection with calls under way may stay silent before the server is asked for a sign of life, and how
-/// long that may take: a stream from a server that vanished without a word goes on elsewhere after both.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How much of one stream is received before it is read.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-
-/// How much is received on a connection before it is read: what HTTP/2 allows at most, so that streams that nobody reads
-/// at the moment, each bounded by its own window, hold up neither other calls nor each other.
-const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// Largest answer that is taken. Entries and events keep to [`MESSAGE_BYTES_MAX`]; a transaction's answer of many
 /// entries has their fields besides.
@@ -36,7 +24,7 @@ const ANSWER_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// A server, by the connection to it.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    grpc: GokuClient<Channel>,
+    grpc: GokuClient<Transport>,
     /// As errors name it.
     name: String,
     pub(super) standing: Standing,
@@ -61,9 +49,19 @@ pub(super) enum Numbering {
 
 impl Endpoint {
     /// The server at the other end of `channel`.
-    pub(super) fn new(channel: Channel, name: String, now: Instant) -> Endpoint {
+    pub(super) fn of_channel(channel: Channel, name: String, now: Instant) -> Endpoint {
+        Endpoint::new(GokuClient::new(Transport::Channel(channel)), name, now)
+    }
+
+    /// The server at the other end of `connection`, which is known to it as `origin`.
+    pub(super) fn of_connection(connection: Connection, origin: Uri, name: String, now: Instant) -> Endpoint {
+        let grpc = GokuClient::with_origin(Transport::Connection(connection), origin);
+        Endpoint::new(grpc, name, now)
+    }
+
+    fn new(grpc: GokuClient<Transport>, name: String, now: Instant) -> Endpoint {
         Endpoint {
-            grpc: GokuClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX),
+            grpc: grpc.max_decoding_message_size(ANSWER_BYTES_MAX),
             name,
             standing: Standing::new(now),
             reached: AtomicBool::new(false),
@@ -72,8 +70,8 @@ impl Endpoint {
         }
     }
 
-    /// The server at `url`, which has the form `http://host:port`; it is connected to by the first call.
-    pub(super) fn at(url: &str, now: Instant) -> Result<Endpoint> {
+    /// The server at `url`, which has the form `http://host:port`; it is connected to by the first call, on `runtime`.
+    pub(super) fn at(url: &str, runtime: &Handle, now: Instant) -> Result<Endpoint> {
         let config = |why: &str| {
             Error::new(
                 ErrorKind::Config,
@@ -86,11 +84,11 @@ impl Endpoint {
             Some("https") => return Err(config("asks for TLS, which is not built in")),
             _ => return Err(config("is none")),
         }
-        let channel = configured(uri.into()).connect_lazy();
-        Ok(Endpoint::new(channel, url.to_owned(), now))
+        let connection = Connection::tcp(uri.clone(), runtime.clone());
+        Ok(Endpoint::of_connection(connection, uri, url.to_owned(), now))
     }
 
-    pub(super) fn grpc(&self) -> GokuClient<Channel> {
+    pub(super) fn grpc(&self) -> GokuClient<Transport> {
         self.grpc.clone()
     }
 
@@ -101,7 +99,7 @@ impl Endpoint {
         time: Option<Duration>,
         id: Option<WriteId>,
         message: Q,
-        send: impl FnOnce(GokuClient<Channel>, Request<Q>) -> F,
+        send: impl FnOnce(GokuClient<Transport>, Request<Q>) -> F,
     ) -> Result<Response<A>>
     where
         F: Future<Output = Result<Response<A>, Status>>,
@@ -192,15 +190,4 @@ impl Endpoint {
         );
         Error::new(error.kind(), message).with_source(error)
     }
-}
-
-/// The settings of every connection that the client makes.
-pub(super) fn configured(endpoint: tonic::transport::Endpoint) -> tonic::transport::Endpoint {
-    endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use goku::{Error, Listing, Result};
 use tokio::time::Instant;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::GrpcClient;
 use super::attempts::{Attempts, is_passing};
 use super::endpoint::Endpoint;
+use super::transport::Transport;
 use crate::error::Call;
 use crate::proto::gokupb::{self as pb, goku_client::GokuClient};
 use crate::wire;
@@ -20,7 +20,7 @@ impl GrpcClient {
     pub(super) async fn read<Q, A, F>(
         &self,
         message: Q,
-        send: impl Fn(GokuClient<Channel>, Request<Q>) -> F,
+        send: impl Fn(GokuClient<Transport>, Request<Q>) -> F,
     ) -> Result<A>
     where
         Q: Clone,

@@ -6,13 +6,13 @@ use std::time::Duration;
 use goku::{Error, ErrorKind, Result, SessionId, WriteId};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use super::GrpcClient;
 use super::attempts::{Attempts, is_passing};
 use super::endpoint::{Endpoint, Numbering};
 use super::sessions::Sessions;
+use super::transport::Transport;
 use crate::error::Call;
 use crate::proto::gokupb::{self as pb, goku_client::GokuClient};
 use crate::wire;
@@ -63,7 +63,7 @@ impl GrpcClient {
         &self,
         own: Option<WriteId>,
         message: Q,
-        send: impl Fn(GokuClient<Channel>, Request<Q>) -> F,
+        send: impl Fn(GokuClient<Transport>, Request<Q>) -> F,
     ) -> Result<A>
     where
         Q: Clone,

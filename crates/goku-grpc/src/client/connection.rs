@@ -1,0 +1,182 @@
+//! The connection to one server: made when it is needed, and made anew when it was lost.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use http::header::{HeaderValue, USER_AGENT};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
+use tonic::ConnectError;
+use tonic::body::Body;
+use tonic::transport::Uri;
+use tower_service::Service;
+
+use crate::copied::Copied;
+use crate::one_task::Parts;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection with calls under way may stay silent before the server is asked for a sign of life, and how
+/// long that may take: a stream from a server that vanished without a word goes on elsewhere after both.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much of one stream is received before it is read.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// How much is received on a connection before it is read: what HTTP/2 allows at most, so that streams that nobody reads
+/// at the moment, each bounded by its own window, hold up neither other calls nor each other.
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
+
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("goku/", env!("CARGO_PKG_VERSION")));
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Both ways of bytes.
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for IO {}
+
+type Connect = dyn Fn() -> BoxFuture<'static, Result<Box<dyn Io>, BoxError>> + Send + Sync;
+
+/// HTTP/2 to one server. Clones share it.
+///
+/// All of a connection runs in one task: what calls send at the same time leaves together, and a call wakes nobody but
+/// that task and its caller.
+#[derive(Clone)]
+pub(super) struct Connection(Arc<Inner>);
+
+struct Inner {
+    connect: Box<Connect>,
+    /// Where the task of the connection runs.
+    runtime: Handle,
+    /// That of the last connection.
+    sender: Mutex<Option<SendRequest<Body>>>,
+    /// Held while one is made.
+    making: tokio::sync::Mutex<()>,
+}
+
+impl Connection {
+    /// One to the host and port of `uri`, over TCP, whose task runs on `runtime`.
+    pub(super) fn tcp(uri: Uri, runtime: Handle) -> Connection {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        Connection::new(runtime, move || {
+            let (mut connector, uri) = (connector.clone(), uri.clone());
+            Box::pin(async move {
+                std::future::poll_fn(|cx| connector.poll_ready(cx)).await?;
+                let io = connector.call(uri).await?;
+                Ok(Box::new(io.into_inner()) as Box<dyn Io>)
+            })
+        })
+    }
+
+    /// One that `connect` makes.
+    pub(super) fn new(
+        runtime: Handle,
+        connect: impl Fn() -> BoxFuture<'static, Result<Box<dyn Io>, BoxError>> + Send + Sync + 'static,
+    ) -> Connection {
+        Connection(Arc::new(Inner {
+            connect: Box::new(connect),
+            runtime,
+            sender: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
+        }))
+    }
+}
+
+impl Service<Request<Body>> for Connection {
+    type Response = Response<Incoming>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response<Incoming>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        request.headers_mut().insert(USER_AGENT, AGENT);
+        let mut request = Some(request);
+        if let Some(answer) = self.0.send(&mut request) {
+            return Box::pin(async { Ok(answer.await?) });
+        }
+        let inner = self.0.clone();
+        Box::pin(async move {
+            inner.connected().await?;
+            match inner.send(&mut request) {
+                Some(answer) => Ok(answer.await?),
+                None => Err(ConnectError("the connection was lost at once".into()).into()),
+            }
+        })
+    }
+}
+
+impl Inner {
+    /// Takes the request and sends it, if there is a connection.
+    fn send(
+        &self,
+        request: &mut Option<Request<Body>>,
+    ) -> Option<impl Future<Output = hyper::Result<Response<Incoming>>> + use<>> {
+        let mut sender = self.sender();
+        let sender = sender.as_mut().filter(|sender| !sender.is_closed())?;
+        Some(sender.send_request(request.take()?))
+    }
+
+    /// Waits until there is a connection, and makes it if nobody else does.
+    async fn connected(self: &Arc<Inner>) -> Result<(), ConnectError> {
+        let _one = self.making.lock().await;
+        if self.sender().as_ref().is_some_and(|sender| !sender.is_closed()) {
+            return Ok(());
+        }
+        let inner = self.clone();
+        let made = self.runtime.spawn(async move {
+            let made = tokio::time::timeout(CONNECT_TIMEOUT, inner.make()).await;
+            made.unwrap_or_else(|_| Err("no connection was made in time".into()))
+        });
+        made.await
+            .unwrap_or_else(|ended| Err(ended.into()))
+            .map_err(ConnectError)
+    }
+
+    async fn make(&self) -> Result<(), BoxError> {
+        let io = Copied::new((self.connect)().await?);
+        let parts = Parts::default();
+        let (sender, connection) = Builder::new(parts.clone())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .handshake(TokioIo::new(io))
+            .await?;
+        parts.add(async {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection was lost");
+            }
+        });
+        tokio::spawn(parts.into_task());
+        *self.sender() = Some(sender);
+        Ok(())
+    }
+
+    fn sender(&self) -> std::sync::MutexGuard<'_, Option<SendRequest<Body>>> {
+        // Nothing panics while it is locked.
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
