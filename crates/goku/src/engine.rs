@@ -5,6 +5,7 @@ mod follower;
 mod herald;
 mod janitor;
 mod list;
+mod pages;
 mod reader;
 mod reaper;
 mod ring;

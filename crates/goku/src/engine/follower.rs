@@ -156,6 +156,11 @@ impl Log {
         self.routes.join(prefix)
     }
 
+    /// Up to here the streams were told of events.
+    pub(super) fn told(&self) -> EventId {
+        self.routes.told()
+    }
+
     /// The newest events.
     pub(super) fn ring(&self) -> RwLockReadGuard<'_, Ring> {
         self.ring.read().unwrap_or_else(PoisonError::into_inner)

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::follower::{Following, Log};
+use super::pages::Pages;
 use super::routes::Route;
 use crate::client::EventStream;
 use crate::decide::Head;
@@ -20,17 +21,14 @@ use crate::partition::Partition;
 use crate::request::{StreamFrom, StreamRequest};
 use crate::store::{EventsRequest, Store};
 
-/// Events that are taken at once: what a stream that is not read holds in memory.
+/// Events that are taken from the ring at once.
 const EVENTS_MAX: usize = 256;
 
-/// Values that are taken at once, in bytes; one event may be larger.
+/// Values that are taken from the ring at once, in bytes; one event may be larger.
 const BYTES_MAX: usize = 1024 * 1024;
 
 /// Events of the ring that are looked at in one go, so that a stream of a rare prefix lets others run.
 const RING_SCAN_MAX: usize = 4_096;
-
-/// Events of the log that one page looks at, so that a page of a rare prefix ends in bounded time.
-const PAGE_SCAN_MAX: i64 = 16_384;
 
 struct Subscription {
     store: Arc<dyn Store>,
@@ -45,6 +43,9 @@ struct Subscription {
     /// Where it ends, if it does.
     until: Option<EventId>,
     taken: VecDeque<Event>,
+    pages: Pages,
+    /// Once so few of the events of a page are left, the next one is read: a stream that nobody reads holds one page.
+    read_ahead_at: Option<usize>,
     /// When something was last delivered.
     delivered_at: Instant,
     /// The last progress told.
@@ -70,6 +71,7 @@ pub(super) async fn open(
     let (head, _) = log.look(&*store).await?;
     let position = start(&*store, &request, &head).await?;
     let subscription = Subscription {
+        pages: Pages::new(store.clone(), request.prefix.range(), request.types),
         store,
         route,
         stop,
@@ -77,6 +79,7 @@ pub(super) async fn open(
         position,
         until: request.to_head.then_some(head.last_event),
         taken: VecDeque::new(),
+        read_ahead_at: None,
         delivered_at: Instant::now(),
         told: None,
         request,
@@ -170,8 +173,13 @@ impl Subscription {
                 }
                 self.delivered_at = Instant::now();
                 if let Some(event) = self.taken.pop_front() {
+                    self.read_ahead();
                     return Ok(StreamItem::Event(event));
                 }
+            }
+            if self.pages.is_ahead(self.position) {
+                self.take_page(self.position).await?;
+                continue;
             }
             let (position, told) = self.route.advance(self.position);
             self.position = position;
@@ -200,21 +208,29 @@ impl Subscription {
             tokio::task::yield_now().await;
             return Ok(());
         }
-        let window = EventId::new(self.position.get() + PAGE_SCAN_MAX)?;
-        let request = EventsRequest {
-            after: self.position,
-            until: until.min(window),
-            range: self.request.prefix.range(),
-            types: self.request.types,
-            rows_max: EVENTS_MAX,
-            bytes_max: BYTES_MAX,
-        };
-        let page = self.store.events(request).await?;
+        self.take_page(until).await
+    }
+
+    async fn take_page(&mut self, until: EventId) -> Result<()> {
+        let page = self.pages.next(self.position, until).await?;
         self.position = page.scanned;
         let partition = self.request.partition;
         let own = page.events.into_iter().filter(|event| is_in(partition, event));
-        self.taken.extend(own);
+        self.taken = own.collect();
+        self.read_ahead_at = (!self.taken.is_empty()).then_some(self.taken.len() / 2);
         Ok(())
+    }
+
+    /// Has the next page read once half of this one is delivered.
+    fn read_ahead(&mut self) {
+        if self.read_ahead_at.take_if(|at| self.taken.len() <= *at).is_none() {
+            return;
+        }
+        let told = self.log.told();
+        let until = self.until.map_or(told, |until| until.min(told));
+        if self.log.ring().after(self.position, 0).is_none() {
+            self.pages.read_ahead(self.position, until);
+        }
     }
 
     /// False where the ring begins after the position.

@@ -1,6 +1,6 @@
 //! Events in order.
 
-use super::history::{read_event, select_events};
+use super::history::{FoundEvent, read_event, select_events, select_events_with_values};
 use super::load::in_range;
 use super::readers::Readers;
 use super::values::{count_within, take};
@@ -8,36 +8,33 @@ use crate::error::Result;
 use crate::event::EventTypes;
 use crate::id::EventId;
 use crate::key::KeyRange;
-use crate::store::{EventsPage, EventsRequest};
+use crate::store::{EventsPage, EventsRequest, INLINE_BYTES_MAX};
 
 /// Events that one query looks at for those that match, so that it ends soon where few do.
 const SCAN_EVENTS_MAX: i64 = 50_000;
+
+/// How the values of events are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Values {
+    /// Small ones, whatever others there are, at the cost of one more look at the table for each event.
+    Joined,
+    /// With their rows, where all are small; where one is not, no event is found.
+    Plain,
+}
 
 impl Readers {
     /// Reads events that match, in order. A page may be empty and yet not the last: `scanned` says how far it got.
     pub(super) async fn events(&self, request: EventsRequest) -> Result<EventsPage> {
         let rows_max = request.rows_max.max(1);
         let until = scan_end(&request)?;
-        let mut sql = select_events(true);
-        sql.raw(" where e.id > ").int(request.after.get());
-        sql.raw(" and e.id <= ").int(until.get());
-        if !is_every_key(&request.range) {
-            in_range(sql.raw(" and "), "e.`key`", &request.range);
+        let mut found = Vec::new();
+        // Where all that is looked at may come, most of it is wanted, likely with small values.
+        if until.get() - request.after.get() <= rows_max as i64 {
+            found = self.find(&request, until, Values::Plain).await?;
         }
-        if request.types != EventTypes::ALL {
-            sql.raw(" and e.type in (0");
-            for event_type in request.types.iter() {
-                sql.raw(",").int(event_type.number());
-            }
-            sql.raw(")");
+        if found.is_empty() {
+            found = self.find(&request, until, Values::Joined).await?;
         }
-        sql.raw(" order by e.id limit ").int(rows_max as u64);
-        let sets = self.run(sql).await?;
-        let mut found = sets
-            .into_iter()
-            .flatten()
-            .map(|row| read_event(row, true))
-            .collect::<Result<Vec<_>>>()?;
         let count = count_within(request.bytes_max, found.iter().map(|(_, bytes, _)| *bytes));
         let complete = count == found.len() && count < rows_max;
         found.truncate(count);
@@ -58,6 +55,37 @@ impl Readers {
             _ => until,
         };
         Ok(EventsPage { events, scanned })
+    }
+
+    /// Events that match.
+    async fn find(&self, request: &EventsRequest, until: EventId, values: Values) -> Result<Vec<FoundEvent>> {
+        let mut sql = match values {
+            Values::Joined => select_events(true),
+            Values::Plain => select_events_with_values(),
+        };
+        sql.raw(" where e.id > ").int(request.after.get());
+        sql.raw(" and e.id <= ").int(until.get());
+        if !is_every_key(&request.range) {
+            in_range(sql.raw(" and "), "e.`key`", &request.range);
+        }
+        if request.types != EventTypes::ALL {
+            sql.raw(" and e.type in (0");
+            for event_type in request.types.iter() {
+                sql.raw(",").int(event_type.number());
+            }
+            sql.raw(")");
+        }
+        if values == Values::Plain {
+            // Found out before the first row is read, and once.
+            sql.raw(" and (select l.id from events l where l.id > ")
+                .int(request.after.get());
+            sql.raw(" and l.id <= ").int(until.get());
+            sql.raw(" and l.value_bytes > ").int(INLINE_BYTES_MAX as u64);
+            sql.raw(" order by l.id limit 1) is null");
+        }
+        sql.raw(" order by e.id limit ").int(request.rows_max.max(1) as u64);
+        let sets = self.run(sql).await?;
+        sets.into_iter().flatten().map(|row| read_event(row, true)).collect()
     }
 }
 

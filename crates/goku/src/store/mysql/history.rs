@@ -120,8 +120,19 @@ pub(super) fn select_events(values: bool) -> Sql {
     sql
 }
 
+/// Selects events with their values, large ones too; [`read_event`] reads them.
+pub(super) fn select_events_with_values() -> Sql {
+    let mut sql = Sql::default();
+    sql.raw("select ")
+        .raw(EVENT)
+        .raw(", e.value_bytes, e.metadata from events e");
+    sql
+}
+
 /// An event without its value, the size of that, and the value itself if it came.
-pub(super) fn read_event(row: mysql_async::Row, values: bool) -> Result<(Event, usize, Option<Bytes>)> {
+pub(super) type FoundEvent = (Event, usize, Option<Bytes>);
+
+pub(super) fn read_event(row: mysql_async::Row, values: bool) -> Result<FoundEvent> {
     let mut fields = Fields::new(row);
     let (event, bytes) = (fields.event()?, fields.size()?);
     let value = if values { fields.optional_bytes()? } else { None };

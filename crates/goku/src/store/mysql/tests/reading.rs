@@ -241,6 +241,36 @@ async fn events_are_filtered_and_paged() {
 }
 
 #[tokio::test]
+async fn pages_of_neighbours_are_whole_whatever_their_values() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let value = |n: usize| vec![b'v'; if n == 5 { 100_000 } else { n }];
+    write(&store, (0..12).map(|n| set(&format!("k{}/{n}", n % 2), value(n)))).await;
+    let until = head_of(&store).await.last_event;
+    for (rows_max, key) in [(1, ""), (4, ""), (12, ""), (4, "k0"), (4, "k1"), (12, "other")] {
+        let mut found = Vec::new();
+        let mut after = EventId::ZERO;
+        while after < until {
+            // As many as may come.
+            let end = EventId::new(after.get() + rows_max).unwrap().min(until);
+            let request = EventsRequest {
+                after,
+                range: Prefix::new(key).unwrap().range(),
+                rows_max: usize::try_from(rows_max).unwrap(),
+                ..all_events(end)
+            };
+            let page = store.events(request).await.unwrap();
+            assert_eq!(page.scanned, end);
+            found.extend(page.events.into_iter().map(|event| (event.id.get(), event.value)));
+            after = page.scanned;
+        }
+        let expected = (0..12_usize).filter(|n| format!("k{}", n % 2).starts_with(key));
+        let expected: Vec<_> = expected.map(|n| (n as i64 + 1, value(n).into())).collect();
+        assert_eq!(found, expected, "{rows_max} of {key:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_lease_without_a_row_is_known_by_its_keys() {
     let database = Database::create().await;
     let store = database.store().await;

@@ -1,0 +1,177 @@
+//! Pages of the log for a stream that is behind the ring, the next ones read while the last one is delivered.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::EventTypes;
+use crate::id::EventId;
+use crate::key::KeyRange;
+use crate::store::{EventsPage, EventsRequest, Store};
+
+/// Events of a page.
+const EVENTS_MAX: usize = 1_024;
+
+/// Events of the first page, which is to be there soon.
+const EVENTS_FIRST: usize = 128;
+
+/// Values of a page, in bytes; one event may be larger.
+const BYTES_MAX: usize = 1024 * 1024;
+
+/// Events of the log that one page looks at, so that a page of a rare prefix ends in bounded time.
+const SCAN_EVENTS_MAX: i64 = 16_384;
+
+/// Pages that are read at the same time: one connection alone is slower than what takes the events.
+const AHEAD_MAX: usize = 2;
+
+/// Reads the log page by page.
+pub(super) struct Pages {
+    store: Arc<dyn Store>,
+    range: KeyRange,
+    types: EventTypes,
+    pace: Pace,
+    ahead: VecDeque<Ahead>,
+}
+
+/// A page that is on its way; given up where nobody takes it.
+struct Ahead {
+    after: EventId,
+    /// What it looks at, unless its bytes end it before.
+    until: EventId,
+    page: AbortOnDropHandle<Result<EventsPage>>,
+}
+
+/// How much a page asks for, by what came of the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pace {
+    rows: usize,
+    /// Whether most events match: then a page looks at no more than it may hold, which a store reads in a cheaper way.
+    dense: bool,
+}
+
+impl Pages {
+    /// The events of these keys and types.
+    pub(super) fn new(store: Arc<dyn Store>, range: KeyRange, types: EventTypes) -> Pages {
+        Pages {
+            store,
+            range,
+            types,
+            pace: Pace {
+                rows: EVENTS_FIRST,
+                dense: false,
+            },
+            ahead: VecDeque::new(),
+        }
+    }
+
+    /// Begins to read what comes after `after`, up to `until`. Where a page may end before all that it looks at, only the
+    /// one page is read.
+    pub(super) fn read_ahead(&mut self, after: EventId, until: EventId) {
+        let mut after = self.ahead.back().map_or(after, |last| last.until);
+        while self.ahead.len() < AHEAD_MAX && (self.pace.dense || self.ahead.is_empty()) && after < until {
+            let Ok(request) = self.request(after, until) else {
+                return;
+            };
+            let (store, end) = (self.store.clone(), request.until);
+            let page = tokio::spawn(async move { store.events(request).await });
+            self.ahead.push_back(Ahead {
+                after,
+                until: end,
+                page: AbortOnDropHandle::new(page),
+            });
+            after = end;
+        }
+    }
+
+    /// Whether the page after `after` is on its way.
+    pub(super) fn is_ahead(&self, after: EventId) -> bool {
+        self.ahead.front().is_some_and(|ahead| ahead.after == after)
+    }
+
+    /// The next matching events after `after`, up to `until`.
+    pub(super) async fn next(&mut self, after: EventId, until: EventId) -> Result<EventsPage> {
+        if !self.is_ahead(after) {
+            self.ahead.clear();
+        }
+        let page = match self.ahead.pop_front() {
+            Some(ahead) => ahead.page.await.map_err(gone)??,
+            None => self.store.events(self.request(after, until)?).await?,
+        };
+        let scanned = page.scanned.get() - after.get();
+        self.pace = self.pace.after(page.events.len(), scanned);
+        Ok(page)
+    }
+
+    fn request(&self, after: EventId, until: EventId) -> Result<EventsRequest> {
+        let window = EventId::new(after.get().saturating_add(self.pace.scan_max()))?;
+        Ok(EventsRequest {
+            after,
+            until: until.min(window),
+            range: self.range.clone(),
+            types: self.types,
+            rows_max: self.pace.rows,
+            bytes_max: BYTES_MAX,
+        })
+    }
+}
+
+impl Pace {
+    fn scan_max(self) -> i64 {
+        if self.dense { self.rows as i64 } else { SCAN_EVENTS_MAX }
+    }
+
+    /// The pace after a page of so many events among those that were looked at. A page that its bytes ended shows how many
+    /// fit into the next.
+    fn after(self, events: usize, scanned: i64) -> Pace {
+        let is_full = events >= self.rows || (self.dense && scanned >= self.scan_max());
+        let rows = if is_full {
+            self.rows * 2
+        } else {
+            events.max(self.rows / 2)
+        };
+        Pace {
+            rows: rows.clamp(EVENTS_FIRST, EVENTS_MAX),
+            dense: events as i64 * 2 > scanned,
+        }
+    }
+}
+
+fn gone(error: JoinError) -> Error {
+    Error::new(ErrorKind::Internal, "a page of events was not read").with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_look_no_further_than_most_events_match() {
+        let first = Pace {
+            rows: EVENTS_FIRST,
+            dense: false,
+        };
+        assert_eq!(first.scan_max(), SCAN_EVENTS_MAX);
+        let mut pace = first;
+        for _ in 0..8 {
+            pace = pace.after(pace.rows, pace.rows as i64);
+        }
+        assert_eq!((pace.rows, pace.scan_max()), (EVENTS_MAX, EVENTS_MAX as i64));
+        assert_eq!(pace.after(pace.rows / 3, pace.scan_max()).scan_max(), SCAN_EVENTS_MAX);
+        // Ids that nobody has, as after a change of epoch.
+        assert_eq!(pace.after(0, pace.scan_max()).scan_max(), SCAN_EVENTS_MAX);
+    }
+
+    #[test]
+    fn pages_ask_for_no_more_large_values_than_fit() {
+        let pace = Pace {
+            rows: EVENTS_MAX,
+            dense: true,
+        };
+        assert_eq!(pace.after(700, 700).rows, 700);
+        assert_eq!(pace.after(1, 1).rows, EVENTS_MAX / 2);
+        assert_eq!(pace.after(1, 1).after(1, 1).after(1, 1).after(1, 1).rows, EVENTS_FIRST);
+    }
+}
