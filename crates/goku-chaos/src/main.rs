@@ -5,6 +5,7 @@
 mod cluster;
 mod fault;
 mod figures;
+mod group;
 mod options;
 mod report;
 
@@ -42,8 +43,15 @@ const LOAD: Load = Load {
     ttl_max: Duration::from_secs(4),
 };
 
+fn main() -> ExitCode {
+    match std::env::var_os(group::effect::SOCKET) {
+        Some(socket) => group::effect::send(socket.as_ref()),
+        None => run(),
+    }
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     let options = Options::parse();
     let mut random = match options.seed {
         Some(seed) => Random::new(seed),
@@ -53,6 +61,9 @@ async fn main() -> ExitCode {
     if options.figures {
         figures::measure(&options, report.folder()).await;
         return ExitCode::SUCCESS;
+    }
+    if options.group {
+        return group::run(&options, &mut random, report.folder()).await;
     }
     let cluster = Cluster::start(&options, report.folder()).await;
     let clients = clients(&cluster);

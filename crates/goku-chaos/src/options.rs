@@ -1,6 +1,7 @@
 //! What the command line says.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use goku_testkit::check::Plant;
@@ -28,6 +29,14 @@ pub(crate) struct Options {
     /// Measure instead: how late events and expiries are, and for how long faults are felt; on a database server
     #[arg(long)]
     pub(crate) figures: bool,
+
+    /// Disturb a group of consumers instead: five processes, of which one is killed, stopped or asked to end every now and then
+    #[arg(long, conflicts_with_all = ["figures", "plant"])]
+    pub(crate) group: bool,
+
+    /// How long the leases of the group's members live, in milliseconds
+    #[arg(long, value_name = "MS", default_value = "2000", requires = "group", value_parser = milliseconds)]
+    pub(crate) ttl: Duration,
 
     /// Where the report goes
     #[arg(long, env = "GOKU_CHAOS_REPORT", default_value = "target/chaos")]
@@ -68,4 +77,8 @@ impl Engine {
             Engine::Sqlite => "sqlite",
         }
     }
+}
+
+fn milliseconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
+    text.parse().map(Duration::from_millis)
 }
