@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +36,9 @@ pub(super) struct Session<'a> {
     schedule: Schedule,
     pub(super) tracker: Tracker,
     under_way: JoinSet<(Unit, Ending)>,
+    /// What is under way where one at a time is: here, since a task for each delivery costs more than most handlers do.
+    alone: Option<BoxFuture<'static, (Unit, Ending)>>,
+    is_alone: bool,
     token: FencingToken,
     /// Where the stored cursor is.
     saved: Option<Snapshot>,
@@ -73,6 +76,8 @@ impl<'a> Session<'a> {
             schedule: Schedule::new(spec.in_flight, spec.order, consumer.batch),
             tracker: Tracker::default(),
             under_way: JoinSet::new(),
+            alone: None,
+            is_alone: consumer.batch.is_none() && spec.in_flight == 1,
             token,
             saved,
             saving: None,
@@ -91,6 +96,8 @@ impl<'a> Session<'a> {
     /// Takes in and hands out until it is stopped, or something is in the way.
     pub(super) async fn work(&mut self, mut inputs: BoxStream<'static, Result<Input>>) -> Result<()> {
         loop {
+            // Where events and handler never have to wait, others on this thread would.
+            tokio::task::consume_budget().await;
             // Where the cursor is moved with the effects, nothing else moves it meanwhile.
             let is_apart = !self.consumer.is_once();
             if is_apart || self.saving.is_none() {
@@ -104,6 +111,10 @@ impl<'a> Session<'a> {
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
                 Some(ended) = self.under_way.join_next() => self.ended(ended)?,
+                ended = wait_for(&mut self.alone) => {
+                    self.alone = None;
+                    self.ended(Ok(ended))?;
+                }
                 saved = wait_for(&mut self.saving) => {
                     self.saving = None;
                     self.saved(saved)?;
@@ -165,13 +176,28 @@ impl<'a> Session<'a> {
         let attempts = self.attempts.clone();
         let places = unit.numbers.iter().map(|number| self.tracker.place(*number));
         let places = places.map(|place| place.map(|place| self.moved_to(place))).collect();
-        self.under_way.spawn(async move {
+        let attempt = async move {
             let ending = attempts.run(unit.deliveries.clone(), places).await;
             (unit, ending)
-        });
+        };
+        if self.is_alone {
+            self.alone = Some(Box::pin(attempt));
+        } else {
+            self.under_way.spawn(attempt);
+        }
     }
 
-    fn ended(&mut self, ended: Result<(Unit, Ending), tokio::task::JoinError>) -> Result<()> {
+    /// What ends next, of what is under way.
+    async fn next_ended(&mut self) -> Option<Result<(Unit, Ending), JoinError>> {
+        if self.alone.is_some() {
+            let ended = wait_for(&mut self.alone).await;
+            self.alone = None;
+            return Some(Ok(ended));
+        }
+        self.under_way.join_next().await
+    }
+
+    fn ended(&mut self, ended: Result<(Unit, Ending), JoinError>) -> Result<()> {
         let (unit, ending) = ended
             .map_err(|error| Error::new(ErrorKind::Internal, "the task of a handler failed").with_source(error))?;
         self.schedule.end(&unit);
@@ -255,7 +281,7 @@ impl<'a> Session<'a> {
         let grace = Instant::now() + self.consumer.spec.grace;
         let mut outcome = outcome;
         while !self.schedule.is_idle() {
-            match tokio::time::timeout_at(grace, self.under_way.join_next()).await {
+            match tokio::time::timeout_at(grace, self.next_ended()).await {
                 Ok(Some(ended)) => {
                     let ended = self.ended(ended);
                     outcome = outcome.and(ended);
@@ -267,6 +293,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        self.alone = None;
         self.under_way.shutdown().await;
         if matches!(&outcome, Err(error) if !is_passing(error) && !is_of_stream(error)) {
             return outcome;
