@@ -24,13 +24,14 @@ mod services;
 
 mod calls;
 mod connection;
-mod copied;
+mod corked;
 mod deadline;
 mod edge;
 mod health;
 mod message_limit;
 mod one_task;
 mod stoppable;
+mod whole;
 
 pub mod codec;
 mod error;

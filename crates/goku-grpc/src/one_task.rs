@@ -11,6 +11,9 @@ use std::task::{Context, Poll};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, Stream};
 use hyper::rt::Executor;
+use tokio::io::AsyncWrite;
+
+use crate::corked::Corked;
 
 type Part = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -18,10 +21,11 @@ type Part = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Clone, Default)]
 pub(crate) struct Parts(Arc<Mutex<Vec<Part>>>);
 
-/// The task. It ends when all of its parts have.
-pub(crate) struct OneTask {
+/// The task. It ends when all of its parts have. What they write to the connection leaves at the end of each turn.
+pub(crate) struct OneTask<IO> {
     running: FuturesUnordered<Part>,
     added: Parts,
+    io: Corked<IO>,
 }
 
 impl Parts {
@@ -35,11 +39,12 @@ impl Parts {
         self.lock().push(Box::pin(part));
     }
 
-    /// The task of all that is added.
-    pub(crate) fn into_task(self) -> OneTask {
+    /// The task of all that is added, which writes to `io`.
+    pub(crate) fn into_task<IO>(self, io: Corked<IO>) -> OneTask<IO> {
         OneTask {
             running: FuturesUnordered::new(),
             added: self,
+            io,
         }
     }
 
@@ -55,7 +60,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Parts {
     }
 }
 
-impl Drop for OneTask {
+impl<IO> Drop for OneTask<IO> {
     fn drop(&mut self) {
         // Parts hold what others are added to, and so may be held by themselves.
         let left = std::mem::take(&mut *self.added.lock());
@@ -63,7 +68,7 @@ impl Drop for OneTask {
     }
 }
 
-impl Future for OneTask {
+impl<IO: AsyncWrite + Unpin> Future for OneTask<IO> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -77,7 +82,11 @@ impl Future for OneTask {
                     Poll::Pending => break Poll::Pending,
                 }
             };
-            if this.added.lock().is_empty() {
+            if !this.added.lock().is_empty() {
+                continue;
+            }
+            let goes_on = this.io.flush(cx);
+            if polled.is_ready() || !goes_on {
                 return polled;
             }
         }
@@ -102,7 +111,7 @@ mod tests {
                 even_more.add(async move { ended.send(()).unwrap() });
             });
         });
-        parts.into_task().await;
+        parts.into_task(Corked::new(tokio::io::sink())).await;
         has_ended.await.unwrap();
     }
 
@@ -119,7 +128,7 @@ mod tests {
             end.send(()).unwrap();
             panic!("as it was told to");
         });
-        parts.into_task().await;
+        parts.into_task(Corked::new(tokio::io::sink())).await;
         has_ended.await.unwrap();
     }
 }

@@ -16,7 +16,7 @@ use tonic::transport::server::{Connected, Router};
 
 use crate::calls::{Calls, Place};
 use crate::connection::Connection;
-use crate::copied::Copied;
+use crate::corked::Corked;
 use crate::health::Health;
 use crate::one_task::{OneTask, Parts};
 use crate::service::ServiceOptions;
@@ -140,11 +140,15 @@ async fn serve_connections<IO>(
 }
 
 /// The task of a connection. Once `ends` changes, it takes no more calls and ends with those that it has.
-fn serve_connection<IO>(io: Connection<IO>, services: &Services, mut ends: watch::Receiver<()>) -> OneTask
+fn serve_connection<IO>(
+    io: Connection<IO>,
+    services: &Services,
+    mut ends: watch::Receiver<()>,
+) -> OneTask<Connection<IO>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let parts = Parts::default();
+    let (io, parts) = (Corked::new(io), Parts::default());
     let place = Place::new(parts.clone());
     let connection = Builder::new(place.clone())
         .timer(TokioTimer::new())
@@ -152,7 +156,7 @@ where
         .auto_date_header(false)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .serve_connection(TokioIo::new(Copied::new(io)), Calls::new(services.clone(), place));
+        .serve_connection(TokioIo::new(io.clone()), Calls::new(services.clone(), place));
     parts.add(async move {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
@@ -166,7 +170,7 @@ where
             tracing::debug!(%error, "a connection failed");
         }
     });
-    parts.into_task()
+    parts.into_task(io)
 }
 
 /// Completes `drain_max` after `stopping` began.

@@ -19,8 +19,9 @@ use tonic::body::Body;
 use tonic::transport::Uri;
 use tower_service::Service;
 
-use crate::copied::Copied;
+use crate::corked::Corked;
 use crate::one_task::Parts;
+use crate::whole::Whole;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,7 +61,7 @@ struct Inner {
     /// Where the task of the connection runs.
     runtime: Handle,
     /// That of the last connection.
-    sender: Mutex<Option<SendRequest<Body>>>,
+    sender: Mutex<Option<SendRequest<Whole<Body>>>>,
     /// Held while one is made.
     making: tokio::sync::Mutex<()>,
 }
@@ -104,7 +105,8 @@ impl Service<Request<Body>> for Connection {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let mut request = request.map(Whole::new);
         request.headers_mut().insert(USER_AGENT, AGENT);
         let mut request = Some(request);
         if let Some(answer) = self.0.send(&mut request) {
@@ -125,7 +127,7 @@ impl Inner {
     /// Takes the request and sends it, if there is a connection.
     fn send(
         &self,
-        request: &mut Option<Request<Body>>,
+        request: &mut Option<Request<Whole<Body>>>,
     ) -> Option<impl Future<Output = hyper::Result<Response<Incoming>>> + use<>> {
         let mut sender = self.sender();
         let sender = sender.as_mut().filter(|sender| !sender.is_closed())?;
@@ -149,7 +151,7 @@ impl Inner {
     }
 
     async fn make(&self) -> Result<(), BoxError> {
-        let io = Copied::new((self.connect)().await?);
+        let io = Corked::new((self.connect)().await?);
         let parts = Parts::default();
         let (sender, connection) = Builder::new(parts.clone())
             .timer(TokioTimer::new())
@@ -157,19 +159,19 @@ impl Inner {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .handshake(TokioIo::new(io))
+            .handshake(TokioIo::new(io.clone()))
             .await?;
         parts.add(async {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection was lost");
             }
         });
-        tokio::spawn(parts.into_task());
+        tokio::spawn(parts.into_task(io));
         *self.sender() = Some(sender);
         Ok(())
     }
 
-    fn sender(&self) -> std::sync::MutexGuard<'_, Option<SendRequest<Body>>> {
+    fn sender(&self) -> std::sync::MutexGuard<'_, Option<SendRequest<Whole<Body>>>> {
         // Nothing panics while it is locked.
         self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,0 +1,142 @@
+//! A connection whose writes wait for the end of a turn of its task.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How much waits at most: beyond it writes wait until the connection took some.
+const WAITING_BYTES_MAX: usize = 64 * 1024;
+
+/// How large a buffer is kept for the next turn: most connections rest most of the time.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
+
+/// A connection that keeps what is written to it until [`flush`](Self::flush). Clones share it.
+///
+/// A write to a socket is most of what a small call costs. h2 makes two for a request, and for an answer of 256 bytes
+/// and more, and one for each part of a task that has something to send. All that is written in a turn of the task
+/// leaves in one.
+pub(crate) struct Corked<IO>(Arc<Mutex<Cork<IO>>>);
+
+struct Cork<IO> {
+    io: IO,
+    waiting: Vec<u8>,
+    /// How much of it was written.
+    written: usize,
+    /// Who waits until some of it is written.
+    writer: Option<Waker>,
+    /// What writing failed with.
+    failed: Option<io::ErrorKind>,
+}
+
+impl<IO> Corked<IO> {
+    pub(crate) fn new(io: IO) -> Corked<IO> {
+        Corked(Arc::new(Mutex::new(Cork {
+            io,
+            waiting: Vec::new(),
+            written: 0,
+            writer: None,
+            failed: None,
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cork<IO>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> Corked<IO> {
+    /// Writes what waits; the task is woken when the connection takes more of it. Whether a part of the task that waited for
+    /// this goes on.
+    pub(crate) fn flush(&self, cx: &mut Context<'_>) -> bool {
+        let mut cork = self.lock();
+        let cork = &mut *cork;
+        if cork.waiting.is_empty() {
+            return false;
+        }
+        while cork.written < cork.waiting.len() {
+            match Pin::new(&mut cork.io).poll_write(cx, &cork.waiting[cork.written..]) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(written)) if written > 0 => cork.written += written,
+                Poll::Ready(written) => {
+                    cork.failed = Some(written.map_or_else(|error| error.kind(), |_| io::ErrorKind::WriteZero));
+                    break;
+                }
+            }
+        }
+        cork.written = 0;
+        cork.waiting.clear();
+        cork.waiting.shrink_to(KEPT_BYTES_MAX);
+        cork.writer.take().is_some_and(|writer| {
+            writer.wake();
+            true
+        })
+    }
+}
+
+impl<IO> Cork<IO> {
+    /// Waits until less than `bytes` wait.
+    fn poll_below(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(kind) = self.failed {
+            return Poll::Ready(Err(kind.into()));
+        }
+        if self.waiting.len() < bytes {
+            return Poll::Ready(Ok(()));
+        }
+        self.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl<IO> Clone for Corked<IO> {
+    fn clone(&self) -> Self {
+        Corked(self.0.clone())
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Corked<IO> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.lock().io).poll_read(cx, buffer)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Corked<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut cork = self.lock();
+        cork.poll_below(WAITING_BYTES_MAX, cx).map_ok(|()| {
+            cork.waiting.extend_from_slice(bytes);
+            bytes.len()
+        })
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut cork = self.lock();
+        cork.poll_below(WAITING_BYTES_MAX, cx).map_ok(|()| {
+            parts.iter().for_each(|bytes| cork.waiting.extend_from_slice(bytes));
+            parts.iter().map(|bytes| bytes.len()).sum()
+        })
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Does nothing: the end of the turn is near.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut cork = self.lock();
+        match cork.poll_below(1, cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut cork.io).poll_shutdown(cx),
+            other => other,
+        }
+    }
+}
