@@ -3,14 +3,10 @@
 mod apply;
 mod cursors;
 mod error;
-mod flusher;
 mod lock;
-mod memtable;
 mod read;
 mod row;
 mod schema;
-#[cfg(test)]
-mod tests;
 mod worker;
 
 use std::path::PathBuf;
@@ -23,9 +19,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 pub(crate) use self::cursors::one as read_cursor;
 pub(crate) use self::cursors::write as write_cursor;
 pub(crate) use self::error::reading as to_error;
-use self::flusher::Flusher;
 use self::lock::FileLock;
-use self::memtable::{Limits, Memtable};
 pub(crate) use self::schema::cursors_table;
 use self::worker::Worker;
 use super::{At, EventsPage, EventsRequest, LOAD_BYTES_MAX, Page, PageRequest, Profile, Store, WriteError};
@@ -59,7 +53,6 @@ pub(crate) enum Location {
 pub(crate) struct SqliteStore {
     writer: Worker,
     readers: Worker,
-    memtable: Arc<Memtable>,
     clock: Arc<dyn Clock>,
 }
 
@@ -67,12 +60,12 @@ impl SqliteStore {
     /// Opens the database and makes the tables where there are none. `Config` where it cannot be used: another
     /// process has it, its folder does not exist, it is no database or of a newer format.
     pub(crate) async fn open(location: Location, clock: Arc<dyn Clock>) -> Result<SqliteStore> {
-        tokio::task::spawn_blocking(move || Self::open_blocking(&location, clock, Limits::default()))
+        tokio::task::spawn_blocking(move || Self::open_blocking(&location, clock))
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, "opening the database failed").with_source(error))?
     }
 
-    fn open_blocking(location: &Location, clock: Arc<dyn Clock>, limits: Limits) -> Result<SqliteStore> {
+    fn open_blocking(location: &Location, clock: Arc<dyn Clock>) -> Result<SqliteStore> {
         let lock = match location {
             Location::Memory => None,
             Location::File(path) => Some(Arc::new(FileLock::take(path)?)),
@@ -80,24 +73,16 @@ impl SqliteStore {
         let mut connection = connect(location, schema::WRITER_CACHE_KIB)?;
         schema::create(&mut connection).map_err(|error| error.context(describe(location)))?;
         connection.busy_timeout(LOCK_WAIT_MAX).map_err(error::opening)?;
-        let memtable = read::memtable(&connection, limits).map_err(error::opening);
-        let memtable = Arc::new(memtable.map_err(|error| error.context(describe(location)))?);
-        let flusher = Flusher::new(memtable.clone());
-        let writer = Worker::writer("goku-sqlite-writer", connection, flusher, lock.clone())?;
+        let writer = Worker::start("goku-sqlite-writer", vec![connection], lock.clone())?;
         let readers = match location {
             Location::Memory => writer.clone(),
             Location::File(_) => {
                 let connections = (0..READERS).map(|_| connect(location, schema::READER_CACHE_KIB));
                 let connections = connections.collect::<Result<_>>()?;
-                Worker::readers("goku-sqlite-reader", connections, lock)?
+                Worker::start("goku-sqlite-reader", connections, lock)?
             }
         };
-        Ok(SqliteStore {
-            writer,
-            readers,
-            memtable,
-            clock,
-        })
+        Ok(SqliteStore { writer, readers, clock })
     }
 }
 
@@ -116,10 +101,10 @@ impl Store for SqliteStore {
     }
 
     async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
-        let (memtable, clock) = (self.memtable.clone(), self.clock.clone());
+        let clock = self.clock.clone();
         match self
             .writer
-            .run(move |connection| write(connection, &memtable, &batch, &*clock))
+            .run(move |connection| write(connection, &batch, &*clock))
             .await
         {
             Ok(outcome) => outcome,
@@ -129,36 +114,30 @@ impl Store for SqliteStore {
     }
 
     async fn resolve(&self, batch: &Batch) -> Result<bool> {
-        let (memtable, tag) = (self.memtable.clone(), batch.tag);
+        let tag = batch.tag;
         self.writer
-            .run(move |connection| {
-                let applied = apply::resolve(connection, tag)?;
-                if memtable.staged() == Some(tag) {
-                    memtable.settle(applied);
-                }
-                Ok(applied)
-            })
+            .run(move |connection| apply::resolve(connection, tag))
             .await?
     }
 
     async fn load(&self, needs: Needs, at: Option<At>) -> Result<State> {
-        let (memtable, clock) = (self.memtable.clone(), self.clock.clone());
+        let clock = self.clock.clone();
         self.readers
             .run(move |connection| {
-                let head = memtable.read().head();
+                let transaction = connection.transaction().map_err(error::reading)?;
+                let head = schema::head(&transaction).map_err(error::reading)?;
                 let mut state = State::new(at.map_or(head, |at| at.head), clock.now());
                 let bytes_max = if at.is_none() { LOAD_BYTES_MAX } else { usize::MAX };
                 let at = at.map(|at| at.head.last_event);
-                read::load(connection, &memtable, &needs, at, bytes_max, &mut state).map_err(error::reading)?;
+                read::load(&transaction, &needs, at, bytes_max, &mut state).map_err(error::reading)?;
                 Ok(state)
             })
             .await?
     }
 
     async fn page(&self, request: PageRequest) -> Result<Page> {
-        let memtable = self.memtable.clone();
         self.readers
-            .run(move |connection| read::page(connection, &memtable, &request).map_err(error::reading))
+            .run(move |connection| read::page(connection, &request).map_err(error::reading))
             .await?
     }
 
@@ -175,9 +154,13 @@ impl Store for SqliteStore {
     }
 
     async fn head(&self) -> Result<(Head, Timestamp)> {
-        // The one in the table may be that of a batch whose rows cannot be read yet.
-        let head = self.memtable.read().head();
-        Ok((head, self.clock.now().max(head.last_time)))
+        let clock = self.clock.clone();
+        self.readers
+            .run(move |connection| {
+                let head = schema::head(connection).map_err(error::reading)?;
+                Ok((head, clock.now().max(head.last_time)))
+            })
+            .await?
     }
 
     async fn make_durable(&self) -> Result<()> {
@@ -224,23 +207,15 @@ impl Store for SqliteStore {
     }
 }
 
-fn write(
-    connection: &mut Connection,
-    memtable: &Memtable,
-    batch: &Batch,
-    clock: &dyn Clock,
-) -> Result<Decision, WriteError> {
+fn write(connection: &mut Connection, batch: &Batch, clock: &dyn Clock) -> Result<Decision, WriteError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(error::before_commit)?;
     let head = schema::head(&transaction).map_err(error::before_commit)?;
-    if let Some(batch) = memtable.staged() {
-        memtable.settle(head.batch == batch);
-    }
     let mut state = State::new(head, clock.now());
     let mut needs = batch.first_needs();
-    let mut decision = loop {
-        read::load(&transaction, memtable, &needs, None, usize::MAX, &mut state).map_err(error::before_commit)?;
+    let decision = loop {
+        read::load(&transaction, &needs, None, usize::MAX, &mut state).map_err(error::before_commit)?;
         match batch.decide(&state) {
             Ok(decision) => break decision,
             Err(more) => needs = *more,
@@ -249,23 +224,10 @@ fn write(
     if !decision.writes {
         return Ok(decision);
     }
-    let rows = std::mem::take(&mut decision.rows);
-    let flush = memtable.flush_beside(&rows);
-    apply::apply(&transaction, &decision, &flush).map_err(error::before_commit)?;
-    memtable.stage(decision.head, rows, flush);
+    apply::apply(&transaction, &decision).map_err(error::before_commit)?;
     match transaction.commit() {
-        Ok(()) => {
-            memtable.settle(true);
-            Ok(decision)
-        }
-        Err(failed) => {
-            let failed = error::at_commit(failed, decision);
-            // Else it stays staged until that is found out.
-            if !matches!(failed, WriteError::Unknown { .. }) {
-                memtable.settle(false);
-            }
-            Err(failed)
-        }
+        Ok(()) => Ok(decision),
+        Err(failed) => Err(error::at_commit(failed, decision)),
     }
 }
 

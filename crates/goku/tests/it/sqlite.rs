@@ -132,28 +132,6 @@ async fn a_file_of_a_version_without_cursors_is_taken_along() {
     assert_eq!(cursors.len(), 1);
 }
 
-/// In files of the format before, the table of rows is as new as the log.
-#[tokio::test]
-async fn a_file_of_the_format_before_is_taken_along() {
-    let folder = TempDir::new().unwrap();
-    let engine = Engine::open(&url(&folder)).await.unwrap();
-    for value in ["1", "2"] {
-        engine.set(SetRequest::new(key("k"), value)).await.unwrap();
-    }
-    engine.close().await;
-    let connection = rusqlite::Connection::open(folder.path().join("goku.db")).unwrap();
-    let before = "alter table head drop column applied; update head set format = 1";
-    connection.execute_batch(before).unwrap();
-    drop(connection);
-    let engine = Engine::open(&url(&folder)).await.unwrap();
-    assert_eq!(engine.get(&key("k")).await.unwrap().value, "2");
-    let set = engine.set(SetRequest::new(key("k"), "3")).await.unwrap();
-    assert_eq!((set.version.get(), set.updated_ref.get()), (3, 3));
-    engine.close().await;
-    let engine = Engine::open(&url(&folder)).await.unwrap();
-    assert_eq!(engine.get(&key("k")).await.unwrap().value, "3");
-}
-
 #[tokio::test]
 async fn a_folder_that_does_not_exist_is_named() {
     let error = Engine::open("sqlite:/does/not/exist/goku.db").await.err().unwrap();

@@ -2,22 +2,20 @@
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::memtable::Flush;
 use super::{error, schema};
 use crate::clock::Timestamp;
-use crate::decide::{Decision, Row};
+use crate::decide::Decision;
 use crate::error::Result;
 use crate::event::{Event, EventType};
 use crate::id::{EventId, Tag};
-use crate::key::Key;
 
-/// Writes the leases and events of a decision and the head, and the rows that are flushed with it.
-pub(super) fn apply(connection: &Connection, decision: &Decision, flush: &Flush) -> rusqlite::Result<()> {
-    write_rows(connection, &flush.rows)?;
+/// Writes the rows, leases and events of a decision, and the head.
+pub(super) fn apply(connection: &Connection, decision: &Decision) -> rusqlite::Result<()> {
+    write_rows(connection, decision)?;
     write_leases(connection, decision)?;
     write_sessions(connection, decision)?;
     append_events(connection, &decision.events)?;
-    schema::update_head(connection, &decision.head, flush.applied)
+    schema::update_head(connection, &decision.head)
 }
 
 /// Finds out whether the batch with this tag was the last that committed. The commit of this transaction overwrites
@@ -25,7 +23,8 @@ pub(super) fn apply(connection: &Connection, decision: &Decision, flush: &Flush)
 pub(super) fn resolve(connection: &mut Connection, batch: Tag) -> Result<bool> {
     let mut resolve = || {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let applied = schema::head(&transaction)?.batch == batch;
+        let last: i64 = transaction.query_row("select batch_tag from head", [], |row| row.get(0))?;
+        let applied = last.cast_unsigned() == batch.get();
         if !applied {
             transaction.execute("update head set batch_tag = 0", [])?;
         }
@@ -35,15 +34,7 @@ pub(super) fn resolve(connection: &mut Connection, batch: Tag) -> Result<bool> {
     resolve().map_err(error::reading)
 }
 
-/// Writes rows that are flushed while there are no batches.
-pub(super) fn flush(connection: &mut Connection, flush: &Flush) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    write_rows(&transaction, &flush.rows)?;
-    schema::update_applied(&transaction, flush.applied)?;
-    transaction.commit()
-}
-
-fn write_rows(connection: &Connection, rows: &[(Key, Row)]) -> rusqlite::Result<()> {
+fn write_rows(connection: &Connection, decision: &Decision) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "insert into data (key, version, created_ref, updated_ref, deleted_ref, lease_id, created_version, \
          created_rev, updated_rev, value) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
@@ -52,7 +43,7 @@ fn write_rows(connection: &Connection, rows: &[(Key, Row)]) -> rusqlite::Result<
          created_version = excluded.created_version, created_rev = excluded.created_rev, \
          updated_rev = excluded.updated_rev, value = excluded.value",
     )?;
-    for (key, row) in rows {
+    for (key, row) in &decision.rows {
         statement.execute(params![
             key.as_bytes(),
             row.version.get(),

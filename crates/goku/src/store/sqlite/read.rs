@@ -1,12 +1,8 @@
 //! Reading rows, pages and events, now or at a point in history.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use rusqlite::{Connection, OptionalExtension, ffi, params};
 
-use super::memtable::{Limits, Memtable, Rows, without_value};
 use super::row::{self, EVENT_COLUMNS, LEASE_COLUMNS, ROW_COLUMNS, ROW_VALUE};
-use super::schema;
 use crate::decide::{LeaseRow, Needs, RangeNeed, Row, SessionRow, State};
 use crate::event::Event;
 use crate::id::{EventId, LeaseId, Tag};
@@ -18,65 +14,17 @@ use crate::write::SessionId;
 const RANGE_END: &[u8] = &[u8::MAX];
 
 /// Loads what is needed into the state, as it is now or as it was after `at`. An error where the values of keys have
-/// more than `bytes_max`. Outside a transaction, what comes after the keys need not be of the same moment.
+/// more than `bytes_max`.
 pub(super) fn load(
     connection: &Connection,
-    memtable: &Memtable,
     needs: &Needs,
     at: Option<EventId>,
     bytes_max: usize,
     state: &mut State,
 ) -> rusqlite::Result<()> {
-    load_rows(connection, memtable, &needs.keys, at, bytes_max, state)?;
-    for range in &needs.ranges {
-        load_range(connection, memtable, range, at, state)?;
-    }
-    if needs.members.is_empty() {
-        load_leases(connection, &needs.leases, state)?;
-    } else {
-        // While rows are held back, a lease and its keys are of one moment: what gives the lease a row of its own and takes
-        // its keys away is not seen by half.
-        let known = memtable.read();
-        load_leases(connection, &needs.leases, state)?;
-        for id in &needs.members {
-            state.put_members(*id, members(connection, &known, *id)?);
-        }
-    }
-    for id in &needs.sessions {
-        state.put_session(*id, one_session(connection, *id)?);
-    }
-    if let Some(limit) = needs.due {
-        load_due(connection, limit, state)?;
-    }
-    if let Some(id) = needs.tag_of {
-        state.tag = Some(tag(connection, id)?);
-    }
-    Ok(())
-}
-
-/// The rows of keys.
-fn load_rows(
-    connection: &Connection,
-    memtable: &Memtable,
-    keys: &BTreeMap<Key, bool>,
-    at: Option<EventId>,
-    bytes_max: usize,
-    state: &mut State,
-) -> rusqlite::Result<()> {
-    let known = memtable.read();
-    let known: Vec<_> = keys.keys().map(|key| known.get(key).cloned()).collect();
-    // Begins with the first read, so after the look into the memtable, and spares the locks of each.
-    let _transaction = match connection.is_autocommit() {
-        true => Some(connection.unchecked_transaction()?),
-        false => None,
-    };
     let mut bytes = 0;
-    for ((key, with_value), known) in keys.iter().zip(known) {
-        let row = match known {
-            Some(row) if *with_value => Some(row),
-            Some(row) => Some(without_value(&row)),
-            None => one_row(connection, key, *with_value)?,
-        };
+    for (key, with_value) in &needs.keys {
+        let row = one_row(connection, key, *with_value)?;
         let value = row.as_ref().and_then(|row| row.value.as_ref());
         bytes += value.map_or(0, bytes::Bytes::len);
         if bytes > bytes_max {
@@ -92,115 +40,61 @@ fn load_rows(
         };
         state.put_row(key.clone(), row);
     }
-    Ok(())
-}
-
-fn load_leases(connection: &Connection, ids: &BTreeSet<LeaseId>, state: &mut State) -> rusqlite::Result<()> {
-    for id in ids {
+    for range in &needs.ranges {
+        load_range(connection, range, at, state)?;
+    }
+    for id in &needs.leases {
         state.put_lease(*id, one_lease(connection, *id)?);
+    }
+    for id in &needs.members {
+        state.put_members(*id, members(connection, *id)?);
+    }
+    for id in &needs.sessions {
+        state.put_session(*id, one_session(connection, *id)?);
+    }
+    if let Some(limit) = needs.due {
+        load_due(connection, limit, state)?;
+    }
+    if let Some(id) = needs.tag_of {
+        state.tag = Some(tag(connection, id)?);
     }
     Ok(())
 }
 
 /// Reads keys that existed after an event.
-pub(super) fn page(connection: &Connection, memtable: &Memtable, request: &PageRequest) -> rusqlite::Result<Page> {
-    // Before the tables are read.
-    let mut known = memtable
-        .read()
-        .range(&request.range, request.rows_max)
-        .into_iter()
-        .peekable();
+pub(super) fn page(connection: &Connection, request: &PageRequest) -> rusqlite::Result<Page> {
     let sql = format!("select {ROW_COLUMNS}, value from data where key >= ?1 and key < ?2 order by key limit ?3");
     let mut statement = connection.prepare_cached(&sql)?;
     let end = request.range.end.as_deref().unwrap_or(RANGE_END);
     let mut found = statement.query(params![request.range.start, end, request.rows_max])?;
-    let mut page = PageInWork::new(connection, request);
-    while let Some(columns) = found.next()?.filter(|_| !page.is_full()) {
+    let mut page = Page::default();
+    let (mut looked_at, mut bytes, mut last) = (0, 0, None);
+    while let Some(columns) = found.next()? {
         let (key, mut row) = row::row(columns)?;
-        while let Some((before, row)) = known.next_if(|(other, _)| *other < key && !page.is_full()) {
-            page.put(before, row)?;
-        }
-        if page.is_full() {
-            break;
-        }
-        if let Some((key, newer)) = known.next_if(|(other, _)| *other == key) {
-            page.put(key, newer)?;
-            continue;
-        }
-        if request.values && row.updated_ref <= request.at {
+        let is_as_now = row.updated_ref <= request.at;
+        if request.values && is_as_now {
             row.value = row::bytes(columns, ROW_VALUE)?;
         }
-        page.put(key, row)?;
-    }
-    while let Some((key, row)) = known.next_if(|_| !page.is_full()) {
-        page.put(key, row)?;
-    }
-    Ok(page.finish())
-}
-
-/// A page to which rows are put.
-struct PageInWork<'r> {
-    connection: &'r Connection,
-    request: &'r PageRequest,
-    rows: Vec<(Key, Row)>,
-    looked_at: usize,
-    bytes: usize,
-    last: Option<Key>,
-}
-
-impl<'r> PageInWork<'r> {
-    fn new(connection: &'r Connection, request: &'r PageRequest) -> PageInWork<'r> {
-        PageInWork {
-            connection,
-            request,
-            rows: Vec::new(),
-            looked_at: 0,
-            bytes: 0,
-            last: None,
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.looked_at >= self.request.rows_max || self.bytes >= self.request.bytes_max
-    }
-
-    /// Puts the state that the next row had at the page's event, if the key existed.
-    fn put(&mut self, key: Key, mut row: Row) -> rusqlite::Result<()> {
-        self.looked_at += 1;
-        self.last = Some(key.clone());
-        if !self.request.values {
-            row.value = None;
-        }
-        let row = row_at(self.connection, row, self.request.at, self.request.values)?;
+        let row = if is_as_now {
+            Some(row)
+        } else {
+            row_at(connection, row, request.at, request.values)?
+        };
+        looked_at += 1;
+        last = Some(key.clone());
         if let Some(row) = row.filter(Row::is_live) {
-            self.bytes += row.value.as_ref().map_or(0, bytes::Bytes::len);
-            self.rows.push((key, row));
+            bytes += row.value.as_ref().map_or(0, bytes::Bytes::len);
+            page.rows.push((key, row));
         }
-        Ok(())
-    }
-
-    fn finish(self) -> Page {
-        let last = self.last.as_ref().filter(|_| self.is_full());
-        Page {
-            rest: last.map(|last| self.request.range.clone().after(last)),
-            rows: self.rows,
+        if bytes >= request.bytes_max {
+            break;
         }
     }
-}
-
-/// Makes the memtable of a file that is opened from the end of its log.
-pub(super) fn memtable(connection: &Connection, limits: Limits) -> rusqlite::Result<Memtable> {
-    let applied = schema::applied(connection)?;
-    let memtable = Memtable::new(schema::head(connection)?, applied, limits);
-    let sql = format!("select {EVENT_COLUMNS} from events where id > ?1 order by id");
-    let mut statement = connection.prepare(&sql)?;
-    let mut found = statement.query([applied.get()])?;
-    while let Some(columns) = found.next()? {
-        let event = row::event(columns)?;
-        let row = Row::after(&event);
-        memtable.recover(event.key, row);
-    }
-    Ok(memtable)
+    let is_whole = looked_at < request.rows_max && bytes < request.bytes_max;
+    page.rest = last
+        .filter(|_| !is_whole)
+        .map(|last| request.range.clone().after(&last));
+    Ok(page)
 }
 
 /// Reads events in order.
@@ -286,17 +180,10 @@ fn one_session(connection: &Connection, id: SessionId) -> rusqlite::Result<Optio
     statement.query_row([id.get().cast_signed()], row::session).optional()
 }
 
-fn members(connection: &Connection, known: &Rows, id: LeaseId) -> rusqlite::Result<Vec<(Key, Row)>> {
+fn members(connection: &Connection, id: LeaseId) -> rusqlite::Result<Vec<(Key, Row)>> {
     let sql = format!("select {ROW_COLUMNS} from data where lease_id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows: Vec<_> = known.of_lease(id).collect();
-    for row in statement.query_map([id.get()], row::row)? {
-        let (key, row) = row?;
-        if known.get(&key).is_none() {
-            rows.push((key, row));
-        }
-    }
-    Ok(rows)
+    statement.query_map([id.get()], row::row)?.collect()
 }
 
 fn load_due(connection: &Connection, limit: usize, state: &mut State) -> rusqlite::Result<()> {
@@ -320,7 +207,6 @@ fn load_due(connection: &Connection, limit: usize, state: &mut State) -> rusqlit
 /// The first keys of a range that exist, with pages as short as they come.
 fn load_range(
     connection: &Connection,
-    memtable: &Memtable,
     need: &RangeNeed,
     at: Option<EventId>,
     state: &mut State,
@@ -337,7 +223,7 @@ fn load_range(
             values: need.values,
             at,
         };
-        let page = page(connection, memtable, &request)?;
+        let page = page(connection, &request)?;
         rows.extend(page.rows);
         rest = page.rest;
     }

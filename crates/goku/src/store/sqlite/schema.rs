@@ -6,13 +6,8 @@ use super::{error, row};
 use crate::clock::Timestamp;
 use crate::decide::Head;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Epoch, EventId};
-
-/// The version of the tables' layout.
-const FORMAT: i64 = 2;
-
-/// The version before it, in which `data` held all that events did.
-const FORMAT_WITHOUT_APPLIED: i64 = 1;
+use crate::id::Epoch;
+use crate::store::FORMAT;
 
 /// Pages of the write-ahead log after which they are copied into the database: fewer copies of pages that are written
 /// again and again, for at most 80 MiB of log.
@@ -85,8 +80,7 @@ create table head (
   next_deadline integer,
   keys integer not null,
   leases integer not null,
-  batch_tag integer not null,
-  applied integer not null default 0
+  batch_tag integer not null
 );
 ";
 
@@ -157,14 +151,7 @@ pub(super) fn create(connection: &mut Connection) -> Result<()> {
         .optional()
         .map_err(error::opening)?;
     match format {
-        Some(known @ (FORMAT_WITHOUT_APPLIED | FORMAT)) => {
-            if known == FORMAT_WITHOUT_APPLIED {
-                let upgrade = format!(
-                    "alter table head add column applied integer not null default 0; \
-                     update head set applied = last_event, format = {FORMAT}"
-                );
-                transaction.execute_batch(&upgrade).map_err(error::opening)?;
-            }
+        Some(FORMAT) => {
             transaction.execute_batch(&later_tables()).map_err(error::opening)?;
             transaction.commit().map_err(error::opening)
         }
@@ -183,7 +170,7 @@ fn insert_head(connection: &Connection) -> Result<()> {
     let salt = getrandom::u64().map_err(|error| Error::new(ErrorKind::Internal, "no randomness").with_source(error))?;
     connection
         .execute(
-            "insert into head values (1, ?1, 1, ?2, 0, 0, 0, 0, 0, 0, null, 0, 0, 0, 0)",
+            "insert into head values (1, ?1, 1, ?2, 0, 0, 0, 0, 0, 0, null, 0, 0, 0)",
             params![FORMAT, salt.cast_signed()],
         )
         .map(drop)
@@ -213,23 +200,11 @@ pub(super) fn head(connection: &Connection) -> rusqlite::Result<Head> {
     })
 }
 
-/// The event up to which `data` holds what events did.
-pub(super) fn applied(connection: &Connection) -> rusqlite::Result<EventId> {
-    connection.query_row("select applied from head", [], |columns| row::event_id(columns, 0))
-}
-
-/// Writes up to which event `data` holds what events did.
-pub(super) fn update_applied(connection: &Connection, applied: EventId) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached("update head set applied = ?1")?;
-    statement.execute([applied.get()]).map(drop)
-}
-
-/// Writes the head that a batch leaves, and up to which event `data` then holds what events did.
-pub(super) fn update_head(connection: &Connection, head: &Head, applied: EventId) -> rusqlite::Result<()> {
+/// Writes the head that a batch leaves.
+pub(super) fn update_head(connection: &Connection, head: &Head) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "update head set epoch = ?1, epoch_salt = ?2, last_event = ?3, last_tag = ?4, last_lease = ?5, last_rev = ?6, \
-         compacted = ?7, last_time = ?8, next_deadline = ?9, keys = ?10, leases = ?11, batch_tag = ?12, \
-         applied = ?13",
+         compacted = ?7, last_time = ?8, next_deadline = ?9, keys = ?10, leases = ?11, batch_tag = ?12",
     )?;
     statement
         .execute(params![
@@ -245,7 +220,6 @@ pub(super) fn update_head(connection: &Connection, head: &Head, applied: EventId
             head.keys.cast_signed(),
             head.leases.cast_signed(),
             head.batch.get().cast_signed(),
-            applied.get(),
         ])
         .map(drop)
 }

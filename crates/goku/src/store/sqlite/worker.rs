@@ -3,12 +3,10 @@
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::flusher::Flusher;
 use super::lock::FileLock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::guarded::panicked;
@@ -26,64 +24,28 @@ struct Inner {
 }
 
 impl Worker {
-    /// Starts a thread that writes: jobs, and what the flusher has to do while there are none. It holds `lock` until its
-    /// connection is closed.
-    pub(super) fn writer(
-        name: &str,
-        mut connection: Connection,
-        mut flusher: Flusher,
-        lock: Option<Arc<FileLock>>,
-    ) -> Result<Worker> {
-        let (worker, receiver, running) = Worker::new();
-        let work = move || {
-            loop {
-                match next(&receiver, flusher.pause()) {
-                    Ok(job) => {
-                        flusher.interrupt();
-                        job(&mut connection);
-                    }
-                    Err(mpsc::RecvTimeoutError::Timeout) => flusher.step(&mut connection),
-                    Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                }
-            }
-            flusher.finish(&mut connection);
-            drop(connection);
-            drop(lock);
-            drop(running);
-        };
-        spawn(name, work)?;
-        Ok(worker)
-    }
-
     /// Starts a thread for each connection. They hold `lock` until the last connection is closed.
-    pub(super) fn readers(name: &str, connections: Vec<Connection>, lock: Option<Arc<FileLock>>) -> Result<Worker> {
-        let (worker, receiver, running) = Worker::new();
-        let receiver = Arc::new(Mutex::new(receiver));
-        for mut connection in connections {
-            let (receiver, lock, running) = (receiver.clone(), lock.clone(), running.clone());
-            let work = move || {
-                loop {
-                    let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(job) = job else { break };
-                    job(&mut connection);
-                }
-                drop(connection);
-                drop(lock);
-                drop(running);
-            };
-            spawn(name, work)?;
-        }
-        Ok(worker)
-    }
-
-    fn new() -> (Worker, mpsc::Receiver<Job>, tokio::sync::mpsc::Sender<Infallible>) {
+    pub(super) fn start(name: &str, connections: Vec<Connection>, lock: Option<Arc<FileLock>>) -> Result<Worker> {
         let (sender, receiver) = mpsc::channel::<Job>();
+        let receiver = Arc::new(Mutex::new(receiver));
         let (running, ended) = tokio::sync::mpsc::channel(1);
-        let worker = Worker(Arc::new(Inner {
+        for connection in connections {
+            let receiver = receiver.clone();
+            let lock = lock.clone();
+            let running = running.clone();
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || {
+                    work(connection, &receiver);
+                    drop(lock);
+                    drop(running);
+                })
+                .map_err(|error| Error::new(ErrorKind::Config, "cannot start a thread").with_source(error))?;
+        }
+        Ok(Worker(Arc::new(Inner {
             jobs: Mutex::new(Some(sender)),
             ended: tokio::sync::Mutex::new(ended),
-        }));
-        (worker, receiver, running)
+        })))
     }
 
     /// Runs `job` on one of the connections; `Stopped` once the worker is closed, `Internal` where it panics. Then the
@@ -113,17 +75,12 @@ impl Worker {
     }
 }
 
-/// The next job; `Timeout` where there is none for so long.
-fn next(jobs: &mpsc::Receiver<Job>, pause: Option<Duration>) -> Result<Job, mpsc::RecvTimeoutError> {
-    match pause {
-        Some(pause) => jobs.recv_timeout(pause),
-        None => jobs.recv().map_err(mpsc::RecvTimeoutError::from),
+fn work(mut connection: Connection, jobs: &Mutex<mpsc::Receiver<Job>>) {
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match job {
+            Ok(job) => job(&mut connection),
+            Err(mpsc::RecvError) => return,
+        }
     }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-    thread
-        .map(drop)
-        .map_err(|error| Error::new(ErrorKind::Config, "cannot start a thread").with_source(error))
 }
