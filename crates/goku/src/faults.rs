@@ -16,7 +16,7 @@
 //! # }
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -24,9 +24,10 @@ use tokio::sync::{oneshot, watch};
 
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Sighting, State};
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Row, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
+use crate::key::Key;
 use crate::status::Replica;
 use crate::store::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
 
@@ -322,6 +323,10 @@ impl Store for Faulty {
 
     async fn load(&self, needs: Needs, at: Option<At>) -> Result<State> {
         self.take(Step::Load, self.store.load(needs, at)).await
+    }
+
+    async fn rows(&self, keys: Vec<Key>) -> Result<HashMap<Key, Row>> {
+        self.take(Step::Load, self.store.rows(keys)).await
     }
 
     async fn page(&self, request: PageRequest) -> Result<Page> {

@@ -6,6 +6,7 @@ pub(crate) mod mysql;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -70,6 +71,17 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// only; the head in the state then says `at`). `due` is never asked for. `TooLarge` where the values of several
     /// keys have more than [`LOAD_BYTES_MAX`] together.
     async fn load(&self, needs: Needs, at: Option<At>) -> Result<State>;
+
+    /// Reads the rows of keys with their values, tombstones included, as they are now. `TooLarge` as for
+    /// [`load`](Self::load).
+    async fn rows(&self, keys: Vec<Key>) -> Result<HashMap<Key, Row>> {
+        let needs = Needs {
+            keys: keys.into_iter().map(|key| (key, true)).collect(),
+            ..Needs::default()
+        };
+        let found = self.load(needs, None).await?.rows.into_iter();
+        Ok(found.filter_map(|(key, row)| Some((key, row?))).collect())
+    }
 
     /// Reads keys that existed at one point in history, in order.
     async fn page(&self, request: PageRequest) -> Result<Page>;

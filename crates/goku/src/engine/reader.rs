@@ -1,13 +1,15 @@
 //! Coalesced gets: all that wait become one read.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::stopped;
 use super::tasks::Tasks;
-use crate::decide::{Needs, State, not_found};
+use crate::decide::{Row, not_found};
 use crate::entry::Entry;
 use crate::error::{ErrorKind, Result};
 use crate::key::Key;
@@ -22,8 +24,17 @@ const QUEUE_MAX: usize = 4_096;
 /// Takes gets.
 #[derive(Clone)]
 pub(super) struct Reader {
+    store: Arc<dyn Store>,
     jobs: mpsc::Sender<Job>,
+    under_way: Arc<UnderWay>,
 }
+
+/// Reads that have begun and not ended.
+#[derive(Default)]
+struct UnderWay(AtomicUsize);
+
+/// One of them, until it is dropped.
+struct Begun<'u>(&'u UnderWay);
 
 struct Job {
     key: Key,
@@ -35,21 +46,33 @@ impl Reader {
     pub(super) fn start(store: &Arc<dyn Store>, stop: &CancellationToken, tasks: &mut Tasks) -> Reader {
         let (jobs, receiver) = mpsc::channel(QUEUE_MAX);
         let receiver = Arc::new(Mutex::new(receiver));
+        let under_way = Arc::new(UnderWay::default());
         for _ in 0..store.profile().readers {
-            let (store, receiver, stop) = (store.clone(), receiver.clone(), stop.clone());
+            let (store, receiver, under_way) = (store.clone(), receiver.clone(), under_way.clone());
+            let stop = stop.clone();
             let task = async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = read_all(&*store, &receiver) => {}
+                    () = read_all(&*store, &receiver, &under_way) => {}
                 }
             };
             tasks.spawn("reader", task);
         }
-        Reader { jobs }
+        Reader {
+            store: store.clone(),
+            jobs,
+            under_way,
+        }
     }
 
     /// The key's state, read after this call began.
+    ///
+    /// Where nothing is being read it is read at once: a caller that is alone does not wait for another task to do it.
     pub(super) async fn get(&self, key: &Key) -> Result<Entry> {
+        if let Some(_begun) = self.under_way.begin_alone() {
+            let rows = self.store.rows(vec![key.clone()]).await?;
+            return entry_of(key, &rows);
+        }
         let (answer, answered) = oneshot::channel();
         self.jobs
             .send(Job {
@@ -62,12 +85,13 @@ impl Reader {
     }
 }
 
-async fn read_all(store: &dyn Store, jobs: &Mutex<mpsc::Receiver<Job>>) {
+async fn read_all(store: &dyn Store, jobs: &Mutex<mpsc::Receiver<Job>>, under_way: &UnderWay) {
     loop {
         let mut taken = Vec::new();
         if jobs.lock().await.recv_many(&mut taken, KEYS_MAX).await == 0 {
             return;
         }
+        let _begun = under_way.begin();
         taken.retain(|job| !job.answer.is_closed());
         read_in_parts(store, taken).await;
     }
@@ -77,40 +101,50 @@ async fn read_all(store: &dyn Store, jobs: &Mutex<mpsc::Receiver<Job>>) {
 async fn read_in_parts(store: &dyn Store, jobs: Vec<Job>) {
     let mut parts = vec![jobs];
     while let Some(mut jobs) = parts.pop() {
-        let state = load(store, &jobs).await;
-        let is_too_large = state.as_ref().is_err_and(|error| error.kind() == ErrorKind::TooLarge);
+        let rows = store.rows(jobs.iter().map(|job| job.key.clone()).collect()).await;
+        let is_too_large = rows.as_ref().is_err_and(|error| error.kind() == ErrorKind::TooLarge);
         if is_too_large && jobs.len() > 1 {
             parts.push(jobs.split_off(jobs.len() / 2));
             parts.push(jobs);
         } else {
-            answer(jobs, &state);
+            answer(jobs, &rows);
         }
     }
 }
 
-async fn load(store: &dyn Store, jobs: &[Job]) -> Result<State> {
-    let needs = Needs {
-        keys: jobs.iter().map(|job| (job.key.clone(), true)).collect(),
-        ..Needs::default()
-    };
-    store.load(needs, None).await
-}
-
-fn answer(jobs: Vec<Job>, state: &Result<State>) {
+fn answer(jobs: Vec<Job>, rows: &Result<HashMap<Key, Row>>) {
     for Job { key, answer } in jobs {
-        let result = match state {
-            Ok(state) => match state
-                .rows
-                .get(&key)
-                .and_then(Option::as_ref)
-                .filter(|row| row.is_live())
-            {
-                Some(row) => Ok(row.to_entry(&key)),
-                None => Err(not_found(&key)),
-            },
+        let result = match rows {
+            Ok(rows) => entry_of(&key, rows),
             Err(error) => Err(error.clone()),
         };
         // A caller that has given up is not there to hear it.
         drop(answer.send(result));
+    }
+}
+
+fn entry_of(key: &Key, rows: &HashMap<Key, Row>) -> Result<Entry> {
+    match rows.get(key).filter(|row| row.is_live()) {
+        Some(row) => Ok(row.to_entry(key)),
+        None => Err(not_found(key)),
+    }
+}
+
+impl UnderWay {
+    fn begin(&self) -> Begun<'_> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Begun(self)
+    }
+
+    /// Begins the only one; none where there is another.
+    fn begin_alone(&self) -> Option<Begun<'_>> {
+        let begun = self.0.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
+        begun.is_ok().then_some(Begun(self))
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
     }
 }

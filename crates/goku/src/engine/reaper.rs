@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch::{self, error::RecvError};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::follower::Log;
@@ -14,7 +15,7 @@ use crate::error::{ErrorKind, Result};
 use crate::store::Store;
 
 /// Leases that one batch expires.
-const LEASES_MAX: usize = 256;
+const LEASES_MAX: usize = 960;
 
 /// How often the head is looked at while there are leases with deadlines: others may change it, and so may a clock.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -113,9 +114,13 @@ impl Reaper {
                 return Ok(Wake::Now);
             }
         }
-        match self.writer.write(Request::Reap(LEASES_MAX)).await? {
-            Answer::Reaped { more: true } => Ok(Wake::Now),
-            _ => self.next_wake().await,
+        loop {
+            let begun = Instant::now();
+            match self.writer.write(Request::Reap(LEASES_MAX)).await? {
+                // In a storm others have the store for as long as expiry had it.
+                Answer::Reaped { more: true } => tokio::time::sleep(begun.elapsed()).await,
+                _ => return self.next_wake().await,
+            }
         }
     }
 

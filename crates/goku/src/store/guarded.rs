@@ -1,6 +1,7 @@
 //! A store whose calls end: a panic is an error, and so is a read that takes too long.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,10 @@ use tokio::sync::oneshot;
 use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Sighting, State};
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Row, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
+use crate::key::Key;
 use crate::status::Replica;
 
 /// Another store. One request that meets a bug takes nothing else with it, and nobody waits for a read for ever.
@@ -105,6 +107,10 @@ impl Store for Guarded {
 
     async fn load(&self, needs: Needs, at: Option<At>) -> Result<State> {
         self.read(self.store.load(needs, at)).await
+    }
+
+    async fn rows(&self, keys: Vec<Key>) -> Result<HashMap<Key, Row>> {
+        self.read(self.store.rows(keys)).await
     }
 
     async fn page(&self, request: PageRequest) -> Result<Page> {

@@ -30,6 +30,7 @@ mod writer_node;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -45,9 +46,10 @@ use self::writer::Writer;
 use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Sighting, State};
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Row, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
+use crate::key::Key;
 use crate::status::Replica;
 
 /// The error of a driver's call that is no batch.
@@ -148,6 +150,10 @@ impl Store for MySqlStore {
             Some(at) => self.readers.load_at(&needs, at).await,
             None => self.readers.load(&needs).await,
         }
+    }
+
+    async fn rows(&self, keys: Vec<Key>) -> Result<HashMap<Key, Row>> {
+        self.readers.rows(&keys).await
     }
 
     async fn page(&self, request: PageRequest) -> Result<Page> {

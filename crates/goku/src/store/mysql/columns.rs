@@ -82,6 +82,14 @@ impl Fields {
         Ok((head, format_min))
     }
 
+    /// A row of `data` without its value, or that a join found none.
+    pub(super) fn optional_row(&mut self) -> Result<Option<(Key, Row)>> {
+        match self.0.as_slice().first() {
+            Some(Value::NULL) => Ok(None),
+            _ => self.row().map(Some),
+        }
+    }
+
     /// A row of `data` without its value.
     pub(super) fn row(&mut self) -> Result<(Key, Row)> {
         let key = self.key()?;
@@ -151,7 +159,7 @@ impl Fields {
         usize::try_from(self.int()?).map_err(|_| unexpected("a negative size"))
     }
 
-    fn lease_id(&mut self) -> Result<LeaseId> {
+    pub(super) fn lease_id(&mut self) -> Result<LeaseId> {
         LeaseId::new(self.int()?)
     }
 

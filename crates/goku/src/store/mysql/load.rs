@@ -1,6 +1,6 @@
 //! What a batch or a read needs to know, asked for in one go and taken into the state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::columns::{Fields, HEAD, LEASE, NOW, ROW};
 use super::readers::Readers;
@@ -32,11 +32,15 @@ pub(super) struct Loading {
 
 #[derive(Debug)]
 enum Part {
-    Keys { values: bool },
+    Keys {
+        values: bool,
+    },
     Leases,
     Members(Vec<LeaseId>),
     Range(RangeNeed),
     Due(usize),
+    /// Of those that are due, where there are any.
+    MembersOfDue,
     Sessions,
 }
 
@@ -117,11 +121,7 @@ impl Loading {
 
     fn ask_keys<'k>(&mut self, keys: impl Iterator<Item = &'k Key>, values: bool, script: &mut Script) {
         for (list, _) in lists(keys, script.list_bytes_max(), |sql, key| sql.bytes(key.as_bytes())) {
-            let mut sql = self.reading.select(values);
-            // Whatever the statistics say of a table that was empty a moment ago: never the whole table.
-            sql.raw(" force index (primary)").raw(self.reading.join());
-            sql.raw(" where d.`key` in (").raw(list).raw(")");
-            script.statement(sql);
+            script.statement(select_keys(self.reading, values, list));
             self.parts.push(Part::Keys { values });
         }
     }
@@ -181,6 +181,15 @@ impl Loading {
         sql.int(limit as u64 + 1);
         script.statement(sql);
         self.parts.push(Part::Due(limit));
+        // Their keys are asked for next, and come at once. Leases that are due by the time of the store but not yet by the
+        // database's have theirs loaded then.
+        let mut sql = Sql::default();
+        sql.raw("select due.id, ").raw(ROW);
+        sql.raw(" from (select id from leases where expires_at <= ").raw(NOW);
+        sql.raw(" order by expires_at, id limit ").int(limit as u64);
+        sql.raw(") due left join data d force index (by_lease) on d.lease_id = due.id");
+        script.statement(sql);
+        self.parts.push(Part::MembersOfDue);
     }
 }
 
@@ -195,6 +204,17 @@ impl Part {
             Part::Leases => {
                 for (id, row) in leases(set)? {
                     state.put_lease(id, Some(row));
+                }
+            }
+            Part::MembersOfDue => {
+                let mut members: BTreeMap<_, Vec<_>> = BTreeMap::new();
+                for row in set {
+                    let mut fields = Fields::new(row);
+                    let members = members.entry(fields.lease_id()?).or_default();
+                    members.extend(fields.optional_row()?);
+                }
+                for (id, rows) in members {
+                    state.put_members(id, rows);
                 }
             }
             Part::Sessions => {
@@ -231,6 +251,15 @@ impl Part {
         }
         Ok(())
     }
+}
+
+/// Selects the rows of the keys in a list.
+fn select_keys(reading: Reading, values: bool, list: Sql) -> Sql {
+    let mut sql = reading.select(values);
+    // Whatever the statistics say of a table that was empty a moment ago: never the whole table.
+    sql.raw(" force index (primary)").raw(reading.join());
+    sql.raw(" where d.`key` in (").raw(list).raw(")");
+    sql
 }
 
 /// Adds the statements for the head and the time: two, in this order, because a time read before a lock wait is old.
@@ -283,6 +312,23 @@ pub(super) fn in_range(sql: &mut Sql, column: &str, range: &KeyRange) {
 }
 
 impl Readers {
+    /// Reads the rows of keys with their values, as they were last committed: no more statements than that, since these are
+    /// most of all reads.
+    pub(super) async fn rows(&self, keys: &[Key]) -> Result<HashMap<Key, Row>> {
+        let mut script = self.script();
+        for (list, _) in lists(keys, script.list_bytes_max(), |sql, key| sql.bytes(key.as_bytes())) {
+            script.statement(select_keys(Reading::Rows, true, list));
+        }
+        let sets = self.run_script(script).await?;
+        let rows = sets.into_iter().flatten().map(|row| {
+            let mut fields = Fields::new(row);
+            let (key, mut row) = fields.row()?;
+            row.value = fields.optional_bytes()?;
+            Ok((key, row))
+        });
+        rows.collect()
+    }
+
     /// Reads rows as they were last committed.
     pub(super) async fn load(&self, needs: &Needs) -> Result<State> {
         let mut script = self.script();
