@@ -18,7 +18,7 @@ const TMPFS: i128 = 0x0102_1994;
 /// and log of a server that is meant to work, and room for all connections.
 const MARIADB_ARGUMENTS: [&str; 4] = [
     "--innodb-flush-log-at-trx-commit=1",
-    "--innodb-buffer-pool-size=1G",
+    "--innodb-buffer-pool-size=8G",
     "--innodb-log-file-size=1G",
     "--max-connections=500",
 ];
