@@ -11,6 +11,7 @@ mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -54,6 +55,8 @@ pub(crate) struct SqliteStore {
     writer: Worker,
     readers: Worker,
     clock: Arc<dyn Clock>,
+    /// After how many pages the log is copied, as it was set last.
+    checkpoint_pages: Arc<AtomicI64>,
 }
 
 impl SqliteStore {
@@ -82,7 +85,12 @@ impl SqliteStore {
                 Worker::start("goku-sqlite-reader", connections, lock)?
             }
         };
-        Ok(SqliteStore { writer, readers, clock })
+        Ok(SqliteStore {
+            writer,
+            readers,
+            clock,
+            checkpoint_pages: Arc::default(),
+        })
     }
 }
 
@@ -101,12 +109,16 @@ impl Store for SqliteStore {
     }
 
     async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
-        let clock = self.clock.clone();
-        match self
-            .writer
-            .run(move |connection| write(connection, &batch, &*clock))
-            .await
-        {
+        let (clock, checkpoint_pages) = (self.clock.clone(), self.checkpoint_pages.clone());
+        let written = self.writer.run(move |connection| {
+            let pages = schema::checkpoint_pages(batch.requests.len());
+            if checkpoint_pages.load(Ordering::Relaxed) != pages {
+                schema::set_checkpoint_pages(connection, pages).map_err(error::before_commit)?;
+                checkpoint_pages.store(pages, Ordering::Relaxed);
+            }
+            write(connection, &batch, &*clock)
+        });
+        match written.await {
             Ok(outcome) => outcome,
             Err(stopped) if stopped.kind() == ErrorKind::Stopped => Err(WriteError::Final(stopped)),
             Err(panicked) => Err(WriteError::Panicked(panicked)),

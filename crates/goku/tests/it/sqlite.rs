@@ -222,3 +222,19 @@ async fn a_file_that_was_cut_off_is_refused_or_says_what_is_wrong() {
     let kind = listed.await.map(|entries| entries.len()).unwrap_err().kind();
     assert!(matches!(kind, ErrorKind::Config | ErrorKind::Internal), "{kind:?}");
 }
+
+/// What a write waits for is the disk, which writes over faster than it makes a file longer.
+#[tokio::test]
+async fn writes_one_by_one_keep_the_log_short() {
+    let folder = TempDir::new().unwrap();
+    let engine = Engine::open(&url(&folder)).await.unwrap();
+    for n in 0..500 {
+        engine
+            .set(SetRequest::new(key(&n.to_string()), "x".repeat(1_024)))
+            .await
+            .unwrap();
+    }
+    let log = folder.path().join("goku.db-wal").metadata().unwrap();
+    // 1,000 pages of 4 KiB, and what one more write adds.
+    assert!(log.len() < 5 * 1024 * 1024, "{} bytes", log.len());
+}

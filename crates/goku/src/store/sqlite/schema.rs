@@ -13,6 +13,13 @@ use crate::store::FORMAT;
 /// again and again, for at most 80 MiB of log.
 const CHECKPOINT_PAGES: i64 = 20_000;
 
+/// The same while batches are small, so that each waits for the disk alone: a log that is begun anew soon is written over,
+/// which a disk does faster than to make a file longer.
+const CHECKPOINT_PAGES_SMALL: i64 = 1_000;
+
+/// A batch of up to so many requests is small.
+const SMALL_BATCH_REQUESTS_MAX: usize = 4;
+
 /// Memory for pages of the connection that writes, in KiB: pages that are written again and again are not read again.
 pub(super) const WRITER_CACHE_KIB: i64 = 64 * 1024;
 
@@ -111,9 +118,23 @@ pub(super) fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Re
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    set_checkpoint_pages(connection, CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.pragma_update(None, "temp_store", "memory")
+}
+
+/// After how many pages the log is to be copied into the database while batches are of so many requests.
+pub(super) fn checkpoint_pages(requests: usize) -> i64 {
+    if requests <= SMALL_BATCH_REQUESTS_MAX {
+        CHECKPOINT_PAGES_SMALL
+    } else {
+        CHECKPOINT_PAGES
+    }
+}
+
+/// Has the log copied into the database after so many pages from the next commit on.
+pub(super) fn set_checkpoint_pages(connection: &Connection, pages: i64) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "wal_autocheckpoint", pages)
 }
 
 /// Checks, before anything is changed, that the database is empty or goku's: `Config` where it is not.
