@@ -25,7 +25,7 @@ pub(super) const WRITER_CACHE_KIB: i64 = 64 * 1024;
 
 /// Memory for pages of each connection that reads, in KiB: what it does not hold is mostly in the system's memory, once for
 /// all of them.
-pub(super) const READER_CACHE_KIB: i64 = 8 * 1024;
+pub(super) const READER_CACHE_KIB: i64 = 4 * 1024;
 
 /// Prepared statements that a connection keeps.
 const STATEMENTS_MAX: usize = 64;
