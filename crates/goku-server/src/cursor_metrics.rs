@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
-use goku::consumer::{Lag, RESERVED_PREFIX, lag_at};
-use goku::{Client, Cursor, CursorsRequest, ErrorKind, ListRequest, Prefix, Result, Status};
+use goku::consumer::{Lag, dead_letter_counts, lag_at};
+use goku::{Client, Cursor, CursorsRequest, ErrorKind, Status};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
@@ -62,7 +61,7 @@ impl CursorMetrics {
         let Ok(Ok((status, cursors))) = timeout_at(until, asked).await else {
             return String::new();
         };
-        let dead = timeout_at(until, self.dead_letters()).await;
+        let dead = timeout_at(until, dead_letter_counts(&*self.client, DEAD_LETTERS_COUNTED_MAX)).await;
         let mut text = dead.map_or_else(|_| String::new(), |dead| dead_text(&dead.unwrap_or_default()));
         let mut families = Families::new();
         for cursor in cursors {
@@ -84,30 +83,6 @@ impl CursorMetrics {
             }
             Ok(Err(_)) | Err(_) => Found::Unknown,
         }
-    }
-
-    /// How many dead letters each consumer has.
-    async fn dead_letters(&self) -> Result<BTreeMap<String, usize>> {
-        let prefix = format!("{RESERVED_PREFIX}dead/");
-        let request = ListRequest {
-            limit: Some(DEAD_LETTERS_COUNTED_MAX),
-            keys_only: true,
-            ..ListRequest::new(Prefix::new(&prefix)?)
-        };
-        let mut listing = self.client.list(request).await?;
-        let mut dead = BTreeMap::new();
-        while let Some(entry) = listing.next().await {
-            let entry = entry?;
-            let name = entry
-                .key
-                .as_str()
-                .strip_prefix(&prefix)
-                .and_then(|rest| rest.split_once('/'));
-            if let Some((name, _)) = name {
-                *dead.entry(name.to_owned()).or_default() += 1;
-            }
-        }
-        Ok(dead)
     }
 }
 

@@ -60,6 +60,7 @@ pub use acknowledge::acknowledged;
 pub use cursors::ClientCursors;
 pub use cursors::CursorStore;
 pub use dead_letter::DeadLetter;
+pub use dead_letter::dead_letter_counts;
 pub use dead_letter::dead_letters;
 pub use group::GROUP_MEMBERS_MAX;
 pub use group::Group;

@@ -44,13 +44,43 @@ pub struct DeadLetter {
 
 /// The dead letters of a consumer, in the order of the events.
 pub async fn dead_letters(client: &dyn Client, consumer: &ConsumerName) -> Result<Vec<DeadLetter>> {
-    let prefix = Prefix::new(format!("{RESERVED_PREFIX}dead/{consumer}/"))?;
+    let prefix = Prefix::new(prefix_of(consumer))?;
     let mut entries = client.list(ListRequest::new(prefix)).await?;
     let mut letters = Vec::new();
     while let Some(entry) = entries.next().await {
         letters.push(read(entry?)?);
     }
     Ok(letters)
+}
+
+/// How many dead letters there are of each consumer that has some, by its name; the first `limit` of all are counted.
+pub async fn dead_letter_counts(client: &dyn Client, limit: usize) -> Result<BTreeMap<String, usize>> {
+    let prefix = prefix();
+    let request = ListRequest {
+        limit: Some(limit),
+        keys_only: true,
+        ..ListRequest::new(Prefix::new(&prefix)?)
+    };
+    let mut entries = client.list(request).await?;
+    let mut counts = BTreeMap::new();
+    while let Some(entry) = entries.next().await {
+        let key = entry?.key;
+        let rest = key.as_str().strip_prefix(&prefix);
+        if let Some((name, _)) = rest.and_then(|rest| rest.split_once('/')) {
+            *counts.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+    Ok(counts)
+}
+
+/// What the keys of all dead letters begin with.
+fn prefix() -> String {
+    format!("{RESERVED_PREFIX}dead/")
+}
+
+/// What those of a consumer begin with.
+fn prefix_of(consumer: &ConsumerName) -> String {
+    format!("{}{consumer}/", prefix())
 }
 
 /// Keeps a delivery; one that is kept already is written anew.
@@ -61,7 +91,7 @@ pub(super) async fn keep(
     attempts: u32,
     failure: &Failure,
 ) -> Result<()> {
-    let key = Key::new(format!("{RESERVED_PREFIX}dead/{consumer}/{:019}", delivery.id().get()))?;
+    let key = Key::new(format!("{}{:019}", prefix_of(consumer), delivery.id().get()))?;
     let mut error = failure.to_string();
     let mut value = write(delivery, attempts, &error);
     if key.as_bytes().len() + value.len() > ENTRY_BYTES_MAX {
