@@ -19,7 +19,6 @@ pub use self::roster::Roster;
 pub use self::roster::roster;
 pub use self::settings::PARTITIONS_DEFAULT;
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::member::Ending;
 use self::settings::Settings;
-use super::run::{AWAY, Consumer, is_passing};
+use super::run::{AWAY, Consumer, is_passing, stopped_by};
 use super::spec::Spec;
 use super::stats::Stats;
 use crate::client::Client;
@@ -144,12 +143,7 @@ impl Group {
     /// partition that was taken over is no error.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let stop = CancellationToken::new();
-        let mut running = pin!(self.run_until(&stop));
-        tokio::select! {
-            ended = &mut running => return ended,
-            () = shutdown => stop.cancel(),
-        }
-        running.await
+        stopped_by(shutdown, &stop, self.run_until(&stop)).await
     }
 
     async fn run_until(&self, stop: &CancellationToken) -> Result<()> {

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cursors::{ClientCursors, CursorStore};
@@ -103,12 +104,7 @@ impl Consumer {
     /// errors that do not pass by themselves. Nothing is lost by any of them: the cursor stays before what was not done.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let stop = CancellationToken::new();
-        let mut running = pin!(self.run_until(&stop));
-        tokio::select! {
-            ended = &mut running => return ended,
-            () = shutdown => stop.cancel(),
-        }
-        running.await
+        stopped_by(shutdown, &stop, self.run_until(&stop)).await
     }
 
     /// Hands each dead letter to the handler once more, in the order of the events. Those that are handled are removed.
@@ -222,6 +218,33 @@ struct Done {
 
 fn is_behind(stored: Option<Snapshot>, at: Snapshot) -> bool {
     stored.is_none_or(|stored| stored.epoch == at.epoch && stored.position.id < at.position.id)
+}
+
+/// Runs `running` to its end, and has it stop once `shutdown` completes.
+pub(super) async fn stopped_by<T>(
+    shutdown: impl Future<Output = ()>,
+    stop: &CancellationToken,
+    running: impl Future<Output = T>,
+) -> T {
+    let mut running = pin!(running);
+    tokio::select! {
+        ended = &mut running => return ended,
+        () = shutdown => stop.cancel(),
+    }
+    running.await
+}
+
+/// Sleeps until something is due; for ever where nothing is.
+pub(super) async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether it is the place of a stream that is gone: what was done is done, and what there is has to be read anew.
+pub(super) fn is_of_place(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Compacted { .. } | ErrorKind::PositionLost)
 }
 
 /// Whether a call that failed so may succeed later by itself.

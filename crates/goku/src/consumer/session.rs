@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::input::Input;
-use super::run::{AWAY, Consumer, is_passing};
+use super::run::{AWAY, Consumer, is_of_place, is_passing, sleep_until};
 use super::schedule::{Schedule, Unit};
 use super::stats::RunStats;
 use super::tracker::Tracker;
@@ -295,7 +295,7 @@ impl<'a> Session<'a> {
         }
         self.alone = None;
         self.under_way.shutdown().await;
-        if matches!(&outcome, Err(error) if !is_passing(error) && !is_of_stream(error)) {
+        if matches!(&outcome, Err(error) if !is_passing(error) && !is_of_place(error)) {
             return outcome;
         }
         let mut tries = 0;
@@ -314,21 +314,9 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Whether it is the stream's place that is gone: what was done is done.
-fn is_of_stream(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Compacted { .. } | ErrorKind::PositionLost)
-}
-
 async fn wait_for<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
     match future {
         Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
 }

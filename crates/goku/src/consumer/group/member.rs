@@ -7,7 +7,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::super::run::{AWAY, is_passing};
+use super::super::run::{AWAY, is_passing, sleep_until};
 use super::holding::{Claim, Holding, Run, hold};
 use super::keys::Keys;
 use super::news::{News, Subscription};
@@ -315,11 +315,4 @@ impl<'a> Membership<'a> {
 
 fn failed(error: JoinError) -> Error {
     Error::new(ErrorKind::Internal, "the task of a partition failed").with_source(error)
-}
-
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
-    }
 }

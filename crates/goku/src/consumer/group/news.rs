@@ -7,7 +7,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::run::{AWAY, is_passing};
+use super::super::run::{AWAY, is_of_place, is_passing};
 use super::keys::Keys;
 use super::view::View;
 use crate::client::Client;
@@ -108,9 +108,4 @@ async fn tell(
         ErrorKind::Unavailable,
         "the stream ended without saying why",
     ))
-}
-
-/// Whether the stream's place is gone, and what there is has to be read anew.
-fn is_of_place(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Compacted { .. } | ErrorKind::PositionLost)
 }
