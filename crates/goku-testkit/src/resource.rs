@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use goku::Event;
+use goku::consumer::{Delivery, Holding};
 use tokio::time::Instant;
 
 /// One effect of one event.
@@ -19,6 +20,19 @@ pub struct Effect {
     pub key: String,
     /// The event's id.
     pub event: i64,
+}
+
+impl Effect {
+    /// That of a delivery, by `holder`, which holds its partition so.
+    pub fn of(delivery: &Delivery, holding: &Holding, holder: &str) -> Effect {
+        Effect {
+            partition: holding.partition().number(),
+            token: holding.token().get(),
+            holder: holder.to_owned(),
+            key: delivery.key().to_string(),
+            event: delivery.id().get(),
+        }
+    }
 }
 
 /// A resource that refuses the effects of older holders, and repeated ones, and remembers what it was told.

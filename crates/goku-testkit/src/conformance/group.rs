@@ -41,16 +41,9 @@ fn member(gate: &Gate, label: &str, spec: Spec, resource: &Arc<Resource>) -> Gro
     let make = move |holding: Holding| {
         let (gate, resource, holder) = (gate.clone(), resource.clone(), holder.clone());
         let client: Arc<dyn Client> = Arc::new(gate.clone());
-        let (partition, token) = (holding.partition().number(), holding.token().get());
         Consumer::new(client, holding.spec(), move |delivery: Delivery| {
             let (gate, resource) = (gate.clone(), resource.clone());
-            let effect = Effect {
-                partition,
-                token,
-                holder: holder.clone(),
-                key: delivery.key().to_string(),
-                event: delivery.id().get(),
-            };
+            let effect = Effect::of(&delivery, &holding, &holder);
             async move {
                 gate.passed().await;
                 if resource.apply(effect) {

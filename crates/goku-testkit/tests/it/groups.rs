@@ -150,16 +150,9 @@ fn with_tokens(resource: Arc<Resource>) -> Box<Make> {
             let client = client.clone();
             move |holding: Holding| {
                 let (gate, resource, holder) = (gate.clone(), resource.clone(), holder.clone());
-                let (partition, token) = (holding.partition().number(), holding.token().get());
                 Consumer::new(client.clone(), holding.spec(), move |delivery: Delivery| {
                     let (gate, resource) = (gate.clone(), resource.clone());
-                    let effect = Effect {
-                        partition,
-                        token,
-                        holder: holder.clone(),
-                        key: delivery.key().to_string(),
-                        event: delivery.id().get(),
-                    };
+                    let effect = Effect::of(&delivery, &holding, &holder);
                     // It is on its way, some for longer than a lease lives, and not called back where the attempt is given up.
                     let way = if effect.event % 32 == 0 { 3 * TTL / 2 } else { POLL };
                     let on_its_way = async move {
