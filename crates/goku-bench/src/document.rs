@@ -172,8 +172,8 @@ fn consume(text: &mut String, results: &Results) {
     }
     *text += &format!(
         "## Events through a consumer\n\nOver gRPC, on a log of {} events, by where the cursor is; handlers with effects \
-         write a row for each key. The way is from when a Set was sent until the handler was given its event, at {} Sets a \
-         second: median and p99.\n",
+         write a row for each key. The way is timed until the handler was given the event, at {} Sets a second: from when its \
+         Set was sent, and from when that was answered; median and p99. The commit lies between the two.\n",
         grouped(rows::EVENTS as f64),
         rows::SETS_PER_SECOND
     );
@@ -186,16 +186,31 @@ fn consume(text: &mut String, results: &Results) {
         });
         *text += &format!("| {} | {} |\n", kept.name(), rates.join(" | "));
     }
-    *text += &format!("\n| way to the handler in ms, cursor | {heads} |\n|---|---|---|\n");
-    for kept in Kept::ALL.into_iter().filter(|kept| kept.batch() == 1) {
-        let ways = Subject::GOKU.map(|subject| {
-            let figure = |measure| results.median(Row::Consume, Name::new(measure, subject));
-            match (figure(Measure::ConsumeP50(kept)), figure(Measure::ConsumeP99(kept))) {
-                (Some(median), Some(p99)) => format!("{} / {}", millis(median), millis(p99)),
-                _ => String::new(),
-            }
-        });
-        *text += &format!("| {} | {} |\n", kept.name(), ways.join(" | "));
+    type Quantile = fn(Kept) -> Measure;
+    let beginnings: [(&str, Quantile, Quantile); 2] = [
+        ("sent", Measure::ConsumeP50, Measure::ConsumeP99),
+        ("answered", Measure::ConsumeAnsweredP50, Measure::ConsumeAnsweredP99),
+    ];
+    for (beginning, median, p99) in beginnings {
+        let ways = |kept| {
+            Subject::GOKU.map(|subject| {
+                let figure = |measure: Quantile| results.median(Row::Consume, Name::new(measure(kept), subject));
+                let (median, p99) = (figure(median)?, figure(p99)?);
+                Some(format!("{} / {}", signed_millis(median), signed_millis(p99)))
+            })
+        };
+        let rows = Kept::ALL.map(|kept| (kept, ways(kept))).into_iter();
+        let mut rows = rows.filter(|(_, ways)| ways.iter().any(Option::is_some)).peekable();
+        if rows.peek().is_some() {
+            *text += &format!("\n| from the Set {beginning} to the handler in ms, cursor | {heads} |\n|---|---|---|\n");
+        }
+        for (kept, ways) in rows {
+            *text += &format!(
+                "| {} | {} |\n",
+                kept.name(),
+                ways.map(Option::unwrap_or_default).join(" | ")
+            );
+        }
     }
     *text += "\n";
 }
@@ -215,6 +230,12 @@ fn notes(text: &mut String, results: &Results) {
     if !notes.is_empty() {
         *text += &format!("## Notes\n\n{}\n", notes.concat());
     }
+}
+
+/// Microseconds as milliseconds, of what may be less than 0.
+fn signed_millis(micros: f64) -> String {
+    let sign = if micros < 0.0 { "−" } else { "" };
+    format!("{sign}{}", millis(micros.abs()))
 }
 
 /// How large what was read is, where the goal names a size.
@@ -303,6 +324,24 @@ mod tests {
             assert!(once.contains(expected), "{expected} is missing in:\n{once}");
         }
         assert_eq!(with_results(&once, &results()).unwrap(), once);
+    }
+
+    #[test]
+    fn ways_to_the_handler_are_told_from_both_their_beginnings() {
+        let mut results = results();
+        results.begin(Row::Consume, Setting::default());
+        for (measure, figure) in [
+            (Measure::ConsumeP50(Kept::Goku), 1_234.0),
+            (Measure::ConsumeP99(Kept::Goku), 2_345.0),
+            (Measure::ConsumeAnsweredP50(Kept::Goku), -40.0),
+            (Measure::ConsumeAnsweredP99(Kept::Goku), 560.0),
+        ] {
+            results.add(Row::Consume, Name::new(measure, Subject::Sqlite), figure);
+        }
+        let text = with_results(EMPTY, &results).unwrap();
+        for expected in ["| in goku | 1.23 / 2.35 |  |", "| in goku | −0.04 / 0.56 |  |"] {
+            assert!(text.contains(expected), "{expected} is missing in:\n{text}");
+        }
     }
 
     #[test]

@@ -63,6 +63,9 @@ pub(crate) enum Measure {
     /// From when the Set was sent until the handler was given its event.
     ConsumeP50(Kept),
     ConsumeP99(Kept),
+    /// From when the Set was answered, which is after the commit; less than 0 where the handler was given its event before.
+    ConsumeAnsweredP50(Kept),
+    ConsumeAnsweredP99(Kept),
     ReplayRate,
     EmbeddedReplayRate,
     ListFirst,

@@ -9,7 +9,6 @@ use goku::consumer::sqlite::{SqliteTransactions, rusqlite};
 use goku::consumer::{Batch, Consumer, Delivery, Failure, MemoryCursors, Spec, Start};
 use goku::{Client, ConsumerName, Key, Prefix, SetRequest};
 use goku_load::{Monitor, Workload};
-use hdrhistogram::Histogram;
 use mysql_async::Pool;
 use mysql_async::prelude::Queryable;
 use tokio::task::JoinSet;
@@ -30,9 +29,6 @@ pub(crate) const SETS_PER_SECOND: u32 = 200;
 
 /// What keys begin with whose way is timed.
 const TIMED: &str = "/timed/";
-
-/// The longest way that is told apart from longer ones, in microseconds.
-const WAY_US_MAX: u64 = 60_000_000;
 
 /// How often a consumer is asked how far it is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
@@ -69,12 +65,15 @@ pub(super) async fn measure(lab: &mut Lab) -> Outcome<()> {
                 let rate = rate(lab, goku, &own, kept, &format!("{name} rate")).await?;
                 lab.add(Row::Consume, Name::new(Measure::ConsumeRate(kept), *subject), rate);
                 if kept.batch() == 1 {
-                    let way = time(lab, goku, &own, kept, &format!("{name} way")).await?;
-                    for (measure, figure) in [
-                        (Measure::ConsumeP50(kept), way.value_at_quantile(0.5)),
-                        (Measure::ConsumeP99(kept), way.value_at_quantile(0.99)),
+                    let ways = time(lab, goku, &own, kept, &format!("{name} way")).await?;
+                    for (measure, ways, share) in [
+                        (Measure::ConsumeP50(kept), &ways.from_set, 0.5),
+                        (Measure::ConsumeP99(kept), &ways.from_set, 0.99),
+                        (Measure::ConsumeAnsweredP50(kept), &ways.from_answer, 0.5),
+                        (Measure::ConsumeAnsweredP99(kept), &ways.from_answer, 0.99),
                     ] {
-                        lab.add(Row::Consume, Name::new(measure, *subject), figure as f64);
+                        let figure = quantile(ways, share).ok_or("no event was timed")?;
+                        lab.add(Row::Consume, Name::new(measure, *subject), figure);
                     }
                 }
             }
@@ -100,20 +99,37 @@ async fn rate(lab: &Lab, goku: &Goku, own: &Own, kept: Kept, name: &str) -> Outc
     Ok(told.0 as f64 / told.1.as_secs_f64())
 }
 
-/// How long events are under way, in microseconds, from when their Set was sent until a handler was given them.
-async fn time(lab: &Lab, goku: &Goku, own: &Own, kept: Kept, name: &str) -> Outcome<Histogram<u64>> {
+/// When things happened to one event.
+#[derive(Clone, Copy, Default)]
+struct Times {
+    /// Its Set was sent.
+    sent: Option<Instant>,
+    /// A handler was given it first.
+    handled: Option<Instant>,
+    /// Its Set was answered: it was committed before that.
+    answered: Option<Instant>,
+}
+
+/// How long events are under way to a handler, in microseconds, ascending. Their commits lie between the two beginnings.
+#[derive(Default)]
+struct Ways {
+    from_set: Vec<f64>,
+    /// Less than 0 where the handler was first.
+    from_answer: Vec<f64>,
+}
+
+/// Times events on their way to a handler.
+async fn time(lab: &Lab, goku: &Goku, own: &Own, kept: Kept, name: &str) -> Outcome<Ways> {
     let count = (lab.options.seconds().as_secs_f64() * f64::from(SETS_PER_SECOND)) as usize;
-    let sent = Arc::new(Mutex::new(vec![None; count]));
-    let way = Arc::new(Mutex::new(Histogram::new_with_max(WAY_US_MAX, 3)?));
+    let times = Arc::new(Mutex::new(vec![Times::default(); count]));
     let arrived = {
-        let (sent, way) = (sent.clone(), way.clone());
+        let times = times.clone();
         move |delivery: &Delivery| {
+            let now = Instant::now();
             let number = delivery.key().as_str().rsplit('/').next().map(str::parse::<usize>);
             let Some(Ok(number)) = number else { return };
-            let sent: Option<Instant> = locked(&sent).get(number).copied().flatten();
-            if let Some(sent) = sent {
-                let micros = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
-                locked(&way).saturating_record(micros);
+            if let Some(times) = locked(&times).get_mut(number) {
+                times.handled.get_or_insert(now);
             }
         }
     };
@@ -126,7 +142,7 @@ async fn time(lab: &Lab, goku: &Goku, own: &Own, kept: Kept, name: &str) -> Outc
         while stats.now().lag.is_none() {
             sleep(LOOK_INTERVAL).await;
         }
-        let outcome = set_all(&goku.clients[1], &prefix, &sent).await;
+        let outcome = set_all(&goku.clients[1], &prefix, &times).await;
         while outcome.is_ok() && stats.now().handled < count as u64 {
             sleep(LOOK_INTERVAL).await;
         }
@@ -135,22 +151,54 @@ async fn time(lab: &Lab, goku: &Goku, own: &Own, kept: Kept, name: &str) -> Outc
     let mut outcome = Ok(());
     consumer.run(async { outcome = setting.await }).await?;
     outcome?;
-    let way = locked(&way).clone();
-    Ok(way)
+    let times = locked(&times);
+    Ok(Ways::of(&times))
+}
+
+impl Ways {
+    fn of(times: &[Times]) -> Ways {
+        let mut ways = Ways::default();
+        for times in times {
+            if let (Some(sent), Some(handled), Some(answered)) = (times.sent, times.handled, times.answered) {
+                ways.from_set.push(micros(sent, handled));
+                ways.from_answer.push(micros(answered, handled));
+            }
+        }
+        ways.from_set.sort_by(f64::total_cmp);
+        ways.from_answer.sort_by(f64::total_cmp);
+        ways
+    }
+}
+
+/// From one moment to another, which may be before it.
+fn micros(from: Instant, to: Instant) -> f64 {
+    let between = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64();
+    (between(from, to) - between(to, from)) * 1e6
+}
+
+/// The figure that this share of the figures, which ascend, is not above.
+fn quantile(figures: &[f64], share: f64) -> Option<f64> {
+    let rank = (figures.len() as f64 * share).ceil() as usize;
+    figures.get(rank.saturating_sub(1)).copied()
 }
 
 /// Sets keys, one each tick, whether those before are done or not.
-async fn set_all(client: &Arc<dyn Client>, prefix: &str, sent: &Mutex<Vec<Option<Instant>>>) -> Outcome<()> {
+async fn set_all(client: &Arc<dyn Client>, prefix: &str, times: &Arc<Mutex<Vec<Times>>>) -> Outcome<()> {
     let mut ticks = interval(Duration::from_secs(1) / SETS_PER_SECOND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sets = JoinSet::new();
-    let count = locked(sent).len();
+    let count = locked(times).len();
     for number in 0..count {
         ticks.tick().await;
         let request = SetRequest::new(Key::new(format!("{prefix}{number}"))?, "v");
-        locked(sent)[number] = Some(Instant::now());
-        let client = client.clone();
-        sets.spawn(async move { client.set(request).await });
+        locked(times)[number].sent = Some(Instant::now());
+        let (client, times) = (client.clone(), times.clone());
+        sets.spawn(async move {
+            let set = client.set(request).await;
+            let now = Instant::now();
+            locked(&times)[number].answered = Some(now);
+            set
+        });
     }
     while let Some(set) = sets.join_next().await {
         set??;
@@ -216,4 +264,37 @@ impl Own {
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // What is in them is whole at any moment.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_begin_at_the_set_and_at_its_answer() {
+        let begun = Instant::now();
+        let at = |micros| Some(begun + Duration::from_micros(micros));
+        let times = |sent, handled, answered| Times {
+            sent: at(sent),
+            handled: at(handled),
+            answered: at(answered),
+        };
+        let unanswered = Times {
+            answered: None,
+            ..times(0, 1, 2)
+        };
+        let ways = Ways::of(&[times(0, 300, 100), times(1_000, 1_100, 1_150), unanswered]);
+        let rounded = |ways: Vec<f64>| ways.into_iter().map(f64::round).collect::<Vec<_>>();
+        assert_eq!(rounded(ways.from_set), [100.0, 300.0]);
+        assert_eq!(rounded(ways.from_answer), [-50.0, 200.0]);
+    }
+
+    #[test]
+    fn a_quantile_is_one_of_the_figures() {
+        let figures: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!(quantile(&figures, 0.5), Some(50.0));
+        assert_eq!(quantile(&figures, 0.99), Some(99.0));
+        assert_eq!(quantile(&[7.0], 0.5), Some(7.0));
+        assert_eq!(quantile(&[], 0.5), None);
+    }
 }
