@@ -13,7 +13,7 @@ use goku::consumer::{
 };
 use goku::{Client, ConsumerName, CursorId, CursorMove, Engine, ErrorKind, Snapshot};
 use goku_testkit::Proxy;
-use goku_testkit::mariadb::MariaDb;
+use goku_testkit::mariadb::{MariaDb, Options};
 use goku_testkit::probe::{kind, prefix, set, soon};
 use goku_testkit::proxy::{Action, Point};
 use tempfile::TempDir;
@@ -213,12 +213,18 @@ async fn mysql_effects(url: &str) -> BTreeMap<i64, i64> {
     rows.into_iter().collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_mariadb_each_event_has_its_effect_once_wherever_a_run_is_dropped() {
+on_every_server!(
+    each_event_has_its_effect_once_wherever_a_run_is_dropped,
+    each_event_has_its_effect_once_though_commits_are_lost,
+    each_event_has_its_effect_once_though_the_handler_fails,
+);
+
+async fn each_event_has_its_effect_once_wherever_a_run_is_dropped(options: Options) {
+    let server = MariaDb::start(options);
     let (engine, head) = store().await;
     for batch in [1, 3] {
         for stops_at in 1..=EVENTS {
-            let database = MariaDb::shared().create_database().await;
+            let database = server.create_database().await;
             let stopped = Arc::new(Notify::new());
             let once = on_mysql(&database.url(), Some(stops_at), stopped.clone()).await;
             let consumer = Consumer::exactly_once(engine.clone(), spec(), Batch::new(batch, SHORT), once);
@@ -235,11 +241,11 @@ async fn on_mariadb_each_event_has_its_effect_once_wherever_a_run_is_dropped() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_mariadb_each_event_has_its_effect_once_though_commits_are_lost() {
+async fn each_event_has_its_effect_once_though_commits_are_lost(options: Options) {
+    let server = MariaDb::start(options);
     let (engine, head) = store().await;
     for point in [Point::Request, Point::Sent, Point::Reply] {
-        let database = MariaDb::shared().create_database().await;
+        let database = server.create_database().await;
         let proxy = Proxy::before(&database.url()).await;
         let once = on_mysql(proxy.url(), None, Arc::default()).await;
         let traps = [1, 3, 4].map(|nth| proxy.at_commit(nth, point, Action::Reset));
@@ -250,11 +256,11 @@ async fn on_mariadb_each_event_has_its_effect_once_though_commits_are_lost() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_mariadb_each_event_has_its_effect_once_though_the_handler_fails() {
+async fn each_event_has_its_effect_once_though_the_handler_fails(options: Options) {
+    let server = MariaDb::start(options);
     let (engine, head) = store().await;
     for batch in [1, 3] {
-        let database = MariaDb::shared().create_database().await;
+        let database = server.create_database().await;
         let url = database.url();
         let once = on_mysql_and(&url, |call| async move {
             match call {

@@ -13,7 +13,7 @@ use futures::future::join_all;
 use goku::consumer::mysql::mysql_async::{Pool, prelude::Queryable};
 use goku::consumer::sqlite::rusqlite;
 use goku::{Client, Engine};
-use goku_testkit::mariadb::{MariaDb, TestDatabase};
+use goku_testkit::mariadb::{MariaDb, Options, TestDatabase};
 use goku_testkit::probe::{set, soon};
 use goku_testkit::proxy::{Action, Point};
 use goku_testkit::{Proxy, Random};
@@ -27,8 +27,9 @@ use child::Step;
 /// Kills at one step, one a run.
 const KILLS: u32 = 4;
 
-/// Kills at any time.
+/// Kills at any time, and how many events there are for them.
 const RANDOM_KILLS: u32 = 12;
+const EVENTS: u32 = 800;
 
 /// A store with events, and a database of the user's own.
 struct Fixture {
@@ -50,8 +51,8 @@ impl Fixture {
         Fixture::fill(folder, own, events).await
     }
 
-    async fn on_mariadb(events: u32) -> Fixture {
-        let database = MariaDb::shared().create_database().await;
+    async fn on(server: &MariaDb, events: u32) -> Fixture {
+        let database = server.create_database().await;
         Fixture::fill(TempDir::new().unwrap(), Own::Mysql(database), events).await
     }
 
@@ -124,12 +125,14 @@ impl Fixture {
         for nth in 1..=KILLS {
             kills += u32::from(self.run(Some((step, nth))).await);
         }
+        println!("{step:?}: {kills} kills");
         assert!(kills > 0, "{step:?} was never met");
         self.check(&format!("{step:?}")).await;
     }
 
     async fn kill_at_any_time(&self) {
         let mut random = Random::from_environment();
+        let mut kills = 0;
         for _ in 0..RANDOM_KILLS {
             let mut child = self.start(&self.own_url(), None);
             let time = random.between(Duration::ZERO, Duration::from_millis(120));
@@ -137,7 +140,9 @@ impl Fixture {
                 break;
             }
             child.kill().await.unwrap();
+            kills += 1;
         }
+        println!("at any time: {kills} kills");
         self.check("at any time").await;
     }
 }
@@ -162,36 +167,48 @@ async fn on_sqlite_killed_at_every_step() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_mariadb_killed_at_every_step() {
-    let steps = Step::ALL.map(async |step| Fixture::on_mariadb(12).await.kill_at_every_step(step).await);
+async fn on_sqlite_killed_at_any_time() {
+    Fixture::on_sqlite(EVENTS).await.kill_at_any_time().await;
+}
+
+on_every_server!(
+    killed_at_every_step,
+    killed_at_any_time,
+    killed_while_a_commit_is_under_way
+);
+
+async fn killed_at_every_step(options: Options) {
+    let server = MariaDb::start(options);
+    let steps = Step::ALL.map(async |step| Fixture::on(&server, 12).await.kill_at_every_step(step).await);
     join_all(steps).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_sqlite_killed_at_any_time() {
-    Fixture::on_sqlite(200).await.kill_at_any_time().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_mariadb_killed_at_any_time() {
-    Fixture::on_mariadb(200).await.kill_at_any_time().await;
+async fn killed_at_any_time(options: Options) {
+    let server = MariaDb::start(options);
+    Fixture::on(&server, EVENTS).await.kill_at_any_time().await;
 }
 
 /// What it sent may arrive after its end.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_mariadb_killed_while_a_commit_is_under_way() {
+async fn killed_while_a_commit_is_under_way(options: Options) {
+    let server = MariaDb::start(options);
     for point in [Point::Request, Point::Sent, Point::Reply] {
-        let fixture = Fixture::on_mariadb(12).await;
+        let fixture = Fixture::on(&server, 12).await;
+        let mut kills = 0;
         for nth in 1..=3 {
             let proxy = Proxy::before(&fixture.own_url()).await;
             let trap = proxy.at_commit(nth, point, Action::Hold);
             let mut child = fixture.start(proxy.url(), None);
             tokio::select! {
-                () = trap.sprung() => child.kill().await.unwrap(),
+                () = trap.sprung() => {
+                    child.kill().await.unwrap();
+                    kills += 1;
+                }
                 ended = child.wait() => assert!(ended.unwrap().success()),
             }
             trap.release();
         }
+        println!("{point:?}: {kills} kills");
+        assert!(kills > 0, "no commit at {point:?}");
         fixture.check(&format!("{point:?}")).await;
     }
 }

@@ -1,6 +1,9 @@
 //! The conformance suite on every store, and on the model.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+#[macro_use]
+mod servers;
+
 mod compacted;
 mod exactly_once;
 mod faults;
