@@ -21,7 +21,8 @@ use crate::id::{EventId, LeaseId};
 use crate::key::{Key, KeyRange};
 use crate::status::Replica;
 
-/// The version of the tables' layout.
+/// The version of the tables' layout on MySQL and MariaDB.
+#[cfg(feature = "mysql")]
 pub(crate) const FORMAT: i64 = 1;
 
 /// Values and metadata up to so many bytes come with the rows of a page; longer ones are read one by one, so that a

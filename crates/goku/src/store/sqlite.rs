@@ -236,7 +236,7 @@ fn write(connection: &mut Connection, batch: &Batch, clock: &dyn Clock) -> Resul
     if !decision.writes {
         return Ok(decision);
     }
-    apply::apply(&transaction, &decision).map_err(error::before_commit)?;
+    apply::apply(&transaction, &state, &decision).map_err(error::before_commit)?;
     match transaction.commit() {
         Ok(()) => Ok(decision),
         Err(failed) => Err(error::at_commit(failed, decision)),

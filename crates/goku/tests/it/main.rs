@@ -4,4 +4,5 @@
 
 mod consumer;
 mod engine;
+mod format;
 mod sqlite;

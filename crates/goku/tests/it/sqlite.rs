@@ -100,18 +100,6 @@ async fn files_that_are_no_store_are_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_newer_format_is_refused() {
-    let folder = TempDir::new().unwrap();
-    Engine::open(&url(&folder)).await.unwrap().close().await;
-    let connection = rusqlite::Connection::open(folder.path().join("goku.db")).unwrap();
-    connection.execute("update head set format = 99", []).unwrap();
-    drop(connection);
-    let error = Engine::open(&url(&folder)).await.err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.message().contains("format is 99"), "{error}");
-}
-
-#[tokio::test]
 async fn a_file_of_a_version_without_cursors_is_taken_along() {
     let folder = TempDir::new().unwrap();
     let engine = Engine::open(&url(&folder)).await.unwrap();

@@ -4,14 +4,14 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::{error, schema};
 use crate::clock::Timestamp;
-use crate::decide::Decision;
+use crate::decide::{Decision, State};
 use crate::error::Result;
 use crate::event::{Event, EventType};
 use crate::id::{EventId, Tag};
 
-/// Writes the rows, leases and events of a decision, and the head.
-pub(super) fn apply(connection: &Connection, decision: &Decision) -> rusqlite::Result<()> {
-    write_rows(connection, decision)?;
+/// Writes the rows, leases and events of a decision on this state, and the head.
+pub(super) fn apply(connection: &Connection, state: &State, decision: &Decision) -> rusqlite::Result<()> {
+    write_rows(connection, state, decision)?;
     write_leases(connection, decision)?;
     write_sessions(connection, decision)?;
     append_events(connection, &decision.events)?;
@@ -34,28 +34,39 @@ pub(super) fn resolve(connection: &mut Connection, batch: Tag) -> Result<bool> {
     resolve().map_err(error::reading)
 }
 
-fn write_rows(connection: &Connection, decision: &Decision) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
-        "insert into data (key, version, created_ref, updated_ref, deleted_ref, lease_id, created_version, \
-         created_rev, updated_rev, value) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
-         on conflict (key) do update set version = excluded.version, created_ref = excluded.created_ref, \
-         updated_ref = excluded.updated_ref, deleted_ref = excluded.deleted_ref, lease_id = excluded.lease_id, \
-         created_version = excluded.created_version, created_rev = excluded.created_rev, \
-         updated_rev = excluded.updated_rev, value = excluded.value",
+/// Writes the rows of keys, in the order of their keys, each by what is known of the one before: the tree is not asked
+/// whether it is there, and the index of leases is left alone where the lease stays. The values are in the events.
+fn write_rows(connection: &Connection, state: &State, decision: &Decision) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(
+        "insert into keys (key, version, created_ref, updated_ref, deleted_ref, created_version, created_rev, \
+         updated_rev, lease_id) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
+    let mut update = connection.prepare_cached(
+        "update keys set version = ?2, created_ref = ?3, updated_ref = ?4, deleted_ref = ?5, created_version = ?6, \
+         created_rev = ?7, updated_rev = ?8, value = null where key = ?1",
+    )?;
+    let mut update_lease = connection.prepare_cached("update keys set lease_id = ?2 where key = ?1")?;
     for (key, row) in &decision.rows {
-        statement.execute(params![
-            key.as_bytes(),
-            row.version.get(),
-            row.created_ref.get(),
-            row.updated_ref.get(),
-            row.deleted_ref.map(EventId::get),
-            row.lease_id.get(),
-            row.created_version.get(),
-            row.created_rev.get(),
-            row.updated_rev.get(),
-            row.value.as_deref(),
-        ])?;
+        let before = state.rows.get(key).and_then(Option::as_ref);
+        let statement = if before.is_some() { &mut update } else { &mut insert };
+        statement.raw_bind_parameter(1, key.as_bytes())?;
+        statement.raw_bind_parameter(2, row.version.get())?;
+        statement.raw_bind_parameter(3, row.created_ref.get())?;
+        statement.raw_bind_parameter(4, row.updated_ref.get())?;
+        statement.raw_bind_parameter(5, row.deleted_ref.map(EventId::get))?;
+        statement.raw_bind_parameter(6, row.created_version.get())?;
+        statement.raw_bind_parameter(7, row.created_rev.get())?;
+        statement.raw_bind_parameter(8, row.updated_rev.get())?;
+        if before.is_none() {
+            statement.raw_bind_parameter(9, row.lease_id.get())?;
+        }
+        let written = statement.raw_execute()?;
+        if written != 1 {
+            return Err(rusqlite::Error::StatementChangedRows(written));
+        }
+        if before.is_some_and(|before| before.lease_id != row.lease_id) {
+            update_lease.execute(params![key.as_bytes(), row.lease_id.get()])?;
+        }
     }
     Ok(())
 }

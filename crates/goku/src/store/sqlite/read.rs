@@ -1,6 +1,6 @@
 //! Reading rows, pages and events, now or at a point in history.
 
-use rusqlite::{Connection, OptionalExtension, ffi, params};
+use rusqlite::{Connection, OptionalExtension, Statement, ffi, params};
 
 use super::row::{self, EVENT_COLUMNS, LEASE_COLUMNS, ROW_COLUMNS, ROW_VALUE};
 use crate::decide::{LeaseRow, Needs, RangeNeed, Row, SessionRow, State};
@@ -13,6 +13,15 @@ use crate::write::SessionId;
 /// A range without an end, for SQL: no key in UTF-8 holds this byte.
 const RANGE_END: &[u8] = &[u8::MAX];
 
+/// What to select a [`Row`] by, with its value, or without, which its event is not read for.
+fn row_columns(with_value: bool) -> String {
+    if with_value {
+        format!("{ROW_COLUMNS}, value from data")
+    } else {
+        format!("{ROW_COLUMNS} from keys")
+    }
+}
+
 /// Loads what is needed into the state, as it is now or as it was after `at`. An error where the values of keys have
 /// more than `bytes_max`.
 pub(super) fn load(
@@ -22,24 +31,7 @@ pub(super) fn load(
     bytes_max: usize,
     state: &mut State,
 ) -> rusqlite::Result<()> {
-    let mut bytes = 0;
-    for (key, with_value) in &needs.keys {
-        let row = one_row(connection, key, *with_value)?;
-        let value = row.as_ref().and_then(|row| row.value.as_ref());
-        bytes += value.map_or(0, bytes::Bytes::len);
-        if bytes > bytes_max {
-            let message = format!("the values to read together have more than {bytes_max} bytes");
-            return Err(rusqlite::Error::SqliteFailure(
-                ffi::Error::new(ffi::SQLITE_TOOBIG),
-                Some(message),
-            ));
-        }
-        let row = match (row, at) {
-            (Some(row), Some(at)) => row_at(connection, row, at, *with_value)?,
-            (row, _) => row,
-        };
-        state.put_row(key.clone(), row);
-    }
+    load_keys(connection, needs, at, bytes_max, state)?;
     for range in &needs.ranges {
         load_range(connection, range, at, state)?;
     }
@@ -61,9 +53,42 @@ pub(super) fn load(
     Ok(())
 }
 
+/// Loads the rows of keys, in the order of the keys.
+fn load_keys(
+    connection: &Connection,
+    needs: &Needs,
+    at: Option<EventId>,
+    bytes_max: usize,
+    state: &mut State,
+) -> rusqlite::Result<()> {
+    let mut plain = connection.prepare_cached(&format!("select {} where key = ?1", row_columns(false)))?;
+    let mut valued = connection.prepare_cached(&format!("select {} where key = ?1", row_columns(true)))?;
+    let mut bytes = 0;
+    for (key, with_value) in &needs.keys {
+        let statement = if *with_value { &mut valued } else { &mut plain };
+        let row = one_row(statement, key, *with_value)?;
+        let value = row.as_ref().and_then(|row| row.value.as_ref());
+        bytes += value.map_or(0, bytes::Bytes::len);
+        if bytes > bytes_max {
+            let message = format!("the values to read together have more than {bytes_max} bytes");
+            return Err(rusqlite::Error::SqliteFailure(
+                ffi::Error::new(ffi::SQLITE_TOOBIG),
+                Some(message),
+            ));
+        }
+        let row = match (row, at) {
+            (Some(row), Some(at)) => row_at(connection, row, at, *with_value)?,
+            (row, _) => row,
+        };
+        state.put_row(key.clone(), row);
+    }
+    Ok(())
+}
+
 /// Reads keys that existed after an event.
 pub(super) fn page(connection: &Connection, request: &PageRequest) -> rusqlite::Result<Page> {
-    let sql = format!("select {ROW_COLUMNS}, value from data where key >= ?1 and key < ?2 order by key limit ?3");
+    let columns = row_columns(request.values);
+    let sql = format!("select {columns} where key >= ?1 and key < ?2 order by key limit ?3");
     let mut statement = connection.prepare_cached(&sql)?;
     let end = request.range.end.as_deref().unwrap_or(RANGE_END);
     let mut found = statement.query(params![request.range.start, end, request.rows_max])?;
@@ -149,18 +174,12 @@ pub(super) fn leases(
         .collect()
 }
 
-fn one_row(connection: &Connection, key: &Key, with_value: bool) -> rusqlite::Result<Option<Row>> {
-    let sql = if with_value {
-        format!("select {ROW_COLUMNS}, value from data where key = ?1")
-    } else {
-        format!("select {ROW_COLUMNS} from data where key = ?1")
-    };
-    let mut statement = connection.prepare_cached(&sql)?;
+fn one_row(statement: &mut Statement<'_>, key: &Key, with_value: bool) -> rusqlite::Result<Option<Row>> {
     let mut found = statement.query([key.as_bytes()])?;
     let Some(columns) = found.next()? else {
         return Ok(None);
     };
-    let (_, mut row) = row::row(columns)?;
+    let mut row = row::row_of_key(columns)?;
     if with_value {
         row.value = row::bytes(columns, ROW_VALUE)?;
     }
@@ -181,7 +200,7 @@ fn one_session(connection: &Connection, id: SessionId) -> rusqlite::Result<Optio
 }
 
 fn members(connection: &Connection, id: LeaseId) -> rusqlite::Result<Vec<(Key, Row)>> {
-    let sql = format!("select {ROW_COLUMNS} from data where lease_id = ?1");
+    let sql = format!("select {ROW_COLUMNS} from keys where lease_id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
     statement.query_map([id.get()], row::row)?.collect()
 }

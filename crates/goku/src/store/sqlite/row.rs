@@ -12,7 +12,7 @@ use crate::event::{Event, EventType};
 use crate::id::{EventId, LeaseId, Revision, Tag, Version};
 use crate::key::Key;
 
-/// The columns of `data` that [`row`] reads, from its first column on; the value may follow.
+/// The columns of `keys`, or of `data`, that [`row`] reads, from its first column on; the value may follow.
 pub(super) const ROW_COLUMNS: &str =
     "key, version, created_ref, updated_ref, deleted_ref, lease_id, created_version, created_rev, updated_rev";
 
@@ -28,9 +28,14 @@ pub(super) const LEASE_COLUMNS: &str = "id, version, expires_at, ttl_ms, expired
 
 type Columns<'a> = rusqlite::Row<'a>;
 
-/// A row of `data`, without its value.
+/// A row of `keys`, or of `data` without its value.
 pub(super) fn row(columns: &Columns<'_>) -> rusqlite::Result<(Key, Row)> {
-    let row = Row {
+    Ok((key(columns, 0)?, row_of_key(columns)?))
+}
+
+/// The same of a key that is known.
+pub(super) fn row_of_key(columns: &Columns<'_>) -> rusqlite::Result<Row> {
+    Ok(Row {
         value: None,
         version: version(columns, 1)?,
         created_ref: event_id(columns, 2)?,
@@ -43,8 +48,7 @@ pub(super) fn row(columns: &Columns<'_>) -> rusqlite::Result<(Key, Row)> {
         created_version: version(columns, 6)?,
         created_rev: revision(columns, 7)?,
         updated_rev: revision(columns, 8)?,
-    };
-    Ok((key(columns, 0)?, row))
+    })
 }
 
 /// A row of `events`.

@@ -7,7 +7,9 @@ use crate::clock::Timestamp;
 use crate::decide::Head;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Epoch;
-use crate::store::FORMAT;
+
+/// The version of the tables' layout. 1 had the values in the rows of the keys, in a table `data`.
+const FORMAT: i64 = 2;
 
 /// Pages of the write-ahead log after which they are copied into the database: fewer copies of pages that are written
 /// again and again, for at most 80 MiB of log.
@@ -30,8 +32,10 @@ pub(super) const READER_CACHE_KIB: i64 = 4 * 1024;
 /// Prepared statements that a connection keeps.
 const STATEMENTS_MAX: usize = 64;
 
+/// A row of `keys` has no value: it is the event `updated_ref` that holds it, so that a page of this tree holds many rows and
+/// few pages are written. Only a row that format 1 wrote, and nobody since, has its `value`.
 const TABLES: &str = "
-create table data (
+create table keys (
   key blob not null primary key,
   version integer not null,
   created_ref integer not null,
@@ -43,7 +47,7 @@ create table data (
   updated_rev integer not null,
   value blob
 ) without rowid;
-create index data_lease_id on data (lease_id);
+create index data_lease_id on keys (lease_id);
 create table events (
   id integer not null primary key,
   rev integer not null,
@@ -90,6 +94,17 @@ create table head (
   batch_tag integer not null
 );
 ";
+
+/// Keys with their values, as format 1 had them in a table, for all who read.
+const VIEW: &str = "
+create view data as
+select keys.key, keys.version, keys.created_ref, keys.updated_ref, keys.deleted_ref, keys.lease_id, keys.created_version,
+  keys.created_rev, keys.updated_rev, coalesce(keys.value, events.metadata) as value
+from keys left join events on events.id = keys.updated_ref;
+";
+
+/// Makes format 1 this one, whatever the number of rows: they stay as they are, each until its next write.
+const FROM_FORMAT_1: &str = "alter table data rename to keys; update head set format = 2;";
 
 /// Tables that files of earlier versions do not have; those versions leave them alone.
 fn later_tables() -> String {
@@ -153,8 +168,12 @@ pub(super) fn recognise(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Makes the tables where there are none. `Config` where they are of another format.
+/// Makes the tables where there are none, or of an earlier format. `Config` where they are of a later one.
 pub(super) fn create(connection: &mut Connection) -> Result<()> {
+    // Views that somebody made of `data` are to go on reading that, not the table which was called so.
+    connection
+        .pragma_update(None, "legacy_alter_table", true)
+        .map_err(error::opening)?;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(error::opening)?;
@@ -165,6 +184,7 @@ pub(super) fn create(connection: &mut Connection) -> Result<()> {
         .map_err(error::opening)?;
     if tables == 0 {
         transaction.execute_batch(TABLES).map_err(error::opening)?;
+        transaction.execute_batch(VIEW).map_err(error::opening)?;
         insert_head(&transaction)?;
     }
     let format: Option<i64> = transaction
@@ -172,19 +192,22 @@ pub(super) fn create(connection: &mut Connection) -> Result<()> {
         .optional()
         .map_err(error::opening)?;
     match format {
-        Some(FORMAT) => {
-            transaction.execute_batch(&later_tables()).map_err(error::opening)?;
-            transaction.commit().map_err(error::opening)
+        Some(FORMAT) => {}
+        Some(1) => {
+            transaction.execute_batch(FROM_FORMAT_1).map_err(error::opening)?;
+            transaction.execute_batch(VIEW).map_err(error::opening)?;
         }
         Some(other) => {
             let message = format!("its format is {other}, this goku knows {FORMAT}: use the goku that wrote it");
-            Err(Error::new(ErrorKind::Config, message))
+            return Err(Error::new(ErrorKind::Config, message));
         }
-        None => Err(Error::new(
-            ErrorKind::Config,
-            "its table head is empty: restore the file from a backup",
-        )),
+        None => {
+            let message = "its table head is empty: restore the file from a backup";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
     }
+    transaction.execute_batch(&later_tables()).map_err(error::opening)?;
+    transaction.commit().map_err(error::opening)
 }
 
 fn insert_head(connection: &Connection) -> Result<()> {
