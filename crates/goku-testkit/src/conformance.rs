@@ -281,6 +281,7 @@ macro_rules! conformance_suite {
                 an_event_that_fails_is_tried_again_and_those_after_it_wait
                 it_tells_how_far_it_is_behind
                 a_handler_that_panics_has_failed_an_attempt
+                a_handler_may_end_the_run
                 dead_letters_are_kept_listed_and_replayed
                 a_consumer_of_everything_is_not_given_dead_letters
                 what_fails_again_and_again_may_be_skipped
@@ -316,6 +317,7 @@ macro_rules! conformance_suite {
                 a_group_is_repartitioned_and_nothing_is_lost
                 a_group_without_members_can_be_forgotten
                 a_group_that_cannot_be_right_is_refused
+                a_member_whose_handler_ends_the_run_leaves_at_once
             ;
             cursor:
                 a_cursor_is_read_as_it_was_moved

@@ -82,6 +82,7 @@ pub use lag::lag_at;
 pub use memory::MemoryCursors;
 pub use place::Place;
 pub use place::reset;
+pub use policy::Halt;
 pub use policy::OnFailure;
 pub use policy::Retry;
 pub use run::Consumer;

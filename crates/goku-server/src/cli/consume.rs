@@ -7,18 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use goku::consumer::{Consumer, Delivery, Failure as Failed, Group, Holding, OnFailure, Order, Spec, Start, Stats};
-use goku::{Client, ConsumerName, EventType, EventTypes, Prefix};
+use goku::consumer::{
+    Consumer, Delivery, Failure as Failed, Group, Halt, Holding, OnFailure, Order, Spec, Start, Stats,
+};
+use goku::{Client, ConsumerName, Error, ErrorKind, EventType, EventTypes, Prefix};
 use goku_server::{ConsumerMetrics, MetricsEndpoint, telemetry};
 use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
-use tokio::sync::mpsc;
 
 use crate::cli::signal::EndSignals;
 use crate::cli::watch::Type;
 use crate::cli::{Connection, key, time};
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 use crate::output::{self, Output, delivery_json};
 
 /// Run a command for every event of the keys that begin with a prefix, at least once and in order, until interrupted
@@ -105,17 +106,12 @@ impl Consume {
     pub(super) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
         telemetry::init("goku=warn");
         let mut signals = EndSignals::new()?;
-        let (broken, mut is_broken) = mpsc::unbounded_channel();
-        let commands = Commands {
-            command: self.command.clone().into(),
-            broken,
-        };
+        let commands = Commands(self.command.clone().into());
         let client: Arc<dyn Client> = Arc::new(connection.client()?);
         if self.replay {
             let consumer = commands.consumer(client, self.spec(), Arc::default());
             let replayed = tokio::select! {
                 replayed = consumer.replay() => replayed?,
-                Some(why) = is_broken.recv() => return Err(Failure::Input(why)),
                 () = signals.next() => return Ok(()),
             };
             return Ok(output.replayed(replayed)?);
@@ -131,10 +127,7 @@ impl Consume {
             }
             None => None,
         };
-        tokio::select! {
-            ended = runner.run(signals.next()) => Ok(ended?),
-            Some(why) = is_broken.recv() => Err(Failure::Input(why)),
-        }
+        Ok(runner.run(signals.next()).await?)
     }
 
     fn runner(&self, client: Arc<dyn Client>, commands: Commands) -> Runner {
@@ -203,12 +196,8 @@ impl Runner {
     }
 }
 
-/// Runs the command for deliveries.
-struct Commands {
-    command: Arc<[OsString]>,
-    /// Told where it cannot be started.
-    broken: mpsc::UnboundedSender<String>,
-}
+/// Runs a command, and its arguments, for deliveries.
+struct Commands(Arc<[OsString]>);
 
 /// Variables of a command.
 type Environment = Arc<[(&'static str, String)]>;
@@ -216,35 +205,17 @@ type Environment = Arc<[(&'static str, String)]>;
 impl Commands {
     /// A consumer that runs the command for each delivery, with this in its environment.
     fn consumer(&self, client: Arc<dyn Client>, spec: Spec, environment: Environment) -> Consumer {
-        let (command, broken) = (self.command.clone(), self.broken.clone());
+        let command = self.0.clone();
         Consumer::new(client, spec, move |delivery: Delivery| {
-            let (command, broken, environment) = (command.clone(), broken.clone(), environment.clone());
-            async move {
-                match run_command(&command, &environment, &delivery).await {
-                    Err(Stop::CannotStart(error)) => {
-                        // No attempt at the event: the consumer ends, which drops this.
-                        let program = command[0].to_string_lossy();
-                        drop(broken.send(format!("the command {program:?} cannot be started: {error}")));
-                        std::future::pending().await
-                    }
-                    Err(Stop::Failed(failed)) => Err(failed),
-                    Ok(()) => Ok::<_, Failed>(()),
-                }
-            }
+            let (command, environment) = (command.clone(), environment.clone());
+            async move { run_command(&command, &environment, &delivery).await }
         })
     }
 }
 
-/// Why a command did not acknowledge.
-enum Stop {
-    /// There is no such command, or it is none.
-    CannotStart(io::Error),
-    Failed(Failed),
-}
-
-async fn run_command(command: &[OsString], environment: &Environment, delivery: &Delivery) -> Result<(), Stop> {
-    let failed = |error: io::Error| Stop::Failed(error.into());
-    let mut line = delivery_json(delivery).map_err(|error| Stop::Failed(error.into()))?;
+/// Runs a command for a delivery. Where there is no such command, or it is none, nothing was tried, and nothing can be.
+async fn run_command(command: &[OsString], environment: &Environment, delivery: &Delivery) -> Result<(), Failed> {
+    let mut line = delivery_json(delivery)?;
     line.push(b'\n');
     let mut child = Command::new(&command[0])
         .args(&command[1..])
@@ -254,23 +225,26 @@ async fn run_command(command: &[OsString], environment: &Environment, delivery: 
         .spawn()
         .map_err(|error| {
             if is_short_of_something(&error) {
-                failed(error)
-            } else {
-                Stop::CannotStart(error)
+                return Failed::from(error);
             }
+            let message = format!(
+                "the command {:?} cannot be started: {error}",
+                command[0].to_string_lossy()
+            );
+            Halt(Error::new(ErrorKind::InvalidArgument, message)).into()
         })?;
     if let Some(mut input) = child.stdin.take() {
         // A command that does not read its input may well be done.
         match input.write_all(&line).await {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(failed(error)),
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
             _ => {}
         }
     }
-    let status = child.wait().await.map_err(failed)?;
+    let status = child.wait().await?;
     if status.success() {
         return Ok(());
     }
-    Err(Stop::Failed(format!("the command ended with {status}").into()))
+    Err(format!("the command ended with {status}").into())
 }
 
 /// Where this process runs.

@@ -210,6 +210,21 @@ fn until_shared(goku: &Goku, expected: &[(&str, usize)]) {
 }
 
 #[test]
+fn a_member_whose_command_cannot_be_started_leaves_at_once() {
+    let goku = Goku::start();
+    goku.run(&["set", "k", "a"]).done();
+    let member = ["consume", "g", "k", "--group", "--ttl", "1h", "--"];
+    let broken = goku.run(&[&member[..], &["/nowhere/command"]].concat());
+    let message = broken.failed(2);
+    assert!(message.contains("\"/nowhere/command\" cannot be started"), "{message}");
+    assert_eq!(shares(&goku), []);
+    // What it held is not waited for.
+    let mut next = goku.follow(&[&member[..], &["cat"]].concat());
+    assert_eq!(taken(&mut next, 1), ["set k=a"]);
+    stop(next);
+}
+
+#[test]
 fn members_of_a_group_share_the_events() {
     let goku = Goku::start();
     let member = |label: &str| {

@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use goku::consumer::{
-    self, Ack, Batch, BatchHandler, ClientCursors, Consumer, CursorStore, Delivery, Failure, Handler, Lag,
+    self, Ack, Batch, BatchHandler, ClientCursors, Consumer, CursorStore, Delivery, Failure, Halt, Handler, Lag,
     MemoryCursors, OnFailure, Order, Place, Retry, Spec, Start, acknowledged, dead_letters, wait_for,
 };
 use goku::{
-    ConsumerName, CursorId, CursorMove, Epoch, ErrorKind, EventId, EventType, FencingToken, Partition, Position,
+    ConsumerName, CursorId, CursorMove, Epoch, Error, ErrorKind, EventId, EventType, FencingToken, Partition, Position,
     Result, Snapshot,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::probe::{Probe, kind, prefix, soon};
+use crate::probe::{PATIENCE, Probe, kind, prefix, soon};
 
 /// Long enough that a test of order would notice what is not kept.
 const SHORT: Duration = Duration::from_millis(5);
@@ -223,6 +223,51 @@ pub async fn a_handler_that_panics_has_failed_an_attempt(store: Probe) {
     assert_eq!(Taken(taken).take(2).await, ["k=a", "k=a"]);
     until_cursor_is(&store, head(&store).await).await;
     running.stop().await;
+}
+
+/// Cannot handle this value, nor anything else.
+fn halting(bad: &'static str) -> impl Handler {
+    move |delivery: Delivery| {
+        let is_bad = text(&delivery).ends_with(bad);
+        async move {
+            match is_bad {
+                true => Err(Halt(Error::new(ErrorKind::Config, "there is no mail server")).into()),
+                false => Ok::<_, Failure>(()),
+            }
+        }
+    }
+}
+
+pub async fn a_handler_may_end_the_run(store: Probe) {
+    store.put("k", "a").await;
+    let done = head(&store).await;
+    store.put("k", "bad").await;
+    // The cursor is moved at the end alone.
+    let spec = spec().flush(PATIENCE).on_failure(dead_after(1));
+    let batch = Batch::new(1, SHORT);
+    for each in [true, false] {
+        let consumer = match each {
+            true => Consumer::new(store.client(), spec.clone(), halting("bad")),
+            false => Consumer::batches(store.client(), spec.clone(), batch, |deliveries: Vec<Delivery>| {
+                let first = deliveries[0].clone();
+                async move { halting("bad").handle(first).await }
+            }),
+        };
+        let stats = consumer.stats();
+        assert_eq!(kind(run(consumer).end().await), ErrorKind::Config);
+        assert_eq!((stats.now().failed, stats.now().dead), (0, 0));
+        assert_eq!(cursor(&store).await, Some(done));
+    }
+    assert_eq!(dead_letters(&*store.client(), &name()).await.unwrap(), []);
+
+    let (handler, mut taken, _) = failing("bad");
+    let running = run(Consumer::new(store.client(), spec.clone(), handler));
+    store.put("k", "b").await;
+    assert_eq!(taken.next().await, "k=b");
+    running.stop().await;
+    let replayed = Consumer::new(store.client(), spec, halting("bad")).replay().await;
+    assert_eq!(kind(replayed), ErrorKind::Config);
+    assert_eq!(dead_letters(&*store.client(), &name()).await.unwrap().len(), 1);
 }
 
 /// Fails what has this value, until it is told to be well.

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use goku::consumer::{self, Consumer, Delivery, Failure, Group, Holding, Place, Retry, Roster, Spec, Start, roster};
-use goku::{Client, ConsumerName, CursorId, CursorsRequest, ErrorKind, LeaseRequest, Result};
+use goku::consumer::{
+    self, Consumer, Delivery, Failure, Group, Halt, Holding, Place, Retry, Roster, Spec, Start, roster,
+};
+use goku::{Client, ConsumerName, CursorId, CursorsRequest, Error, ErrorKind, LeaseRequest, Result};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -469,4 +471,27 @@ pub async fn a_group_that_cannot_be_right_is_refused(store: Probe) {
     }
     assert_eq!(roster(&*store.client(), &name()).await.unwrap(), None);
     assert_eq!(store.keys(crate::probe::list("")).await, Vec::<String>::new());
+}
+
+pub async fn a_member_whose_handler_ends_the_run_leaves_at_once(store: Probe) {
+    store.put("k", "a").await;
+    let client = store.client();
+    let group = Group::new(client.clone(), spec(), move |holding: Holding| {
+        Consumer::new(client.clone(), holding.spec(), |_: Delivery| async {
+            let missing = Error::new(ErrorKind::Config, "there is no mail server");
+            Err::<(), Failure>(Halt(missing).into())
+        })
+    });
+    // Nobody waits for the end of its lease: that is far away.
+    let group = group.partitions(PARTITIONS).ttl(10 * PATIENCE);
+    let ended = soon("the end of the member", group.run(std::future::pending())).await;
+    assert_eq!(kind(ended), ErrorKind::Config);
+    assert_eq!(group.stats().now().failed, 0);
+    let left = roster(&*store.client(), &name()).await.unwrap();
+    assert_eq!(left.map(|roster| roster.members), Some(Vec::new()));
+
+    let (gate, resource) = (Gate::before(store.client()), Arc::new(Resource::default()));
+    let next = run(member(&gate, "next", spec(), &resource));
+    until_applied(&store, &resource).await;
+    next.stop().await;
 }

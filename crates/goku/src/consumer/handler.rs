@@ -22,7 +22,7 @@ pub enum Delivery {
 
 /// Handles deliveries one by one.
 ///
-/// An error, or a panic, is a failed attempt. What was handled may come again, after a crash or where the cursor could not
+/// An error, or a panic, is a failed attempt; [`Halt`](super::Halt) ends the run. What was handled may come again, after a crash or where the cursor could not
 /// be moved: do what may be done twice, or use a transaction of your own database
 /// ([`Consumer::exactly_once`](super::Consumer::exactly_once)).
 #[async_trait]

@@ -1,6 +1,9 @@
 //! What happens to a delivery that fails.
 
+use std::fmt;
 use std::time::Duration;
+
+use crate::error::Error;
 
 /// How attempts follow each other: each pause is twice the one before it, up to the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,36 @@ pub enum OnFailure {
         /// From 1 on.
         attempts: u32,
     },
+}
+
+/// A failure that ends the run, with this error: what is handed out cannot be handled here, whatever it is. No attempt is
+/// counted, nothing becomes a dead letter or is skipped, and the cursor stays before what was not done. A member of a group
+/// leaves it.
+///
+/// ```
+/// use goku::consumer::{Consumer, Delivery, Failure, Halt, Spec};
+/// use goku::{Client, Error, ErrorKind};
+///
+/// # fn example(client: std::sync::Arc<dyn Client>, spec: Spec) -> Consumer {
+/// Consumer::new(client, spec, |_: Delivery| async {
+///     let missing = Error::new(ErrorKind::Config, "there is no mail server");
+///     Err::<(), Failure>(Halt(missing).into())
+/// })
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Halt(pub Error);
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Halt {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
 }
 
 impl Default for Retry {

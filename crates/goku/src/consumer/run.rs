@@ -12,7 +12,7 @@ use super::dead_letter::{self, DeadLetter};
 use super::group;
 use super::handler::{BatchHandler, Handler};
 use super::input;
-use super::policy::Retry;
+use super::policy::{Halt, Retry};
 use super::session::Session;
 use super::spec::{Batch, Spec};
 use super::stats::Stats;
@@ -100,14 +100,15 @@ impl Consumer {
     /// under way are waited for, for as long as the spec says, and the cursor is moved.
     ///
     /// `Compacted` or `PositionLost` where the cursor's place is not there any more, `CursorBackward` where another
-    /// process runs the same consumer and is further on, `InvalidArgument` where the spec cannot be right, and other
-    /// errors that do not pass by themselves. Nothing is lost by any of them: the cursor stays before what was not done.
+    /// process runs the same consumer and is further on, `InvalidArgument` where the spec cannot be right, that of the
+    /// handler where it fails with [`Halt`], and other errors that do not pass by themselves. Nothing is lost by any of them: the cursor stays before what was not done.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let stop = CancellationToken::new();
         stopped_by(shutdown, &stop, self.run_until(&stop)).await
     }
 
     /// Hands each dead letter to the handler once more, in the order of the events. Those that are handled are removed.
+    /// Where the handler fails with [`Halt`] that ends it, with its error.
     pub async fn replay(&self) -> Result<Replayed> {
         let mut replayed = Replayed::default();
         for letter in dead_letter::dead_letters(&*self.client, self.spec.name()).await? {
@@ -118,6 +119,10 @@ impl Consumer {
                     replayed.handled += 1;
                 }
                 Err(failure) => {
+                    let failure = match failure.downcast::<Halt>() {
+                        Ok(halt) => return Err(halt.0),
+                        Err(failure) => failure,
+                    };
                     tracing::warn!(consumer = %self.spec.name(), event = %delivery.id(), error = %failure, "a dead letter failed again");
                     replayed.failed += 1;
                 }

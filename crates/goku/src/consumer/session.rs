@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::input::Input;
-use super::run::{AWAY, Consumer, is_of_place, is_passing, sleep_until};
+use super::run::{AWAY, Consumer, is_passing, sleep_until};
 use super::schedule::{Schedule, Unit};
 use super::stats::RunStats;
 use super::tracker::Tracker;
@@ -295,7 +295,7 @@ impl<'a> Session<'a> {
         }
         self.alone = None;
         self.under_way.shutdown().await;
-        if matches!(&outcome, Err(error) if !is_passing(error) && !is_of_place(error)) {
+        if matches!(&outcome, Err(error) if is_refused(error)) {
             return outcome;
         }
         let mut tries = 0;
@@ -312,6 +312,14 @@ impl<'a> Session<'a> {
         }
         outcome
     }
+}
+
+/// Whether the cursor may not be moved any more.
+fn is_refused(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Fenced { .. } | ErrorKind::CursorBackward { .. }
+    )
 }
 
 async fn wait_for<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {

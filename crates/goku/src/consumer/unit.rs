@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::cursors::CursorStore;
 use super::dead_letter;
 use super::handler::{BatchHandler, Delivery, Failure, Handler};
-use super::policy::OnFailure;
+use super::policy::{Halt, OnFailure};
 use super::spec::Spec;
 use super::stats::Stats;
 use crate::client::Client;
@@ -36,7 +36,7 @@ impl<E: ExactlyOnce + ?Sized> ExactlyOnce for Arc<E> {
 /// Why an attempt came to nothing.
 #[derive(Debug)]
 pub enum AttemptError {
-    /// The handler failed: it is tried again, as often as the policy says.
+    /// The handler failed: it is tried again, as often as the policy says. With [`Halt`] the run ends.
     Failed(Failure),
     /// The database is away, or took the transaction back for another one: it is tried again, however often.
     Unavailable(Failure),
@@ -115,7 +115,10 @@ impl Attempts {
                         () = tokio::time::sleep(self.spec.retry.pause(absences)) => continue,
                     }
                 }
-                Ok(Err(AttemptError::Failed(failure))) => failure,
+                Ok(Err(AttemptError::Failed(failure))) => match failure.downcast::<Halt>() {
+                    Ok(halt) => return Attempted::Refused(halt.0),
+                    Err(failure) => failure,
+                },
                 Err(panic) => panicked(&*panic),
             };
             attempts += 1;
