@@ -1,7 +1,9 @@
 //! `goku consumers`.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
-use goku::consumer::{self, Lag, Member, Place, Roster, dead_letters};
+use goku::consumer::{self, Lag, Member, Place, Roster, dead_letter_counts, dead_letters};
 use goku::{Client, ConsumerName, Cursor, CursorsRequest, Error, ErrorKind, EventId, Status};
 
 use crate::cli::Connection;
@@ -12,7 +14,8 @@ use crate::output::Output;
 /// List consumers with their positions, how far they are behind, and their dead letters; reset them
 ///
 /// A line has name, partition, position, the events after it with the age of the first of them, dead letters, when the cursor
-/// was moved, and the member that holds the partition of a group, separated by tabs.
+/// was moved, and the member that holds the partition of a group, separated by tabs. The events after a position are those of
+/// all keys, what a group writes for itself among them: a consumer that has nothing to do passes them within 5 s.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Consumers {
@@ -80,7 +83,7 @@ impl Consumers {
             None => list(&client, output).await,
             Some(Command::Reset(reset)) => {
                 let cursors = consumer::reset(&client, &reset.consumer.name, reset.to).await?;
-                tell(&client, cursors, &mut None, output).await
+                Telling::begin(&client).await?.tell(cursors, output).await
             }
             Some(Command::Dead(named)) => {
                 for letter in dead_letters(&client, &named.name).await? {
@@ -108,23 +111,31 @@ impl Consumers {
 }
 
 async fn list(client: &dyn Client, output: &mut Output) -> Outcome {
+    let mut telling = Telling::begin(client).await?;
     let mut request = CursorsRequest::default();
-    let mut told = None;
     loop {
         let page = client.list_cursors(request.clone()).await?;
         let Some(last) = page.last() else {
             return Ok(());
         };
         request.after = Some(last.id.clone());
-        tell(client, page, &mut told, output).await?;
+        telling.tell(page, output).await?;
     }
+}
+
+/// Tells of cursors, those of a consumer one after the other.
+struct Telling<'a> {
+    client: &'a dyn Client,
+    /// How many dead letters there are of each consumer that has some.
+    dead: BTreeMap<String, usize>,
+    /// Of the last that was told of.
+    common: Option<Common>,
 }
 
 /// What all cursors of a consumer have in common.
 struct Common {
     name: ConsumerName,
     status: Status,
-    dead: usize,
     roster: Option<Roster>,
 }
 
@@ -133,35 +144,43 @@ impl Common {
         Ok(Common {
             name: name.clone(),
             status: client.status().await?,
-            dead: dead_letters(client, name).await?.len(),
             roster: consumer::roster(client, name).await?,
         })
     }
 }
 
-/// Tells of cursors, those of a consumer one after the other; `common` is of the last of those before.
-async fn tell(client: &dyn Client, cursors: Vec<Cursor>, common: &mut Option<Common>, output: &mut Output) -> Outcome {
-    for cursor in cursors {
-        let common = match common.take() {
-            Some(of) if of.name == cursor.id.consumer => common.insert(of),
-            _ => common.insert(Common::of(client, &cursor.id.consumer).await?),
-        };
-        let lag = match consumer::lag_at(client, &cursor, &common.status).await {
-            Ok(lag) => Some(lag),
-            Err(error) if matches!(error.kind(), ErrorKind::Compacted { .. } | ErrorKind::PositionLost) => None,
-            Err(error) => return Err(error.into()),
-        };
-        let roster = common.roster.as_ref();
-        let holder = roster.and_then(|roster| roster.holder(cursor.id.partition)).cloned();
-        let dead = common.dead;
-        output.consumer(&Standing {
-            cursor,
-            lag,
-            dead,
-            holder,
-        })?;
+impl Telling<'_> {
+    async fn begin(client: &dyn Client) -> goku::Result<Telling<'_>> {
+        Ok(Telling {
+            client,
+            dead: dead_letter_counts(client, None).await?,
+            common: None,
+        })
     }
-    Ok(())
+
+    async fn tell(&mut self, cursors: Vec<Cursor>, output: &mut Output) -> Outcome {
+        for cursor in cursors {
+            let common = match self.common.take() {
+                Some(of) if of.name == cursor.id.consumer => self.common.insert(of),
+                _ => self.common.insert(Common::of(self.client, &cursor.id.consumer).await?),
+            };
+            let lag = match consumer::lag_at(self.client, &cursor, &common.status).await {
+                Ok(lag) => Some(lag),
+                Err(error) if matches!(error.kind(), ErrorKind::Compacted { .. } | ErrorKind::PositionLost) => None,
+                Err(error) => return Err(error.into()),
+            };
+            let roster = common.roster.as_ref();
+            let holder = roster.and_then(|roster| roster.holder(cursor.id.partition)).cloned();
+            let dead = self.dead.get(cursor.id.consumer.as_str()).copied().unwrap_or(0);
+            output.consumer(&Standing {
+                cursor,
+                lag,
+                dead,
+                holder,
+            })?;
+        }
+        Ok(())
+    }
 }
 
 async fn delete(client: &dyn Client, name: &ConsumerName) -> Outcome {

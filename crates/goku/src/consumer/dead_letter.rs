@@ -53,11 +53,15 @@ pub async fn dead_letters(client: &dyn Client, consumer: &ConsumerName) -> Resul
     Ok(letters)
 }
 
-/// How many dead letters there are of each consumer that has some, by its name; the first `limit` of all are counted.
-pub async fn dead_letter_counts(client: &dyn Client, limit: usize) -> Result<BTreeMap<String, usize>> {
+/// How many dead letters there are of each consumer that has some, by its name. Where there is a `limit`, so many of all are
+/// counted, the first by name. What they hold is not read.
+pub async fn dead_letter_counts(
+    client: &dyn Client,
+    limit: impl Into<Option<usize>> + Send,
+) -> Result<BTreeMap<String, usize>> {
     let prefix = prefix();
     let request = ListRequest {
-        limit: Some(limit),
+        limit: limit.into(),
         keys_only: true,
         ..ListRequest::new(Prefix::new(&prefix)?)
     };
