@@ -1,6 +1,7 @@
 //! Consumers of every pattern while the servers that they use are killed: nothing is lost, and order is kept.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ const BREATH: Duration = Duration::from_millis(4);
 
 const SHORT: Duration = Duration::from_millis(20);
 const KEYS: usize = 6;
+
+/// No fewer are written, however slow the machine is.
+const EVENTS: usize = 100;
 const PARTITIONS: u32 = 2;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,10 +54,17 @@ async fn run(service: &Service) {
     let all = All::start(&client).await;
 
     let (stop, stopped) = watch::channel(false);
-    let writer = tokio::spawn(write(client.clone(), stopped));
+    let written = Arc::new(AtomicUsize::new(0));
+    let writer = tokio::spawn(write(client.clone(), stopped, written.clone()));
     for replica in service.replicas.iter().cycle().take(3) {
         kill(replica).await;
     }
+    soon("enough events", async {
+        while written.load(Ordering::SeqCst) <= EVENTS {
+            sleep(SHORT).await;
+        }
+    })
+    .await;
     stop.send(true).unwrap();
     soon("the end of the writer", writer).await.unwrap();
     probe.put("k-last", "last").await;
@@ -73,21 +84,21 @@ fn key(number: usize) -> String {
     format!("k{}", number % KEYS)
 }
 
-/// Sets and deletes until it is told to stop; what fails meanwhile is left undone.
-async fn write(client: Arc<dyn Client>, stopped: watch::Receiver<bool>) {
+/// Sets and deletes until it is told to stop, and counts what it did; what fails meanwhile is left undone.
+async fn write(client: Arc<dyn Client>, stopped: watch::Receiver<bool>, written: Arc<AtomicUsize>) {
     let mut number = 0;
     while !*stopped.borrow() {
         number += 1;
         let key = key(number * 7 / 3);
-        match number % 9 {
-            4 => drop(
-                client
-                    .delete(goku::DeleteRequest::new(goku::Key::new(key).unwrap()))
-                    .await,
-            ),
-            5 => drop(client.set(set(&key, "bad")).await),
-            _ => drop(client.set(set(&key, number.to_string())).await),
-        }
+        let outcome = match number % 9 {
+            4 => {
+                let key = goku::Key::new(key).unwrap();
+                client.delete(goku::DeleteRequest::new(key)).await
+            }
+            5 => client.set(set(&key, "bad")).await,
+            _ => client.set(set(&key, number.to_string())).await,
+        };
+        written.fetch_add(usize::from(outcome.is_ok()), Ordering::SeqCst);
         sleep(BREATH).await;
     }
 }
@@ -321,7 +332,7 @@ impl All {
         let last = log.last().unwrap().id;
         let good: Vec<_> = log.iter().filter(|event| event.value != "bad").cloned().collect();
         let later: Vec<_> = log.iter().filter(|event| event.id > self.before).cloned().collect();
-        assert!(good.len() < log.len() && later.len() > 100, "{} events", later.len());
+        assert!(good.len() < log.len() && later.len() > EVENTS, "{} events", later.len());
 
         in_order("one", &self.one.finish(last).await, &log);
         in_order("batches", &self.batches.finish(last).await, &log);
