@@ -1,4 +1,4 @@
-//! A client of the calls that all that is compared can answer.
+//! A client of some calls: what is compared with goku, or stands in for it, answers no others.
 
 use async_trait::async_trait;
 use goku::{
@@ -6,17 +6,27 @@ use goku::{
     ListRequest, Listing, Result, SetRequest, Status, StreamRequest, Txn, TxnAnswer,
 };
 
-/// The calls that all that is compared can answer: those of the workloads `set`, `get` and `status`.
+/// The calls that somebody answers who is no goku: those of the workloads `set`, `get` and `status`, and a stream. What is
+/// left out is `Unsupported`.
 #[async_trait]
 pub trait Calls: Send + Sync {
     /// As [`Client::get`].
-    async fn get(&self, key: &Key) -> Result<Entry>;
+    async fn get(&self, _key: &Key) -> Result<Entry> {
+        unsupported()
+    }
 
     /// As [`Client::set`].
-    async fn set(&self, request: SetRequest) -> Result<Entry>;
+    async fn set(&self, _request: SetRequest) -> Result<Entry> {
+        unsupported()
+    }
 
-    /// As [`Client::status`]; `Unsupported` where there is none.
+    /// As [`Client::status`].
     async fn status(&self) -> Result<Status> {
+        unsupported()
+    }
+
+    /// As [`Client::stream`].
+    async fn stream(&self, _request: StreamRequest) -> Result<EventStream> {
         unsupported()
     }
 }
@@ -36,6 +46,10 @@ impl<C: Calls> Client for Partial<C> {
 
     async fn status(&self) -> Result<Status> {
         self.0.status().await
+    }
+
+    async fn stream(&self, request: StreamRequest) -> Result<EventStream> {
+        self.0.stream(request).await
     }
 
     async fn list(&self, _: ListRequest) -> Result<Listing> {
@@ -61,12 +75,11 @@ impl<C: Calls> Client for Partial<C> {
     async fn list_leases(&self, _: LeasesRequest) -> Result<Vec<Lease>> {
         unsupported()
     }
-
-    async fn stream(&self, _: StreamRequest) -> Result<EventStream> {
-        unsupported()
-    }
 }
 
 fn unsupported<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Unsupported, "the bench does not make this call"))
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        "this stand-in does not answer the call",
+    ))
 }

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use goku::consumer::{Consumer, Delivery, Failure, MemoryCursors, Spec};
 use goku::{
-    Client, ConsumerName, DeleteRequest, Entry, Error, ErrorKind, Event, EventId, EventStream, EventType, Key, Lease,
-    LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing, Prefix, Result, Revision, SetRequest, Snapshot, Status,
-    StreamItem, StreamRequest, Tag, Timestamp, Txn, TxnAnswer, Version,
+    ConsumerName, Entry, Error, ErrorKind, Event, EventId, EventStream, EventType, Key, LeaseId, Prefix, Result,
+    Revision, Snapshot, StreamItem, StreamRequest, Tag, Timestamp, Version,
 };
+use goku_load::{Calls, Partial};
 use tokio::sync::Notify;
 
 /// Events that are there at once.
@@ -38,12 +38,8 @@ fn event(number: u64) -> Event {
     }
 }
 
-fn unsupported<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Unsupported, "this client only streams"))
-}
-
 #[async_trait]
-impl Client for Ready {
+impl Calls for Ready {
     async fn stream(&self, _: StreamRequest) -> Result<EventStream> {
         let events = stream::iter((1..=EVENTS).map(|number| Ok(StreamItem::Event(event(number)))));
         Ok(EventStream::new(Snapshot::default(), events.chain(stream::pending())))
@@ -51,38 +47,6 @@ impl Client for Ready {
 
     async fn get(&self, _: &Key) -> Result<Entry> {
         Err(Error::new(ErrorKind::NotFound, "there are no keys"))
-    }
-
-    async fn list(&self, _: ListRequest) -> Result<Listing> {
-        unsupported()
-    }
-
-    async fn set(&self, _: SetRequest) -> Result<Entry> {
-        unsupported()
-    }
-
-    async fn delete(&self, _: DeleteRequest) -> Result<Entry> {
-        unsupported()
-    }
-
-    async fn txn(&self, _: Txn) -> Result<TxnAnswer> {
-        unsupported()
-    }
-
-    async fn lease(&self, _: LeaseRequest) -> Result<Lease> {
-        unsupported()
-    }
-
-    async fn get_lease(&self, _: LeaseId) -> Result<Lease> {
-        unsupported()
-    }
-
-    async fn list_leases(&self, _: LeasesRequest) -> Result<Vec<Lease>> {
-        unsupported()
-    }
-
-    async fn status(&self) -> Result<Status> {
-        unsupported()
     }
 }
 
@@ -92,7 +56,7 @@ async fn it_lets_others_run_though_it_never_has_to_wait() {
     let (handled, begun) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
     let (counted, beginning) = (handled.clone(), begun.clone());
     let spec = Spec::new(ConsumerName::new("c").unwrap(), Prefix::default());
-    let consumer = Consumer::new(Arc::new(Ready), spec, move |_: Delivery| {
+    let consumer = Consumer::new(Arc::new(Partial(Ready)), spec, move |_: Delivery| {
         counted.fetch_add(1, Ordering::Relaxed);
         beginning.notify_one();
         std::future::ready(Ok::<_, Failure>(()))
