@@ -143,7 +143,7 @@ impl Engine {
         }
     }
 
-    fn start(store: Arc<dyn Store>, builder: EngineBuilder, threads: Threads) -> Engine {
+    fn start(store: Arc<dyn Store>, builder: EngineBuilder, threads: Threads) -> Result<Engine> {
         let EngineBuilder {
             request_timeout,
             address,
@@ -157,7 +157,7 @@ impl Engine {
         let stop = CancellationToken::new();
         let mut tasks = Tasks::new(threads.handle(), &stop);
         let (follower, log) = Follower::new(store.clone(), deliver, stop.clone());
-        let writer = Writer::start(store.clone(), log.clone(), request_timeout, &stop, &mut tasks);
+        let writer = Writer::start(store.clone(), log.clone(), request_timeout, &stop, &mut tasks)?;
         let reader = Reader::start(&store, &stop, &mut tasks);
         tasks.spawn("follower", follower.run());
         tasks.spawn(
@@ -172,7 +172,7 @@ impl Engine {
             "reaper",
             reaper::run(store.clone(), writer.clone(), log.clone(), stop.clone()),
         );
-        Engine(Arc::new(Inner {
+        Ok(Engine(Arc::new(Inner {
             store,
             writer,
             reader,
@@ -184,7 +184,7 @@ impl Engine {
             _stop_when_dropped: stop.clone().drop_guard(),
             _threads: threads,
             stop,
-        }))
+        })))
     }
 
     /// `Stopped` where it is not any more.
@@ -276,7 +276,7 @@ impl EngineBuilder {
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, "opening the store failed").with_source(error))?;
         let store = self.with_faults(opened?);
-        Ok(Engine::start(store, self, threads))
+        Engine::start(store, self, threads)
     }
 
     #[cfg(not(any(test, feature = "faults")))]

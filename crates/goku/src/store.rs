@@ -137,6 +137,8 @@ pub(crate) struct Profile {
     pub(crate) readers: usize,
     /// Whether it gains by reading what a batch needs while the batch before it is written.
     pub(crate) foresees: bool,
+    /// Whether a [write](Store::write) blocks the thread that it runs on, so that it needs one of its own.
+    pub(crate) writes_block: bool,
     /// What the operator should know of the database's settings.
     pub(crate) warnings: Vec<String>,
 }

@@ -51,23 +51,28 @@ pub(super) struct Job {
 pub(super) struct Claim(AtomicBool);
 
 impl Writer {
-    /// Starts the task that commits.
+    /// Starts the task that commits; `Config` where the system has no thread to give that it needs.
     pub(super) fn start(
         store: Arc<dyn Store>,
         log: Arc<Log>,
         request_timeout: Duration,
         stop: &CancellationToken,
         tasks: &mut Tasks,
-    ) -> Writer {
+    ) -> Result<Writer> {
         let (user, user_jobs) = Lane::new();
         let (urgent, urgent_jobs) = Lane::new();
-        let committer = Committer::new(store, log, user_jobs, urgent_jobs);
-        tasks.spawn("writer", committer.run(stop.clone()));
-        Writer {
+        let writes_block = store.profile().writes_block;
+        let committer = Committer::new(store, log, user_jobs, urgent_jobs).run(stop.clone());
+        if writes_block {
+            tasks.spawn_alone("writer", committer)?;
+        } else {
+            tasks.spawn("writer", committer);
+        }
+        Ok(Writer {
             user,
             urgent,
             request_timeout,
-        }
+        })
     }
 
     /// Queues a request and waits for its outcome: `Unavailable` where it was not applied in time, `OutcomeUnknown`

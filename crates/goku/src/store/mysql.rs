@@ -109,6 +109,7 @@ impl MySqlStore {
                 batch_bytes_max: BATCH_BYTES_MAX.min(settings.packet_bytes_max / 4),
                 readers: COALESCED_READS,
                 foresees: !settings.commits_apart(),
+                writes_block: false,
                 warnings: settings.durability.warnings(),
             },
             writer: Writer::new(servers.clone(), id, writing),

@@ -56,7 +56,7 @@ pub(crate) struct SqliteStore {
     readers: Worker,
     clock: Arc<dyn Clock>,
     /// After how many pages the log is copied, as it was set last.
-    checkpoint_pages: Arc<AtomicI64>,
+    checkpoint_pages: AtomicI64,
 }
 
 impl SqliteStore {
@@ -89,7 +89,7 @@ impl SqliteStore {
             writer,
             readers,
             clock,
-            checkpoint_pages: Arc::default(),
+            checkpoint_pages: AtomicI64::default(),
         })
     }
 }
@@ -104,25 +104,21 @@ impl Store for SqliteStore {
             batch_bytes_max: BATCH_BYTES_MAX,
             readers: READERS,
             foresees: false,
+            writes_block: true,
             warnings: Vec::new(),
         }
     }
 
     async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
-        let (clock, checkpoint_pages) = (self.clock.clone(), self.checkpoint_pages.clone());
-        let written = self.writer.run(move |connection| {
+        let written = self.writer.run_here(|connection| {
             let pages = schema::checkpoint_pages(batch.requests.len());
-            if checkpoint_pages.load(Ordering::Relaxed) != pages {
+            if self.checkpoint_pages.load(Ordering::Relaxed) != pages {
                 schema::set_checkpoint_pages(connection, pages).map_err(error::before_commit)?;
-                checkpoint_pages.store(pages, Ordering::Relaxed);
+                self.checkpoint_pages.store(pages, Ordering::Relaxed);
             }
-            write(connection, &batch, &*clock)
+            write(connection, &batch, &*self.clock)
         });
-        match written.await {
-            Ok(outcome) => outcome,
-            Err(stopped) if stopped.kind() == ErrorKind::Stopped => Err(WriteError::Final(stopped)),
-            Err(panicked) => Err(WriteError::Panicked(panicked)),
-        }
+        written.map_err(WriteError::Final)?
     }
 
     async fn resolve(&self, batch: &Batch) -> Result<bool> {

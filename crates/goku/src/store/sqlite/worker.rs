@@ -1,8 +1,8 @@
-//! Threads that own connections and run jobs on them, since SQLite's calls block.
+//! Connections and the threads that run jobs on them, since SQLite's calls block.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -19,8 +19,17 @@ pub(super) struct Worker(Arc<Inner>);
 
 struct Inner {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    connections: Vec<Arc<Shared>>,
     /// Closed once the last thread has ended.
     ended: tokio::sync::Mutex<tokio::sync::mpsc::Receiver<Infallible>>,
+}
+
+/// A connection that one job at a time has; those that wait for it have it in turn.
+struct Shared {
+    /// Held by the one that is next, while it waits.
+    turn: Mutex<()>,
+    /// None once it is closed.
+    connection: Mutex<Option<Connection>>,
 }
 
 impl Worker {
@@ -29,14 +38,16 @@ impl Worker {
         let (sender, receiver) = mpsc::channel::<Job>();
         let receiver = Arc::new(Mutex::new(receiver));
         let (running, ended) = tokio::sync::mpsc::channel(1);
-        for connection in connections {
+        let connections: Vec<_> = connections.into_iter().map(Shared::new).map(Arc::new).collect();
+        for connection in &connections {
+            let connection = connection.clone();
             let receiver = receiver.clone();
             let lock = lock.clone();
             let running = running.clone();
             std::thread::Builder::new()
                 .name(name.to_owned())
                 .spawn(move || {
-                    work(connection, &receiver);
+                    work(&connection, &receiver);
                     drop(lock);
                     drop(running);
                 })
@@ -44,6 +55,7 @@ impl Worker {
         }
         Ok(Worker(Arc::new(Inner {
             jobs: Mutex::new(Some(sender)),
+            connections,
             ended: tokio::sync::Mutex::new(ended),
         })))
     }
@@ -59,12 +71,18 @@ impl Worker {
             let outcome = catch_unwind(AssertUnwindSafe(|| job(connection)));
             drop(sender.send(outcome.map_err(|panic| panicked(&*panic))));
         });
-        let stopped = || Error::new(ErrorKind::Stopped, "the store is closed");
         match &*self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(jobs) => jobs.send(job).map_err(|_| stopped())?,
             None => return Err(stopped()),
         }
         receiver.await.map_err(|_| stopped())?
+    }
+
+    /// Runs `job` on the first of the connections and on the calling thread, which waits until no other job has it;
+    /// `Stopped` once the worker is closed.
+    pub(super) fn run_here<T>(&self, job: impl FnOnce(&mut Connection) -> T) -> Result<T> {
+        let first = self.0.connections.first();
+        first.and_then(|connection| connection.run(job)).ok_or_else(stopped)
     }
 
     /// Lets the jobs that wait finish and closes the connections. A caller that does not wait for it leaves nothing behind
@@ -75,12 +93,35 @@ impl Worker {
     }
 }
 
-fn work(mut connection: Connection, jobs: &Mutex<mpsc::Receiver<Job>>) {
-    loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match job {
-            Ok(job) => job(&mut connection),
-            Err(mpsc::RecvError) => return,
+impl Shared {
+    fn new(connection: Connection) -> Shared {
+        Shared {
+            turn: Mutex::default(),
+            connection: Mutex::new(Some(connection)),
         }
     }
+
+    /// Runs `job`; none where the connection is closed.
+    fn run<T>(&self, job: impl FnOnce(&mut Connection) -> T) -> Option<T> {
+        self.lock().as_mut().map(job)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        // A transaction is rolled back where its job panics.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn work(connection: &Shared, jobs: &Mutex<mpsc::Receiver<Job>>) {
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { break };
+        connection.run(job);
+    }
+    drop(connection.lock().take());
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Stopped, "the store is closed")
 }
