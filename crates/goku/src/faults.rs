@@ -111,7 +111,7 @@ struct Plan {
     always: BTreeMap<Step, Fault>,
 }
 
-/// A store with faults.
+/// A store with faults. It knows no rows without a read, so that each meets its own.
 pub(crate) struct Faulty {
     store: Arc<dyn Store>,
     faults: Faults,

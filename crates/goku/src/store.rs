@@ -84,6 +84,12 @@ pub(crate) trait Store: Send + Sync + 'static {
         Ok(found.filter_map(|(key, row)| Some((key, row?))).collect())
     }
 
+    /// The row of a key with its value, a tombstone included, as it is now, where that is known without asking the database:
+    /// none says nothing. Costs next to nothing.
+    fn known_row(&self, _key: &Key) -> Option<Row> {
+        None
+    }
+
     /// Reads keys that existed at one point in history, in order.
     async fn page(&self, request: PageRequest) -> Result<Page>;
 

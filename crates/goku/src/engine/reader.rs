@@ -69,9 +69,12 @@ impl Reader {
     ///
     /// Where nothing is being read it is read at once: a caller that is alone does not wait for another task to do it.
     pub(super) async fn get(&self, key: &Key) -> Result<Entry> {
+        if let Some(row) = self.store.known_row(key) {
+            return entry_of(key, Some(&row));
+        }
         if let Some(_begun) = self.under_way.begin_alone() {
             let rows = self.store.rows(vec![key.clone()]).await?;
-            return entry_of(key, &rows);
+            return entry_of(key, rows.get(key));
         }
         let (answer, answered) = oneshot::channel();
         self.jobs
@@ -115,7 +118,7 @@ async fn read_in_parts(store: &dyn Store, jobs: Vec<Job>) {
 fn answer(jobs: Vec<Job>, rows: &Result<HashMap<Key, Row>>) {
     for Job { key, answer } in jobs {
         let result = match rows {
-            Ok(rows) => entry_of(&key, rows),
+            Ok(rows) => entry_of(&key, rows.get(&key)),
             Err(error) => Err(error.clone()),
         };
         // A caller that has given up is not there to hear it.
@@ -123,8 +126,8 @@ fn answer(jobs: Vec<Job>, rows: &Result<HashMap<Key, Row>>) {
     }
 }
 
-fn entry_of(key: &Key, rows: &HashMap<Key, Row>) -> Result<Entry> {
-    match rows.get(key).filter(|row| row.is_live()) {
+fn entry_of(key: &Key, row: Option<&Row>) -> Result<Entry> {
+    match row.filter(|row| row.is_live()) {
         Some(row) => Ok(row.to_entry(key)),
         None => Err(not_found(key)),
     }

@@ -113,6 +113,10 @@ impl Store for Guarded {
         self.read(self.store.rows(keys)).await
     }
 
+    fn known_row(&self, key: &Key) -> Option<Row> {
+        self.store.known_row(key)
+    }
+
     async fn page(&self, request: PageRequest) -> Result<Page> {
         self.read(self.store.page(request)).await
     }

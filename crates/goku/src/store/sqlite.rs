@@ -1,6 +1,7 @@
 //! The store on SQLite: one file, or memory, in this process.
 
 mod apply;
+mod cache;
 mod cursors;
 mod error;
 mod lock;
@@ -9,6 +10,7 @@ mod row;
 mod schema;
 mod worker;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,6 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use self::cache::Cache;
 pub(crate) use self::cursors::one as read_cursor;
 pub(crate) use self::cursors::write as write_cursor;
 pub(crate) use self::error::reading as to_error;
@@ -26,9 +29,10 @@ use self::worker::Worker;
 use super::{At, EventsPage, EventsRequest, LOAD_BYTES_MAX, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::{Clock, Timestamp};
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, State};
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Row, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
+use crate::key::Key;
 use crate::status::Replica;
 
 /// Threads that read beside the writer.
@@ -54,6 +58,7 @@ pub(crate) enum Location {
 pub(crate) struct SqliteStore {
     writer: Worker,
     readers: Worker,
+    cache: Arc<Cache>,
     clock: Arc<dyn Clock>,
     /// After how many pages the log is copied, as it was set last.
     checkpoint_pages: AtomicI64,
@@ -88,6 +93,7 @@ impl SqliteStore {
         Ok(SqliteStore {
             writer,
             readers,
+            cache: Arc::new(Cache::new()),
             clock,
             checkpoint_pages: AtomicI64::default(),
         })
@@ -116,7 +122,7 @@ impl Store for SqliteStore {
                 schema::set_checkpoint_pages(connection, pages).map_err(error::before_commit)?;
                 self.checkpoint_pages.store(pages, Ordering::Relaxed);
             }
-            write(connection, &batch, &*self.clock)
+            write(connection, &batch, &*self.clock, &self.cache)
         });
         written.map_err(WriteError::Final)?
     }
@@ -131,16 +137,31 @@ impl Store for SqliteStore {
     async fn load(&self, needs: Needs, at: Option<At>) -> Result<State> {
         let clock = self.clock.clone();
         self.readers
+            .run(move |connection| load(connection, &needs, at, &*clock))
+            .await?
+    }
+
+    async fn rows(&self, keys: Vec<Key>) -> Result<HashMap<Key, Row>> {
+        let (clock, cache) = (self.clock.clone(), self.cache.clone());
+        self.readers
             .run(move |connection| {
-                let transaction = connection.transaction().map_err(error::reading)?;
-                let head = schema::head(&transaction).map_err(error::reading)?;
-                let mut state = State::new(at.map_or(head, |at| at.head), clock.now());
-                let bytes_max = if at.is_none() { LOAD_BYTES_MAX } else { usize::MAX };
-                let at = at.map(|at| at.head.last_event);
-                read::load(&transaction, &needs, at, bytes_max, &mut state).map_err(error::reading)?;
-                Ok(state)
+                let needs = Needs {
+                    keys: keys.into_iter().map(|key| (key, true)).collect(),
+                    ..Needs::default()
+                };
+                let state = load(connection, &needs, None, &*clock)?;
+                let rows = state.rows.into_iter();
+                let rows: HashMap<_, _> = rows.filter_map(|(key, row)| Some((key, row?))).collect();
+                for (key, row) in &rows {
+                    cache.put(key, row, state.head.last_event);
+                }
+                Ok(rows)
             })
             .await?
+    }
+
+    fn known_row(&self, key: &Key) -> Option<Row> {
+        self.cache.row(key)
     }
 
     async fn page(&self, request: PageRequest) -> Result<Page> {
@@ -215,7 +236,17 @@ impl Store for SqliteStore {
     }
 }
 
-fn write(connection: &mut Connection, batch: &Batch, clock: &dyn Clock) -> Result<Decision, WriteError> {
+fn load(connection: &mut Connection, needs: &Needs, at: Option<At>, clock: &dyn Clock) -> Result<State> {
+    let transaction = connection.transaction().map_err(error::reading)?;
+    let head = schema::head(&transaction).map_err(error::reading)?;
+    let mut state = State::new(at.map_or(head, |at| at.head), clock.now());
+    let bytes_max = if at.is_none() { LOAD_BYTES_MAX } else { usize::MAX };
+    let at = at.map(|at| at.head.last_event);
+    read::load(&transaction, needs, at, bytes_max, &mut state).map_err(error::reading)?;
+    Ok(state)
+}
+
+fn write(connection: &mut Connection, batch: &Batch, clock: &dyn Clock, cache: &Cache) -> Result<Decision, WriteError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(error::before_commit)?;
@@ -233,6 +264,7 @@ fn write(connection: &mut Connection, batch: &Batch, clock: &dyn Clock) -> Resul
         return Ok(decision);
     }
     apply::apply(&transaction, &state, &decision).map_err(error::before_commit)?;
+    cache.forget(decision.rows.iter().map(|(key, _)| key), decision.head.last_event);
     match transaction.commit() {
         Ok(()) => Ok(decision),
         Err(failed) => Err(error::at_commit(failed, decision)),
