@@ -46,7 +46,7 @@ pub enum Step {
     Page,
     /// A page of events.
     Events,
-    /// A page of leases.
+    /// A page of leases, or which are due.
     Leases,
     /// The head and the time.
     Head,
@@ -339,6 +339,10 @@ impl Store for Faulty {
 
     async fn leases(&self, after: Option<LeaseId>, limit: usize) -> Result<Vec<(LeaseId, LeaseRow)>> {
         self.take(Step::Leases, self.store.leases(after, limit)).await
+    }
+
+    async fn due_leases(&self, now: Timestamp, limit: usize) -> Result<Vec<LeaseId>> {
+        self.take(Step::Leases, self.store.due_leases(now, limit)).await
     }
 
     async fn head(&self) -> Result<(Head, Timestamp)> {

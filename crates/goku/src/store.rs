@@ -99,6 +99,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Reads the leases after one, at most `limit`, that have not expired, by id.
     async fn leases(&self, after: Option<LeaseId>, limit: usize) -> Result<Vec<(LeaseId, LeaseRow)>>;
 
+    /// Reads which leases have a deadline up to `now`, at most `limit`, the earliest first.
+    async fn due_leases(&self, now: Timestamp, limit: usize) -> Result<Vec<LeaseId>>;
+
     /// The head as last committed, and the time of the store.
     async fn head(&self) -> Result<(Head, Timestamp)>;
 

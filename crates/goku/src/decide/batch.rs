@@ -1,5 +1,7 @@
 //! A batch: the requests that commit together, decided in turn.
 
+use std::sync::Arc;
+
 use super::needs::Needs;
 use super::session::SessionRow;
 use super::state::{Head, LeaseRow, Row, State};
@@ -24,8 +26,10 @@ pub(crate) enum Request {
     Lease(LeaseRequest),
     /// One of the others, done once however often it is sent.
     Once(WriteId, Box<Request>),
-    /// Expires leases whose deadlines have passed, at most so many.
+    /// Expires leases whose deadlines have passed, at most so many, and finds the next deadline after them.
     Reap(usize),
+    /// Expires those of these leases whose deadlines have passed.
+    ReapThese(Arc<[LeaseId]>),
 }
 
 /// What a write answers.
@@ -38,6 +42,8 @@ pub(crate) enum Answer {
     Reaped {
         more: bool,
     },
+    /// How many of these leases were there to expire.
+    ReapedThese(usize),
 }
 
 impl Answer {
@@ -47,7 +53,9 @@ impl Answer {
             Answer::Entry(entry) => Ok(WriteAnswer::Entry(entry)),
             Answer::Txn(answer) => Ok(WriteAnswer::Txn(answer)),
             Answer::Lease(lease) => Ok(WriteAnswer::Lease(lease)),
-            Answer::Reaped { .. } => Err(Error::new(ErrorKind::Internal, "a write was answered as an expiry")),
+            Answer::Reaped { .. } | Answer::ReapedThese(_) => {
+                Err(Error::new(ErrorKind::Internal, "a write was answered as an expiry"))
+            }
         }
     }
 }
@@ -95,13 +103,18 @@ impl From<Write> for Request {
 }
 
 impl Request {
-    /// Whether the writes of users must not hold it up.
+    /// Whether other writes of users must not hold it up.
     pub(crate) fn is_urgent(&self) -> bool {
         match self {
-            Request::Lease(_) | Request::Reap(_) => true,
+            Request::Lease(_) => true,
             Request::Once(_, request) => request.is_urgent(),
-            Request::Set(_) | Request::Delete(_) | Request::Txn(_) => false,
+            Request::Set(_) | Request::Delete(_) | Request::Txn(_) | Request::Reap(_) | Request::ReapThese(_) => false,
         }
+    }
+
+    /// Whether it lets leases expire.
+    pub(crate) fn is_expiry(&self) -> bool {
+        matches!(self, Request::Reap(_) | Request::ReapThese(_))
     }
 
     /// Keys and values that it holds, in bytes.
@@ -111,7 +124,7 @@ impl Request {
             Request::Delete(delete) => delete.key.as_bytes().len(),
             Request::Txn(txn) => txn.bytes(),
             Request::Once(_, request) => request.bytes(),
-            Request::Lease(_) | Request::Reap(_) => 0,
+            Request::Lease(_) | Request::Reap(_) | Request::ReapThese(_) => 0,
         }
     }
 
@@ -121,6 +134,7 @@ impl Request {
             Request::Txn(txn) => 1 + txn.then.len().max(txn.otherwise.len()),
             Request::Once(_, request) => request.operations(),
             Request::Reap(leases) => *leases,
+            Request::ReapThese(leases) => leases.len(),
             Request::Set(_) | Request::Delete(_) | Request::Lease(_) => 1,
         }
     }
@@ -146,6 +160,10 @@ impl Request {
                 request.first_needs(needs);
             }
             Request::Reap(limit) => needs.due = Some(needs.due.unwrap_or(0).max(*limit)),
+            Request::ReapThese(leases) => {
+                needs.leases.extend(leases.iter());
+                needs.members.extend(leases.iter());
+            }
         }
     }
 
@@ -159,6 +177,12 @@ impl Request {
             Request::Reap(_) => {
                 let due = working.state.due.as_ref().ok_or(Stop::Missing)?;
                 Ok(Answer::Reaped { more: due.more })
+            }
+            // Like all leases that were loaded, they have expired before the first request.
+            Request::ReapThese(leases) => {
+                let state = working.state;
+                let found = leases.iter().filter_map(|id| *state.leases.get(id)?);
+                Ok(Answer::ReapedThese(found.filter(|row| row.is_due(state.now)).count()))
             }
         }
     }

@@ -71,11 +71,12 @@ impl Foresight {
     /// written since, or, if it is older, the store has lost something, and only under the lock can that be told.
     pub(crate) fn foretell(&self, read: Sighting, seen: &Head) -> Option<State> {
         let Sighting { mut state, until } = read;
+        let mut owners = Owners::of(&state);
         let mut knows_seen = state.head.batch == seen.batch;
         let mut knows_end = state.head.batch == until;
         for changes in &self.recent {
             if changes.after == state.head.batch {
-                state.advance(changes);
+                state.advance(changes, &mut owners);
                 knows_seen |= state.head.batch == seen.batch;
                 knows_end |= state.head.batch == until;
             }
@@ -86,10 +87,10 @@ impl Foresight {
 }
 
 impl Needs {
-    /// Whether the rows are those of keys, leases and sessions by name, so that it is known which later changes concern
-    /// them.
+    /// Whether the rows are those of keys, leases with their keys, and sessions by name, so that it is known which later
+    /// changes concern them.
     pub(crate) fn can_be_foreseen(&self) -> bool {
-        self.members.is_empty() && self.ranges.is_empty() && self.due.is_none()
+        self.ranges.is_empty() && self.due.is_none()
     }
 }
 
@@ -112,10 +113,25 @@ impl From<&Decision> for Changes {
     }
 }
 
+/// The leases among those whose keys were loaded, by their keys. More than one where a key moved while they were read.
+struct Owners(HashMap<Key, Vec<LeaseId>>);
+
+impl Owners {
+    fn of(state: &State) -> Owners {
+        let mut owners: HashMap<_, Vec<_>> = HashMap::new();
+        for (id, keys) in &state.members {
+            for key in keys {
+                owners.entry(key.clone()).or_default().push(*id);
+            }
+        }
+        Owners(owners)
+    }
+}
+
 impl State {
     /// Takes in what the batch wrote that followed `self.head`, as far as it concerns what was loaded. Rows may have been
     /// loaded before or after that.
-    fn advance(&mut self, changes: &Changes) {
+    fn advance(&mut self, changes: &Changes, owners: &mut Owners) {
         let last_lease = self.head.last_lease;
         self.head = changes.head;
         self.now = self.now.max(changes.head.last_time);
@@ -125,6 +141,7 @@ impl State {
             }
         }
         for (key, row) in &changes.rows {
+            self.move_member(key, row, owners);
             let Some(known) = self.rows.get_mut(key) else { continue };
             *known = Some(row.clone());
             let lease = changes.leases.get(&row.lease_id);
@@ -137,6 +154,23 @@ impl State {
             if let Some(known) = self.sessions.get_mut(id) {
                 *known = Some(row.clone());
             }
+        }
+    }
+
+    /// Takes in which lease a key has from a change on, as far as the keys of that one or of the one before it were loaded.
+    fn move_member(&mut self, key: &Key, row: &Row, owners: &mut Owners) {
+        if self.members.is_empty() {
+            return;
+        }
+        for id in owners.0.remove(key).unwrap_or_default() {
+            if let Some(members) = self.members.get_mut(&id) {
+                members.remove(key);
+            }
+        }
+        if let Some(members) = self.members.get_mut(&row.lease_id) {
+            members.insert(key.clone());
+            owners.0.insert(key.clone(), vec![row.lease_id]);
+            self.rows.entry(key.clone()).or_default();
         }
     }
 }

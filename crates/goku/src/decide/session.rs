@@ -244,7 +244,7 @@ impl Outcome {
             Ok(Answer::Entry(entry)) => Outcome::Entry(EntryRecord::of(entry)),
             Ok(Answer::Lease(lease)) => Outcome::Lease(LeaseRecord::of(lease)),
             Ok(Answer::Txn(answer)) => Outcome::Txn(TxnRecord::of(answer)),
-            Ok(Answer::Reaped { .. }) => Outcome::NotKept(None),
+            Ok(Answer::Reaped { .. } | Answer::ReapedThese(_)) => Outcome::NotKept(None),
             Err(error) => {
                 let message = error.message().chars().take(MESSAGE_CHARS_MAX).collect();
                 Outcome::Refused(Refusal::of(error.kind()), message)

@@ -280,6 +280,29 @@ fn a_storm_of_leases_expires_in_bounded_batches() {
 }
 
 #[test]
+fn of_leases_by_name_those_expire_that_are_due() {
+    let mut tables = Tables::default();
+    let sets = (1..=4).map(|n| Request::Set(set(&format!("k{n}")).expiry(ttl(10 * n))));
+    tables.run(sets.collect(), 0);
+    tables.run(vec![Request::Lease(LeaseRequest::Update(lease(2), ttl(500)))], 5);
+    let these: Vec<_> = [4, 3, 2, 1, 9].map(lease).into();
+    let reap = || vec![Request::ReapThese(these.as_slice().into())];
+    let answers = tables.run(reap(), 30);
+    assert!(matches!(answers[..], [Ok(Answer::ReapedThese(2))]), "{answers:?}");
+    let expired: Vec<_> = tables.types().split_off(4);
+    assert_eq!(
+        expired,
+        [(5, "expire", "k1".to_owned()), (6, "expire", "k3".to_owned())]
+    );
+    // It does not know what is left, and so leaves the next deadline where it was.
+    assert_eq!(tables.head.next_deadline.map(Timestamp::as_millis), Some(10));
+    let answers = tables.run(reap(), 30);
+    assert!(matches!(answers[..], [Ok(Answer::ReapedThese(0))]), "{answers:?}");
+    tables.run(vec![Request::Reap(10)], 30);
+    assert_eq!(tables.head.next_deadline.map(Timestamp::as_millis), Some(40));
+}
+
+#[test]
 fn an_expiry_takes_the_keys_that_the_batch_moved_to_the_lease() {
     let mut tables = Tables::default();
     tables.run(vec![Request::Set(set("a").expiry(ttl(10))), Request::Set(set("b"))], 0);

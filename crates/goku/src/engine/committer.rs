@@ -27,9 +27,22 @@ use crate::store::{Store, WriteError};
 /// Operations in one batch: beyond this a larger batch is no faster, only later.
 const BATCH_OPERATIONS_MAX: usize = 1_024;
 
+/// Leases that may expire in a batch beside other operations, however few these are: so much longer these take.
+const EXPIRIES_MIN: usize = 48;
+
+/// Leases that may expire in a batch for each millisecond since the one before, so that expiry keeps its pace where commits
+/// take long.
+const EXPIRIES_PER_MS: u128 = 16;
+
+/// Batches with nothing but expiry after which nobody else is taken to be there.
+const QUIET_MIN: u32 = 16;
+
 /// Foreseen batches on their way at a time: one whose commit is being made durable, one that is written, and one that
 /// waits for the lock of the head.
 const FORESEEN_MAX: usize = 3;
+
+/// The same while leases expire, which makes batches longer: what comes now is answered the sooner the fewer are before it.
+const FORESEEN_BESIDE_EXPIRY_MAX: usize = 2;
 
 /// The first pause before a batch that was not applied runs again; it doubles up to the second.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(2);
@@ -45,16 +58,26 @@ const READ_AHEAD_MAX: Duration = Duration::from_millis(250);
 /// Batches that are written without reading ahead after others wrote in between again and again.
 const OVERTAKEN_PAUSE_MAX: u32 = 64;
 
+/// Where jobs come from.
+pub(super) struct Queues {
+    pub(super) user: mpsc::UnboundedReceiver<Job>,
+    pub(super) urgent: mpsc::UnboundedReceiver<Job>,
+    pub(super) expiry: mpsc::UnboundedReceiver<Job>,
+}
+
 /// The task.
 pub(super) struct Committer {
     store: Arc<dyn Store>,
     log: Arc<Log>,
-    user: mpsc::UnboundedReceiver<Job>,
-    urgent: mpsc::UnboundedReceiver<Job>,
+    queues: Queues,
     foresees: bool,
     batch_bytes_max: usize,
     /// A job that did not fit into the last batch.
     held: Option<Job>,
+    /// Batches since somebody else than expiry had a job.
+    quiet: u32,
+    /// When the last batch was gathered.
+    gathered: Instant,
     foresight: Foresight,
     /// Reads ahead.
     reading: Option<AbortOnDropHandle<Waiting>>,
@@ -110,21 +133,17 @@ enum Settled {
 }
 
 impl Committer {
-    pub(super) fn new(
-        store: Arc<dyn Store>,
-        log: Arc<Log>,
-        user: mpsc::UnboundedReceiver<Job>,
-        urgent: mpsc::UnboundedReceiver<Job>,
-    ) -> Committer {
+    pub(super) fn new(store: Arc<dyn Store>, log: Arc<Log>, queues: Queues) -> Committer {
         let profile = store.profile();
         Committer {
             store,
             log,
-            user,
-            urgent,
+            queues,
             foresees: profile.foresees,
             batch_bytes_max: profile.batch_bytes_max,
             held: None,
+            quiet: 0,
+            gathered: Instant::now(),
             foresight: Foresight::default(),
             reading: None,
             waiting: None,
@@ -146,10 +165,7 @@ impl Committer {
             let takes_more = self.takes_more();
             tokio::select! {
                 biased;
-                () = stop.cancelled(), if !self.user.is_closed() => {
-                    self.user.close();
-                    self.urgent.close();
-                }
+                () = stop.cancelled(), if !self.queues.user.is_closed() => self.queues.close(),
                 begun = of(&mut self.begun), if self.begun.is_some() => {
                     self.begun = None;
                     self.interrupted = begun.is_err();
@@ -165,7 +181,7 @@ impl Committer {
                         self.foresight.wrote(changes);
                     }
                 }
-                Some(first) = next(&mut self.held, &mut self.urgent, &mut self.user), if takes_more => {
+                Some(first) = next(&mut self.held, &mut self.queues), if takes_more => {
                     let jobs = self.gather(first);
                     if !self.foresees || self.pause > 0 {
                         self.waiting = Some(Waiting { jobs, read: None });
@@ -191,7 +207,8 @@ impl Committer {
     /// Whether jobs for the next batch are to be taken from the queues: where nothing is being written, and as soon as the
     /// batch before it is sent where what they need can be read ahead.
     fn takes_more(&self) -> bool {
-        let reads_ahead = self.foresees && self.pause == 0 && self.can_follow();
+        let has_room = self.queues.expiry.is_empty() || self.foreseen.len() < FORESEEN_BESIDE_EXPIRY_MAX;
+        let reads_ahead = self.foresees && self.pause == 0 && self.can_follow() && has_room;
         self.reading.is_none() && self.waiting.is_none() && (self.is_idle() || reads_ahead)
     }
 
@@ -276,19 +293,24 @@ impl Committer {
         }
     }
 
-    /// What is queued, as far as it fits into one batch. Renewals and expiry go first, with half of the batch at most, so
-    /// that neither lane holds up the other.
+    /// What is queued, as far as it fits into one batch. Renewals go first, with half of the batch at most, so that neither
+    /// lane holds up the other; then comes some expiry.
     fn gather(&mut self, first: Job) -> Vec<Job> {
-        let mut operations = first.request.operations();
+        let (mut operations, mut expiries) = match first.request.operations() {
+            expiries if first.request.is_expiry() => (0, expiries),
+            operations => (operations, 0),
+        };
         let mut bytes = first.request.bytes();
         let mut jobs = vec![first];
         while operations < BATCH_OPERATIONS_MAX / 2 {
-            let Ok(job) = self.urgent.try_recv() else { break };
+            let Ok(job) = self.queues.urgent.try_recv() else { break };
             operations += job.request.operations();
             jobs.push(job);
         }
-        while operations < BATCH_OPERATIONS_MAX {
-            let Ok(job) = self.user.try_recv() else { break };
+        let nothing_expires = expiries == 0 && self.queues.expiry.is_empty();
+        let operations_max = BATCH_OPERATIONS_MAX / if nothing_expires { 1 } else { 2 };
+        while operations < operations_max {
+            let Ok(job) = self.queues.user.try_recv() else { break };
             operations += job.request.operations();
             bytes += job.request.bytes();
             if bytes > self.batch_bytes_max {
@@ -297,7 +319,28 @@ impl Committer {
             }
             jobs.push(job);
         }
+        let expiries_max = self.expiries_max(operations);
+        while expiries < expiries_max {
+            let Ok(job) = self.queues.expiry.try_recv() else { break };
+            expiries += job.request.operations();
+            jobs.push(job);
+        }
         jobs
+    }
+
+    /// How many leases may expire beside so many other operations.
+    fn expiries_max(&mut self, operations: usize) -> usize {
+        self.quiet = if operations == 0 {
+            self.quiet.saturating_add(1)
+        } else {
+            0
+        };
+        let elapsed = std::mem::replace(&mut self.gathered, Instant::now()).elapsed();
+        if self.quiet >= QUIET_MIN {
+            return BATCH_OPERATIONS_MAX / 2;
+        }
+        let in_time = usize::try_from(elapsed.as_millis() * EXPIRIES_PER_MS).unwrap_or(usize::MAX);
+        operations.max(in_time).clamp(EXPIRIES_MIN, BATCH_OPERATIONS_MAX / 2)
     }
 
     fn read_ahead(&self, jobs: Vec<Job>) -> AbortOnDropHandle<Waiting> {
@@ -322,6 +365,14 @@ impl Committer {
             };
             Waiting { jobs, read }
         }))
+    }
+}
+
+impl Queues {
+    fn close(&mut self) {
+        for queue in [&mut self.user, &mut self.urgent, &mut self.expiry] {
+            queue.close();
+        }
     }
 }
 
@@ -454,18 +505,15 @@ fn joined<T>(outcome: std::result::Result<T, JoinError>) -> T {
 }
 
 /// The next job of the queues.
-async fn next(
-    held: &mut Option<Job>,
-    urgent: &mut mpsc::UnboundedReceiver<Job>,
-    user: &mut mpsc::UnboundedReceiver<Job>,
-) -> Option<Job> {
+async fn next(held: &mut Option<Job>, queues: &mut Queues) -> Option<Job> {
     if held.is_some() {
         return held.take();
     }
     tokio::select! {
         biased;
-        Some(job) = urgent.recv() => Some(job),
-        Some(job) = user.recv() => Some(job),
+        Some(job) = queues.urgent.recv() => Some(job),
+        Some(job) = queues.user.recv() => Some(job),
+        Some(job) = queues.expiry.recv() => Some(job),
         else => None,
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::watch::{self, error::RecvError};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::follower::Log;
@@ -14,8 +14,17 @@ use crate::decide::{Answer, Head, Request};
 use crate::error::{ErrorKind, Result};
 use crate::store::Store;
 
-/// Leases that one batch expires.
-const LEASES_MAX: usize = 960;
+/// Leases that are expired at the first go. Are there more, they are a storm.
+const LEASES_MAX: usize = 256;
+
+/// Leases of a storm that are known at a time.
+const STORM_LEASES_MAX: usize = 65_536;
+
+/// Leases in one request of a storm, of which a batch takes some.
+const STORM_REQUEST_LEASES: usize = 16;
+
+/// Requests of a storm that are queued, or on their way, at a time.
+const STORM_REQUESTS_MAX: usize = 192;
 
 /// How often the head is looked at while there are leases with deadlines: others may change it, and so may a clock.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -114,12 +123,34 @@ impl Reaper {
                 return Ok(Wake::Now);
             }
         }
+        while let Answer::Reaped { more: true } = self.writer.write(Request::Reap(LEASES_MAX)).await? {
+            if !self.expire_storm().await? {
+                break;
+            }
+        }
+        self.next_wake().await
+    }
+
+    /// Expires all leases that are due now: each that is read here expires if it is still due under the lock of the head.
+    /// False where others do most of it.
+    async fn expire_storm(&self) -> Result<bool> {
+        let (_, now) = self.look().await?;
         loop {
-            let begun = Instant::now();
-            match self.writer.write(Request::Reap(LEASES_MAX)).await? {
-                // In a storm others have the store for as long as expiry had it.
-                Answer::Reaped { more: true } => tokio::time::sleep(begun.elapsed()).await,
-                _ => return self.next_wake().await,
+            let due = self.store.due_leases(now, STORM_LEASES_MAX).await?;
+            let requests: Vec<_> = due.chunks(STORM_REQUEST_LEASES).map(Arc::from).collect();
+            let answers = requests.into_iter().map(|leases| {
+                let writer = self.writer.clone();
+                async move { writer.write(Request::ReapThese(leases)).await }
+            });
+            let mut answers = stream::iter(answers).buffered(STORM_REQUESTS_MAX);
+            let mut found = 0;
+            while let Some(answer) = answers.try_next().await? {
+                if let Answer::ReapedThese(leases) = answer {
+                    found += leases;
+                }
+            }
+            if due.len() < STORM_LEASES_MAX || found < due.len() / 2 {
+                return Ok(found >= due.len() / 2);
             }
         }
     }

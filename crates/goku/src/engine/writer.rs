@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::committer::Committer;
+use super::committer::{Committer, Queues};
 use super::follower::Log;
 use super::stopped;
 use super::tasks::Tasks;
@@ -27,8 +27,10 @@ const ANSWER_GRACE: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub(super) struct Writer {
     user: Lane,
-    /// For renewals and expiry, which the writes of users must not hold up.
+    /// For renewals, which other writes must not hold up.
     urgent: Lane,
+    /// For expiry, which must not hold up the others, nor the others it.
+    expiry: Lane,
     request_timeout: Duration,
 }
 
@@ -61,8 +63,14 @@ impl Writer {
     ) -> Result<Writer> {
         let (user, user_jobs) = Lane::new();
         let (urgent, urgent_jobs) = Lane::new();
+        let (expiry, expiry_jobs) = Lane::new();
+        let queues = Queues {
+            user: user_jobs,
+            urgent: urgent_jobs,
+            expiry: expiry_jobs,
+        };
         let writes_block = store.profile().writes_block;
-        let committer = Committer::new(store, log, user_jobs, urgent_jobs).run(stop.clone());
+        let committer = Committer::new(store, log, queues).run(stop.clone());
         if writes_block {
             tasks.spawn_alone("writer", committer)?;
         } else {
@@ -71,6 +79,7 @@ impl Writer {
         Ok(Writer {
             user,
             urgent,
+            expiry,
             request_timeout,
         })
     }
@@ -79,7 +88,11 @@ impl Writer {
     /// where that could not be found out in time.
     pub(super) async fn write(&self, request: Request) -> Result<Answer> {
         let deadline = Instant::now() + self.request_timeout;
-        let lane = if request.is_urgent() { &self.urgent } else { &self.user };
+        let lane = match &request {
+            request if request.is_expiry() => &self.expiry,
+            request if request.is_urgent() => &self.urgent,
+            _ => &self.user,
+        };
         let (answer, answered) = oneshot::channel();
         let claim = Arc::new(Claim::default());
         let queue = async {

@@ -129,6 +129,10 @@ impl Store for Guarded {
         self.read(self.store.leases(after, limit)).await
     }
 
+    async fn due_leases(&self, now: Timestamp, limit: usize) -> Result<Vec<LeaseId>> {
+        self.read(self.store.due_leases(now, limit)).await
+    }
+
     async fn head(&self) -> Result<(Head, Timestamp)> {
         self.read(self.store.head()).await
     }

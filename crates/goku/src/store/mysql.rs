@@ -173,6 +173,13 @@ impl Store for MySqlStore {
         rows.filter_map(|row| Fields::new(row).lease().transpose()).collect()
     }
 
+    async fn due_leases(&self, now: Timestamp, limit: usize) -> Result<Vec<LeaseId>> {
+        let now = now.as_millis();
+        let query = format!("select id from leases where expires_at <= {now} order by expires_at, id limit {limit}");
+        let rows = self.readers.run(query).await?.into_iter().flatten();
+        rows.map(|row| Fields::new(row).lease_id()).collect()
+    }
+
     async fn head(&self) -> Result<(Head, Timestamp)> {
         let row = self
             .readers

@@ -182,6 +182,12 @@ impl Store for SqliteStore {
             .await?
     }
 
+    async fn due_leases(&self, now: Timestamp, limit: usize) -> Result<Vec<LeaseId>> {
+        self.readers
+            .run(move |connection| read::due_leases(connection, now, limit).map_err(error::reading))
+            .await?
+    }
+
     async fn head(&self) -> Result<(Head, Timestamp)> {
         let clock = self.clock.clone();
         self.readers

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Statement, ffi, params};
 
 use super::row::{self, EVENT_COLUMNS, LEASE_COLUMNS, ROW_COLUMNS, ROW_VALUE};
+use crate::clock::Timestamp;
 use crate::decide::{LeaseRow, Needs, RangeNeed, Row, SessionRow, State};
 use crate::event::Event;
 use crate::id::{EventId, LeaseId, Tag};
@@ -171,6 +172,15 @@ pub(super) fn leases(
     let mut statement = connection.prepare_cached(&sql)?;
     statement
         .query_map(params![after.map_or(0, LeaseId::get), limit], row::lease)?
+        .collect()
+}
+
+/// Reads leases with a deadline up to `now`, the earliest first.
+pub(super) fn due_leases(connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<LeaseId>> {
+    let mut statement =
+        connection.prepare_cached("select id from leases where expires_at <= ?1 order by expires_at, id limit ?2")?;
+    statement
+        .query_map(params![now.as_millis(), limit], |columns| row::lease_id(columns, 0))?
         .collect()
 }
 

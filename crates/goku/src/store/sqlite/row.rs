@@ -123,7 +123,7 @@ fn version(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Version> {
     checked(column, Version::new(columns.get(column)?))
 }
 
-fn lease_id(columns: &Columns<'_>, column: usize) -> rusqlite::Result<LeaseId> {
+pub(super) fn lease_id(columns: &Columns<'_>, column: usize) -> rusqlite::Result<LeaseId> {
     checked(column, LeaseId::new(columns.get(column)?))
 }
 
