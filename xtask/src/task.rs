@@ -33,8 +33,9 @@ Development tasks of goku.
       --engine mariadb|mariadb11|mysql|galera|sqlite, --seconds N, --seed N, --plant FAULT (one that must be
       found: lost-ack, double-apply and others), --figures (measures instead: lateness of events and
       expiries, times without service), --group (a group of consumers instead, whose five processes are killed,
-      stopped and asked to end; tells how long partitions take to move); `cargo xtask chaos --help`
-      lists them.
+      stopped and asked to end; tells how long partitions take to move; with --faults all network,
+      database and clocks are disturbed too, with --exactly-once the effects are in a MySQL or MariaDB
+      database of the group's own); `cargo xtask chaos --help` lists them.
 
   cargo xtask engines [--folder FOLDER]
       Unpacks other servers to test on, MariaDB 11.8 and MySQL 9, from Debian's packages into FOLDER

@@ -6,7 +6,7 @@ mod nodes;
 
 use std::time::Duration;
 
-use goku_testkit::Random;
+use goku_testkit::{PrivateDatabase, Proxy, Random};
 use tokio::time::sleep;
 
 use crate::cluster::{Cluster, Database};
@@ -124,6 +124,25 @@ const ON_NODES: [Kind; 12] = [
     NetworkSlow,
 ];
 
+/// With the database server of a user, in which only consumers write. A connection of which nobody hears that it is gone is not
+/// among them: how long a transaction of his may take is the user's to say.
+pub(crate) const ON_OWN: [Kind; 14] = [
+    DatabaseKilled,
+    DatabaseRestarted,
+    DatabaseStopped,
+    SessionsKilled,
+    ReadOnly,
+    NoConnectionLeft,
+    ShortTimeouts,
+    CommitBroken,
+    CommitBroken,
+    ConnectionsCut,
+    ConnectionsRefused,
+    NetworkStalled,
+    NetworkOneWay,
+    NetworkSlow,
+];
+
 /// What can go wrong with a cluster.
 pub(crate) fn kinds(cluster: &Cluster) -> Vec<Kind> {
     let mut kinds = ANYWHERE.to_vec();
@@ -140,9 +159,28 @@ pub(crate) fn kinds(cluster: &Cluster) -> Vec<Kind> {
     kinds
 }
 
+/// A fault of a database that is not a cluster's, and of what stands before it, from its beginning to its end.
+pub(crate) async fn inject_into(kind: Kind, server: &PrivateDatabase, proxy: &Proxy, random: &mut Random) {
+    let pause = pause(random);
+    match kind {
+        CommitBroken | ConnectionsCut | ConnectionsRefused | NetworkStalled | NetworkOneWay | NetworkSlow => {
+            network::inject(kind, proxy, random, pause).await;
+            // A commit that was swallowed is told of.
+            proxy.cut();
+        }
+        _ => database::inject(kind, server, random, pause).await,
+    }
+    proxy.heal();
+}
+
+/// How long a fault lasts, more or less.
+fn pause(random: &mut Random) -> Duration {
+    random.between(Duration::from_millis(50), Duration::from_secs(3))
+}
+
 /// A fault from its beginning to its end. What it leaves [`Cluster::heal`] ends.
 pub(crate) async fn inject(kind: Kind, cluster: &Cluster, random: &mut Random) {
-    let pause = random.between(Duration::from_millis(50), Duration::from_secs(3));
+    let pause = pause(random);
     let replica = random.choose(&cluster.replicas);
     match kind {
         ReplicaKilled => {

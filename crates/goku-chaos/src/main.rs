@@ -44,9 +44,12 @@ const LOAD: Load = Load {
 };
 
 fn main() -> ExitCode {
-    match std::env::var_os(group::effect::SOCKET) {
-        Some(socket) => group::effect::send(socket.as_ref()),
-        None => run(),
+    if let Some(socket) = std::env::var_os(group::effect::SOCKET) {
+        return group::effect::send(socket.as_ref());
+    }
+    match std::env::var(group::own::DATABASE) {
+        Ok(database) => group::own::member(&database),
+        Err(_) => run(),
     }
 }
 

@@ -34,6 +34,14 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with_all = ["figures", "plant"])]
     pub(crate) group: bool,
 
+    /// What is disturbed besides the group's members
+    #[arg(long, value_enum, default_value = "servers", requires = "group")]
+    pub(crate) faults: Faults,
+
+    /// The group's members have their effects in a MySQL or MariaDB database of their own, in which the cursors are, too
+    #[arg(long, requires = "group")]
+    pub(crate) exactly_once: bool,
+
     /// How long the leases of the group's members live, in milliseconds
     #[arg(long, value_name = "MS", default_value = "2000", requires = "group", value_parser = milliseconds)]
     pub(crate) ttl: Duration,
@@ -49,6 +57,15 @@ pub(crate) struct Options {
     /// Where `cargo xtask engines` has unpacked servers
     #[arg(long, env = "GOKU_CHAOS_ENGINES", hide = true, default_value = "target/engines")]
     pub(crate) engines: PathBuf,
+}
+
+/// What is disturbed besides the members of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Faults {
+    /// Servers, now and then: how long partitions take to move is told of kills of members.
+    Servers,
+    /// All that can be: servers, their database, the network, clocks, and the members' own database.
+    All,
 }
 
 /// A database to run on.

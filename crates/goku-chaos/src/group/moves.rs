@@ -56,11 +56,10 @@ impl Moves {
         }
     }
 
-    /// How long it took from a kill to the next claim of each partition, and to the first effect of its new holder.
-    pub(super) fn summary(&self, resource: &Resource) -> String {
+    /// How long it took from a kill to the next claim of each partition, and to the first effect of its new holder where
+    /// `resource` knows that.
+    pub(super) fn summary(&self, resource: Option<&Resource>) -> String {
         let claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let tenures = resource.tenures();
-        let effects: BTreeMap<_, _> = tenures.iter().map(|(held, tenure)| (*held, tenure.first)).collect();
         let after = |moments: &BTreeMap<(u32, u64), Instant>| {
             let times = self.killed.iter().filter_map(|(partition, token, killed)| {
                 let later = moments.range((*partition, token + 1)..=(*partition, u64::MAX));
@@ -69,11 +68,19 @@ impl Moves {
             });
             times.collect()
         };
-        format!(
-            "from a kill to the next claim of its partitions: {}\nfrom a kill to the first effect of the next holder: {}\n",
-            show(after(&claims)),
-            show(after(&effects))
-        )
+        let mut text = format!(
+            "from a kill to the next claim of its partitions: {}\n",
+            show(after(&claims))
+        );
+        if let Some(resource) = resource {
+            let tenures = resource.tenures();
+            let effects = tenures.iter().map(|(held, tenure)| (*held, tenure.first)).collect();
+            text += &format!(
+                "from a kill to the first effect of the next holder: {}\n",
+                show(after(&effects))
+            );
+        }
+        text
     }
 }
 
