@@ -10,6 +10,7 @@ mod reader;
 mod reaper;
 mod ring;
 mod routes;
+mod spin;
 mod stream;
 mod tasks;
 mod threads;

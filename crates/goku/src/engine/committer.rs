@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::follower::Log;
+use super::spin::Spin;
 use super::writer::{Job, late, unknown};
 use crate::decide::{self, Batch, Changes, Decision, Foresight, Head, Sighting};
 use crate::error::{Error, ErrorKind, Result};
@@ -78,6 +79,10 @@ pub(super) struct Committer {
     quiet: u32,
     /// When the last batch was gathered.
     gathered: Instant,
+    /// For the next job, where the task has its thread for itself.
+    spin: Option<Spin>,
+    /// Whether the last batch that was gathered is of one job.
+    alone: bool,
     foresight: Foresight,
     /// Reads ahead.
     reading: Option<AbortOnDropHandle<Waiting>>,
@@ -144,6 +149,8 @@ impl Committer {
             held: None,
             quiet: 0,
             gathered: Instant::now(),
+            spin: profile.writes_block.then(Spin::default),
+            alone: false,
             foresight: Foresight::default(),
             reading: None,
             waiting: None,
@@ -180,9 +187,13 @@ impl Committer {
                     for changes in written {
                         self.foresight.wrote(changes);
                     }
+                    if let Some(spin) = self.spin.as_mut().filter(|_| self.alone) {
+                        spin.look(|| !self.queues.user.is_empty() || !self.queues.urgent.is_empty());
+                    }
                 }
                 Some(first) = next(&mut self.held, &mut self.queues), if takes_more => {
                     let jobs = self.gather(first);
+                    self.alone = jobs.len() == 1;
                     if !self.foresees || self.pause > 0 {
                         self.waiting = Some(Waiting { jobs, read: None });
                     } else {
