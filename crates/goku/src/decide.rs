@@ -7,6 +7,7 @@ mod batch;
 mod condition;
 mod epoch;
 mod foresight;
+mod known;
 mod lease;
 mod needs;
 mod session;

@@ -308,9 +308,10 @@ impl Store for Faulty {
         &self,
         batch: &Batch,
         decision: Decision,
+        until: Option<Timestamp>,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
-        let write = self.store.write_foreseen(batch, decision, begun);
+        let write = self.store.write_foreseen(batch, decision, until, begun);
         self.take_write(batch, write, |decision| {
             decision.map_or(Ok(None), |decision| Err(unknown(decision)))
         })

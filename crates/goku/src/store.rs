@@ -51,7 +51,8 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Writes a batch that was decided on what was foreseen, in one round trip, if the batch that it was decided
     /// [after](Decision::after) is still the last one; none where it is not, or the store cannot: nothing was applied
-    /// then. The decision has events.
+    /// then. The decision has events, and the one that comes back the time of the store at which it was applied, which is
+    /// before `until`.
     ///
     /// Tells `begun` once no batch but this one can come next, so that the one after this can be sent: some of these may
     /// be on their way at a time, and none while a batch is [written](Self::write).
@@ -59,6 +60,7 @@ pub(crate) trait Store: Send + Sync + 'static {
         &self,
         _batch: &Batch,
         _decision: Decision,
+        _until: Option<Timestamp>,
         _begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
         Ok(None)

@@ -7,14 +7,15 @@ use super::session::SessionRow;
 use super::state::{Head, LeaseRow, Row, State};
 use super::working::{Decided, Stop, Working};
 use super::{epoch, lease, session, txn, write};
+use crate::clock::Timestamp;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::id::{LeaseId, Tag};
 use crate::key::Key;
-use crate::lease::{Lease, LeaseRequest};
+use crate::lease::{Expiry, Lease, LeaseRequest};
 use crate::request::{DeleteRequest, SetRequest};
-use crate::txn::{Txn, TxnAnswer};
+use crate::txn::{Operation, Txn, TxnAnswer};
 use crate::write::{SessionId, Write, WriteAnswer, WriteId};
 
 /// A write.
@@ -91,6 +92,16 @@ pub(crate) struct Decision {
     pub(crate) writes: bool,
 }
 
+impl Decision {
+    /// Moves it to the time at which it is applied.
+    pub(crate) fn move_to(&mut self, time: Timestamp) {
+        self.head.last_time = time;
+        for event in &mut self.events {
+            event.timestamp = time;
+        }
+    }
+}
+
 impl From<Write> for Request {
     fn from(write: Write) -> Request {
         match write {
@@ -115,6 +126,22 @@ impl Request {
     /// Whether it lets leases expire.
     pub(crate) fn is_expiry(&self) -> bool {
         matches!(self, Request::Reap(_) | Request::ReapThese(_))
+    }
+
+    /// Whether it is decided otherwise at another time, even where the leases that it meets are the same.
+    pub(crate) fn depends_on_time(&self) -> bool {
+        let sets_deadline = |set: &SetRequest| matches!(set.expiry, Expiry::After(_));
+        match self {
+            Request::Set(set) => sets_deadline(set),
+            Request::Delete(_) => false,
+            Request::Txn(txn) => txn
+                .then
+                .iter()
+                .chain(&txn.otherwise)
+                .any(|operation| matches!(operation, Operation::Set(set) if sets_deadline(set))),
+            Request::Lease(_) | Request::Reap(_) | Request::ReapThese(_) => true,
+            Request::Once(_, request) => request.depends_on_time(),
+        }
     }
 
     /// Keys and values that it holds, in bytes.

@@ -1,4 +1,5 @@
-//! What a batch will find, told from what was read while the batches before it were being written.
+//! What a batch will find, told from what was read while the batches before it were being written, and from what these
+//! met.
 //!
 //! Rows that were read without a lock may be older than the head that the batch will find, by what other batches of this
 //! engine wrote since: that is known, and laid over them. Whether anybody else wrote too is seen at the head itself when
@@ -7,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::batch::Decision;
+use super::known::Known;
 use super::needs::Needs;
 use super::session::SessionRow;
 use super::state::{Head, LeaseRow, Row, State};
@@ -25,6 +27,7 @@ const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(crate) struct Foresight {
     recent: VecDeque<Changes>,
     value_bytes: usize,
+    known: Known,
 }
 
 /// What was read without a lock.
@@ -40,16 +43,17 @@ pub(crate) struct Sighting {
 #[derive(Debug)]
 pub(crate) struct Changes {
     /// The tag of the batch before it.
-    after: Tag,
-    head: Head,
-    rows: Vec<(Key, Row)>,
-    leases: HashMap<LeaseId, LeaseRow>,
-    sessions: Vec<(SessionId, SessionRow)>,
+    pub(super) after: Tag,
+    pub(super) head: Head,
+    pub(super) rows: Vec<(Key, Row)>,
+    pub(super) leases: HashMap<LeaseId, LeaseRow>,
+    pub(super) sessions: Vec<(SessionId, SessionRow)>,
 }
 
 impl Foresight {
     /// Remembers a batch, the one after the last.
     pub(crate) fn wrote(&mut self, changes: Changes) {
+        self.known.wrote(&changes);
         self.value_bytes += changes.value_bytes();
         self.recent.push_back(changes);
         while self.recent.len() > BATCHES_MAX || self.value_bytes > VALUE_BYTES_MAX {
@@ -60,16 +64,26 @@ impl Foresight {
 
     /// Forgets all batches, since one was remembered that was not written.
     pub(crate) fn forget(&mut self) {
-        self.recent.clear();
-        self.value_bytes = 0;
+        *self = Foresight::default();
     }
 
-    /// What a batch will find where nobody else writes, from what was read for its requests.
+    /// Whether nothing of this has to be read.
+    pub(crate) fn knows(&mut self, needs: &Needs) -> bool {
+        needs.can_be_foreseen() && self.lacks(needs).is_empty()
+    }
+
+    /// What of the rows of keys, leases with their keys, and sessions has to be read.
+    pub(crate) fn lacks(&mut self, needs: &Needs) -> Needs {
+        self.known.lacks(needs)
+    }
+
+    /// What a batch that needs this will find where nobody else writes, from what was read for it and what is known.
     ///
     /// None where others wrote while that was read, so that the rows may not belong together; nor where `seen`, the newest
     /// head that was seen committed, is neither the head that was read nor one that a remembered batch left: others have
-    /// written since, or, if it is older, the store has lost something, and only under the lock can that be told.
-    pub(crate) fn foretell(&self, read: Sighting, seen: &Head) -> Option<State> {
+    /// written since, or, if it is older, the store has lost something, and only under the lock can that be told; nor where
+    /// what was known when the read began is not any more.
+    pub(crate) fn foretell(&mut self, read: Sighting, needs: &Needs, seen: &Head) -> Option<State> {
         let Sighting { mut state, until } = read;
         let mut owners = Owners::of(&state);
         let mut knows_seen = state.head.batch == seen.batch;
@@ -81,8 +95,29 @@ impl Foresight {
                 knows_end |= state.head.batch == until;
             }
         }
+        if !knows_seen || !knows_end {
+            return None;
+        }
+        self.known.take_in(&state);
+        self.complete(needs, state)
+    }
+
+    /// The same where nothing has to be read, as of a time that has passed.
+    pub(crate) fn foretell_known(&mut self, needs: &Needs, seen: &Head) -> Option<State> {
+        let head = *self.known.head()?;
+        let is_seen = |batch: Tag| batch == seen.batch;
+        let knows_seen = is_seen(head.batch) || self.recent.iter().any(|changes| is_seen(changes.head.batch));
+        knows_seen.then(|| self.complete(needs, State::new(head, head.last_time)))?
+    }
+
+    /// Adds what is known to what was read; none where that is not all, because it was forgotten meanwhile.
+    fn complete(&mut self, needs: &Needs, mut state: State) -> Option<State> {
+        self.known.complete(needs, &mut state);
         state.tag = Some(Some(state.head.last_tag));
-        Some(state).filter(|_| knows_seen && knows_end)
+        let is_whole = needs.keys.keys().all(|key| state.rows.contains_key(key))
+            && needs.leases.iter().all(|id| state.leases.contains_key(id))
+            && needs.sessions.iter().all(|id| state.sessions.contains_key(id));
+        is_whole.then_some(state)
     }
 }
 

@@ -141,6 +141,12 @@ impl SessionRow {
         postcard::to_allocvec(self).map_err(unreadable)
     }
 
+    /// What it takes in memory, beside itself.
+    pub(super) fn bytes(&self) -> usize {
+        let outcomes = self.outcomes.iter().map(|(_, outcome)| outcome.len());
+        outcomes.sum::<usize>() + self.outcomes.capacity() * size_of::<(u64, Vec<u8>)>()
+    }
+
     fn look_up(&self, number: u64) -> Known {
         match self.outcomes.iter().find(|(known, _)| *known == number) {
             Some((_, outcome)) => Known::Outcome(outcome.clone()),

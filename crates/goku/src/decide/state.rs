@@ -174,6 +174,13 @@ impl State {
         }
     }
 
+    /// Until when no more of the leases that were loaded are due than now; none where that is for ever.
+    pub(crate) fn holds_until(&self) -> Option<Timestamp> {
+        let leases = self.leases.values().flatten().filter(|lease| !lease.expired);
+        let deadlines = leases.filter_map(|lease| lease.expires_at);
+        deadlines.filter(|deadline| *deadline > self.now).min()
+    }
+
     /// Takes in the row of `key`, or that there is none. A value that is there already stays.
     pub(crate) fn put_row(&mut self, key: Key, row: Option<Row>) {
         let slot = self.rows.entry(key).or_default();

@@ -2,7 +2,8 @@
 //!
 //! While a batch is being written, what the next one needs is read. If nobody else writes in the meantime, that one is
 //! decided on it and goes to the store in one round trip, conditional on the batch before it, whose outcome need not be
-//! known yet: it waits at the store for the lock that the one before it holds.
+//! known yet: it waits at the store for the lock that the one before it holds. What batches met lately is known as long as
+//! nobody else writes, and not read again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::follower::Log;
 use super::spin::Spin;
 use super::writer::{Job, late, unknown};
-use crate::decide::{self, Batch, Changes, Decision, Foresight, Head, Sighting};
+use crate::decide::{self, Batch, Changes, Decision, Foresight, Head, Needs, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Tag;
 use crate::store::{Store, WriteError};
@@ -108,8 +109,17 @@ pub(super) struct Committer {
 /// Jobs for the next batch.
 struct Waiting {
     jobs: Vec<Job>,
-    /// What was read ahead for them.
-    read: Option<Sighting>,
+    sight: Sight,
+}
+
+/// What there is to decide them on before the lock.
+enum Sight {
+    /// Nothing.
+    None,
+    /// All that they need was known, and none of them depends on the time.
+    Known,
+    /// The rest was read ahead.
+    Read(Box<Sighting>),
 }
 
 /// Jobs, and what came of the batch that they were in if it came to something.
@@ -122,6 +132,8 @@ struct Attempt {
 struct Commit {
     store: Arc<dyn Store>,
     log: Arc<Log>,
+    /// Whether what it changes is asked for.
+    tells: bool,
 }
 
 /// What became of a batch.
@@ -194,11 +206,7 @@ impl Committer {
                 Some(first) = next(&mut self.held, &mut self.queues), if takes_more => {
                     let jobs = self.gather(first);
                     self.alone = jobs.len() == 1;
-                    if !self.foresees || self.pause > 0 {
-                        self.waiting = Some(Waiting { jobs, read: None });
-                    } else {
-                        self.reading = Some(self.read_ahead(jobs));
-                    }
+                    self.foresee(jobs);
                 }
                 else => return,
             }
@@ -232,11 +240,14 @@ impl Committer {
         if self.can_follow()
             && self.begun.is_none()
             && self.foreseen.len() < FORESEEN_MAX
-            && let Some(Waiting { jobs, read }) = self.waiting.take()
+            && let Some(Waiting { mut jobs, sight }) = self.waiting.take()
         {
+            if !matches!(sight, Sight::None) {
+                self.top_up(&mut jobs);
+            }
             let jobs = drop_late(jobs.into_iter().filter(|job| job.claim.take()).collect(), None);
-            self.unforeseen = match read {
-                Some(read) => self.write_foreseen(jobs, read).err(),
+            self.unforeseen = match self.foretell(&jobs, sight) {
+                Some(state) => self.write_foreseen(jobs, &state).err(),
                 None => Some(jobs),
             };
         }
@@ -252,31 +263,40 @@ impl Committer {
             let commit = Commit {
                 store: self.store.clone(),
                 log: self.log.clone(),
+                tells: self.foresees,
             };
             self.writing = Some(Box::pin(commit.run(attempt)));
         }
     }
 
-    /// Decides jobs on what was read ahead for them and sends them; gives them back where that cannot be.
-    fn write_foreseen(&mut self, jobs: Vec<Job>, read: Sighting) -> Result<(), Vec<Job>> {
-        let Some(state) = self.foresight.foretell(read, &self.log.known_head()) else {
-            return Err(jobs);
-        };
+    /// What jobs will find, as far as there is something to tell it from.
+    fn foretell(&mut self, jobs: &[Job], sight: Sight) -> Option<State> {
+        let seen = self.log.known_head();
+        match sight {
+            Sight::None => None,
+            Sight::Known => self.foresight.foretell_known(&needs_of(jobs), &seen),
+            Sight::Read(read) => self.foresight.foretell(*read, &needs_of(jobs), &seen),
+        }
+    }
+
+    /// Decides jobs on what they will find and sends them; gives them back where that cannot be.
+    fn write_foreseen(&mut self, jobs: Vec<Job>, state: &State) -> Result<(), Vec<Job>> {
         let Ok(batch) = batch(&jobs, state.head) else {
             return Err(jobs);
         };
         // A decision without events has nothing to fail with if the store is not as foreseen.
-        let decision = match batch.decide(&state) {
+        let decision = match batch.decide(state) {
             Ok(decision) if !decision.events.is_empty() => decision,
             _ => return Err(jobs),
         };
         self.foresight.wrote(Changes::from(&decision));
         let (begin, begun) = oneshot::channel();
         self.begun = Some(begun);
+        let until = state.holds_until();
         let store = self.store.clone();
         self.foreseen.push_back(AbortOnDropHandle::new(tokio::spawn(async move {
             let batch = Arc::new(batch);
-            let outcome = store.write_foreseen(&batch, decision, begin).await;
+            let outcome = store.write_foreseen(&batch, decision, until, begin).await;
             let outcome = outcome.transpose().map(|outcome| (batch, outcome));
             Attempt { jobs, outcome }
         })));
@@ -354,13 +374,50 @@ impl Committer {
         operations.max(in_time).clamp(EXPIRIES_MIN, BATCH_OPERATIONS_MAX / 2)
     }
 
-    fn read_ahead(&self, jobs: Vec<Job>) -> AbortOnDropHandle<Waiting> {
+    /// Adds what users have queued meanwhile and can be decided on what is known, whenever that is, as far as it fits.
+    fn top_up(&mut self, jobs: &mut Vec<Job>) {
+        let expires = jobs.iter().any(|job| job.request.is_expiry());
+        let operations_max = BATCH_OPERATIONS_MAX / if expires { 2 } else { 1 };
+        let others = jobs.iter().filter(|job| !job.request.is_expiry());
+        let mut operations: usize = others.map(|job| job.request.operations()).sum();
+        let mut bytes: usize = jobs.iter().map(|job| job.request.bytes()).sum();
+        // Renewals are not to wait behind them.
+        while operations < operations_max && self.queues.urgent.is_empty() {
+            let Some(job) = self.held.take().or_else(|| self.queues.user.try_recv().ok()) else {
+                return;
+            };
+            operations += job.request.operations();
+            bytes += job.request.bytes();
+            let request = &job.request;
+            let mut is_known = || self.foresight.knows(&decide::first_needs([request]));
+            if bytes > self.batch_bytes_max || request.depends_on_time() || !is_known() {
+                self.held = Some(job);
+                return;
+            }
+            jobs.push(job);
+        }
+    }
+
+    /// Finds out, or begins to, what is needed to decide jobs before the lock.
+    fn foresee(&mut self, jobs: Vec<Job>) {
+        let mut sight = Sight::None;
+        if self.foresees && self.pause == 0 {
+            let needs = needs_of(&jobs);
+            if needs.can_be_foreseen() {
+                let unknown = self.foresight.lacks(&needs);
+                if !unknown.is_empty() || jobs.iter().any(|job| job.request.depends_on_time()) {
+                    self.reading = Some(self.read_ahead(jobs, unknown));
+                    return;
+                }
+                sight = Sight::Known;
+            }
+        }
+        self.waiting = Some(Waiting { jobs, sight });
+    }
+
+    fn read_ahead(&self, jobs: Vec<Job>, mut needs: Needs) -> AbortOnDropHandle<Waiting> {
         let (store, log) = (self.store.clone(), self.log.clone());
         AbortOnDropHandle::new(tokio::spawn(async move {
-            let mut needs = decide::first_needs(jobs.iter().map(|job| &job.request));
-            if !needs.can_be_foreseen() {
-                return Waiting { jobs, read: None };
-            }
             let seen = log.known_head();
             needs.tag_of = decide::event_to_check(&seen);
             let read = match timeout(READ_AHEAD_MAX, store.foresee(&needs)).await {
@@ -374,7 +431,8 @@ impl Committer {
                     None
                 }
             };
-            Waiting { jobs, read }
+            let sight = read.map_or(Sight::None, |read| Sight::Read(Box::new(read)));
+            Waiting { jobs, sight }
         }))
     }
 }
@@ -418,7 +476,7 @@ impl Commit {
                 };
                 match self.settle(written, &jobs, &batch).await {
                     Settled::Applied(decision) => {
-                        if decision.writes {
+                        if decision.writes && self.tells {
                             changes.push(Changes::from(&*decision));
                         }
                         finish(&self.log, jobs, *decision);
@@ -475,7 +533,11 @@ impl Commit {
                 Settled::Failed(error)
             }
             Err(WriteError::Unknown { decision, error }) => match self.resolve(jobs, batch, &error).await {
-                Some(true) => Settled::Applied(decision),
+                Some(true) => Settled::Applied(Box::new(Decision {
+                    // At what time it was applied is not known: the log is read.
+                    events: Vec::new(),
+                    ..*decision
+                })),
                 Some(false) => Settled::NotApplied(error),
                 None => Settled::Unknown(error),
             },
@@ -527,6 +589,10 @@ async fn next(held: &mut Option<Job>, queues: &mut Queues) -> Option<Job> {
         Some(job) = queues.expiry.recv() => Some(job),
         else => None,
     }
+}
+
+fn needs_of(jobs: &[Job]) -> Needs {
+    decide::first_needs(jobs.iter().map(|job| &job.request))
 }
 
 fn batch(jobs: &[Job], seen: Head) -> Result<Batch> {

@@ -94,9 +94,10 @@ impl Store for Guarded {
         &self,
         batch: &Batch,
         decision: Decision,
+        until: Option<Timestamp>,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
-        caught(self.store.write_foreseen(batch, decision, begun))
+        caught(self.store.write_foreseen(batch, decision, until, begun))
             .await
             .map_err(WriteError::Panicked)?
     }

@@ -135,11 +135,12 @@ impl Store for MySqlStore {
 
     async fn write_foreseen(
         &self,
-        batch: &Batch,
+        _batch: &Batch,
         decision: Decision,
+        until: Option<Timestamp>,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
-        self.writer.write_foreseen(batch, decision, begun).await
+        self.writer.write_foreseen(decision, until, begun).await
     }
 
     async fn resolve(&self, batch: &Batch) -> Result<bool> {

@@ -40,6 +40,37 @@ impl History {
         Some(decision)
     }
 
+    /// A batch of this engine that is foretold, from what is known and otherwise from a read as of now; as any other where
+    /// that cannot be.
+    fn write_foretold(&mut self, requests: Vec<Request>) {
+        let seen = self.now.head;
+        let state = self.foretell(&requests, &seen, self.before.len(), &mut [].into_iter());
+        let batch = self.batch(requests.clone(), seen);
+        let time = self.time();
+        let foretold = state.and_then(|state| Some((decide_before(&batch, &state, time)?, state)));
+        match foretold {
+            Some((decision, state)) => {
+                assert_eq!(decision.after, seen.batch);
+                let found = decide_then(&mut self.now, &batch, &state, time);
+                assert_eq!(format!("{decision:?}"), format!("{found:?}"));
+                if decision.writes {
+                    self.before.push(self.now.clone());
+                    self.foresight.wrote(Changes::from(&decision));
+                    self.now.apply(decision);
+                }
+            }
+            None => self.write(requests),
+        }
+    }
+
+    /// A batch of this engine that is taken for written, and then was not.
+    fn foretell_in_vain(&mut self, requests: Vec<Request>) {
+        let batch = self.batch(requests, self.now.head);
+        let never_written = self.now.clone().decide(&batch, self.time());
+        self.foresight.wrote(Changes::from(&never_written));
+        self.foresight.forget();
+    }
+
     /// One second a batch, so that leases of some end with others.
     fn time(&self) -> Timestamp {
         at(self.before.len())
@@ -49,13 +80,27 @@ impl History {
         self.before.get(time).unwrap_or(&self.now)
     }
 
+    /// What is foretold for requests, from what is known and otherwise from what is read.
+    fn foretell(
+        &mut self,
+        requests: &[Request],
+        seen: &Head,
+        head: usize,
+        times: &mut impl Iterator<Item = usize>,
+    ) -> Option<State> {
+        let needs = first_needs(requests);
+        if self.foresight.knows(&needs) && !requests.iter().any(Request::depends_on_time) {
+            return self.foresight.foretell_known(&needs, seen);
+        }
+        let unknown = self.foresight.lacks(&needs);
+        let read = self.read(&unknown, head, times);
+        let read = Some(read).filter(|_| needs.can_be_foreseen())?;
+        self.foresight.foretell(read, &needs, seen)
+    }
+
     /// Reads as a store does without a lock: the head, then each row as it was at one of `times`, counted from that of the
     /// head.
-    fn read(&self, requests: &[Request], head: usize, times: &mut impl Iterator<Item = usize>) -> Option<Sighting> {
-        let needs = first_needs(requests);
-        if !needs.can_be_foreseen() {
-            return None;
-        }
+    fn read(&self, needs: &Needs, head: usize, times: &mut impl Iterator<Item = usize>) -> Sighting {
         let now = at(head);
         let mut state = State::new(self.at(head).head, now);
         let mut last = head;
@@ -83,7 +128,7 @@ impl History {
             state.put_session(*id, tables().sessions.get(id).cloned());
         }
         let until = self.at(last).head.batch;
-        Some(Sighting { state, until })
+        Sighting { state, until }
     }
 }
 
@@ -94,34 +139,34 @@ fn at(batches: usize) -> Timestamp {
 proptest! {
     #[test]
     fn what_is_foretold_is_what_the_store_was_at_one_moment(
-        batches in prop::collection::vec((prop::bool::weighted(0.2), any_numbered_requests()), 1..8),
+        batches in prop::collection::vec((any_way(), any_numbered_requests()), 1..8),
         requests in any_foreseeable_requests(),
         head in 0_usize..8,
         newer in 0_usize..4,
         times in prop::collection::vec(0_usize..4, 0..8),
+        later in 0_u64..4_000,
     ) {
         let mut history = History::default();
-        for (others, requests) in batches {
-            if others {
-                history.write_unseen(requests);
-            } else {
-                history.write(requests);
+        for (way, requests) in batches {
+            match way {
+                Way::Others => drop(history.write_unseen(requests)),
+                Way::Locked => history.write(requests),
+                Way::Foretold => history.write_foretold(requests),
+                Way::InVain => history.foretell_in_vain(requests),
             }
         }
         let head = head.min(history.before.len());
         let seen = history.at(head + newer).head;
-        if let Some(read) = history.read(&requests, head, &mut times.into_iter())
-            && let Some(state) = history.foresight.foretell(read, &seen)
-        {
+        if let Some(state) = history.foretell(&requests, &seen, head, &mut times.into_iter()) {
             let moments = history.before.iter().chain([&history.now]);
             let moment = moments.rev().find(|tables| tables.head.batch == state.head.batch);
             let mut moment = moment.expect("a batch that was written").clone();
             prop_assert_eq!(state.head, moment.head);
             prop_assert!(state.now >= state.head.last_time);
             let batch = history.batch(requests, state.head);
-            // What needs more than could be read is not decided.
-            if let Ok(foreseen) = batch.decide(&state) {
-                let found = moment.decide(&batch, state.now);
+            let time = state.now.saturating_add(Duration::from_millis(later));
+            if let Some(foreseen) = decide_before(&batch, &state, time) {
+                let found = decide_then(&mut moment, &batch, &state, time);
                 prop_assert_eq!(format!("{foreseen:?}"), format!("{found:?}"));
             }
         }
@@ -138,6 +183,42 @@ fn any_foreseeable_requests() -> impl Strategy<Value = Vec<Request>> {
     })
 }
 
+/// Decides a batch that is applied at a later `time`; none where it needs more than was read, or a lease ends before. The
+/// decision under the lock at that time must be the same, or, if that depends on the time, the one at the time of `state`.
+fn decide_before(batch: &Batch, state: &State, time: Timestamp) -> Option<Decision> {
+    let mut decision = batch.decide(state).ok()?;
+    decision.move_to(time);
+    Some(decision).filter(|_| state.holds_until().is_none_or(|until| time < until))
+}
+
+/// What a batch does that is decided under the lock and applied at this time, as far as its requests depend on it decided at
+/// the time of `state`.
+fn decide_then(tables: &mut Tables, batch: &Batch, state: &State, time: Timestamp) -> Decision {
+    let depends = batch.requests.iter().any(Request::depends_on_time);
+    let mut decision = tables.decide(batch, if depends { state.now } else { time });
+    decision.move_to(time);
+    decision
+}
+
+/// How a batch is written, and by whom.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Others,
+    Locked,
+    Foretold,
+    /// Foretold, and then not written.
+    InVain,
+}
+
+fn any_way() -> impl Strategy<Value = Way> {
+    prop_oneof![
+        2 => Just(Way::Others),
+        3 => Just(Way::Locked),
+        6 => Just(Way::Foretold),
+        1 => Just(Way::InVain),
+    ]
+}
+
 fn any_numbered_requests() -> impl Strategy<Value = Vec<Request>> {
     let numbered = (1_u64..3, 1_u64..4, any_set()).prop_map(|(id, number, set)| once(id, number, Request::Set(set)));
     prop::collection::vec(prop_oneof![4 => any_request(), 1 => numbered], 1..6)
@@ -149,8 +230,9 @@ fn the_lease_of_a_key_that_the_batch_before_created_is_foretold_with_it() {
     let mut history = History::default();
     history.write(vec![Request::Set(set("a"))]);
     let requests = vec![Request::Set(set("a"))];
-    let read = history.read(&requests, 0, &mut [].into_iter()).unwrap();
-    let state = history.foresight.foretell(read, &history.now.head).unwrap();
+    let needs = first_needs(&requests);
+    let read = history.read(&needs, 0, &mut [].into_iter());
+    let state = history.foresight.foretell(read, &needs, &history.now.head).unwrap();
     let batch = history.batch(requests, state.head);
     assert!(batch.decide(&state).is_ok());
 }
@@ -171,8 +253,9 @@ fn the_keys_of_leases_that_are_due_are_foretold() {
     ]);
     history.write(vec![Request::ReapThese([lease(1)].into())]);
     let requests = vec![Request::ReapThese([lease(1), lease(2), lease(3)].into())];
-    let read = history.read(&requests, 1, &mut [].into_iter()).unwrap();
-    let state = history.foresight.foretell(read, &history.now.head).unwrap();
+    let needs = first_needs(&requests);
+    let read = history.read(&needs, 1, &mut [].into_iter());
+    let state = history.foresight.foretell(read, &needs, &history.now.head).unwrap();
     assert_eq!(state.members[&lease(1)], [key("a"), key("d")].into());
     assert!(state.members[&lease(2)].is_empty());
     assert_eq!(state.members[&lease(3)], [key("b"), key("c")].into());
@@ -191,46 +274,69 @@ fn the_keys_of_leases_that_are_due_are_foretold() {
 fn nothing_is_foretold_where_somebody_else_wrote() {
     let mut history = History::default();
     history.write(vec![Request::Set(set("a"))]);
-    let read = |history: &History, back: usize| {
-        let head = history.before.len() - back;
-        history
-            .read(&[Request::Set(set("a"))], head, &mut [].into_iter())
-            .unwrap()
+    let needs = first_needs(&[Request::Set(set("a"))]);
+    let foretell = |history: &mut History, back: usize, seen: &Head| {
+        let read = history.read(&needs, history.before.len() - back, &mut [].into_iter());
+        history.foresight.foretell(read, &needs, seen)
     };
     // As it is, and as of the head before the last batch.
+    let seen = history.now.head;
     for back in [0, 1] {
-        let foretold = history.foresight.foretell(read(&history, back), &history.now.head);
-        assert_eq!(foretold.unwrap().head, history.now.head);
+        assert_eq!(foretell(&mut history, back, &seen).unwrap().head, seen);
     }
     history.write_unseen(vec![Request::Set(set("a"))]);
-    // A read of before is brought up to what this engine wrote, which is not the newest head seen.
-    assert!(
-        history
-            .foresight
-            .foretell(read(&history, 1), &history.now.head)
-            .is_none()
-    );
-    assert!(
-        history
-            .foresight
-            .foretell(read(&history, 0), &history.now.head)
-            .is_some()
-    );
+    let seen = history.now.head;
+    // What is known, and a read of before that is brought up to what this engine wrote, are not as of the newest head seen.
+    assert!(history.foresight.knows(&needs));
+    assert!(history.foresight.foretell_known(&needs, &seen).is_none());
+    assert!(foretell(&mut history, 1, &seen).is_none());
+    assert!(foretell(&mut history, 0, &seen).is_some());
     // The newest head seen is of a batch that the store has not any more.
     let mut lost = history.now.head;
     lost.batch = Tag::new(99);
-    assert!(history.foresight.foretell(read(&history, 0), &lost).is_none());
+    assert!(foretell(&mut history, 0, &lost).is_none());
+    assert!(history.foresight.foretell_known(&needs, &lost).is_none());
 }
 
 #[test]
 fn batches_that_were_not_written_are_forgotten() {
     let mut history = History::default();
     history.write(vec![Request::Set(set("a"))]);
-    let batch = history.batch(vec![Request::Set(set("a"))], history.now.head);
-    let never_written = history.now.clone().decide(&batch, history.time());
-    history.foresight.wrote(Changes::from(&never_written));
-    history.foresight.forget();
-    let read = history.read(&[Request::Set(set("a"))], 1, &mut [].into_iter()).unwrap();
-    let foretold = history.foresight.foretell(read, &history.now.head).unwrap();
+    history.foretell_in_vain(vec![Request::Set(set("a"))]);
+    let needs = first_needs(&[Request::Set(set("a"))]);
+    assert!(!history.foresight.knows(&needs));
+    let read = history.read(&needs, 1, &mut [].into_iter());
+    let foretold = history.foresight.foretell(read, &needs, &history.now.head).unwrap();
     assert_eq!(foretold.head, history.now.head);
+}
+
+/// What a batch met and what it wrote is known after it: keys that are there, gone and new, leases and sessions.
+#[test]
+fn what_batches_met_is_known_until_somebody_else_writes() {
+    let mut history = History::default();
+    history.write(vec![Request::Set(set("old")), Request::Set(set("gone"))]);
+    let mut requests = vec![once(1, 1, Request::Set(set("old"))), Request::Set(set("new"))];
+    requests.push(Request::Delete(DeleteRequest::new(key("gone"))));
+    requests.push(Request::Delete(DeleteRequest::new(key("never"))));
+    history.foresight.forget();
+    let needs = first_needs(&requests);
+    assert_eq!(history.foresight.lacks(&needs), needs);
+    history.write_foretold(requests);
+    assert!(history.foresight.knows(&needs));
+    // Its value is not kept.
+    let mut values = Needs::default();
+    values.key(&key("old"), true);
+    values.key(&key("new"), false);
+    assert_eq!(history.foresight.lacks(&values).keys, [(key("old"), true)].into());
+    // A batch that follows one of somebody else, decided under the lock.
+    history.write_unseen(vec![Request::Set(set("new"))]);
+    history.write(vec![Request::Set(set("other"))]);
+    assert!(!history.foresight.knows(&first_needs(&[Request::Set(set("new"))])));
+    assert!(
+        history
+            .foresight
+            .lacks(&first_needs(&[Request::Set(set("old"))]))
+            .keys
+            .contains_key(&key("old"))
+    );
 }

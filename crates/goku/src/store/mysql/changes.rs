@@ -1,11 +1,14 @@
 //! What a decision changes, as statements.
 
-use super::columns::NOW;
+use super::columns::{Fields, NOW};
 use super::script::{Insert, Script, Sql, lists};
+use super::session::ResultSet;
+use crate::clock::Timestamp;
 use crate::decide::{Decision, Head, LeaseRow};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventType};
 use crate::id::{LeaseId, Tag};
+use crate::store::FORMAT;
 
 const EVENTS: Insert = Insert {
     before: "insert into events (id, rev, tag, type, `key`, timestamp, metadata, value_bytes, version, created_ref, \
@@ -36,47 +39,62 @@ const SESSIONS: Insert = Insert {
     after: " on duplicate key update outcomes = values(outcomes), seen_at = values(seen_at)",
 };
 
+/// When a decision is applied.
+#[derive(Clone, Copy, Debug)]
+enum Time {
+    /// When it was made, under the lock of the head.
+    Decided,
+    /// When its statements run.
+    Now,
+}
+
 /// Adds the statements that write the rows of `decision`.
 pub(super) fn write_rows(decision: &Decision, script: &mut Script) -> Result<()> {
-    script.insert(&EVENTS, &decision.events, |sql, event| {
-        sql.raw("(").int(event.id.get());
-        rest_of_event(sql, event)
-    });
-    write_what_events_left(decision, script)
+    write_rows_at(Time::Decided, decision, script)
 }
 
-/// Adds the statements that write the head and the rows of `decision`, which has events, if the batch before it was the
-/// last one. Otherwise the first event has no id, which is [`Trouble::Overtaken`](super::error::Trouble), and then no row
-/// is locked: at READ COMMITTED a row that an update leaves out is let go.
-pub(super) fn write_if_head_is(before: Tag, decision: &Decision, script: &mut Script) -> Result<()> {
-    let mut update = head(&decision.head);
-    update.raw(" and batch = ").int(before.get());
+/// Adds the statements that write the head and the rows of `decision`, which has events, at the time when they run, if the
+/// batch before it is still the last one and that time is before `until`. Otherwise its events have no time, which is
+/// [`Trouble::Overtaken`](super::error::Trouble); and where it is not the last one no row is locked: at READ COMMITTED a
+/// row that an update leaves out is let go.
+pub(super) fn write_foreseen(decision: &Decision, until: Option<Timestamp>, script: &mut Script) -> Result<()> {
+    let mut update = head(&decision.head, Time::Now);
+    update.raw(" and batch = ").int(decision.after.get());
+    update.raw(" and format_min <= ").int(FORMAT);
     script.statement(update);
-    script.insert(&EVENTS, decision.events.iter().enumerate(), |sql, (index, event)| {
-        if index == 0 {
-            sql.raw("(if(row_count() = 1,").int(event.id.get()).raw(",null)");
-        } else {
-            sql.raw("(").int(event.id.get());
-        }
-        rest_of_event(sql, event)
-    });
-    write_what_events_left(decision, script)
+    let mut time = Sql::default();
+    time.raw("set @time = (select if(row_count() = 1");
+    if let Some(until) = until {
+        time.raw(" and last_time < ").int(until.as_millis());
+    }
+    time.raw(", last_time, null) from head where id = 1)");
+    script.statement(time);
+    write_rows_at(Time::Now, decision, script)?;
+    script.statement("select @time");
+    Ok(())
 }
 
-fn write_what_events_left(decision: &Decision, script: &mut Script) -> Result<()> {
+/// The time at which the statements of [`write_foreseen`] ran, from what they answered.
+pub(super) fn time_of_foreseen(answers: Vec<ResultSet>) -> Result<Timestamp> {
+    let row = answers.into_iter().flatten().next();
+    let row = row.ok_or_else(|| Error::new(ErrorKind::Internal, "the database does not tell the time of a batch"))?;
+    Fields::new(row).timestamp()
+}
+
+fn write_rows_at(time: Time, decision: &Decision, script: &mut Script) -> Result<()> {
+    script.insert(&EVENTS, &decision.events, |sql, values| event(sql, values, time));
     rows(decision, script);
     script.insert(&LEASES, &decision.leases, lease);
     let encoded = decision
         .sessions
         .iter()
         .map(|(id, session)| Ok((id, session.to_bytes()?)));
-    let now = decision.head.last_time.as_millis();
     script.insert(
         &SESSIONS,
         encoded.collect::<Result<Vec<_>>>()?,
         |sql, (id, outcomes)| {
-            sql.raw("(").int(id.get()).raw(",").bytes(&outcomes);
-            sql.raw(",").int(now).raw(")")
+            sql.raw("(").int(id.get()).raw(",").bytes(&outcomes).raw(",");
+            time.write(sql, decision.head.last_time).raw(")")
         },
     );
     Ok(())
@@ -84,7 +102,7 @@ fn write_what_events_left(decision: &Decision, script: &mut Script) -> Result<()
 
 /// Adds the statement that writes the head after `decision`.
 pub(super) fn write_head(decision: &Decision, script: &mut Script) {
-    script.statement(head(&decision.head));
+    script.statement(head(&decision.head, Time::Decided));
 }
 
 /// Adds what tells that the batch with this tag was applied where no events of its tell: that it was the last of `writer`.
@@ -94,13 +112,23 @@ pub(super) fn write_trace(decision: &Decision, writer: u64, batch: Tag, script: 
     }
 }
 
-/// What follows the id of an event.
-fn rest_of_event<'s>(sql: &'s mut Sql, event: &Event) -> &'s mut Sql {
+impl Time {
+    /// Adds it, where it was `decided` so.
+    fn write(self, sql: &mut Sql, decided: Timestamp) -> &mut Sql {
+        match self {
+            Time::Decided => sql.int(decided.as_millis()),
+            Time::Now => sql.raw("@time"),
+        }
+    }
+}
+
+fn event<'s>(sql: &'s mut Sql, event: &Event, time: Time) -> &'s mut Sql {
+    sql.raw("(").int(event.id.get());
     sql.raw(",").int(event.rev.get());
     sql.raw(",").int(event.tag.get());
     sql.raw(",").int(event.event_type.number());
     sql.raw(",").bytes(event.key.as_bytes());
-    sql.raw(",").int(event.timestamp.as_millis());
+    time.write(sql.raw(","), event.timestamp);
     if event.event_type == EventType::Set {
         sql.raw(",").bytes(&event.value);
     } else {
@@ -150,7 +178,7 @@ fn lease<'s>(sql: &'s mut Sql, (id, lease): &(LeaseId, LeaseRow)) -> &'s mut Sql
     sql.raw(",").int(lease.expired).raw(")")
 }
 
-fn head(head: &Head) -> Sql {
+fn head(head: &Head, time: Time) -> Sql {
     let mut sql = Sql::default();
     sql.raw("update head set batch = ").int(head.batch.get());
     sql.raw(", epoch = ").int(head.epoch.number());
@@ -160,7 +188,10 @@ fn head(head: &Head) -> Sql {
     sql.raw(", last_lease = ").int(head.last_lease);
     sql.raw(", last_rev = ").int(head.last_rev.get());
     sql.raw(", compacted = ").int(head.compacted.get());
-    sql.raw(", last_time = ").int(head.last_time.as_millis());
+    match time {
+        Time::Decided => sql.raw(", last_time = ").int(head.last_time.as_millis()),
+        Time::Now => sql.raw(", last_time = greatest(last_time, ").raw(NOW).raw(")"),
+    };
     let next_deadline = head.next_deadline.map(|deadline| deadline.as_millis());
     sql.raw(", next_deadline = ").optional_int(next_deadline);
     sql.raw(", key_count = ").int(head.keys);

@@ -75,7 +75,7 @@ impl Trouble {
             // transaction that is there no more.
             1213 | 1020 | 1305 => Trouble::RolledBack,
             1205 => Trouble::LockWait,
-            // NULL for the id of an event: no other statement writes NULL where it must not be.
+            // NULL for the time of an event: no other statement writes NULL where it must not be.
             1048 => Trouble::Overtaken,
             // Out of space or memory; read only; not ready; shut down; interrupted, killed or timed out; too many
             // connections; rolled back by the group; write conflict and region trouble on TiDB.

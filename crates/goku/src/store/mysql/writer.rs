@@ -13,6 +13,7 @@ use super::schema;
 use super::script::{Packet, Script};
 use super::servers::Servers;
 use super::session::{Role, Session, Settings};
+use crate::clock::Timestamp;
 use crate::decide::{Batch, Decision, Needs, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Tag;
@@ -73,13 +74,13 @@ impl Writer {
         outcome
     }
 
-    /// Writes a decision that was made without a lock, if the batch that it was made after is still the last one; none
-    /// where it is not, or this takes more than one packet: in one, no stall of this process can come between the lock
+    /// Writes a decision that was made without a lock, if the batch that it was made after is still the last one and it is
+    /// not yet `until`; none where that is not so, or this takes more than one packet: in one, no stall of this process can come between the lock
     /// of the head and the commit.
     pub(super) async fn write_foreseen(
         &self,
-        batch: &Batch,
-        decision: Decision,
+        mut decision: Decision,
+        until: Option<Timestamp>,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
         let mut idle = self.lane().await;
@@ -94,8 +95,7 @@ impl Writer {
         let mut script = Script::new(packet_bytes_max);
         session.settings().begin(&mut script);
         let lock = script.statements() + 1;
-        changes::write_if_head_is(decision.after, &decision, &mut script)?;
-        changes::write_trace(&decision, self.id, batch.tag, &mut script);
+        changes::write_foreseen(&decision, until, &mut script)?;
         // Near the limit a lost connection may be the server's way to refuse the packet.
         let packet = script.into_one_packet();
         let Ok(Some(mut packet)) = packet.map(|one| one.filter(|one| one.text.as_ref().len() <= packet_bytes_max / 2))
@@ -106,7 +106,10 @@ impl Writer {
         let commit = packet.statements;
         add_commit(&mut packet, session.settings());
         let outcome = match session.run_telling(packet.text, Some((lock, begun))).await {
-            Ok(_) => Ok(Some(decision)),
+            Ok(sets) => {
+                decision.move_to(changes::time_of_foreseen(sets)?);
+                Ok(Some(decision))
+            }
             Err(failure) if failure.trouble() == Trouble::Overtaken => Ok(None),
             Err(failure) => failure.at_commit(commit, decision).map(Some),
         };

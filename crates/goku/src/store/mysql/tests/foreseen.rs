@@ -7,12 +7,14 @@ use tokio::task::JoinHandle;
 use super::faults::{COMMITS, HeldCommits, WAITS_FOR_HEAD, hold_head, session_that, soon};
 use super::writing::no_transaction_is_open;
 use super::*;
+use crate::clock::Timestamp;
 use crate::decide::{Changes, Foresight, first_needs};
 
 /// A batch with its decision.
 struct Foreseen {
     batch: Arc<Batch>,
     decision: Decision,
+    until: Option<Timestamp>,
 }
 
 /// A batch on its way, and what tells that it has begun.
@@ -24,22 +26,25 @@ struct Sent {
 impl Foreseen {
     /// Decides requests on what the store has now and what batches on their way make of it.
     async fn after(store: &MySqlStore, on_their_way: &[&Foreseen], requests: Vec<Request>) -> Foreseen {
-        let read = store.foresee(&first_needs(&requests)).await.unwrap().unwrap();
+        let needs = first_needs(&requests);
+        let read = store.foresee(&needs).await.unwrap().unwrap();
         let seen = read.state.head;
         let mut foresight = Foresight::default();
         for before in on_their_way {
             foresight.wrote(Changes::from(&before.decision));
         }
-        let state = foresight.foretell(read, &seen).unwrap();
+        let state = foresight.foretell(read, &needs, &seen).unwrap();
         let batch = batch_having_seen(state.head, requests);
         let decision = batch.decide(&state).unwrap();
-        Foreseen { batch, decision }
+        let until = state.holds_until();
+        Foreseen { batch, decision, until }
     }
 
     fn send(&self, store: &Arc<MySqlStore>) -> Sent {
         let (begin, begun) = oneshot::channel();
-        let (store, batch, decision) = (store.clone(), self.batch.clone(), self.decision.clone());
-        let outcome = tokio::spawn(async move { store.write_foreseen(&batch, decision, begin).await });
+        let (store, batch) = (store.clone(), self.batch.clone());
+        let (decision, until) = (self.decision.clone(), self.until);
+        let outcome = tokio::spawn(async move { store.write_foreseen(&batch, decision, until, begin).await });
         Sent { outcome, begun }
     }
 

@@ -1,0 +1,205 @@
+//! Rows that batches met last, as the newest of them left them: what is known need not be read.
+
+use std::hash::Hash;
+
+use lru::LruCache;
+
+use super::foresight::Changes;
+use super::needs::Needs;
+use super::session::SessionRow;
+use super::state::{Head, LeaseRow, Row, State};
+use crate::id::{LeaseId, Tag};
+use crate::key::Key;
+use crate::write::SessionId;
+
+/// What the rows of keys may take, in bytes.
+const KEYS_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What the rows of leases may take, in bytes.
+const LEASES_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What the rows of sessions may take, in bytes.
+const SESSIONS_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What an entry takes beside what it points to, in bytes, with its place in the table and in the order of use; measured
+/// for keys, the largest.
+const ENTRY_BYTES: usize = 256;
+
+/// The rows, all as of one head.
+#[derive(Debug)]
+pub(super) struct Known {
+    head: Option<Head>,
+    /// Without values.
+    keys: Recent<Key, Option<Row>>,
+    leases: Recent<LeaseId, Option<LeaseRow>>,
+    sessions: Recent<SessionId, Option<SessionRow>>,
+}
+
+/// A lease with its row, if it has one.
+type Lease = (LeaseId, Option<LeaseRow>);
+
+/// What was used last, as much as there is room for.
+#[derive(Debug)]
+struct Recent<K: Hash + Eq, V> {
+    entries: LruCache<K, (V, usize)>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        Known {
+            head: None,
+            keys: Recent::new(KEYS_BYTES_MAX),
+            leases: Recent::new(LEASES_BYTES_MAX),
+            sessions: Recent::new(SESSIONS_BYTES_MAX),
+        }
+    }
+}
+
+impl Known {
+    /// The head as of which all rows are; none where nothing is known.
+    pub(super) fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    pub(super) fn forget(&mut self) {
+        *self = Known::default();
+    }
+
+    /// Takes in what was loaded, all of it as of `state.head`.
+    pub(super) fn take_in(&mut self, state: &State) {
+        self.be_at(state.head.batch, state.head);
+        for (key, row) in &state.rows {
+            self.put_row(key, row.as_ref());
+        }
+        for (id, row) in &state.leases {
+            self.leases.put(*id, *row, 0);
+        }
+        for (id, row) in &state.sessions {
+            self.put_session(*id, row.as_ref());
+        }
+    }
+
+    /// Takes in what the batch wrote that followed.
+    pub(super) fn wrote(&mut self, changes: &Changes) {
+        let before = self.head.filter(|head| head.batch == changes.after);
+        self.be_at(changes.after, changes.head);
+        for (id, row) in &changes.leases {
+            self.leases.put(*id, Some(*row), 0);
+        }
+        for (key, row) in &changes.rows {
+            self.put_row(key, Some(row));
+            // One that was given out by this batch has the row that it was given, or none.
+            let is_new = before.is_some_and(|head| row.lease_id.get() > head.last_lease);
+            if is_new && !changes.leases.contains_key(&row.lease_id) {
+                self.leases.put(row.lease_id, None, 0);
+            }
+        }
+        for (id, row) in &changes.sessions {
+            self.put_session(*id, Some(row));
+        }
+    }
+
+    /// What of the rows of keys, leases with their keys, and sessions is not known.
+    pub(super) fn lacks(&mut self, needs: &Needs) -> Needs {
+        let mut lacks = Needs {
+            members: needs.members.clone(),
+            ..Needs::default()
+        };
+        for (key, value) in &needs.keys {
+            if *value || self.row(key).is_none() {
+                lacks.keys.insert(key.clone(), *value);
+            }
+        }
+        let unknown = needs.leases.iter().filter(|id| self.leases.get(id).is_none());
+        lacks.leases = unknown.copied().collect();
+        let unknown = needs.sessions.iter().filter(|id| self.sessions.get(id).is_none());
+        lacks.sessions = unknown.copied().collect();
+        lacks
+    }
+
+    /// Adds what is known of what `state`, which is as of the same head, has not.
+    pub(super) fn complete(&mut self, needs: &Needs, state: &mut State) {
+        for key in needs.keys.keys() {
+            if !state.rows.contains_key(key)
+                && let Some((row, lease)) = self.row(key)
+            {
+                state.leases.extend(lease);
+                state.rows.insert(key.clone(), row);
+            }
+        }
+        for id in &needs.leases {
+            if let Some(row) = self.leases.get(id) {
+                state.leases.insert(*id, *row);
+            }
+        }
+        for id in &needs.sessions {
+            if let Some(row) = self.sessions.get(id) {
+                state.sessions.insert(*id, row.clone());
+            }
+        }
+    }
+}
+
+impl Known {
+    /// What is known as of another head than `before` is not known to be so any more.
+    fn be_at(&mut self, before: Tag, head: Head) {
+        if self.head.is_some_and(|known| known.batch != before) {
+            self.forget();
+        }
+        self.head = Some(head);
+    }
+
+    fn put_row(&mut self, key: &Key, row: Option<&Row>) {
+        let row = row.map(|row| Row {
+            value: None,
+            ..row.clone()
+        });
+        self.keys.put(key.clone(), row, key.as_bytes().len());
+    }
+
+    fn put_session(&mut self, id: SessionId, row: Option<&SessionRow>) {
+        let bytes = row.map_or(0, SessionRow::bytes);
+        self.sessions.put(id, row.cloned(), bytes);
+    }
+
+    /// The row of a key with its lease.
+    fn row(&mut self, key: &Key) -> Option<(Option<Row>, Option<Lease>)> {
+        let row = self.keys.get(key)?.clone();
+        let Some(id) = row.as_ref().map(|row| row.lease_id) else {
+            return Some((None, None));
+        };
+        let lease = *self.leases.get(&id)?;
+        Some((row, Some((id, lease))))
+    }
+}
+
+impl<K: Hash + Eq, V> Recent<K, V> {
+    fn new(bytes_max: usize) -> Recent<K, V> {
+        Recent {
+            entries: LruCache::unbounded(),
+            bytes: 0,
+            bytes_max,
+        }
+    }
+
+    fn get(&mut self, key: &K) -> Option<&V> {
+        self.entries.get(key).map(|(value, _)| value)
+    }
+
+    /// `bytes` is what the key and the value point to.
+    fn put(&mut self, key: K, value: V, bytes: usize) {
+        let bytes = ENTRY_BYTES + bytes;
+        self.bytes += bytes;
+        if let Some((_, before)) = self.entries.put(key, (value, bytes)) {
+            self.bytes -= before;
+        }
+        while self.bytes > self.bytes_max {
+            let Some((_, (_, bytes))) = self.entries.pop_lru() else {
+                break;
+            };
+            self.bytes -= bytes;
+        }
+    }
+}
