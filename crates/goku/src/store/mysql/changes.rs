@@ -39,6 +39,9 @@ const SESSIONS: Insert = Insert {
     after: " on duplicate key update outcomes = values(outcomes), seen_at = values(seen_at)",
 };
 
+/// Longest wait for the lock of the head after which a batch takes the time at which it began to wait, in milliseconds.
+const WAIT_MS_MAX: i64 = 1_000;
+
 /// When a decision is applied.
 #[derive(Clone, Copy, Debug)]
 enum Time {
@@ -54,18 +57,21 @@ pub(super) fn write_rows(decision: &Decision, script: &mut Script) -> Result<()>
 }
 
 /// Adds the statements that write the head and the rows of `decision`, which has events, at the time when they run, if the
-/// batch before it is still the last one and that time is before `until`. Otherwise its events have no time, which is
-/// [`Trouble::Overtaken`](super::error::Trouble); and where it is not the last one no row is locked: at READ COMMITTED a
-/// row that an update leaves out is let go.
+/// batch before it is still the last one, that time is before `until`, and the lock of the head came soon. Otherwise its
+/// events have no time, which is [`Trouble::Overtaken`](super::error::Trouble); and where it is not the last one no row is
+/// locked: at READ COMMITTED a row that an update leaves out is let go.
 pub(super) fn write_foreseen(decision: &Decision, until: Option<Timestamp>, script: &mut Script) -> Result<()> {
     let mut update = head(&decision.head, Time::Now);
     update.raw(" and batch = ").int(decision.after.get());
     update.raw(" and format_min <= ").int(FORMAT);
     script.statement(update);
     let mut time = Sql::default();
-    time.raw("set @time = (select if(row_count() = 1");
+    // The first statement may have waited for its lock since the time that it took.
+    time.raw("set @time = (select if(row_count() = 1 and ").raw(NOW);
+    time.raw(" < last_time + ").int(WAIT_MS_MAX);
     if let Some(until) = until {
-        time.raw(" and last_time < ").int(until.as_millis());
+        time.raw(" and greatest(last_time, ").raw(NOW).raw(") < ");
+        time.int(until.as_millis());
     }
     time.raw(", last_time, null) from head where id = 1)");
     script.statement(time);

@@ -1,14 +1,19 @@
 //! Batches that were decided without a lock.
 
+use std::time::Duration;
+
 use mysql_async::prelude::Queryable as _;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::faults::{COMMITS, HeldCommits, WAITS_FOR_HEAD, hold_head, session_that, soon};
 use super::writing::no_transaction_is_open;
 use super::*;
 use crate::clock::Timestamp;
 use crate::decide::{Changes, Foresight, first_needs};
+use crate::event::EventType;
+use crate::lease::Expiry;
 
 /// A batch with its decision.
 struct Foreseen {
@@ -157,6 +162,53 @@ async fn what_follows_a_batch_that_was_not_written_is_not_written() {
     assert!(first.write(&store).await.unwrap().is_some());
     assert!(second.write(&store).await.unwrap().is_some());
     assert_eq!(get(&store, "k").await.unwrap().version.get(), 3);
+}
+
+/// Lets a batch wait for the lock of the head until that time of the store.
+async fn write_held_until(time: Timestamp, foreseen: &Foreseen, store: &Arc<MySqlStore>, database: &Database) -> bool {
+    let mut holder = hold_head(database).await;
+    let mut observer = database.connect().await;
+    let sent = foreseen.send(store);
+    soon("the batch", session_that(&mut observer, database, WAITS_FOR_HEAD)).await;
+    while store.head().await.unwrap().1 < time {
+        sleep(Duration::from_millis(10)).await;
+    }
+    holder.query_drop("rollback").await.unwrap();
+    // On a machine that stands still the wait for the lock may have ended first.
+    matches!(soon("the end", sent.outcome).await.unwrap(), Ok(Some(_)))
+}
+
+#[tokio::test]
+async fn a_batch_that_waits_until_a_lease_has_ended_is_not_written() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    let ending = SetRequest::new(key("k"), "1").expiry(Expiry::After(Duration::from_secs(1)));
+    let (foreseen, until) = loop {
+        write(&store, [Request::Set(ending.clone())]).await;
+        let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+        // Where this took longer than the lease lives, again.
+        if let Some(until) = foreseen.until {
+            break (foreseen, until);
+        }
+    };
+    assert!(!write_held_until(until, &foreseen, &store, &database).await);
+    no_transaction_is_open(&database).await;
+    // Its key vanishes first.
+    let decision = write(&store, [set("k", "2")]).await;
+    assert_eq!(decision.events[0].event_type, EventType::Expire);
+    assert_eq!(decision.events.len(), 2);
+}
+
+#[tokio::test]
+async fn a_batch_that_waits_long_for_its_lock_is_not_written_at_an_old_time() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "1")]).await;
+    let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    let now = store.head().await.unwrap().1;
+    let long_after = now.saturating_add(Duration::from_millis(1_500));
+    assert!(!write_held_until(long_after, &foreseen, &store, &database).await);
+    assert!(foreseen.write(&store).await.unwrap().is_some());
 }
 
 #[tokio::test]
