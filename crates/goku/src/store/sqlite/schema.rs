@@ -22,8 +22,10 @@ const CHECKPOINT_PAGES_SMALL: i64 = 1_000;
 /// A batch of up to so many requests is small.
 const SMALL_BATCH_REQUESTS_MAX: usize = 4;
 
-/// Memory for pages of the connection that writes, in KiB: pages that are written again and again are not read again.
-pub(super) const WRITER_CACHE_KIB: i64 = 64 * 1024;
+/// Memory for pages of the connection that writes, in KiB: pages that are written again and again are not read again. More is
+/// slower: a commit of new keys looks at all that is held, since a page that is moved aside for a moment while the tree grows
+/// has SQLite cut the cache at the end of the file.
+pub(super) const WRITER_CACHE_KIB: i64 = 16 * 1024;
 
 /// Memory for pages of each connection that reads, in KiB: what it does not hold is mostly in the system's memory, once for
 /// all of them.
