@@ -70,6 +70,8 @@ impl Reader {
     /// Where nothing is being read it is read at once: a caller that is alone does not wait for another task to do it.
     pub(super) async fn get(&self, key: &Key) -> Result<Entry> {
         if let Some(row) = self.store.known_row(key) {
+            // A caller that gets again and again must not keep the tasks that share its thread from their turn.
+            tokio::task::consume_budget().await;
             return entry_of(key, Some(&row));
         }
         if let Some(_begun) = self.under_way.begin_alone() {
