@@ -196,7 +196,11 @@ fn head(head: &Head, time: Time) -> Sql {
     sql.raw(", compacted = ").int(head.compacted.get());
     match time {
         Time::Decided => sql.raw(", last_time = ").int(head.last_time.as_millis()),
-        Time::Now => sql.raw(", last_time = greatest(last_time, ").raw(NOW).raw(")"),
+        // Not before the time at which it was decided, which ended leases: the clock may have gone back since.
+        Time::Now => {
+            sql.raw(", last_time = greatest(last_time, ").raw(NOW);
+            sql.raw(", ").int(head.last_time.as_millis()).raw(")")
+        }
     };
     let next_deadline = head.next_deadline.map(|deadline| deadline.as_millis());
     sql.raw(", next_deadline = ").optional_int(next_deadline);

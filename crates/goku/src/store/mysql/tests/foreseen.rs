@@ -199,6 +199,28 @@ async fn a_batch_that_waits_until_a_lease_has_ended_is_not_written() {
     assert_eq!(decision.events.len(), 2);
 }
 
+/// Leases that were due then have ended by it.
+#[tokio::test]
+async fn a_batch_is_not_written_at_a_time_before_that_at_which_it_was_decided() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "1")]).await;
+    let mut foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    // As if the clock of the database had gone back since.
+    let decided = foreseen
+        .decision
+        .head
+        .last_time
+        .saturating_add(Duration::from_secs(600));
+    foreseen.decision.move_to(decided);
+    let written = foreseen.write(&store).await.unwrap().unwrap();
+    assert_eq!(
+        (written.head.last_time, written.events[0].timestamp),
+        (decided, decided)
+    );
+    assert_eq!(store.head().await.unwrap().0, written.head);
+}
+
 #[tokio::test]
 async fn a_batch_that_waits_long_for_its_lock_is_not_written_at_an_old_time() {
     let database = Database::create().await;
