@@ -209,6 +209,7 @@ macro_rules! conformance_suite {
                 no_lease_ends_before_its_deadline
                 a_renewed_lease_outlives_its_old_deadline
                 keep_alives_keep_a_lease_alive
+                a_time_to_live_counts_from_its_event
                 a_deadline_moved_nearer_counts
                 a_deadline_in_the_past_ends_the_lease_at_once
                 a_key_whose_lease_ended_is_created_anew

@@ -158,6 +158,16 @@ async fn is_kept_alive(store: &Probe, ttl: Duration) -> bool {
     true
 }
 
+/// Whenever its batch was decided.
+pub async fn a_time_to_live_counts_from_its_event(store: Probe) {
+    for number in 0..30 {
+        let entry = store.set(set("key", number.to_string()).ttl(HOUR)).await.unwrap();
+        let event = store.log("key").await.pop().unwrap();
+        let lease = store.get_lease(entry.lease_id).await.unwrap();
+        assert_eq!(lease.expires_at, Some(event.timestamp.saturating_add(HOUR)));
+    }
+}
+
 pub async fn a_deadline_moved_nearer_counts(store: Probe) {
     let lease = store.grant(Expiry::After(HOUR)).await;
     store.put_leased("key", lease.id).await;

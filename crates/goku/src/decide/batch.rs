@@ -128,7 +128,8 @@ impl Request {
         matches!(self, Request::Reap(_) | Request::ReapThese(_))
     }
 
-    /// Whether it is decided otherwise at another time, even where the leases that it meets are the same.
+    /// Whether it is decided otherwise at another time even where the same leases are due: it gives a lease a time to live,
+    /// or answers how long one has.
     pub(crate) fn depends_on_time(&self) -> bool {
         let sets_deadline = |set: &SetRequest| matches!(set.expiry, Expiry::After(_));
         match self {
@@ -139,7 +140,8 @@ impl Request {
                 .iter()
                 .chain(&txn.otherwise)
                 .any(|operation| matches!(operation, Operation::Set(set) if sets_deadline(set))),
-            Request::Lease(_) | Request::Reap(_) | Request::ReapThese(_) => true,
+            Request::Lease(_) => true,
+            Request::Reap(_) | Request::ReapThese(_) => false,
             Request::Once(_, request) => request.depends_on_time(),
         }
     }

@@ -116,7 +116,7 @@ struct Waiting {
 enum Sight {
     /// Nothing.
     None,
-    /// All that they need was known, and none of them depends on the time.
+    /// All that they need was known.
     Known,
     /// The rest was read ahead.
     Read(Box<Sighting>),
@@ -374,7 +374,7 @@ impl Committer {
         operations.max(in_time).clamp(EXPIRIES_MIN, BATCH_OPERATIONS_MAX / 2)
     }
 
-    /// Adds what users have queued meanwhile and can be decided on what is known, whenever that is, as far as it fits.
+    /// Adds what users have queued meanwhile and can be decided on what is known, as far as it fits.
     fn top_up(&mut self, jobs: &mut Vec<Job>) {
         let expires = jobs.iter().any(|job| job.request.is_expiry());
         let operations_max = BATCH_OPERATIONS_MAX / if expires { 2 } else { 1 };
@@ -401,11 +401,13 @@ impl Committer {
     /// Finds out, or begins to, what is needed to decide jobs before the lock.
     fn foresee(&mut self, jobs: Vec<Job>) {
         let mut sight = Sight::None;
-        if self.foresees && self.pause == 0 {
+        // A time to live counts from the time at which it is written.
+        let holds = !jobs.iter().any(|job| job.request.depends_on_time());
+        if self.foresees && self.pause == 0 && holds {
             let needs = needs_of(&jobs);
             if needs.can_be_foreseen() {
                 let unknown = self.foresight.lacks(&needs);
-                if !unknown.is_empty() || jobs.iter().any(|job| job.request.depends_on_time()) {
+                if !unknown.is_empty() {
                     self.reading = Some(self.read_ahead(jobs, unknown));
                     return;
                 }

@@ -47,11 +47,10 @@ impl History {
         let state = self.foretell(&requests, &seen, self.before.len(), &mut [].into_iter());
         let batch = self.batch(requests.clone(), seen);
         let time = self.time();
-        let foretold = state.and_then(|state| Some((decide_before(&batch, &state, time)?, state)));
-        match foretold {
-            Some((decision, state)) => {
+        match state.and_then(|state| decide_before(&batch, &state, time)) {
+            Some(decision) => {
                 assert_eq!(decision.after, seen.batch);
-                let found = decide_then(&mut self.now, &batch, &state, time);
+                let found = self.now.decide(&batch, time);
                 assert_eq!(format!("{decision:?}"), format!("{found:?}"));
                 if decision.writes {
                     self.before.push(self.now.clone());
@@ -88,8 +87,11 @@ impl History {
         head: usize,
         times: &mut impl Iterator<Item = usize>,
     ) -> Option<State> {
+        if requests.iter().any(Request::depends_on_time) {
+            return None;
+        }
         let needs = first_needs(requests);
-        if self.foresight.knows(&needs) && !requests.iter().any(Request::depends_on_time) {
+        if self.foresight.knows(&needs) {
             return self.foresight.foretell_known(&needs, seen);
         }
         let unknown = self.foresight.lacks(&needs);
@@ -166,7 +168,7 @@ proptest! {
             let batch = history.batch(requests, state.head);
             let time = state.now.saturating_add(Duration::from_millis(later));
             if let Some(foreseen) = decide_before(&batch, &state, time) {
-                let found = decide_then(&mut moment, &batch, &state, time);
+                let found = moment.decide(&batch, time);
                 prop_assert_eq!(format!("{foreseen:?}"), format!("{found:?}"));
             }
         }
@@ -183,21 +185,11 @@ fn any_foreseeable_requests() -> impl Strategy<Value = Vec<Request>> {
     })
 }
 
-/// Decides a batch that is applied at a later `time`; none where it needs more than was read, or a lease ends before. The
-/// decision under the lock at that time must be the same, or, if that depends on the time, the one at the time of `state`.
+/// Decides a batch that is applied at a later `time`; none where it needs more than was read, or a lease ends before.
 fn decide_before(batch: &Batch, state: &State, time: Timestamp) -> Option<Decision> {
     let mut decision = batch.decide(state).ok()?;
     decision.move_to(time);
     Some(decision).filter(|_| state.holds_until().is_none_or(|until| time < until))
-}
-
-/// What a batch does that is decided under the lock and applied at this time, as far as its requests depend on it decided at
-/// the time of `state`.
-fn decide_then(tables: &mut Tables, batch: &Batch, state: &State, time: Timestamp) -> Decision {
-    let depends = batch.requests.iter().any(Request::depends_on_time);
-    let mut decision = tables.decide(batch, if depends { state.now } else { time });
-    decision.move_to(time);
-    decision
 }
 
 /// How a batch is written, and by whom.
