@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::task::TestOptions;
-use crate::{cargo, examples, test};
+use crate::{cargo, etcd_peer, examples, test};
 
 /// Runs the steps up to the first that fails, and prints how long each took.
 pub(crate) fn run(options: &TestOptions) -> Result<(), Failure> {
@@ -26,6 +26,17 @@ fn run_steps(options: &TestOptions, times: &mut Vec<(&'static str, Duration)>) -
         outcome
     };
     run_step("formatting", &|| cargo::run(["fmt", "--all", "--check"], &[]))?;
+    run_step("locks", &|| {
+        // A workspace of its own, which nothing else builds here, on this one's crates.
+        let what = [
+            "update",
+            "--workspace",
+            "--locked",
+            "--manifest-path",
+            etcd_peer::MANIFEST,
+        ];
+        cargo::run(what, &[])
+    })?;
     run_step("clippy", &|| {
         let what = ["clippy", "--workspace", "--all-targets", "--all-features"];
         cargo::run(what.into_iter().chain(["--", "-D", "warnings"]), &[])

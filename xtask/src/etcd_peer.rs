@@ -10,6 +10,9 @@ use crate::failure::Failure;
 /// Debian's package of the server. It is unpacked and not installed: installed it would run as a service.
 const PACKAGE: &str = "etcd-server";
 
+/// The workspace of the client.
+pub(crate) const MANIFEST: &str = "crates/goku-bench-etcd/Cargo.toml";
+
 /// The compiler of protocol buffers that the client's library asks for: written in Rust, so that cargo can get it.
 const COMPILER: &str = "protox@0.10.0";
 
@@ -64,7 +67,7 @@ fn build_load() -> Result<PathBuf, Failure> {
         "--release",
         "--locked",
         "--manifest-path",
-        "crates/goku-bench-etcd/Cargo.toml",
+        MANIFEST,
         "--target-dir",
         &target.to_string_lossy(),
     ];
