@@ -34,6 +34,7 @@ pub(crate) use needs::RangeNeed;
 pub(crate) use session::SessionRow;
 pub(crate) use state::Head;
 pub(crate) use state::LeaseRow;
+pub(crate) use state::Premises;
 pub(crate) use state::Row;
 pub(crate) use state::State;
 pub(crate) use txn::needs_of as txn_needs;

@@ -24,7 +24,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Row, Sighting, State};
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::key::Key;
@@ -308,10 +308,10 @@ impl Store for Faulty {
         &self,
         batch: &Batch,
         decision: Decision,
-        until: Option<Timestamp>,
+        premises: &Premises,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
-        let write = self.store.write_foreseen(batch, decision, until, begun);
+        let write = self.store.write_foreseen(batch, decision, premises, begun);
         self.take_write(batch, write, |decision| {
             decision.map_or(Ok(None), |decision| Err(unknown(decision)))
         })

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Row, Sighting, State};
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventTypes};
 use crate::id::{EventId, LeaseId};
@@ -50,9 +50,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     }
 
     /// Writes a batch that was decided on what was foreseen, in one round trip, if the batch that it was decided
-    /// [after](Decision::after) is still the last one; none where it is not, or the store cannot: nothing was applied
-    /// then. The decision has events, and the one that comes back the time of the store at which it was applied, which is
-    /// before `until`.
+    /// [after](Decision::after) is still the last one and its premises hold; none where that is not so, or the store
+    /// cannot: nothing was applied then. The decision has events, and the one that comes back the time of the store at
+    /// which it was applied.
     ///
     /// Tells `begun` once no batch but this one can come next, so that the one after this can be sent: some of these may
     /// be on their way at a time, and none while a batch is [written](Self::write).
@@ -60,7 +60,7 @@ pub(crate) trait Store: Send + Sync + 'static {
         &self,
         _batch: &Batch,
         _decision: Decision,
-        _until: Option<Timestamp>,
+        _premises: &Premises,
         _begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
         Ok(None)

@@ -37,6 +37,23 @@ async fn a_write_at_one_is_read_at_the_other() {
     fixture.stop().await;
 }
 
+/// However many new keys come before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_of_the_other_is_not_taken_for_a_new_one() {
+    let (fixture, one, other) = start().await;
+    let names: Vec<_> = (0..40).map(|number| format!("old/{number}")).collect();
+    let written = join_all(names.iter().map(|name| other.put(name, "1"))).await;
+    assert!(written.iter().all(|entry| entry.version.get() == 1));
+    for name in &names {
+        let new: Vec<_> = (0..50).map(|number| format!("new/{name}/{number}")).collect();
+        join_all(new.iter().map(|name| one.put(name, "1"))).await;
+        let (again, entry) = tokio::join!(one.put(&new[0], "2"), one.put(name, "2"));
+        assert_eq!((again.version.get(), entry.version.get()), (2, 2));
+    }
+    assert_eq!(one.status().await.unwrap().head, other.status().await.unwrap().head);
+    fixture.stop().await;
+}
+
 /// In the original it came when the other looked by itself, ten seconds later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_of_one_wakes_a_stream_of_the_other() {

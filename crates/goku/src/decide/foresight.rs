@@ -64,12 +64,34 @@ impl Foresight {
 
     /// Forgets all batches, since one was remembered that was not written.
     pub(crate) fn forget(&mut self) {
-        *self = Foresight::default();
+        self.recent.clear();
+        self.value_bytes = 0;
+        self.known.forget();
     }
 
     /// Whether nothing of this has to be read.
     pub(crate) fn knows(&mut self, needs: &Needs) -> bool {
-        needs.can_be_foreseen() && self.lacks(needs).is_empty()
+        if !needs.can_be_foreseen() {
+            return false;
+        }
+        let unknown = self.lacks(needs);
+        unknown.is_empty() || self.presumes_new(&unknown)
+    }
+
+    /// Whether of what is not known nothing has to be read either: keys, which are likely new, as those before them were.
+    pub(crate) fn presumes_new(&self, unknown: &Needs) -> bool {
+        self.known.presumes_new(unknown)
+    }
+
+    /// A batch was not written that presumed keys to be new, as some may not be.
+    pub(crate) fn presumed_wrongly(&mut self) {
+        self.known.presumed_wrongly();
+    }
+
+    /// Presumes keys to be new from the first one on.
+    #[cfg(test)]
+    pub(crate) fn presume_at_once(&mut self) {
+        self.known.presume_at_once();
     }
 
     /// What of the rows of keys, leases with their keys, and sessions has to be read.
@@ -107,7 +129,15 @@ impl Foresight {
         let head = *self.known.head()?;
         let is_seen = |batch: Tag| batch == seen.batch;
         let knows_seen = is_seen(head.batch) || self.recent.iter().any(|changes| is_seen(changes.head.batch));
-        knows_seen.then(|| self.complete(needs, State::new(head, head.last_time)))?
+        if !knows_seen {
+            return None;
+        }
+        let mut state = State::new(head, head.last_time);
+        let unknown = self.lacks(needs);
+        if self.presumes_new(&unknown) {
+            state.presume_new(unknown.keys.into_keys());
+        }
+        self.complete(needs, state)
     }
 
     /// Adds what is known to what was read; none where that is not all, because it was forgotten meanwhile.

@@ -8,7 +8,7 @@ use super::foresight::Changes;
 use super::needs::Needs;
 use super::session::SessionRow;
 use super::state::{Head, LeaseRow, Row, State};
-use crate::id::{LeaseId, Tag};
+use crate::id::{LeaseId, Tag, Version};
 use crate::key::Key;
 use crate::write::SessionId;
 
@@ -25,14 +25,30 @@ const SESSIONS_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// for keys, the largest.
 const ENTRY_BYTES: usize = 256;
 
+/// Unknown keys in a row that were new before the next one is taken to be new.
+const NEW_MIN: u32 = 32;
+
+/// The same at most, after mistakes.
+const NEW_MAX: u32 = 1 << 20;
+
 /// The rows, all as of one head.
 #[derive(Debug)]
 pub(super) struct Known {
     head: Option<Head>,
+    novelty: Novelty,
     /// Without values.
     keys: Recent<Key, Option<Row>>,
     leases: Recent<LeaseId, Option<LeaseRow>>,
     sessions: Recent<SessionId, Option<SessionRow>>,
+}
+
+/// Whether keys of which nothing is known are likely new, told from those before them.
+#[derive(Debug)]
+struct Novelty {
+    /// How many were, since one was not.
+    new: u32,
+    /// How many it takes.
+    enough: u32,
 }
 
 /// A lease with its row, if it has one.
@@ -50,6 +66,10 @@ impl Default for Known {
     fn default() -> Known {
         Known {
             head: None,
+            novelty: Novelty {
+                new: 0,
+                enough: NEW_MIN,
+            },
             keys: Recent::new(KEYS_BYTES_MAX),
             leases: Recent::new(LEASES_BYTES_MAX),
             sessions: Recent::new(SESSIONS_BYTES_MAX),
@@ -64,13 +84,18 @@ impl Known {
     }
 
     pub(super) fn forget(&mut self) {
-        *self = Known::default();
+        let novelty = Novelty { new: 0, ..self.novelty };
+        *self = Known {
+            novelty,
+            ..Known::default()
+        };
     }
 
     /// Takes in what was loaded, all of it as of `state.head`.
     pub(super) fn take_in(&mut self, state: &State) {
         self.be_at(state.head.batch, state.head);
         for (key, row) in &state.rows {
+            self.novelty.saw(row.is_none());
             self.put_row(key, row.as_ref());
         }
         for (id, row) in &state.leases {
@@ -89,6 +114,9 @@ impl Known {
             self.leases.put(*id, Some(*row), 0);
         }
         for (key, row) in &changes.rows {
+            if !self.keys.contains(key) {
+                self.novelty.saw(row.version == Version::FIRST);
+            }
             self.put_row(key, Some(row));
             // One that was given out by this batch has the row that it was given, or none.
             let is_new = before.is_some_and(|head| row.lease_id.get() > head.last_lease);
@@ -117,6 +145,26 @@ impl Known {
         let unknown = needs.sessions.iter().filter(|id| self.sessions.get(id).is_none());
         lacks.sessions = unknown.copied().collect();
         lacks
+    }
+
+    /// Whether all that is not known are rows of keys that are likely new.
+    pub(super) fn presumes_new(&self, unknown: &Needs) -> bool {
+        let mut keys = unknown.keys.iter();
+        self.novelty.is_likely()
+            && unknown.leases.is_empty()
+            && unknown.members.is_empty()
+            && unknown.sessions.is_empty()
+            && keys.all(|(key, value)| !value && !self.keys.contains(key))
+    }
+
+    /// A key that was taken to be new was not.
+    pub(super) fn presumed_wrongly(&mut self) {
+        self.novelty.was_wrong();
+    }
+
+    #[cfg(test)]
+    pub(super) fn presume_at_once(&mut self) {
+        self.novelty.enough = 0;
     }
 
     /// Adds what is known of what `state`, which is as of the same head, has not.
@@ -175,6 +223,25 @@ impl Known {
     }
 }
 
+impl Novelty {
+    fn saw(&mut self, is_new: bool) {
+        self.new = if is_new { self.new.saturating_add(1) } else { 0 };
+        if self.enough > NEW_MIN && self.new >= self.enough.saturating_mul(16) {
+            self.enough = (self.enough / 2).max(NEW_MIN);
+        }
+    }
+
+    fn is_likely(&self) -> bool {
+        self.new >= self.enough
+    }
+
+    /// A mistake costs a batch, so that after each it takes longer to the next.
+    fn was_wrong(&mut self) {
+        self.new = 0;
+        self.enough = self.enough.saturating_mul(2).min(NEW_MAX);
+    }
+}
+
 impl<K: Hash + Eq, V> Recent<K, V> {
     fn new(bytes_max: usize) -> Recent<K, V> {
         Recent {
@@ -186,6 +253,10 @@ impl<K: Hash + Eq, V> Recent<K, V> {
 
     fn get(&mut self, key: &K) -> Option<&V> {
         self.entries.get(key).map(|(value, _)| value)
+    }
+
+    fn contains(&self, key: &K) -> bool {
+        self.entries.contains(key)
     }
 
     /// `bytes` is what the key and the value point to.
@@ -201,5 +272,36 @@ impl<K: Hash + Eq, V> Recent<K, V> {
             };
             self.bytes -= bytes;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn see(novelty: &mut Novelty, new: u32) {
+        for _ in 0..new {
+            novelty.saw(true);
+        }
+    }
+
+    #[test]
+    fn after_a_mistake_more_keys_must_be_new_before_one_is_presumed_to_be() {
+        let mut novelty = Known::default().novelty;
+        see(&mut novelty, NEW_MIN - 1);
+        assert!(!novelty.is_likely());
+        see(&mut novelty, 1);
+        assert!(novelty.is_likely());
+        novelty.was_wrong();
+        see(&mut novelty, 2 * NEW_MIN - 1);
+        assert!(!novelty.is_likely());
+        see(&mut novelty, 1);
+        assert!(novelty.is_likely());
+        // One that is old is reason to look again, and many that are new are reason to trust.
+        see(&mut novelty, 32 * NEW_MIN);
+        novelty.saw(false);
+        assert!(!novelty.is_likely());
+        see(&mut novelty, NEW_MIN);
+        assert!(novelty.is_likely());
     }
 }

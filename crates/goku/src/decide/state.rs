@@ -83,6 +83,16 @@ pub(crate) struct LoadedRange {
     pub(crate) values: bool,
 }
 
+/// What must be so where a decision is applied that was made without the lock of the head, beside that no other batch
+/// came between.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Premises {
+    /// It is before this; none where any time will do.
+    pub(crate) until: Option<Timestamp>,
+    /// These keys have no row.
+    pub(crate) absent: Vec<Key>,
+}
+
 /// The rows that were loaded, all as of one moment under the lock of the head.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -96,6 +106,8 @@ pub(crate) struct State {
     pub(crate) ranges: Vec<LoadedRange>,
     pub(crate) due: Option<DueLeases>,
     pub(crate) sessions: HashMap<SessionId, Option<SessionRow>>,
+    /// Keys that are taken to have no row though nobody has looked.
+    pub(crate) presumed_new: Vec<Key>,
     /// The tag of the event that was asked for; none within where there is no such event.
     pub(crate) tag: Option<Option<Tag>>,
 }
@@ -170,15 +182,28 @@ impl State {
             ranges: Vec::new(),
             due: None,
             sessions: HashMap::new(),
+            presumed_new: Vec::new(),
             tag: None,
         }
     }
 
-    /// Until when no more of the leases that were loaded are due than now; none where that is for ever.
-    pub(crate) fn holds_until(&self) -> Option<Timestamp> {
+    /// What must be so for it to hold at a later time: that no more of the leases that were loaded are due than now, and
+    /// what was presumed.
+    pub(crate) fn into_premises(self) -> Premises {
         let leases = self.leases.values().flatten().filter(|lease| !lease.expired);
         let deadlines = leases.filter_map(|lease| lease.expires_at);
-        deadlines.filter(|deadline| *deadline > self.now).min()
+        Premises {
+            until: deadlines.filter(|deadline| *deadline > self.now).min(),
+            absent: self.presumed_new,
+        }
+    }
+
+    /// Takes these keys to have no row.
+    pub(crate) fn presume_new(&mut self, keys: impl Iterator<Item = Key>) {
+        self.presumed_new.extend(keys);
+        for key in &self.presumed_new {
+            self.rows.insert(key.clone(), None);
+        }
     }
 
     /// Takes in the row of `key`, or that there is none. A value that is there already stays.

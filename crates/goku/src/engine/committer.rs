@@ -116,7 +116,7 @@ struct Waiting {
 enum Sight {
     /// Nothing.
     None,
-    /// All that they need was known.
+    /// All that they need was known, or is presumed.
     Known,
     /// The rest was read ahead.
     Read(Box<Sighting>),
@@ -125,6 +125,8 @@ enum Sight {
 /// Jobs, and what came of the batch that they were in if it came to something.
 struct Attempt {
     jobs: Vec<Job>,
+    /// Whether it was decided as if keys were new of which nothing was known.
+    presumes: bool,
     outcome: Option<(Arc<Batch>, Result<Decision, WriteError>)>,
 }
 
@@ -247,7 +249,7 @@ impl Committer {
             }
             let jobs = drop_late(jobs.into_iter().filter(|job| job.claim.take()).collect(), None);
             self.unforeseen = match self.foretell(&jobs, sight) {
-                Some(state) => self.write_foreseen(jobs, &state).err(),
+                Some(state) => self.write_foreseen(jobs, state).err(),
                 None => Some(jobs),
             };
         }
@@ -257,7 +259,7 @@ impl Committer {
         let next = self.broken.pop_front().or_else(|| {
             let jobs = self.unforeseen.take()?;
             self.pause = self.pause.saturating_sub(1);
-            Some(Attempt { jobs, outcome: None })
+            Some(Attempt::new(jobs))
         });
         if let Some(attempt) = next {
             let commit = Commit {
@@ -280,25 +282,30 @@ impl Committer {
     }
 
     /// Decides jobs on what they will find and sends them; gives them back where that cannot be.
-    fn write_foreseen(&mut self, jobs: Vec<Job>, state: &State) -> Result<(), Vec<Job>> {
+    fn write_foreseen(&mut self, jobs: Vec<Job>, state: State) -> Result<(), Vec<Job>> {
         let Ok(batch) = batch(&jobs, state.head) else {
             return Err(jobs);
         };
         // A decision without events has nothing to fail with if the store is not as foreseen.
-        let decision = match batch.decide(state) {
+        let decision = match batch.decide(&state) {
             Ok(decision) if !decision.events.is_empty() => decision,
             _ => return Err(jobs),
         };
         self.foresight.wrote(Changes::from(&decision));
         let (begin, begun) = oneshot::channel();
         self.begun = Some(begun);
-        let until = state.holds_until();
+        let premises = state.into_premises();
         let store = self.store.clone();
         self.foreseen.push_back(AbortOnDropHandle::new(tokio::spawn(async move {
             let batch = Arc::new(batch);
-            let outcome = store.write_foreseen(&batch, decision, until, begin).await;
+            let outcome = store.write_foreseen(&batch, decision, &premises, begin).await;
             let outcome = outcome.transpose().map(|outcome| (batch, outcome));
-            Attempt { jobs, outcome }
+            let presumes = !premises.absent.is_empty();
+            Attempt {
+                jobs,
+                presumes,
+                outcome,
+            }
         })));
         Ok(())
     }
@@ -309,14 +316,19 @@ impl Committer {
             Attempt {
                 jobs,
                 outcome: Some((_, Ok(decision))),
+                ..
             } if self.broken.is_empty() => {
                 self.last_pause = self.last_pause.saturating_sub(1);
                 finish(&self.log, jobs, decision);
             }
             attempt => {
                 if self.broken.is_empty() && attempt.outcome.is_none() {
-                    self.last_pause = (self.last_pause * 2).clamp(1, OVERTAKEN_PAUSE_MAX);
-                    self.pause = self.last_pause;
+                    if attempt.presumes {
+                        self.foresight.presumed_wrongly();
+                    } else {
+                        self.last_pause = (self.last_pause * 2).clamp(1, OVERTAKEN_PAUSE_MAX);
+                        self.pause = self.last_pause;
+                    }
                 }
                 self.foresight.forget();
                 self.broken.push_back(attempt);
@@ -407,7 +419,7 @@ impl Committer {
             let needs = needs_of(&jobs);
             if needs.can_be_foreseen() {
                 let unknown = self.foresight.lacks(&needs);
-                if !unknown.is_empty() {
+                if !unknown.is_empty() && !self.foresight.presumes_new(&unknown) {
                     self.reading = Some(self.read_ahead(jobs, unknown));
                     return;
                 }
@@ -439,6 +451,17 @@ impl Committer {
     }
 }
 
+impl Attempt {
+    /// The first one.
+    fn new(jobs: Vec<Job>) -> Attempt {
+        Attempt {
+            jobs,
+            presumes: false,
+            outcome: None,
+        }
+    }
+}
+
 impl Queues {
     fn close(&mut self) {
         for queue in [&mut self.user, &mut self.urgent, &mut self.expiry] {
@@ -453,7 +476,10 @@ impl Commit {
     async fn run(self, attempt: Attempt) -> Vec<Changes> {
         let mut changes = Vec::new();
         let mut parts = vec![attempt];
-        while let Some(Attempt { mut jobs, mut outcome }) = parts.pop() {
+        while let Some(Attempt {
+            mut jobs, mut outcome, ..
+        }) = parts.pop()
+        {
             let mut pause = RETRY_PAUSE_MIN;
             let mut last_error = None;
             let mut lost_alone = 0;
@@ -503,10 +529,7 @@ impl Commit {
                     }
                     Settled::Refused(error) if jobs.len() > 1 => {
                         tracing::warn!(?error, requests = jobs.len(), "a batch was refused, it is split");
-                        parts.push(Attempt {
-                            jobs: jobs.split_off(jobs.len() / 2),
-                            outcome: None,
-                        });
+                        parts.push(Attempt::new(jobs.split_off(jobs.len() / 2)));
                     }
                     Settled::Refused(error) | Settled::Failed(error) => {
                         answer_all(jobs, &error);

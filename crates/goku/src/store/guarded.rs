@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Row, Sighting, State};
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::key::Key;
@@ -94,10 +94,10 @@ impl Store for Guarded {
         &self,
         batch: &Batch,
         decision: Decision,
-        until: Option<Timestamp>,
+        premises: &Premises,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
-        caught(self.store.write_foreseen(batch, decision, until, begun))
+        caught(self.store.write_foreseen(batch, decision, premises, begun))
             .await
             .map_err(WriteError::Panicked)?
     }

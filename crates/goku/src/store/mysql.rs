@@ -46,7 +46,7 @@ use self::writer::Writer;
 use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Row, Sighting, State};
+use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::key::Key;
@@ -137,10 +137,10 @@ impl Store for MySqlStore {
         &self,
         _batch: &Batch,
         decision: Decision,
-        until: Option<Timestamp>,
+        premises: &Premises,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
-        self.writer.write_foreseen(decision, until, begun).await
+        self.writer.write_foreseen(decision, premises, begun).await
     }
 
     async fn resolve(&self, batch: &Batch) -> Result<bool> {

@@ -47,7 +47,7 @@ impl History {
         let state = self.foretell(&requests, &seen, self.before.len(), &mut [].into_iter());
         let batch = self.batch(requests.clone(), seen);
         let time = self.time();
-        match state.and_then(|state| decide_before(&batch, &state, time)) {
+        match state.and_then(|state| decide_before(&batch, state, time, &self.now)) {
             Some(decision) => {
                 assert_eq!(decision.after, seen.batch);
                 let found = self.now.decide(&batch, time);
@@ -147,8 +147,12 @@ proptest! {
         newer in 0_usize..4,
         times in prop::collection::vec(0_usize..4, 0..8),
         later in 0_u64..4_000,
+        presumes in any::<bool>(),
     ) {
         let mut history = History::default();
+        if presumes {
+            history.foresight.presume_at_once();
+        }
         for (way, requests) in batches {
             match way {
                 Way::Others => drop(history.write_unseen(requests)),
@@ -167,7 +171,7 @@ proptest! {
             prop_assert!(state.now >= state.head.last_time);
             let batch = history.batch(requests, state.head);
             let time = state.now.saturating_add(Duration::from_millis(later));
-            if let Some(foreseen) = decide_before(&batch, &state, time) {
+            if let Some(foreseen) = decide_before(&batch, state, time, &moment) {
                 let found = moment.decide(&batch, time);
                 prop_assert_eq!(format!("{foreseen:?}"), format!("{found:?}"));
             }
@@ -185,11 +189,15 @@ fn any_foreseeable_requests() -> impl Strategy<Value = Vec<Request>> {
     })
 }
 
-/// Decides a batch that is applied at a later `time`; none where it needs more than was read, or a lease ends before.
-fn decide_before(batch: &Batch, state: &State, time: Timestamp) -> Option<Decision> {
-    let mut decision = batch.decide(state).ok()?;
+/// Decides a batch that is applied at a later `time` to these tables; none where it needs more than was read, or its
+/// premises do not hold then.
+fn decide_before(batch: &Batch, state: State, time: Timestamp, tables: &Tables) -> Option<Decision> {
+    let mut decision = batch.decide(&state).ok()?;
     decision.move_to(time);
-    Some(decision).filter(|_| state.holds_until().is_none_or(|until| time < until))
+    let premises = state.into_premises();
+    let holds = premises.until.is_none_or(|until| time < until)
+        && premises.absent.iter().all(|key| !tables.rows.contains_key(key));
+    holds.then_some(decision)
 }
 
 /// How a batch is written, and by whom.

@@ -1,13 +1,16 @@
 //! What a decision changes, as statements.
 
+use std::collections::HashSet;
+
 use super::columns::{Fields, NOW};
 use super::script::{Insert, Script, Sql, lists};
 use super::session::ResultSet;
 use crate::clock::Timestamp;
-use crate::decide::{Decision, Head, LeaseRow};
+use crate::decide::{Decision, Head, LeaseRow, Premises};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventType};
-use crate::id::{LeaseId, Tag};
+use crate::id::{LeaseId, Tag, Version};
+use crate::key::Key;
 use crate::store::FORMAT;
 
 const EVENTS: Insert = Insert {
@@ -42,6 +45,14 @@ const SESSIONS: Insert = Insert {
 /// Longest wait for the lock of the head after which a batch takes the time at which it began to wait, in milliseconds.
 const WAIT_MS_MAX: i64 = 1_000;
 
+/// Which rows of `data` there are of those that are written.
+#[derive(Clone, Copy, Debug)]
+enum Rows {
+    /// None. Where there is one, the statement fails.
+    New,
+    Any,
+}
+
 /// When a decision is applied.
 #[derive(Clone, Copy, Debug)]
 enum Time {
@@ -53,14 +64,14 @@ enum Time {
 
 /// Adds the statements that write the rows of `decision`.
 pub(super) fn write_rows(decision: &Decision, script: &mut Script) -> Result<()> {
-    write_rows_at(Time::Decided, decision, script)
+    write_rows_at(Time::Decided, Rows::Any, decision, script)
 }
 
 /// Adds the statements that write the head and the rows of `decision`, which has events, at the time when they run, if the
-/// batch before it is still the last one, that time is before `until`, and the lock of the head came soon. Otherwise its
-/// events have no time, which is [`Trouble::Overtaken`](super::error::Trouble); and where it is not the last one no row is
+/// batch before it is still the last one, its premises hold, and the lock of the head came soon. Otherwise its events
+/// have no time, which is [`Trouble::Overtaken`](super::error::Trouble); and where it is not the last one no row is
 /// locked: at READ COMMITTED a row that an update leaves out is let go.
-pub(super) fn write_foreseen(decision: &Decision, until: Option<Timestamp>, script: &mut Script) -> Result<()> {
+pub(super) fn write_foreseen(decision: &Decision, premises: &Premises, script: &mut Script) -> Result<()> {
     let mut update = head(&decision.head, Time::Now);
     update.raw(" and batch = ").int(decision.after.get());
     update.raw(" and format_min <= ").int(FORMAT);
@@ -69,13 +80,26 @@ pub(super) fn write_foreseen(decision: &Decision, until: Option<Timestamp>, scri
     // The first statement may have waited for its lock since the time that it took.
     time.raw("set @time = (select if(row_count() = 1 and ").raw(NOW);
     time.raw(" < last_time + ").int(WAIT_MS_MAX);
-    if let Some(until) = until {
+    if let Some(until) = premises.until {
         time.raw(" and greatest(last_time, ").raw(NOW).raw(") < ");
         time.int(until.as_millis());
     }
+    let rows = if is_all_new(decision, &premises.absent) {
+        Rows::New
+    } else {
+        let absent = lists(&premises.absent, script.list_bytes_max(), |sql, key| {
+            sql.bytes(key.as_bytes())
+        });
+        for (keys, _) in absent {
+            time.raw(" and not exists (select 1 from data where `key` in (")
+                .raw(keys)
+                .raw("))");
+        }
+        Rows::Any
+    };
     time.raw(", last_time, null) from head where id = 1)");
     script.statement(time);
-    write_rows_at(Time::Now, decision, script)?;
+    write_rows_at(Time::Now, rows, decision, script)?;
     script.statement("select @time");
     Ok(())
 }
@@ -87,9 +111,17 @@ pub(super) fn time_of_foreseen(answers: Vec<ResultSet>) -> Result<Timestamp> {
     Fields::new(row).timestamp()
 }
 
-fn write_rows_at(time: Time, decision: &Decision, script: &mut Script) -> Result<()> {
+/// Whether each row that is written is the first of its key, those of `absent` among them.
+fn is_all_new(decision: &Decision, absent: &[Key]) -> bool {
+    let written: HashSet<_> = decision.rows.iter().map(|(key, _)| key).collect();
+    decision.rows.len() == decision.events.len()
+        && decision.rows.iter().all(|(_, row)| row.version == Version::FIRST)
+        && absent.iter().all(|key| written.contains(key))
+}
+
+fn write_rows_at(time: Time, rows: Rows, decision: &Decision, script: &mut Script) -> Result<()> {
     script.insert(&EVENTS, &decision.events, |sql, values| event(sql, values, time));
-    rows(decision, script);
+    write_data(rows, decision, script);
     script.insert(&LEASES, &decision.leases, lease);
     let encoded = decision
         .sessions
@@ -150,7 +182,7 @@ fn event<'s>(sql: &'s mut Sql, event: &Event, time: Time) -> &'s mut Sql {
 }
 
 /// The rows of `data` are those that the last events of their keys left.
-fn rows(decision: &Decision, script: &mut Script) {
+fn write_data(rows: Rows, decision: &Decision, script: &mut Script) {
     let (Some(first), Some(last)) = (decision.events.first(), decision.events.last()) else {
         return;
     };
@@ -170,7 +202,10 @@ fn rows(decision: &Decision, script: &mut Script) {
     }
     for condition in conditions {
         let mut sql = Sql::default();
-        sql.raw(DATA.before).raw(condition).raw(DATA.after);
+        sql.raw(DATA.before).raw(condition);
+        if let Rows::Any = rows {
+            sql.raw(DATA.after);
+        }
         script.statement(sql);
     }
 }

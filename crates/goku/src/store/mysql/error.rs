@@ -87,7 +87,8 @@ impl Trouble {
             1146 => Trouble::NoTable,
             // Access denied, to the server, a database, a table, an action; a host that may not connect.
             1044 | 1045 | 1130 | 1142 | 1143 | 1227 | 1698 | 3118 | 3879 | 4151 => Trouble::SetUp,
-            // The same event twice: the log and its head contradict each other, whatever the request.
+            // The same event twice: the log and its head contradict each other, whatever the request. Or a key that a foreseen
+            // batch presumed to be new.
             1062 => Trouble::Broken,
             // A column that is not there: another program's table.
             1054 => Trouble::SetUp,

@@ -13,8 +13,7 @@ use super::schema;
 use super::script::{Packet, Script};
 use super::servers::Servers;
 use super::session::{Role, Session, Settings};
-use crate::clock::Timestamp;
-use crate::decide::{Batch, Decision, Needs, State};
+use crate::decide::{Batch, Decision, Needs, Premises, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Tag;
 use crate::store::{FORMAT, WriteError};
@@ -74,13 +73,13 @@ impl Writer {
         outcome
     }
 
-    /// Writes a decision that was made without a lock, if the batch that it was made after is still the last one and it is
-    /// not yet `until`; none where that is not so, or this takes more than one packet: in one, no stall of this process can come between the lock
-    /// of the head and the commit.
+    /// Writes a decision that was made without a lock, if the batch that it was made after is still the last one and
+    /// its premises hold; none where that is not so, or this takes more than one packet: in one, no stall of this process
+    /// can come between the lock of the head and the commit.
     pub(super) async fn write_foreseen(
         &self,
         mut decision: Decision,
-        until: Option<Timestamp>,
+        premises: &Premises,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
         let mut idle = self.lane().await;
@@ -95,7 +94,7 @@ impl Writer {
         let mut script = Script::new(packet_bytes_max);
         session.settings().begin(&mut script);
         let lock = script.statements() + 1;
-        changes::write_foreseen(&decision, until, &mut script)?;
+        changes::write_foreseen(&decision, premises, &mut script)?;
         // Near the limit a lost connection may be the server's way to refuse the packet.
         let packet = script.into_one_packet();
         let Ok(Some(mut packet)) = packet.map(|one| one.filter(|one| one.text.as_ref().len() <= packet_bytes_max / 2))
@@ -110,7 +109,8 @@ impl Writer {
                 decision.move_to(changes::time_of_foreseen(sets)?);
                 Ok(Some(decision))
             }
-            Err(failure) if failure.trouble() == Trouble::Overtaken => Ok(None),
+            // A key that was presumed to be new is not, or the log contradicts its head: under the lock it is found out.
+            Err(failure) if matches!(failure.trouble(), Trouble::Overtaken | Trouble::Broken) => Ok(None),
             Err(failure) => failure.at_commit(commit, decision).map(Some),
         };
         let open = !matches!(outcome, Ok(Some(_)));

@@ -11,7 +11,7 @@ use super::faults::{COMMITS, HeldCommits, WAITS_FOR_HEAD, hold_head, session_tha
 use super::writing::no_transaction_is_open;
 use super::*;
 use crate::clock::Timestamp;
-use crate::decide::{Changes, Foresight, first_needs};
+use crate::decide::{Changes, Foresight, Premises, first_needs};
 use crate::event::EventType;
 use crate::lease::Expiry;
 
@@ -19,7 +19,7 @@ use crate::lease::Expiry;
 struct Foreseen {
     batch: Arc<Batch>,
     decision: Decision,
-    until: Option<Timestamp>,
+    premises: Premises,
 }
 
 /// A batch on its way, and what tells that it has begun.
@@ -41,15 +41,38 @@ impl Foreseen {
         let state = foresight.foretell(read, &needs, &seen).unwrap();
         let batch = batch_having_seen(state.head, requests);
         let decision = batch.decide(&state).unwrap();
-        let until = state.holds_until();
-        Foreseen { batch, decision, until }
+        let premises = state.into_premises();
+        Foreseen {
+            batch,
+            decision,
+            premises,
+        }
+    }
+
+    /// The same where all keys are presumed to be new.
+    async fn presuming(store: &MySqlStore, requests: Vec<Request>) -> Foreseen {
+        let mut foresight = Foresight::default();
+        foresight.presume_at_once();
+        let other = first_needs(&[set("other", "")]);
+        let read = store.foresee(&other).await.unwrap().unwrap();
+        let seen = read.state.head;
+        foresight.foretell(read, &other, &seen).unwrap();
+        let state = foresight.foretell_known(&first_needs(&requests), &seen).unwrap();
+        let batch = batch_having_seen(state.head, requests);
+        let decision = batch.decide(&state).unwrap();
+        let premises = state.into_premises();
+        Foreseen {
+            batch,
+            decision,
+            premises,
+        }
     }
 
     fn send(&self, store: &Arc<MySqlStore>) -> Sent {
         let (begin, begun) = oneshot::channel();
         let (store, batch) = (store.clone(), self.batch.clone());
-        let (decision, until) = (self.decision.clone(), self.until);
-        let outcome = tokio::spawn(async move { store.write_foreseen(&batch, decision, until, begin).await });
+        let (decision, premises) = (self.decision.clone(), self.premises.clone());
+        let outcome = tokio::spawn(async move { store.write_foreseen(&batch, decision, &premises, begin).await });
         Sent { outcome, begun }
     }
 
@@ -103,6 +126,30 @@ async fn a_batch_that_others_overtook_leaves_nothing_and_locks_nothing() {
     // The connection goes on.
     let again = Foreseen::after(&store, &[], vec![set("k", "mine")]).await;
     assert_eq!(event_ids(&again.write(&store).await.unwrap().unwrap()), [2]);
+}
+
+/// However many others were, and whether it writes that one or not: one list of keys in a statement would be too long.
+#[tokio::test]
+async fn a_batch_is_not_written_where_a_key_that_it_presumes_new_is_not() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("old", "1"), set("gone", "1"), delete("gone")]).await;
+    let head = store.head().await.unwrap().0;
+    for last in [set("old", "2"), set("gone", "2"), delete("old"), delete("gone")] {
+        let mut requests: Vec<_> = (0..600).map(|number| set(&format!("new/{number}"), "1")).collect();
+        requests.push(last);
+        let foreseen = Foreseen::presuming(&store, requests).await;
+        assert_eq!(foreseen.premises.absent.len(), 601);
+        assert!(foreseen.write(&store).await.unwrap().is_none());
+        no_transaction_is_open(&database).await;
+        assert_eq!(store.head().await.unwrap().0, head);
+    }
+    for last in [set("last", "1"), delete("never")] {
+        let requests = vec![set(&format!("new/{last:?}"), "1"), last];
+        let foreseen = Foreseen::presuming(&store, requests).await;
+        assert!(foreseen.write(&store).await.unwrap().is_some());
+    }
+    assert_eq!(get(&store, "last").await.unwrap().version.get(), 1);
 }
 
 #[tokio::test]
@@ -187,7 +234,7 @@ async fn a_batch_that_waits_until_a_lease_has_ended_is_not_written() {
         write(&store, [Request::Set(ending.clone())]).await;
         let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
         // Where this took longer than the lease lives, again.
-        if let Some(until) = foreseen.until {
+        if let Some(until) = foreseen.premises.until {
             break (foreseen, until);
         }
     };
