@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::columns::{Fields, NOW};
+use super::columns::{NOW, NOW_LOCKED};
 use super::script::{Insert, Script, Sql, lists};
-use super::session::ResultSet;
 use crate::clock::Timestamp;
 use crate::decide::{Decision, Head, LeaseRow, Premises};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::event::{Event, EventType};
 use crate::id::{LeaseId, Tag, Version};
 use crate::key::Key;
@@ -42,8 +41,11 @@ const SESSIONS: Insert = Insert {
     after: " on duplicate key update outcomes = values(outcomes), seen_at = values(seen_at)",
 };
 
-/// Longest wait for the lock of the head after which a batch takes the time at which it began to wait, in milliseconds.
-const WAIT_MS_MAX: i64 = 1_000;
+/// The time that a foreseen batch took with the lock of the head, in milliseconds; 0 where it took none.
+///
+/// The connection remembers it as MySQL's manual does with numbers from a table of sequences, under `LAST_INSERT_ID(expr)`
+/// in "Information Functions": each session has its own, and the statement that makes it answers with it.
+const TIME: &str = "last_insert_id()";
 
 /// Which rows of `data` there are of those that are written.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +60,8 @@ enum Rows {
 enum Time {
     /// When it was made, under the lock of the head.
     Decided,
-    /// When its statements run.
-    Now,
+    /// When its statements get the lock of the head, if that is before the time given.
+    Locked { before: Option<Timestamp> },
 }
 
 /// Adds the statements that write the rows of `decision`.
@@ -67,48 +69,55 @@ pub(super) fn write_rows(decision: &Decision, script: &mut Script) -> Result<()>
     write_rows_at(Time::Decided, Rows::Any, decision, script)
 }
 
-/// Adds the statements that write the head and the rows of `decision`, which has events, at the time when they run, if the
-/// batch before it is still the last one, its premises hold, and the lock of the head came soon. Otherwise its events
-/// have no time, which is [`Trouble::Overtaken`](super::error::Trouble); and where it is not the last one no row is
-/// locked: at READ COMMITTED a row that an update leaves out is let go.
+/// Adds the statements that write the head and the rows of `decision`, which has events, at the time when they get the
+/// lock of the head, if the batch before it is still the last one and its premises hold. Otherwise its events have no
+/// time, which is [`Trouble::Overtaken`](super::error::Trouble); and where it is not the last one no row is locked: at
+/// READ COMMITTED a row that an update leaves out is let go.
+///
+/// Every statement after the lock is one for which the next batch waits.
 pub(super) fn write_foreseen(decision: &Decision, premises: &Premises, script: &mut Script) -> Result<()> {
-    let mut update = head(&decision.head, Time::Now);
+    let time = Time::Locked { before: premises.until };
+    let mut update = head(&decision.head, time);
     update.raw(" and batch = ").int(decision.after.get());
     update.raw(" and format_min <= ").int(FORMAT);
     script.statement(update);
-    let mut time = Sql::default();
-    // The first statement may have waited for its lock since the time that it took.
-    time.raw("set @time = (select if(row_count() = 1 and ").raw(NOW);
-    time.raw(" < last_time + ").int(WAIT_MS_MAX);
-    if let Some(until) = premises.until {
-        time.raw(" and greatest(last_time, ").raw(NOW).raw(") < ");
-        time.int(until.as_millis());
-    }
     let rows = if is_all_new(decision, &premises.absent) {
         Rows::New
     } else {
-        let absent = lists(&premises.absent, script.list_bytes_max(), |sql, key| {
-            sql.bytes(key.as_bytes())
-        });
-        for (keys, _) in absent {
-            time.raw(" and not exists (select 1 from data where `key` in (")
-                .raw(keys)
-                .raw("))");
-        }
+        forget_time_where_one_is_there(&premises.absent, script);
         Rows::Any
     };
-    time.raw(", last_time, null) from head where id = 1)");
-    script.statement(time);
-    write_rows_at(Time::Now, rows, decision, script)?;
-    script.statement("select @time");
-    Ok(())
+    write_rows_at(time, rows, decision, script)
 }
 
-/// The time at which the statements of [`write_foreseen`] ran, from what they answered.
-pub(super) fn time_of_foreseen(answers: Vec<ResultSet>) -> Result<Timestamp> {
-    let row = answers.into_iter().flatten().next();
-    let row = row.ok_or_else(|| Error::new(ErrorKind::Internal, "the database does not tell the time of a batch"))?;
-    Fields::new(row).timestamp()
+/// Makes the connection forget the time of an earlier batch. For a place before the lock.
+pub(super) fn forget_time(script: &mut Script) {
+    script.statement("do last_insert_id(0)");
+}
+
+/// The time of a foreseen batch from what its first statement gave to `LAST_INSERT_ID`; none where the batch took none.
+pub(super) fn time_of_foreseen(number: u64) -> Option<Timestamp> {
+    let ms = i64::try_from(number).ok().filter(|ms| *ms != 0)?;
+    Timestamp::from_millis(ms).ok()
+}
+
+/// Adds what takes the time away where one of the keys has a row. The statement that waits for the lock may see what was
+/// before.
+fn forget_time_where_one_is_there(keys: &[Key], script: &mut Script) {
+    let mut condition = Sql::default();
+    for (keys, _) in lists(keys, script.list_bytes_max(), |sql, key| sql.bytes(key.as_bytes())) {
+        condition
+            .raw(if condition.as_ref().is_empty() { "" } else { " or " })
+            .raw("exists (select 1 from data where `key` in (")
+            .raw(keys)
+            .raw("))");
+    }
+    if !condition.as_ref().is_empty() {
+        let mut sql = Sql::default();
+        sql.raw("do last_insert_id(if(").raw(condition);
+        sql.raw(", 0, ").raw(TIME).raw("))");
+        script.statement(sql);
+    }
 }
 
 /// Whether each row that is written is the first of its key, those of `absent` among them.
@@ -120,7 +129,10 @@ fn is_all_new(decision: &Decision, absent: &[Key]) -> bool {
 }
 
 fn write_rows_at(time: Time, rows: Rows, decision: &Decision, script: &mut Script) -> Result<()> {
-    script.insert(&EVENTS, &decision.events, |sql, values| event(sql, values, time));
+    let first = decision.events.first().map(|event| event.id);
+    script.insert(&EVENTS, &decision.events, |sql, values| {
+        event(sql, values, time, Some(values.id) == first)
+    });
     write_data(rows, decision, script);
     script.insert(&LEASES, &decision.leases, lease);
     let encoded = decision
@@ -132,7 +144,7 @@ fn write_rows_at(time: Time, rows: Rows, decision: &Decision, script: &mut Scrip
         encoded.collect::<Result<Vec<_>>>()?,
         |sql, (id, outcomes)| {
             sql.raw("(").int(id.get()).raw(",").bytes(&outcomes).raw(",");
-            time.write(sql, decision.head.last_time).raw(")")
+            time.write(sql, decision.head.last_time, false).raw(")")
         },
     );
     Ok(())
@@ -151,22 +163,46 @@ pub(super) fn write_trace(decision: &Decision, writer: u64, batch: Tag, script: 
 }
 
 impl Time {
-    /// Adds it, where it was `decided` so.
-    fn write(self, sql: &mut Sql, decided: Timestamp) -> &mut Sql {
+    /// Adds it, where it was `decided` so; `checked`, NULL where there is none.
+    fn write(self, sql: &mut Sql, decided: Timestamp, checked: bool) -> &mut Sql {
         match self {
             Time::Decided => sql.int(decided.as_millis()),
-            Time::Now => sql.raw("@time"),
+            Time::Locked { .. } if checked => sql.raw("nullif(").raw(TIME).raw(",0)"),
+            Time::Locked { .. } => sql.raw(TIME),
+        }
+    }
+
+    /// Adds what takes it, for the head.
+    fn take(self, sql: &mut Sql, decided: Timestamp) -> &mut Sql {
+        match self {
+            Time::Decided => sql.int(decided.as_millis()),
+            Time::Locked { before } => {
+                sql.raw("last_insert_id(");
+                if before.is_some() {
+                    sql.raw("least(");
+                }
+                // Not before the time at which it was decided, which ended leases: the clock may have gone back since.
+                sql.raw("greatest(last_time, ").raw(NOW_LOCKED).raw(", ");
+                sql.int(decided.as_millis()).raw(")");
+                if let Some(before) = before {
+                    // 0 where it is not before; `if` would look at the clock twice.
+                    let before = before.as_millis();
+                    sql.raw(", ").int(before).raw(") % ").int(before);
+                }
+                sql.raw(")")
+            }
         }
     }
 }
 
-fn event<'s>(sql: &'s mut Sql, event: &Event, time: Time) -> &'s mut Sql {
+/// The `first` one of a batch fails where that has no time.
+fn event<'s>(sql: &'s mut Sql, event: &Event, time: Time, first: bool) -> &'s mut Sql {
     sql.raw("(").int(event.id.get());
     sql.raw(",").int(event.rev.get());
     sql.raw(",").int(event.tag.get());
     sql.raw(",").int(event.event_type.number());
     sql.raw(",").bytes(event.key.as_bytes());
-    time.write(sql.raw(","), event.timestamp);
+    time.write(sql.raw(","), event.timestamp, first);
     if event.event_type == EventType::Set {
         sql.raw(",").bytes(&event.value);
     } else {
@@ -229,14 +265,7 @@ fn head(head: &Head, time: Time) -> Sql {
     sql.raw(", last_lease = ").int(head.last_lease);
     sql.raw(", last_rev = ").int(head.last_rev.get());
     sql.raw(", compacted = ").int(head.compacted.get());
-    match time {
-        Time::Decided => sql.raw(", last_time = ").int(head.last_time.as_millis()),
-        // Not before the time at which it was decided, which ended leases: the clock may have gone back since.
-        Time::Now => {
-            sql.raw(", last_time = greatest(last_time, ").raw(NOW);
-            sql.raw(", ").int(head.last_time.as_millis()).raw(")")
-        }
-    };
+    time.take(sql.raw(", last_time = "), head.last_time);
     let next_deadline = head.next_deadline.map(|deadline| deadline.as_millis());
     sql.raw(", next_deadline = ").optional_int(next_deadline);
     sql.raw(", key_count = ").int(head.keys);

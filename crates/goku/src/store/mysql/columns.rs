@@ -19,6 +19,10 @@ pub(super) const HEAD: &str = "format_min, epoch, epoch_salt, last_event, last_t
 /// The time of the database in milliseconds; it stands still within a statement.
 pub(super) const NOW: &str = "cast(unix_timestamp(now(3)) * 1000 as signed)";
 
+/// The same, but of the moment at which it is evaluated: in an update, after the wait for the lock of the row. A server that
+/// was started with `--sysdate-is-now` takes [`NOW`], before a wait that is as long as one for a lock may be.
+pub(super) const NOW_LOCKED: &str = "cast(unix_timestamp(sysdate(3)) * 1000 as signed)";
+
 /// The columns of `data d` without the value, as [`Fields::row`] reads them.
 pub(super) const ROW: &str = "d.`key`, d.version, d.created_ref, d.updated_ref, d.deleted_ref, d.lease_id, \
                               d.created_version, d.created_rev, d.updated_rev";

@@ -51,6 +51,14 @@ const RELEASE_SAVEPOINT: &str = "release savepoint batch";
 /// The rows that one statement answers.
 pub(super) type ResultSet = Vec<Row>;
 
+/// Tells when a statement of a packet went through.
+#[derive(Debug)]
+pub(super) struct Tell {
+    /// Its number, from 1.
+    pub(super) statement: usize,
+    pub(super) whom: oneshot::Sender<()>,
+}
+
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -206,30 +214,35 @@ impl Session {
     /// Sends a packet of statements and collects the rows that they answer: a set for each statement that has columns,
     /// whether it has rows or not.
     pub(super) async fn run(&mut self, packet: impl AsRef<[u8]>) -> Result<Vec<ResultSet>, Failure> {
-        self.run_telling(packet, None).await
+        let mut answer = Answer::new(self.answer_bytes_max);
+        self.run_into(&mut answer, packet.as_ref()).await?;
+        Ok(answer.sets)
     }
 
-    /// Runs statements as [`Session::run`] does, and tells when the one with a number, from 1, went through.
+    /// Runs statements as [`Session::run`] does, and tells when one of them went through; answers with the number that this
+    /// one gave to `LAST_INSERT_ID`, if it did, whatever became of those after it.
     pub(super) async fn run_telling(
         &mut self,
         packet: impl AsRef<[u8]>,
-        tell: Option<(usize, oneshot::Sender<()>)>,
-    ) -> Result<Vec<ResultSet>, Failure> {
-        let packet = packet.as_ref();
+        tell: Tell,
+    ) -> (Option<u64>, Result<(), Failure>) {
+        let mut answer = Answer::new(self.answer_bytes_max);
+        answer.tell = Some(tell);
+        let outcome = self.run_into(&mut answer, packet.as_ref()).await;
+        (answer.number, outcome)
+    }
+
+    async fn run_into(&mut self, answer: &mut Answer, packet: &[u8]) -> Result<(), Failure> {
         let conn = self
             .conn
             .as_mut()
             .expect("a session has its connection until it is dropped");
         // Until the answer has been read to its end, or for ever where the caller goes before.
         self.health = Health::GivenUp;
-        let mut answer = Answer {
-            tell,
-            ..Answer::new(self.answer_bytes_max)
-        };
         let cause = match timeout(ROUND_TRIP_MAX, answer.collect(conn, packet)).await {
             Ok(Ok(())) => {
                 self.health = Health::Whole;
-                return Ok(answer.sets);
+                return Ok(());
             }
             Ok(Err(cause)) => cause,
             Err(_) => Cause::Late(ROUND_TRIP_MAX),
@@ -431,8 +444,9 @@ struct Answer {
     /// How many statements went through.
     statements: usize,
     sets: Vec<ResultSet>,
-    /// After which statement to tell whom.
-    tell: Option<(usize, oneshot::Sender<()>)>,
+    tell: Option<Tell>,
+    /// What the statement that is told gave to `LAST_INSERT_ID`.
+    number: Option<u64>,
 }
 
 impl Answer {
@@ -443,6 +457,7 @@ impl Answer {
             statements: 0,
             sets: Vec::new(),
             tell: None,
+            number: None,
         }
     }
 
@@ -451,9 +466,10 @@ impl Answer {
         while let Some(columns) = result.columns() {
             // The statement went through, whatever becomes of its rows.
             self.statements += 1;
-            if let Some((_, told)) = self.tell.take_if(|(statement, _)| *statement == self.statements) {
+            if let Some(tell) = self.tell.take_if(|tell| tell.statement == self.statements) {
                 // Who wanted to know it may be gone.
-                let _ = told.send(());
+                let _ = tell.whom.send(());
+                self.number = result.last_insert_id();
             }
             let mut set = ResultSet::new();
             while let Some(row) = result.next().await.map_err(Cause::from)? {

@@ -12,7 +12,7 @@ use super::readers::stopped;
 use super::schema;
 use super::script::{Packet, Script};
 use super::servers::Servers;
-use super::session::{Role, Session, Settings};
+use super::session::{Role, Session, Settings, Tell};
 use crate::decide::{Batch, Decision, Needs, Premises, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Tag;
@@ -92,6 +92,7 @@ impl Writer {
         }
         let packet_bytes_max = session.settings().packet_bytes_max;
         let mut script = Script::new(packet_bytes_max);
+        changes::forget_time(&mut script);
         session.settings().begin(&mut script);
         let lock = script.statements() + 1;
         changes::write_foreseen(&decision, premises, &mut script)?;
@@ -104,14 +105,24 @@ impl Writer {
         };
         let commit = packet.statements;
         add_commit(&mut packet, session.settings());
-        let outcome = match session.run_telling(packet.text, Some((lock, begun))).await {
-            Ok(sets) => {
-                decision.move_to(changes::time_of_foreseen(sets)?);
-                Ok(Some(decision))
-            }
+        let tell = Tell {
+            statement: lock,
+            whom: begun,
+        };
+        let (number, outcome) = session.run_telling(packet.text, tell).await;
+        let time = number.and_then(changes::time_of_foreseen);
+        if let Some(time) = time {
+            decision.move_to(time);
+        }
+        let outcome = match outcome {
+            Ok(()) => Ok(Some(decision)),
             // A key that was presumed to be new is not, or the log contradicts its head: under the lock it is found out.
             Err(failure) if matches!(failure.trouble(), Trouble::Overtaken | Trouble::Broken) => Ok(None),
             Err(failure) => failure.at_commit(commit, decision).map(Some),
+        };
+        let outcome = match outcome {
+            Ok(Some(decision)) if time.is_none() => Err(untold(decision)),
+            outcome => outcome,
         };
         let open = !matches!(outcome, Ok(Some(_)));
         keep(session, open, outcome.as_ref().err(), &mut idle).await;
@@ -236,6 +247,14 @@ fn add_commit(packet: &mut Packet, settings: &Settings) {
     packet.text.raw(";commit");
     if let Some(after) = settings.after_transaction() {
         packet.text.raw(";").raw(after);
+    }
+}
+
+/// A batch that was written at a time that the server, or a proxy before it, did not tell: the log tells.
+fn untold(decision: Decision) -> WriteError {
+    WriteError::Unknown {
+        decision: Box::new(decision),
+        error: Error::new(ErrorKind::Internal, "the database does not tell the time of a batch"),
     }
 }
 
