@@ -8,22 +8,23 @@ use super::foresight::Changes;
 use super::needs::Needs;
 use super::session::SessionRow;
 use super::state::{Head, LeaseRow, Row, State};
-use crate::id::{LeaseId, Tag, Version};
+use crate::id::{EventId, LeaseId, Revision, Tag, Version};
 use crate::key::Key;
 use crate::write::SessionId;
 
 /// What the rows of keys may take, in bytes.
-const KEYS_BYTES_MAX: usize = 32 * 1024 * 1024;
+const KEYS_BYTES_MAX: usize = 40 * 1024 * 1024;
 
-/// What the rows of leases may take, in bytes.
-const LEASES_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What the rows of leases may take, in bytes: each key has one.
+const LEASES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What the rows of sessions may take, in bytes.
 const SESSIONS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// What an entry takes beside what it points to, in bytes, with its place in the table and in the order of use; measured
-/// for keys, the largest.
-const ENTRY_BYTES: usize = 256;
+/// What entries take beside what they point to, in bytes, with their places in the table and in the order of use; measured.
+const KEY_BYTES: usize = 208;
+const LEASE_BYTES: usize = 80;
+const SESSION_BYTES: usize = 128;
 
 /// Unknown keys in a row that were new before the next one is taken to be new.
 const NEW_MIN: u32 = 32;
@@ -36,9 +37,9 @@ const NEW_MAX: u32 = 1 << 20;
 pub(super) struct Known {
     head: Option<Head>,
     novelty: Novelty,
-    /// Without values.
-    keys: Recent<Key, Option<Row>>,
-    leases: Recent<LeaseId, Option<LeaseRow>>,
+    keys: Recent<Key, Option<KnownRow>>,
+    /// Most have no row.
+    leases: Recent<LeaseId, Option<Box<LeaseRow>>>,
     sessions: Recent<SessionId, Option<SessionRow>>,
 }
 
@@ -51,13 +52,27 @@ struct Novelty {
     enough: u32,
 }
 
+/// A row without its value.
+#[derive(Clone, Copy, Debug)]
+struct KnownRow {
+    version: Version,
+    created_ref: EventId,
+    updated_ref: EventId,
+    deleted_ref: Option<EventId>,
+    lease_id: LeaseId,
+    created_version: Version,
+    created_rev: Revision,
+    updated_rev: Revision,
+}
+
 /// A lease with its row, if it has one.
 type Lease = (LeaseId, Option<LeaseRow>);
 
 /// What was used last, as much as there is room for.
 #[derive(Debug)]
 struct Recent<K: Hash + Eq, V> {
-    entries: LruCache<K, (V, usize)>,
+    entries: LruCache<K, V>,
+    bytes_of: fn(&K, &V) -> usize,
     bytes: usize,
     bytes_max: usize,
 }
@@ -70,9 +85,13 @@ impl Default for Known {
                 new: 0,
                 enough: NEW_MIN,
             },
-            keys: Recent::new(KEYS_BYTES_MAX),
-            leases: Recent::new(LEASES_BYTES_MAX),
-            sessions: Recent::new(SESSIONS_BYTES_MAX),
+            keys: Recent::new(KEYS_BYTES_MAX, |key, _| KEY_BYTES + key.as_bytes().len()),
+            leases: Recent::new(LEASES_BYTES_MAX, |_, row| {
+                LEASE_BYTES + row.as_ref().map_or(0, |_| size_of::<LeaseRow>())
+            }),
+            sessions: Recent::new(SESSIONS_BYTES_MAX, |_, row| {
+                SESSION_BYTES + row.as_ref().map_or(0, SessionRow::bytes)
+            }),
         }
     }
 }
@@ -96,13 +115,13 @@ impl Known {
         self.be_at(state.head.batch, state.head);
         for (key, row) in &state.rows {
             self.novelty.saw(row.is_none());
-            self.put_row(key, row.as_ref());
+            self.keys.put(key.clone(), row.as_ref().map(KnownRow::from));
         }
         for (id, row) in &state.leases {
-            self.leases.put(*id, *row, 0);
+            self.leases.put(*id, row.map(Box::new));
         }
         for (id, row) in &state.sessions {
-            self.put_session(*id, row.as_ref());
+            self.sessions.put(*id, row.clone());
         }
     }
 
@@ -111,21 +130,21 @@ impl Known {
         let before = self.head.filter(|head| head.batch == changes.after);
         self.be_at(changes.after, changes.head);
         for (id, row) in &changes.leases {
-            self.leases.put(*id, Some(*row), 0);
+            self.leases.put(*id, Some(Box::new(*row)));
         }
         for (key, row) in &changes.rows {
             if !self.keys.contains(key) {
                 self.novelty.saw(row.version == Version::FIRST);
             }
-            self.put_row(key, Some(row));
+            self.keys.put(key.clone(), Some(row.into()));
             // One that was given out by this batch has the row that it was given, or none.
             let is_new = before.is_some_and(|head| row.lease_id.get() > head.last_lease);
             if is_new && !changes.leases.contains_key(&row.lease_id) {
-                self.leases.put(row.lease_id, None, 0);
+                self.leases.put(row.lease_id, None);
             }
         }
         for (id, row) in &changes.sessions {
-            self.put_session(*id, Some(row));
+            self.sessions.put(*id, Some(row.clone()));
         }
     }
 
@@ -179,7 +198,7 @@ impl Known {
         }
         for id in &needs.leases {
             if let Some(row) = self.leases.get(id) {
-                state.leases.insert(*id, *row);
+                state.leases.insert(*id, row.as_deref().copied());
             }
         }
         for id in &needs.sessions {
@@ -199,27 +218,13 @@ impl Known {
         self.head = Some(head);
     }
 
-    fn put_row(&mut self, key: &Key, row: Option<&Row>) {
-        let row = row.map(|row| Row {
-            value: None,
-            ..row.clone()
-        });
-        self.keys.put(key.clone(), row, key.as_bytes().len());
-    }
-
-    fn put_session(&mut self, id: SessionId, row: Option<&SessionRow>) {
-        let bytes = row.map_or(0, SessionRow::bytes);
-        self.sessions.put(id, row.cloned(), bytes);
-    }
-
     /// The row of a key with its lease.
     fn row(&mut self, key: &Key) -> Option<(Option<Row>, Option<Lease>)> {
-        let row = self.keys.get(key)?.clone();
-        let Some(id) = row.as_ref().map(|row| row.lease_id) else {
+        let Some(row) = *self.keys.get(key)? else {
             return Some((None, None));
         };
-        let lease = *self.leases.get(&id)?;
-        Some((row, Some((id, lease))))
+        let lease = self.leases.get(&row.lease_id)?.as_deref().copied();
+        Some((Some(row.into()), Some((row.lease_id, lease))))
     }
 }
 
@@ -243,34 +248,64 @@ impl Novelty {
 }
 
 impl<K: Hash + Eq, V> Recent<K, V> {
-    fn new(bytes_max: usize) -> Recent<K, V> {
+    fn new(bytes_max: usize, bytes_of: fn(&K, &V) -> usize) -> Recent<K, V> {
         Recent {
             entries: LruCache::unbounded(),
+            bytes_of,
             bytes: 0,
             bytes_max,
         }
     }
 
     fn get(&mut self, key: &K) -> Option<&V> {
-        self.entries.get(key).map(|(value, _)| value)
+        self.entries.get(key)
     }
 
     fn contains(&self, key: &K) -> bool {
         self.entries.contains(key)
     }
 
-    /// `bytes` is what the key and the value point to.
-    fn put(&mut self, key: K, value: V, bytes: usize) {
-        let bytes = ENTRY_BYTES + bytes;
-        self.bytes += bytes;
-        if let Some((_, before)) = self.entries.put(key, (value, bytes)) {
-            self.bytes -= before;
+    fn put(&mut self, key: K, value: V) {
+        self.bytes += (self.bytes_of)(&key, &value);
+        if let Some((key, before)) = self.entries.push(key, value) {
+            self.bytes -= (self.bytes_of)(&key, &before);
         }
         while self.bytes > self.bytes_max {
-            let Some((_, (_, bytes))) = self.entries.pop_lru() else {
+            let Some((key, oldest)) = self.entries.pop_lru() else {
                 break;
             };
-            self.bytes -= bytes;
+            self.bytes -= (self.bytes_of)(&key, &oldest);
+        }
+    }
+}
+
+impl From<&Row> for KnownRow {
+    fn from(row: &Row) -> KnownRow {
+        KnownRow {
+            version: row.version,
+            created_ref: row.created_ref,
+            updated_ref: row.updated_ref,
+            deleted_ref: row.deleted_ref,
+            lease_id: row.lease_id,
+            created_version: row.created_version,
+            created_rev: row.created_rev,
+            updated_rev: row.updated_rev,
+        }
+    }
+}
+
+impl From<KnownRow> for Row {
+    fn from(row: KnownRow) -> Row {
+        Row {
+            value: None,
+            version: row.version,
+            created_ref: row.created_ref,
+            updated_ref: row.updated_ref,
+            deleted_ref: row.deleted_ref,
+            lease_id: row.lease_id,
+            created_version: row.created_version,
+            created_rev: row.created_rev,
+            updated_rev: row.updated_rev,
         }
     }
 }
