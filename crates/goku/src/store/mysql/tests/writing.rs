@@ -45,8 +45,12 @@ async fn the_tables_hold_exactly_what_was_decided() {
     let database = Database::create().await;
     let store = database.store().await;
     let ttl = SetRequest::new(key("leased"), "x").ttl(Duration::from_secs(3600));
+    let many = || (0..12).map(|number| format!("many/{number}"));
     let mut events = Vec::new();
     for requests in [
+        many().map(|name| set(&name, name.clone())).collect(),
+        many().map(|name| delete(&name)).collect(),
+        vec![set("large", vec![b'v'; 5_000]), set("large", vec![b'w'; 5_000])],
         vec![set("k", "1"), Request::Set(ttl), set("gone", "1")],
         vec![
             delete("gone"),
@@ -61,7 +65,7 @@ async fn the_tables_hold_exactly_what_was_decided() {
     assert_eq!(read.events, events);
     assert_eq!(read.scanned, head.last_event);
     let last: std::collections::HashMap<_, _> = events.iter().map(|event| (&event.key, event)).collect();
-    assert_eq!(last.len(), 3);
+    assert_eq!(last.len(), 16);
     for (key, event) in last {
         assert_eq!(get(&store, key.as_str()).await, Some(Row::after(event)));
     }
