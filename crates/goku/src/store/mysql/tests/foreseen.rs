@@ -11,7 +11,7 @@ use super::faults::{COMMITS, HeldCommits, WAITS_FOR_HEAD, hold_head, session_tha
 use super::writing::no_transaction_is_open;
 use super::*;
 use crate::clock::Timestamp;
-use crate::decide::{Changes, Foresight, Premises, first_needs};
+use crate::decide::{Changes, Foresight, Premises, State, first_needs};
 use crate::event::EventType;
 use crate::lease::Expiry;
 
@@ -39,14 +39,7 @@ impl Foreseen {
             foresight.wrote(Changes::from(&before.decision));
         }
         let state = foresight.foretell(read, &needs, &seen).unwrap();
-        let batch = batch_having_seen(state.head, requests);
-        let decision = batch.decide(&state).unwrap();
-        let premises = state.into_premises();
-        Foreseen {
-            batch,
-            decision,
-            premises,
-        }
+        Foreseen::on(state, requests)
     }
 
     /// The same where all keys are presumed to be new.
@@ -58,6 +51,10 @@ impl Foreseen {
         let seen = read.state.head;
         foresight.foretell(read, &other, &seen).unwrap();
         let state = foresight.foretell_known(&first_needs(&requests), &seen).unwrap();
+        Foreseen::on(state, requests)
+    }
+
+    fn on(state: State, requests: Vec<Request>) -> Foreseen {
         let batch = batch_having_seen(state.head, requests);
         let decision = batch.decide(&state).unwrap();
         let premises = state.into_premises();
