@@ -12,6 +12,7 @@ mod killed_consumer;
 mod model;
 mod readers;
 mod replicas;
+mod round_trips;
 mod store_faults;
 mod torn_log;
 mod traffic;
