@@ -26,11 +26,12 @@ const KEY_BYTES: usize = 208;
 const LEASE_BYTES: usize = 80;
 const SESSION_BYTES: usize = 128;
 
-/// Unknown keys in a row that were new before the next one is taken to be new.
+/// Batches in a row whose unknown keys were new, all of them, before the next one's are taken to be. Not keys: what a mistake
+/// costs is a batch, however many keys it has.
 const NEW_MIN: u32 = 32;
 
 /// The same at most, after mistakes.
-const NEW_MAX: u32 = 1 << 20;
+const NEW_MAX: u32 = 1 << 14;
 
 /// The rows, all as of one head.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub(super) struct Known {
 /// Whether keys of which nothing is known are likely new, told from those before them.
 #[derive(Debug)]
 struct Novelty {
-    /// How many were, since one was not.
+    /// In how many batches they were, since one was not.
     new: u32,
     /// How many it takes.
     enough: u32,
@@ -113,8 +114,10 @@ impl Known {
     /// Takes in what was loaded, all of it as of `state.head`.
     pub(super) fn take_in(&mut self, state: &State) {
         self.be_at(state.head.batch, state.head);
+        if !state.rows.is_empty() {
+            self.novelty.saw(state.rows.values().all(Option::is_none));
+        }
         for (key, row) in &state.rows {
-            self.novelty.saw(row.is_none());
             self.keys.put(key.clone(), row.as_ref().map(KnownRow::from));
         }
         for (id, row) in &state.leases {
@@ -132,10 +135,12 @@ impl Known {
         for (id, row) in &changes.leases {
             self.leases.put(*id, Some(Box::new(*row)));
         }
+        let is_unknown = |(key, _): &&(Key, Row)| !self.keys.contains(key);
+        let mut unknown = changes.rows.iter().filter(is_unknown).peekable();
+        if unknown.peek().is_some() {
+            self.novelty.saw(unknown.all(|(_, row)| row.version == Version::FIRST));
+        }
         for (key, row) in &changes.rows {
-            if !self.keys.contains(key) {
-                self.novelty.saw(row.version == Version::FIRST);
-            }
             self.keys.put(key.clone(), Some(row.into()));
             // One that was given out by this batch has the row that it was given, or none.
             let is_new = before.is_some_and(|head| row.lease_id.get() > head.last_lease);

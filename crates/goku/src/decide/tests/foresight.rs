@@ -340,3 +340,20 @@ fn what_batches_met_is_known_until_somebody_else_writes() {
             .contains_key(&key("old"))
     );
 }
+
+/// A mistake costs the batch, however many keys it has.
+#[test]
+fn keys_are_presumed_new_after_batches_of_new_keys_however_many_they_have() {
+    let mut history = History::default();
+    let new = |batch: usize| (0..100).map(move |number| Request::Set(set(&format!("{batch}/{number}"))));
+    let unknown = first_needs(&[Request::Set(set("unknown"))]);
+    for batch in 0..31 {
+        history.write(new(batch).collect());
+    }
+    assert!(!history.foresight.knows(&unknown));
+    history.write(new(31).collect());
+    assert!(history.foresight.knows(&unknown));
+    history.foresight.presumed_wrongly();
+    history.write(new(32).collect());
+    assert!(!history.foresight.knows(&unknown));
+}
