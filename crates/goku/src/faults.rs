@@ -29,7 +29,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::key::Key;
 use crate::status::Replica;
-use crate::store::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
+use crate::store::{At, Early, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
 
 /// What an engine asks of its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -309,9 +309,10 @@ impl Store for Faulty {
         batch: &Batch,
         decision: Decision,
         premises: &Premises,
+        early: Option<Early>,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
-        let write = self.store.write_foreseen(batch, decision, premises, begun);
+        let write = self.store.write_foreseen(batch, decision, premises, early, begun);
         self.take_write(batch, write, |decision| {
             decision.map_or(Ok(None), |decision| Err(unknown(decision)))
         })

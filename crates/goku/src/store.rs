@@ -8,6 +8,7 @@ pub(crate) mod sqlite;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
@@ -33,6 +34,19 @@ pub(crate) const INLINE_BYTES_MAX: usize = 8 * 1024;
 /// Values that one plain [`load`](Store::load) may read, in bytes: many large ones are asked for in several.
 pub(crate) const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// For a foreseen batch whose rows are written before its turn, beside those of the batches before it, in two round trips.
+/// Nothing that it writes is written by one of these.
+#[derive(Debug)]
+pub(crate) struct Early {
+    /// Tells when its turn has come: that of the batch before it has. None where it has already.
+    pub(crate) turn: Option<oneshot::Receiver<()>>,
+    /// How long it waits for its turn at most: so long others may wait for its rows, and its turn for them.
+    pub(crate) wait_max: Duration,
+    /// To be told once it has its time, so that the one after this may be sent if that is early, too: none goes before the
+    /// one before it, in time neither.
+    pub(crate) timed: oneshot::Sender<()>,
+}
+
 /// One database.
 #[async_trait]
 pub(crate) trait Store: Send + Sync + 'static {
@@ -55,12 +69,14 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// which it was applied.
     ///
     /// Tells `begun` once no batch but this one can come next, so that the one after this can be sent: some of these may
-    /// be on their way at a time, and none while a batch is [written](Self::write).
+    /// be on their way at a time, and none while a batch is [written](Self::write). One that is to be [`Early`] is sent
+    /// before that, where the store [writes early](Profile::writes_early).
     async fn write_foreseen(
         &self,
         _batch: &Batch,
         _decision: Decision,
         _premises: &Premises,
+        _early: Option<Early>,
         _begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
         Ok(None)
@@ -148,6 +164,8 @@ pub(crate) struct Profile {
     pub(crate) readers: usize,
     /// Whether it gains by reading what a batch needs while the batch before it is written.
     pub(crate) foresees: bool,
+    /// Whether large foreseen batches are to be [`Early`].
+    pub(crate) writes_early: bool,
     /// Whether a [write](Store::write) blocks the thread that it runs on, so that it needs one of its own.
     pub(crate) writes_block: bool,
     /// What the operator should know of the database's settings.

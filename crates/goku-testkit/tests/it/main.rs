@@ -9,6 +9,7 @@ mod exactly_once;
 mod faults;
 mod groups;
 mod killed_consumer;
+mod large_batches;
 mod model;
 mod readers;
 mod replicas;

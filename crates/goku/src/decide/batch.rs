@@ -1,5 +1,6 @@
 //! A batch: the requests that commit together, decided in turn.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::needs::Needs;
@@ -11,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::id::{LeaseId, Tag};
+use crate::id::{LeaseId, Tag, Version};
 use crate::key::Key;
 use crate::lease::{Expiry, Lease, LeaseRequest};
 use crate::request::{DeleteRequest, SetRequest};
@@ -99,6 +100,14 @@ impl Decision {
         for event in &mut self.events {
             event.timestamp = time;
         }
+    }
+
+    /// Whether each row that is written is the first of its key, those of `absent` among them.
+    pub(crate) fn is_all_new(&self, absent: &[Key]) -> bool {
+        let written: HashSet<_> = self.rows.iter().map(|(key, _)| key).collect();
+        self.rows.len() == self.events.len()
+            && self.rows.iter().all(|(_, row)| row.version == Version::FIRST)
+            && absent.iter().all(|key| written.contains(key))
     }
 }
 

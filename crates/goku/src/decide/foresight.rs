@@ -62,6 +62,13 @@ impl Foresight {
         }
     }
 
+    /// Whether one of the last batches, so many, writes a row of a key or a lease that this decision writes; also where these
+    /// are not all remembered.
+    pub(crate) fn overlaps(&self, last: usize, decision: &Decision) -> bool {
+        let mut recent = self.recent.iter().rev().take(last);
+        last > self.recent.len() || recent.any(|changes| changes.overlap(decision))
+    }
+
     /// Forgets all batches, since one was remembered that was not written.
     pub(crate) fn forget(&mut self) {
         self.recent.clear();
@@ -160,6 +167,16 @@ impl Needs {
 }
 
 impl Changes {
+    fn overlap(&self, decision: &Decision) -> bool {
+        // Both are in order.
+        let mut own = self.rows.iter().map(|(key, _)| key).peekable();
+        let is_written = |(key, _): &(Key, Row)| {
+            while own.next_if(|own| *own < key).is_some() {}
+            own.peek() == Some(&key)
+        };
+        decision.rows.iter().any(is_written) || decision.leases.iter().any(|(id, _)| self.leases.contains_key(id))
+    }
+
     fn value_bytes(&self) -> usize {
         let values = self.rows.iter().filter_map(|(_, row)| row.value.as_ref());
         values.map(|value| value.len()).sum()

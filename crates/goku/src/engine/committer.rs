@@ -3,7 +3,7 @@
 //! While a batch is being written, what the next one needs is read. If nobody else writes in the meantime, that one is
 //! decided on it and goes to the store in one round trip, conditional on the batch before it, whose outcome need not be
 //! known yet: it waits at the store for the lock that the one before it holds. What batches met lately is known as long as
-//! nobody else writes, and not read again.
+//! nobody else writes, and not read again. A large one writes its rows before it has the lock, beside the one before it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,13 +21,26 @@ use tokio_util::task::AbortOnDropHandle;
 use super::follower::Log;
 use super::spin::Spin;
 use super::writer::{Job, late, unknown};
-use crate::decide::{self, Batch, Changes, Decision, Foresight, Head, Needs, Sighting, State};
+use crate::decide::{self, Batch, Changes, Decision, Foresight, Head, Needs, Premises, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Tag;
-use crate::store::{Store, WriteError};
+use crate::store::{Early, Store, WriteError};
 
 /// Operations in one batch: beyond this a larger batch is no faster, only later.
 const BATCH_OPERATIONS_MAX: usize = 1_024;
+
+/// Operations in a batch for which it is worth its second round trip to be written early, and events that it must have then.
+const EARLY_MIN: usize = 100;
+
+/// Operations in one batch where large ones are written early: two side by side are faster than a larger one.
+const EARLY_OPERATIONS_MAX: usize = 300;
+
+/// Longest wait of a batch that is written early for its turn, which takes one or two commits.
+const EARLY_WAIT_MAX: Duration = Duration::from_millis(100);
+
+/// Batches that went as foreseen one after another before one is written early: where others write too it would stand in
+/// their way.
+const STEADY_MIN: u32 = 32;
 
 /// Leases that may expire in a batch beside other operations, however few these are: so much longer these take.
 const EXPIRIES_MIN: usize = 48;
@@ -73,6 +86,7 @@ pub(super) struct Committer {
     log: Arc<Log>,
     queues: Queues,
     foresees: bool,
+    writes_early: bool,
     batch_bytes_max: usize,
     /// A job that did not fit into the last batch.
     held: Option<Job>,
@@ -89,10 +103,18 @@ pub(super) struct Committer {
     reading: Option<AbortOnDropHandle<Waiting>>,
     /// The next batch.
     waiting: Option<Waiting>,
+    /// The next batch, decided on what it will find.
+    decided: Option<Decided>,
     /// Foreseen batches that are being written.
     foreseen: FuturesOrdered<AbortOnDropHandle<Attempt>>,
     /// Tells when the batch after the last of these can be sent.
     begun: Option<oneshot::Receiver<()>>,
+    /// Tells when the last of these has its time, if it is written early, and whether it has: then the one after it can be sent
+    /// if that is written early, too.
+    timed: Option<oneshot::Receiver<()>>,
+    is_timed: bool,
+    /// How many were written as foreseen, since one was not.
+    steady: u32,
     /// Whether none can be sent after the last of these: it was not written as foreseen.
     interrupted: bool,
     /// Batches that were not written as foreseen, and those after them.
@@ -109,7 +131,18 @@ pub(super) struct Committer {
 /// Jobs for the next batch.
 struct Waiting {
     jobs: Vec<Job>,
+    operations: usize,
     sight: Sight,
+}
+
+/// A batch that was decided on what it will find.
+struct Decided {
+    jobs: Vec<Job>,
+    batch: Batch,
+    decision: Decision,
+    premises: Premises,
+    /// Whether it is to be written early.
+    early: bool,
 }
 
 /// What there is to decide them on before the lock.
@@ -159,6 +192,7 @@ impl Committer {
             log,
             queues,
             foresees: profile.foresees,
+            writes_early: profile.writes_early,
             batch_bytes_max: profile.batch_bytes_max,
             held: None,
             quiet: 0,
@@ -168,8 +202,12 @@ impl Committer {
             foresight: Foresight::default(),
             reading: None,
             waiting: None,
+            decided: None,
             foreseen: FuturesOrdered::new(),
             begun: None,
+            timed: None,
+            is_timed: false,
+            steady: 0,
             interrupted: false,
             broken: VecDeque::new(),
             unforeseen: None,
@@ -184,12 +222,17 @@ impl Committer {
         loop {
             self.write_next();
             let takes_more = self.takes_more();
+            let tops_up = self.tops_up();
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if !self.queues.user.is_closed() => self.queues.close(),
                 begun = of(&mut self.begun), if self.begun.is_some() => {
                     self.begun = None;
                     self.interrupted = begun.is_err();
+                }
+                timed = of(&mut self.timed), if self.timed.is_some() => {
+                    self.timed = None;
+                    self.is_timed = timed.is_ok();
                 }
                 waiting = of(&mut self.reading), if self.reading.is_some() => {
                     self.reading = None;
@@ -205,10 +248,19 @@ impl Committer {
                         spin.look(|| !self.queues.user.is_empty() || !self.queues.urgent.is_empty());
                     }
                 }
-                Some(first) = next(&mut self.held, &mut self.queues), if takes_more => {
-                    let jobs = self.gather(first);
-                    self.alone = jobs.len() == 1;
-                    self.foresee(jobs);
+                Some(job) = next(&mut self.held, &mut self.queues, tops_up), if takes_more || tops_up => {
+                    match self.waiting.take() {
+                        Some(mut waiting) => {
+                            self.held = Some(job);
+                            self.top_up(&mut waiting);
+                            self.waiting = Some(waiting);
+                        }
+                        None => {
+                            let jobs = self.gather(job);
+                            self.alone = jobs.len() == 1;
+                            self.foresee(jobs);
+                        }
+                    }
                 }
                 else => return,
             }
@@ -217,7 +269,11 @@ impl Committer {
 
     /// Whether nothing is being written, or has to be before the next batch.
     fn is_idle(&self) -> bool {
-        self.foreseen.is_empty() && self.broken.is_empty() && self.unforeseen.is_none() && self.writing.is_none()
+        self.foreseen.is_empty()
+            && self.decided.is_none()
+            && self.broken.is_empty()
+            && self.unforeseen.is_none()
+            && self.writing.is_none()
     }
 
     /// Whether a batch may follow the foreseen ones.
@@ -233,25 +289,52 @@ impl Committer {
         self.reading.is_none() && self.waiting.is_none() && (self.is_idle() || reads_ahead)
     }
 
+    /// Whether jobs are to be added to the next batch as they come: it may become large enough to be written early.
+    fn tops_up(&self) -> bool {
+        let small = |waiting: &Waiting| waiting.is_foreseen() && waiting.operations < EARLY_MIN;
+        self.is_timed && self.begun.is_some() && self.held.is_none() && self.waiting.as_ref().is_some_and(small)
+    }
+
+    /// Whether the next batch is to be decided now, not to be sent late for what may be added to it.
+    fn decides_next(&self) -> bool {
+        let large = |waiting: &Waiting| waiting.is_foreseen() && waiting.operations >= EARLY_MIN;
+        self.decided.is_none() && (self.begun.is_none() || (self.is_timed && self.waiting.as_ref().is_some_and(large)))
+    }
+
+    /// Whether large batches may be written early.
+    fn is_steady(&self) -> bool {
+        self.writes_early && self.steady >= STEADY_MIN
+    }
+
     /// Sends what can be sent.
     fn write_next(&mut self) {
         if self.writing.is_some() {
             return;
         }
         self.interrupted &= !self.foreseen.is_empty();
-        if self.can_follow()
-            && self.begun.is_none()
-            && self.foreseen.len() < FORESEEN_MAX
-            && let Some(Waiting { mut jobs, sight }) = self.waiting.take()
-        {
-            if !matches!(sight, Sight::None) {
-                self.top_up(&mut jobs);
+        if self.can_follow() && self.foreseen.len() < FORESEEN_MAX {
+            if self.decides_next()
+                && let Some(mut waiting) = self.waiting.take()
+            {
+                if waiting.is_foreseen() {
+                    self.top_up(&mut waiting);
+                }
+                let Waiting { jobs, sight, .. } = waiting;
+                let jobs = drop_late(jobs.into_iter().filter(|job| job.claim.take()).collect(), None);
+                match self.foretell(&jobs, sight) {
+                    Some(state) => self.decide(jobs, state),
+                    None => self.unforeseen = Some(jobs),
+                }
             }
-            let jobs = drop_late(jobs.into_iter().filter(|job| job.claim.take()).collect(), None);
-            self.unforeseen = match self.foretell(&jobs, sight) {
-                Some(state) => self.write_foreseen(jobs, state).err(),
-                None => Some(jobs),
-            };
+            let may_go = |decided: &mut Decided| self.begun.is_none() || (decided.early && self.is_timed);
+            if let Some(decided) = self.decided.take_if(may_go) {
+                self.send(decided);
+            }
+        }
+        if !self.can_follow()
+            && let Some(decided) = self.decided.take()
+        {
+            self.unforeseen = Some(decided.jobs);
         }
         if !self.foreseen.is_empty() {
             return;
@@ -281,24 +364,60 @@ impl Committer {
         }
     }
 
-    /// Decides jobs on what they will find and sends them; gives them back where that cannot be.
-    fn write_foreseen(&mut self, jobs: Vec<Job>, state: State) -> Result<(), Vec<Job>> {
+    /// Decides jobs on what they will find, as far as that can be.
+    fn decide(&mut self, jobs: Vec<Job>, state: State) {
         let Ok(batch) = batch(&jobs, state.head) else {
-            return Err(jobs);
+            self.unforeseen = Some(jobs);
+            return;
         };
-        // A decision without events has nothing to fail with if the store is not as foreseen.
-        let decision = match batch.decide(&state) {
-            Ok(decision) if !decision.events.is_empty() => decision,
-            _ => return Err(jobs),
-        };
-        self.foresight.wrote(Changes::from(&decision));
+        match batch.decide(&state) {
+            // A decision without events has nothing to fail with if the store is not as foreseen.
+            Ok(decision) if !decision.events.is_empty() => {
+                let premises = state.into_premises();
+                // What is to have no row must be found to have none by the one that is written.
+                let checks = premises.absent.is_empty() || decision.is_all_new(&premises.absent);
+                let early = self.is_steady()
+                    && decision.events.len() >= EARLY_MIN
+                    && checks
+                    && !self.foresight.overlaps(self.foreseen.len(), &decision);
+                self.foresight.wrote(Changes::from(&decision));
+                self.decided = Some(Decided {
+                    jobs,
+                    batch,
+                    decision,
+                    premises,
+                    early,
+                });
+            }
+            _ => self.unforeseen = Some(jobs),
+        }
+    }
+
+    /// Sends a batch that was decided.
+    fn send(&mut self, decided: Decided) {
+        let Decided {
+            jobs,
+            batch,
+            decision,
+            premises,
+            early,
+        } = decided;
         let (begin, begun) = oneshot::channel();
-        self.begun = Some(begun);
-        let premises = state.into_premises();
+        let turn = self.begun.replace(begun);
+        (self.timed, self.is_timed) = (None, false);
+        let early = early.then(|| {
+            let (timed, is_timed) = oneshot::channel();
+            self.timed = Some(is_timed);
+            Early {
+                turn,
+                wait_max: EARLY_WAIT_MAX,
+                timed,
+            }
+        });
         let store = self.store.clone();
         self.foreseen.push_back(AbortOnDropHandle::new(tokio::spawn(async move {
             let batch = Arc::new(batch);
-            let outcome = store.write_foreseen(&batch, decision, &premises, begin).await;
+            let outcome = store.write_foreseen(&batch, decision, &premises, early, begin).await;
             let outcome = outcome.transpose().map(|outcome| (batch, outcome));
             let presumes = !premises.absent.is_empty();
             Attempt {
@@ -307,7 +426,6 @@ impl Committer {
                 outcome,
             }
         })));
-        Ok(())
     }
 
     /// Takes in what came of the oldest of the foreseen batches.
@@ -319,6 +437,7 @@ impl Committer {
                 ..
             } if self.broken.is_empty() => {
                 self.last_pause = self.last_pause.saturating_sub(1);
+                self.steady = self.steady.saturating_add(1);
                 finish(&self.log, jobs, decision);
             }
             attempt => {
@@ -330,6 +449,7 @@ impl Committer {
                         self.pause = self.last_pause;
                     }
                 }
+                self.steady = 0;
                 self.foresight.forget();
                 self.broken.push_back(attempt);
             }
@@ -351,7 +471,7 @@ impl Committer {
             jobs.push(job);
         }
         let nothing_expires = expiries == 0 && self.queues.expiry.is_empty();
-        let operations_max = BATCH_OPERATIONS_MAX / if nothing_expires { 1 } else { 2 };
+        let operations_max = self.operations_max(!nothing_expires);
         while operations < operations_max {
             let Ok(job) = self.queues.user.try_recv() else { break };
             operations += job.request.operations();
@@ -371,6 +491,16 @@ impl Committer {
         jobs
     }
 
+    /// How many operations a batch may have, but those that let leases expire.
+    fn operations_max(&self, expires: bool) -> usize {
+        let operations_max = if self.is_steady() {
+            EARLY_OPERATIONS_MAX
+        } else {
+            BATCH_OPERATIONS_MAX
+        };
+        operations_max / if expires { 2 } else { 1 }
+    }
+
     /// How many leases may expire beside so many other operations.
     fn expiries_max(&mut self, operations: usize) -> usize {
         self.quiet = if operations == 0 {
@@ -387,9 +517,14 @@ impl Committer {
     }
 
     /// Adds what users have queued meanwhile and can be decided on what is known, as far as it fits.
-    fn top_up(&mut self, jobs: &mut Vec<Job>) {
+    fn top_up(&mut self, waiting: &mut Waiting) {
+        let Waiting {
+            jobs,
+            operations: all_operations,
+            ..
+        } = waiting;
         let expires = jobs.iter().any(|job| job.request.is_expiry());
-        let operations_max = BATCH_OPERATIONS_MAX / if expires { 2 } else { 1 };
+        let operations_max = self.operations_max(expires);
         let others = jobs.iter().filter(|job| !job.request.is_expiry());
         let mut operations: usize = others.map(|job| job.request.operations()).sum();
         let mut bytes: usize = jobs.iter().map(|job| job.request.bytes()).sum();
@@ -406,6 +541,7 @@ impl Committer {
                 self.held = Some(job);
                 return;
             }
+            *all_operations += job.request.operations();
             jobs.push(job);
         }
     }
@@ -426,7 +562,7 @@ impl Committer {
                 sight = Sight::Known;
             }
         }
-        self.waiting = Some(Waiting { jobs, sight });
+        self.waiting = Some(Waiting::new(jobs, sight));
     }
 
     fn read_ahead(&self, jobs: Vec<Job>, mut needs: Needs) -> AbortOnDropHandle<Waiting> {
@@ -446,8 +582,24 @@ impl Committer {
                 }
             };
             let sight = read.map_or(Sight::None, |read| Sight::Read(Box::new(read)));
-            Waiting { jobs, sight }
+            Waiting::new(jobs, sight)
         }))
+    }
+}
+
+impl Waiting {
+    fn new(jobs: Vec<Job>, sight: Sight) -> Waiting {
+        let operations = jobs.iter().map(|job| job.request.operations()).sum();
+        Waiting {
+            jobs,
+            operations,
+            sight,
+        }
+    }
+
+    /// Whether it can be decided before the lock.
+    fn is_foreseen(&self) -> bool {
+        !matches!(self.sight, Sight::None)
     }
 }
 
@@ -602,8 +754,11 @@ fn joined<T>(outcome: std::result::Result<T, JoinError>) -> T {
     outcome.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-/// The next job of the queues.
-async fn next(held: &mut Option<Job>, queues: &mut Queues) -> Option<Job> {
+/// The next job of the queues, or of users alone.
+async fn next(held: &mut Option<Job>, queues: &mut Queues, users_only: bool) -> Option<Job> {
+    if users_only {
+        return queues.user.recv().await;
+    }
     if held.is_some() {
         return held.take();
     }

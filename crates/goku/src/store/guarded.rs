@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use tokio::sync::oneshot;
 
-use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
+use super::{At, Early, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
@@ -95,9 +95,10 @@ impl Store for Guarded {
         batch: &Batch,
         decision: Decision,
         premises: &Premises,
+        early: Option<Early>,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
-        caught(self.store.write_foreseen(batch, decision, premises, begun))
+        caught(self.store.write_foreseen(batch, decision, premises, early, begun))
             .await
             .map_err(WriteError::Panicked)?
     }

@@ -2,7 +2,7 @@
 //!
 //! One connection writes: a batch is a transaction of two round trips, the first of which locks the head. Where what a
 //! batch needs was read before, it is one of a single round trip, conditional on the batch before it; some of these are on
-//! their way at a time, over a connection each. A few others read, each packet for itself and without a transaction.
+//! their way at a time, over a connection each. Large ones are of two again, the first of which waits for no other batch. A few others read, each packet for itself and without a transaction.
 //! Statements go as text, several in a packet.
 
 mod address;
@@ -43,7 +43,7 @@ use self::readers::Readers;
 use self::servers::Servers;
 use self::session::Role;
 use self::writer::Writer;
-use super::{At, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
+use super::{At, Early, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
@@ -109,6 +109,7 @@ impl MySqlStore {
                 batch_bytes_max: BATCH_BYTES_MAX.min(settings.packet_bytes_max / 4),
                 readers: COALESCED_READS,
                 foresees: !settings.commits_apart(),
+                writes_early: !settings.commits_apart() && settings.detects_deadlocks(),
                 writes_block: false,
                 warnings: settings.durability.warnings(),
             },
@@ -138,9 +139,10 @@ impl Store for MySqlStore {
         _batch: &Batch,
         decision: Decision,
         premises: &Premises,
+        early: Option<Early>,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
-        self.writer.write_foreseen(decision, premises, begun).await
+        self.writer.write_foreseen(decision, premises, early, begun).await
     }
 
     async fn resolve(&self, batch: &Batch) -> Result<bool> {

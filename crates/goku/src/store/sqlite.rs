@@ -110,6 +110,7 @@ impl Store for SqliteStore {
             batch_bytes_max: BATCH_BYTES_MAX,
             readers: READERS,
             foresees: false,
+            writes_early: false,
             writes_block: true,
             warnings: Vec::new(),
         }

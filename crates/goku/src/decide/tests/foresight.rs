@@ -341,6 +341,38 @@ fn what_batches_met_is_known_until_somebody_else_writes() {
     );
 }
 
+/// What is written beside the batches before it must not be written by one of them.
+#[test]
+fn a_batch_overlaps_those_that_write_a_row_of_its_own() {
+    let mut history = History::default();
+    history.write(vec![
+        Request::Set(set("b")),
+        Request::Set(set("d").expiry(ttl(60_000))),
+        Request::Set(set("f")),
+    ]);
+    history.write(vec![Request::Set(set("c"))]);
+    let overlaps = |history: &mut History, last: usize, request: Request| {
+        let batch = history.batch(vec![request], history.now.head);
+        let decision = history.now.clone().decide(&batch, history.time());
+        history.foresight.overlaps(last, &decision)
+    };
+    for (name, last) in [("b", 2), ("d", 2), ("f", 2), ("c", 1)] {
+        assert!(overlaps(&mut history, last, Request::Set(set(name))), "{name}");
+        assert!(!overlaps(&mut history, last - 1, Request::Set(set(name))), "{name}");
+    }
+    for name in ["a", "ba", "e", "g"] {
+        assert!(!overlaps(&mut history, 2, Request::Set(set(name))), "{name}");
+    }
+    let renewal = Request::Lease(LeaseRequest::KeepAlive(lease(2)));
+    assert!(overlaps(&mut history, 2, renewal.clone()));
+    assert!(!overlaps(&mut history, 1, renewal));
+    // What is not remembered may be anything.
+    assert!(overlaps(&mut history, 3, Request::Set(set("a"))));
+    history.foresight.forget();
+    assert!(overlaps(&mut history, 1, Request::Set(set("a"))));
+    assert!(!overlaps(&mut history, 0, Request::Set(set("a"))));
+}
+
 /// A mistake costs the batch, however many keys it has.
 #[test]
 fn keys_are_presumed_new_after_batches_of_new_keys_however_many_they_have() {

@@ -1,14 +1,12 @@
 //! What a decision changes, as statements.
 
-use std::collections::HashSet;
-
 use super::columns::{NOW, NOW_LOCKED};
 use super::script::{Insert, Script, Sql, lists};
 use crate::clock::Timestamp;
 use crate::decide::{Decision, Head, LeaseRow, Premises};
 use crate::error::Result;
 use crate::event::{Event, EventType};
-use crate::id::{LeaseId, Tag, Version};
+use crate::id::{LeaseId, Tag};
 use crate::key::Key;
 use crate::store::FORMAT;
 
@@ -53,6 +51,10 @@ const SESSIONS: Insert = Insert {
 /// in "Information Functions": each session has its own, and the statement that makes it answers with it.
 const TIME: &str = "last_insert_id()";
 
+/// How long ago the time of a batch may be when it gets the lock of the head, in milliseconds: so much longer a lease may be
+/// taken to live.
+const EARLY_MS_MAX: i64 = 1_000;
+
 /// Which rows of `data` there are of those that are written.
 #[derive(Clone, Copy, Debug)]
 enum Rows {
@@ -68,6 +70,8 @@ enum Time {
     Decided,
     /// When its statements get the lock of the head, if that is before the time given.
     Locked { before: Option<Timestamp> },
+    /// When its statements began.
+    Taken,
 }
 
 /// Adds the statements that write the rows of `decision`.
@@ -83,17 +87,58 @@ pub(super) fn write_rows(decision: &Decision, script: &mut Script) -> Result<()>
 /// Every statement after the lock is one for which the next batch waits.
 pub(super) fn write_foreseen(decision: &Decision, premises: &Premises, script: &mut Script) -> Result<()> {
     let time = Time::Locked { before: premises.until };
-    let mut update = head(&decision.head, time);
+    let mut update = head(tag(&decision.head), &decision.head, time);
     update.raw(" and batch = ").int(decision.after.get());
     update.raw(" and format_min <= ").int(FORMAT);
     script.statement(update);
-    let rows = if is_all_new(decision, &premises.absent) {
+    let rows = if decision.is_all_new(&premises.absent) {
         Rows::New
     } else {
         forget_time_where_one_is_there(&premises.absent, script);
         Rows::Any
     };
     write_rows_at(time, rows, decision, script)
+}
+
+/// Adds what takes the time of a foreseen batch before its rows are written, [early](write_early).
+pub(super) fn take_time(decision: &Decision, script: &mut Script) {
+    let mut sql = Sql::default();
+    // Not before the time at which it was decided, which ended leases: the clock may have gone back since.
+    sql.raw("do last_insert_id(greatest(").raw(NOW).raw(", ");
+    sql.int(decision.head.last_time.as_millis()).raw("))");
+    script.statement(sql);
+}
+
+/// Adds the statements that write, before the lock of the head, the rows of `decision` that no batch before it writes: all
+/// but those of sessions, which may be the same in each batch.
+pub(super) fn write_early(decision: &Decision, premises: &Premises, script: &mut Script) {
+    let time = Time::Taken;
+    script.insert(&EVENTS, &decision.events, |sql, values| event(sql, values, time, false));
+    let rows = if decision.is_all_new(&premises.absent) {
+        Rows::New
+    } else {
+        Rows::Any
+    };
+    write_data(rows, decision, script);
+    script.insert(&LEASES, &decision.leases, lease);
+}
+
+/// Adds the statements that write the head and what else was not written early, if the batch before it is still the last
+/// one, its time is none before that one's, nor longer ago than it may be, and its premises hold. Otherwise the head has no
+/// tag, which is [`Trouble::Overtaken`](super::error::Trouble).
+pub(super) fn write_early_head(decision: &Decision, premises: &Premises, script: &mut Script) -> Result<()> {
+    let mut batch = Sql::default();
+    batch.raw("if(batch = ").int(decision.after.get());
+    batch.raw(" and format_min <= ").int(FORMAT);
+    batch.raw(" and last_time <= ").raw(TIME);
+    batch.raw(" and ").raw(NOW_LOCKED).raw(" - ").raw(TIME);
+    batch.raw(" <= ").int(EARLY_MS_MAX);
+    if let Some(until) = premises.until {
+        batch.raw(" and ").raw(TIME).raw(" < ").int(until.as_millis());
+    }
+    batch.raw(", ").raw(tag(&decision.head)).raw(", null)");
+    script.statement(head(batch, &decision.head, Time::Taken));
+    write_sessions(Time::Taken, decision, script)
 }
 
 /// Makes the connection forget the time of an earlier batch. For a place before the lock.
@@ -126,14 +171,6 @@ fn forget_time_where_one_is_there(keys: &[Key], script: &mut Script) {
     }
 }
 
-/// Whether each row that is written is the first of its key, those of `absent` among them.
-fn is_all_new(decision: &Decision, absent: &[Key]) -> bool {
-    let written: HashSet<_> = decision.rows.iter().map(|(key, _)| key).collect();
-    decision.rows.len() == decision.events.len()
-        && decision.rows.iter().all(|(_, row)| row.version == Version::FIRST)
-        && absent.iter().all(|key| written.contains(key))
-}
-
 fn write_rows_at(time: Time, rows: Rows, decision: &Decision, script: &mut Script) -> Result<()> {
     let first = decision.events.first().map(|event| event.id);
     script.insert(&EVENTS, &decision.events, |sql, values| {
@@ -141,6 +178,10 @@ fn write_rows_at(time: Time, rows: Rows, decision: &Decision, script: &mut Scrip
     });
     write_data(rows, decision, script);
     script.insert(&LEASES, &decision.leases, lease);
+    write_sessions(time, decision, script)
+}
+
+fn write_sessions(time: Time, decision: &Decision, script: &mut Script) -> Result<()> {
     let encoded = decision
         .sessions
         .iter()
@@ -158,7 +199,7 @@ fn write_rows_at(time: Time, rows: Rows, decision: &Decision, script: &mut Scrip
 
 /// Adds the statement that writes the head after `decision`.
 pub(super) fn write_head(decision: &Decision, script: &mut Script) {
-    script.statement(head(&decision.head, Time::Decided));
+    script.statement(head(tag(&decision.head), &decision.head, Time::Decided));
 }
 
 /// Adds what tells that the batch with this tag was applied where no events of its tell: that it was the last of `writer`.
@@ -174,7 +215,7 @@ impl Time {
         match self {
             Time::Decided => sql.int(decided.as_millis()),
             Time::Locked { .. } if checked => sql.raw("nullif(").raw(TIME).raw(",0)"),
-            Time::Locked { .. } => sql.raw(TIME),
+            Time::Locked { .. } | Time::Taken => sql.raw(TIME),
         }
     }
 
@@ -197,6 +238,8 @@ impl Time {
                 }
                 sql.raw(")")
             }
+            // So that the answer tells it.
+            Time::Taken => sql.raw("last_insert_id(").raw(TIME).raw(")"),
         }
     }
 }
@@ -296,9 +339,16 @@ fn lease<'s>(sql: &'s mut Sql, (id, lease): &(LeaseId, LeaseRow)) -> &'s mut Sql
     sql.raw(",").int(lease.expired).raw(")")
 }
 
-fn head(head: &Head, time: Time) -> Sql {
+/// The tag that tells which batch wrote the head.
+fn tag(head: &Head) -> Sql {
     let mut sql = Sql::default();
-    sql.raw("update head set batch = ").int(head.batch.get());
+    sql.int(head.batch.get());
+    sql
+}
+
+fn head(tag: Sql, head: &Head, time: Time) -> Sql {
+    let mut sql = Sql::default();
+    sql.raw("update head set batch = ").raw(tag);
     sql.raw(", epoch = ").int(head.epoch.number());
     sql.raw(", epoch_salt = ").int(head.epoch.salt());
     sql.raw(", last_event = ").int(head.last_event.get());

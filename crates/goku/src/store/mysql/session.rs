@@ -108,6 +108,7 @@ pub(super) struct Settings {
     /// Whether the server itself tells a stall within a transaction from a pause between two.
     has_idle_transaction_timeout: bool,
     has_snapshot_isolation: bool,
+    detects_deadlocks: bool,
     /// Whether it may take a transaction back between two statements of a packet and go on with the next as if nothing
     /// had been, as the nodes of a Galera cluster do.
     forgets_transactions: bool,
@@ -329,8 +330,8 @@ impl Settings {
         let variables: Variables = conn
             .query(format!(
                 "show variables where variable_name in ('transaction_isolation', 'tx_isolation', \
-                 'idle_transaction_timeout', 'innodb_snapshot_isolation', 'innodb_flush_log_at_trx_commit', \
-                 'sync_binlog', 'log_bin', '{}')",
+                 'idle_transaction_timeout', 'innodb_snapshot_isolation', 'innodb_deadlock_detect', \
+                 'innodb_flush_log_at_trx_commit', 'sync_binlog', 'log_bin', '{}')",
                 standing::VARIABLES.join("', '")
             ))
             .await?;
@@ -352,6 +353,7 @@ impl Settings {
             },
             has_idle_transaction_timeout: has("idle_transaction_timeout"),
             has_snapshot_isolation: has("innodb_snapshot_isolation"),
+            detects_deadlocks: value("innodb_deadlock_detect").is_some_and(|value| value == "ON"),
             forgets_transactions: standing.is_galera(),
             isolation_variable: if has("transaction_isolation") {
                 "transaction_isolation"
@@ -424,6 +426,11 @@ impl Settings {
     /// even where it did not.
     pub(super) fn commits_apart(&self) -> bool {
         self.forgets_transactions
+    }
+
+    /// Whether of two transactions that wait for each other one is rolled back at once.
+    pub(super) fn detects_deadlocks(&self) -> bool {
+        self.detects_deadlocks
     }
 
     /// What comes after the end of a transaction.

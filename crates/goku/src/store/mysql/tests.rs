@@ -1,6 +1,7 @@
 //! The store on a real MariaDB.
 
 mod database;
+mod early;
 mod faults;
 mod foreseen;
 mod opening;

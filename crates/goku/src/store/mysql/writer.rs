@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Mutex, MutexGuard, oneshot};
+use tokio::time::timeout;
 
 use super::changes;
-use super::error::Trouble;
+use super::error::{Failure, Trouble};
 use super::load::{Loading, Reading, ask_head, take_head};
 use super::readers::stopped;
 use super::schema;
@@ -16,7 +17,7 @@ use super::session::{Role, Session, Settings, Tell};
 use crate::decide::{Batch, Decision, Needs, Premises, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Tag;
-use crate::store::{FORMAT, WriteError};
+use crate::store::{Early, FORMAT, WriteError};
 
 /// Loads after which a batch must have all that it needs: each may ask only for what the one before led to.
 const LOADS_MAX: usize = 16;
@@ -74,12 +75,13 @@ impl Writer {
     }
 
     /// Writes a decision that was made without a lock, if the batch that it was made after is still the last one and
-    /// its premises hold; none where that is not so, or this takes more than one packet: in one, no stall of this process
-    /// can come between the lock of the head and the commit.
+    /// its premises hold; none where that is not so, or what comes from the lock of the head to the commit takes more than
+    /// one packet: in one, no stall of this process can come between the two.
     pub(super) async fn write_foreseen(
         &self,
         mut decision: Decision,
         premises: &Premises,
+        early: Option<Early>,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
         let mut idle = self.lane().await;
@@ -92,10 +94,16 @@ impl Writer {
         }
         let packet_bytes_max = session.settings().packet_bytes_max;
         let mut script = Script::new(packet_bytes_max);
-        changes::forget_time(&mut script);
-        session.settings().begin(&mut script);
-        let lock = script.statements() + 1;
-        changes::write_foreseen(&decision, premises, &mut script)?;
+        let lock = if early.is_some() {
+            changes::write_early_head(&decision, premises, &mut script)?;
+            1
+        } else {
+            changes::forget_time(&mut script);
+            session.settings().begin(&mut script);
+            let lock = script.statements() + 1;
+            changes::write_foreseen(&decision, premises, &mut script)?;
+            lock
+        };
         // Near the limit a lost connection may be the server's way to refuse the packet.
         let packet = script.into_one_packet();
         let Ok(Some(mut packet)) = packet.map(|one| one.filter(|one| one.text.as_ref().len() <= packet_bytes_max / 2))
@@ -105,6 +113,14 @@ impl Writer {
         };
         let commit = packet.statements;
         add_commit(&mut packet, session.settings());
+        if let Some(early) = early {
+            let written = write_early(&mut session, &decision, premises, early).await;
+            if !matches!(written, Ok(true)) {
+                let error = written.err();
+                keep(session, true, error.as_ref(), &mut idle).await;
+                return error.map_or(Ok(None), Err);
+            }
+        }
         let tell = Tell {
             statement: lock,
             whom: begun,
@@ -117,7 +133,7 @@ impl Writer {
         let outcome = match outcome {
             Ok(()) => Ok(Some(decision)),
             // A key that was presumed to be new is not, or the log contradicts its head: under the lock it is found out.
-            Err(failure) if matches!(failure.trouble(), Trouble::Overtaken | Trouble::Broken) => Ok(None),
+            Err(failure) if stands_in_the_way(&failure) => Ok(None),
             Err(failure) => failure.at_commit(commit, decision).map(Some),
         };
         let outcome = match outcome {
@@ -138,8 +154,8 @@ impl Writer {
         let mut session = self.connect().await?;
         let mut script = Script::new(session.settings().packet_bytes_max);
         session.settings().begin(&mut script);
-        let (fence, seen) = (Tag::random()?.get(), batch.seen.last_event);
-        script.statement(format!("update head set batch = {fence} where id = 1"));
+        script.statement(fence()?);
+        let seen = batch.seen.last_event;
         let (tag, id) = (batch.tag.get(), self.id);
         script.statement(format!(
             "select id from events where id > {seen} and tag = {tag} limit 1"
@@ -222,7 +238,10 @@ impl Writer {
                 Packet::default()
             }
         };
-        session.run_all(packets).await?;
+        if let Err(failure) = session.run_all(packets).await {
+            make_way(session, &failure).await;
+            return Err(failure.into());
+        }
         let commit = last.statements;
         if commit == 0 {
             last.text.raw("commit");
@@ -237,8 +256,77 @@ impl Writer {
                 Ok(decision)
             }
             Ok(_) => Ok(decision),
-            Err(failure) => failure.at_commit(commit, decision),
+            Err(failure) => {
+                make_way(session, &failure).await;
+                failure.at_commit(commit, decision)
+            }
         }
+    }
+}
+
+/// Whether a foreseen batch failed as others wrote before it or at the same time, or as a key that was presumed to be new is
+/// not. If it is neither, but the log contradicts its head, that is found out under the lock.
+fn stands_in_the_way(failure: &Failure) -> bool {
+    matches!(
+        failure.trouble(),
+        Trouble::Overtaken | Trouble::RolledBack | Trouble::Broken
+    )
+}
+
+/// Writes the rows of a batch before its turn, in a transaction of its own, and waits for that. False where something stands
+/// in the way.
+async fn write_early(
+    session: &mut Session,
+    decision: &Decision,
+    premises: &Premises,
+    early: Early,
+) -> Result<bool, WriteError> {
+    let mut script = Script::new(session.settings().packet_bytes_max);
+    changes::take_time(decision, &mut script);
+    session.settings().begin(&mut script);
+    changes::write_early(decision, premises, &mut script);
+    // Where a row is too large the request at fault is found under the lock.
+    let Ok(mut packets) = script.into_packets() else {
+        return Ok(false);
+    };
+    let tell = Tell {
+        statement: 1,
+        whom: early.timed,
+    };
+    let first = packets.remove(0);
+    let (_, mut outcome) = session.run_telling(first.text, tell).await;
+    if outcome.is_ok() {
+        outcome = session.run_all(packets).await.map(drop);
+    }
+    match outcome {
+        Ok(()) => {}
+        Err(failure) if stands_in_the_way(&failure) => return Ok(false),
+        Err(failure) => return Err(failure.into()),
+    }
+    match early.turn {
+        Some(turn) => Ok(matches!(timeout(early.wait_max, turn).await, Ok(Ok(())))),
+        None => Ok(true),
+    }
+}
+
+/// What makes every foreseen batch fail that is on its way: it is not after the one that it was decided after.
+fn fence() -> Result<String> {
+    let fence = Tag::random()?.get();
+    Ok(format!("update head set batch = {fence} where id = 1"))
+}
+
+/// After a transaction that was rolled back since it and another one waited for each other: that one may be of another
+/// program's batch, written [early](write_early), and the next one, too, as long as they are as foreseen.
+async fn make_way(session: &mut Session, failure: &Failure) {
+    if failure.trouble() != Trouble::RolledBack || session.settings().commits_apart() {
+        return;
+    }
+    let made = match fence() {
+        Ok(fence) => session.run(fence).await.map(drop).map_err(Error::from),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = made {
+        tracing::debug!(?error, "foreseen batches of others could not be made to fail");
     }
 }
 

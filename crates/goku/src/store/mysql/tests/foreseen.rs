@@ -14,23 +14,24 @@ use crate::clock::Timestamp;
 use crate::decide::{Changes, Foresight, Premises, State, first_needs};
 use crate::event::EventType;
 use crate::lease::Expiry;
+use crate::store::Early;
 
 /// A batch with its decision.
-struct Foreseen {
+pub(super) struct Foreseen {
     batch: Arc<Batch>,
     decision: Decision,
-    premises: Premises,
+    pub(super) premises: Premises,
 }
 
 /// A batch on its way, and what tells that it has begun.
-struct Sent {
-    outcome: JoinHandle<Result<Option<Decision>, WriteError>>,
-    begun: oneshot::Receiver<()>,
+pub(super) struct Sent {
+    pub(super) outcome: JoinHandle<Result<Option<Decision>, WriteError>>,
+    pub(super) begun: oneshot::Receiver<()>,
 }
 
 impl Foreseen {
     /// Decides requests on what the store has now and what batches on their way make of it.
-    async fn after(store: &MySqlStore, on_their_way: &[&Foreseen], requests: Vec<Request>) -> Foreseen {
+    pub(super) async fn after(store: &MySqlStore, on_their_way: &[&Foreseen], requests: Vec<Request>) -> Foreseen {
         let needs = first_needs(&requests);
         let read = store.foresee(&needs).await.unwrap().unwrap();
         let seen = read.state.head;
@@ -43,7 +44,7 @@ impl Foreseen {
     }
 
     /// The same where all keys are presumed to be new.
-    async fn presuming(store: &MySqlStore, requests: Vec<Request>) -> Foreseen {
+    pub(super) async fn presuming(store: &MySqlStore, requests: Vec<Request>) -> Foreseen {
         let mut foresight = Foresight::default();
         foresight.presume_at_once();
         let other = first_needs(&[set("other", "")]);
@@ -66,14 +67,19 @@ impl Foreseen {
     }
 
     fn send(&self, store: &Arc<MySqlStore>) -> Sent {
+        self.send_as(store, None)
+    }
+
+    pub(super) fn send_as(&self, store: &Arc<MySqlStore>, early: Option<Early>) -> Sent {
         let (begin, begun) = oneshot::channel();
         let (store, batch) = (store.clone(), self.batch.clone());
         let (decision, premises) = (self.decision.clone(), self.premises.clone());
-        let outcome = tokio::spawn(async move { store.write_foreseen(&batch, decision, &premises, begin).await });
+        let outcome =
+            tokio::spawn(async move { store.write_foreseen(&batch, decision, &premises, early, begin).await });
         Sent { outcome, begun }
     }
 
-    async fn write(&self, store: &Arc<MySqlStore>) -> Result<Option<Decision>, WriteError> {
+    pub(super) async fn write(&self, store: &Arc<MySqlStore>) -> Result<Option<Decision>, WriteError> {
         self.send(store).outcome.await.unwrap()
     }
 }

@@ -1,0 +1,285 @@
+//! Batches whose rows are written before their turn.
+
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable as _;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use super::faults::{WAITS_FOR_HEAD, hold_head, session_that, soon};
+use super::foreseen::{Foreseen, Sent};
+use super::writing::no_transaction_is_open;
+use super::*;
+use crate::event::EventType;
+use crate::id::EventId;
+use crate::lease::Expiry;
+use crate::store::Early;
+
+/// An early batch on its way, and what gives it its turn.
+struct SentEarly {
+    sent: Sent,
+    timed: oneshot::Receiver<()>,
+    turn: oneshot::Sender<()>,
+}
+
+impl Foreseen {
+    /// Sends it before its turn, for which it waits as long as may be.
+    fn send_early(&self, store: &Arc<MySqlStore>) -> SentEarly {
+        self.send_early_for(Duration::from_secs(60), store)
+    }
+
+    fn send_early_for(&self, wait_max: Duration, store: &Arc<MySqlStore>) -> SentEarly {
+        let (turn, has_turn) = oneshot::channel();
+        let (timed, is_timed) = oneshot::channel();
+        let early = Early {
+            turn: Some(has_turn),
+            wait_max,
+            timed,
+        };
+        SentEarly {
+            sent: self.send_as(store, Some(early)),
+            timed: is_timed,
+            turn,
+        }
+    }
+}
+
+impl SentEarly {
+    async fn has_its_time(&mut self) {
+        soon("its time", &mut self.timed).await.unwrap();
+    }
+
+    async fn end(self) -> Result<Option<Decision>, WriteError> {
+        // It may have failed before it waited.
+        let _ = self.turn.send(());
+        soon("its end", self.sent.outcome).await.unwrap()
+    }
+}
+
+/// Until the rows of an early batch are there that nobody else sees.
+async fn rows_are_written(database: &Database, events: usize) {
+    let mut observer = database.connect().await;
+    observer
+        .query_drop("set session transaction isolation level read uncommitted")
+        .await
+        .unwrap();
+    let rows = async {
+        loop {
+            let count = "select count(*) from data join events on events.id = data.updated_ref";
+            if observer.query_first::<usize, _>(count).await.unwrap() == Some(events) {
+                return;
+            }
+        }
+    };
+    soon("the rows", rows).await;
+}
+
+#[tokio::test]
+async fn an_early_batch_leaves_what_one_under_the_lock_leaves() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("a", "1"), set("b", "1")]).await;
+    let requests = vec![set("a", "2"), delete("b"), set("c", "1"), delete("none"), set("a", "3")];
+    let foreseen = Foreseen::after(&store, &[], requests).await;
+    let mut early = foreseen.send_early(&store);
+    early.has_its_time().await;
+    rows_are_written(&database, 3).await;
+    // Before its turn it has not begun, and nobody sees anything of it.
+    assert!(early.sent.begun.try_recv().is_err());
+    assert_eq!(store.head().await.unwrap().0.last_event, EventId::new(2).unwrap());
+    assert_eq!(get(&store, "a").await.unwrap().version.get(), 1);
+    early.turn.send(()).unwrap();
+    let decision = early.sent.outcome.await.unwrap().unwrap().unwrap();
+    early.sent.begun.await.unwrap();
+    assert_eq!(event_ids(&decision), [3, 4, 5, 6]);
+    assert_eq!(
+        error_kinds(&decision),
+        [None, None, None, Some(ErrorKind::NotFound), None]
+    );
+    assert_eq!(store.head().await.unwrap().0, decision.head);
+    let a = get(&store, "a").await.unwrap();
+    assert_eq!((a.version.get(), a.value.as_deref()), (3, Some(b"3".as_slice())));
+    assert!(get(&store, "b").await.unwrap().deleted_ref.is_some());
+    let events = store.events(all_events(decision.head.last_event)).await.unwrap().events;
+    assert_eq!(events[2..], decision.events);
+    no_transaction_is_open(&database).await;
+}
+
+#[tokio::test]
+async fn an_early_batch_is_written_beside_the_one_before_it() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "0")]).await;
+    let first = Foreseen::after(&store, &[], vec![set("k", "1")]).await;
+    let second = Foreseen::after(&store, &[&first], vec![set("l", "1"), set("m", "1")]).await;
+    let mut first = first.send_early(&store);
+    first.has_its_time().await;
+    let mut second = second.send_early(&store);
+    second.has_its_time().await;
+    rows_are_written(&database, 3).await;
+    let first = first.end().await.unwrap().unwrap();
+    let second = second.end().await.unwrap().unwrap();
+    assert_eq!(second.after, first.head.batch);
+    assert!(second.head.last_time >= first.head.last_time);
+    assert_eq!(store.head().await.unwrap().0, second.head);
+}
+
+#[tokio::test]
+async fn an_early_batch_whose_turn_does_not_come_leaves_nothing() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    let foreseen = Foreseen::after(&store, &[], vec![set("k", "1")]).await;
+    let early = foreseen.send_early(&store);
+    drop(early.turn);
+    assert!(soon("its end", early.sent.outcome).await.unwrap().unwrap().is_none());
+    no_transaction_is_open(&database).await;
+    // Nor does it wait for ever.
+    let early = foreseen.send_early_for(Duration::from_millis(10), &store);
+    assert!(soon("its end", early.sent.outcome).await.unwrap().unwrap().is_none());
+    no_transaction_is_open(&database).await;
+    assert!(get(&store, "k").await.is_none());
+    assert_eq!(event_ids(&foreseen.write(&store).await.unwrap().unwrap()), [1]);
+}
+
+#[tokio::test]
+async fn an_early_batch_that_others_overtook_leaves_nothing() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    let other = database.store().await;
+    let before = Foreseen::after(&store, &[], vec![set("k", "mine")]).await;
+    write(&other, [set("k", "others")]).await;
+    assert!(before.send_early(&store).end().await.unwrap().is_none());
+    no_transaction_is_open(&database).await;
+
+    // After its rows, too.
+    let between = Foreseen::after(&store, &[], vec![set("k", "mine")]).await;
+    let mut early = between.send_early(&store);
+    early.has_its_time().await;
+    rows_are_written(&database, 1).await;
+    let mut observer = database.connect().await;
+    observer.query_drop("update head set batch = 1").await.unwrap();
+    assert!(early.end().await.unwrap().is_none());
+    no_transaction_is_open(&database).await;
+    let k = get(&store, "k").await.unwrap();
+    assert_eq!((k.version.get(), k.value.as_deref()), (1, Some(b"others".as_slice())));
+}
+
+#[tokio::test]
+async fn an_early_batch_is_not_written_where_a_key_that_it_presumes_new_is_not() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("old", "1")]).await;
+    let head = store.head().await.unwrap().0;
+    let requests = vec![set("new", "1"), set("old", "2")];
+    let foreseen = Foreseen::presuming(&store, requests).await;
+    assert!(foreseen.send_early(&store).end().await.unwrap().is_none());
+    assert_eq!(store.head().await.unwrap().0, head);
+    no_transaction_is_open(&database).await;
+    let foreseen = Foreseen::presuming(&store, vec![set("new", "1"), set("newer", "1")]).await;
+    assert!(foreseen.send_early(&store).end().await.unwrap().is_some());
+    assert_eq!(get(&store, "newer").await.unwrap().version.get(), 1);
+}
+
+/// The time of the log does not go back.
+#[tokio::test]
+async fn an_early_batch_is_not_written_at_a_time_before_that_of_the_one_before_it() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "1")]).await;
+    let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    let mut admin = database.connect().await;
+    admin
+        .query_drop("update head set last_time = last_time + 600000")
+        .await
+        .unwrap();
+    assert!(foreseen.send_early(&store).end().await.unwrap().is_none());
+    assert_eq!(get(&store, "k").await.unwrap().version.get(), 1);
+    no_transaction_is_open(&database).await;
+}
+
+#[tokio::test]
+async fn an_early_batch_is_not_written_at_an_old_time() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "1")]).await;
+    let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    let mut holder = hold_head(&database).await;
+    let mut observer = database.connect().await;
+    let early = foreseen.send_early(&store);
+    early.turn.send(()).unwrap();
+    soon("the batch", session_that(&mut observer, &database, WAITS_FOR_HEAD)).await;
+    sleep(Duration::from_millis(1_100)).await;
+    holder.query_drop("rollback").await.unwrap();
+    assert!(!matches!(
+        soon("its end", early.sent.outcome).await.unwrap(),
+        Ok(Some(_))
+    ));
+    no_transaction_is_open(&database).await;
+    assert_eq!(get(&store, "k").await.unwrap().version.get(), 1);
+}
+
+#[tokio::test]
+async fn an_early_batch_is_not_written_after_a_lease_that_it_met_has_ended() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    let ending = SetRequest::new(key("k"), "1").expiry(Expiry::After(Duration::from_millis(500)));
+    let (foreseen, until) = loop {
+        write(&store, [Request::Set(ending.clone())]).await;
+        let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+        // Where this took longer than the lease lives, again.
+        if let Some(until) = foreseen.premises.until {
+            break (foreseen, until);
+        }
+    };
+    while store.head().await.unwrap().1 < until {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(foreseen.send_early(&store).end().await.unwrap().is_none());
+    no_transaction_is_open(&database).await;
+    // Its key vanishes first.
+    let decision = write(&store, [set("k", "2")]).await;
+    assert_eq!(decision.events[0].event_type, EventType::Expire);
+}
+
+/// One has the rows that the other waits for, and that one the head.
+#[tokio::test]
+async fn of_an_early_batch_and_one_of_others_that_wait_for_each_other_neither_waits_long() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    let other = Arc::new(database.store().await);
+    write(&store, [set("k", "1")]).await;
+    let early = Foreseen::after(&store, &[], vec![set("k", "early"), set("l", "early")]).await;
+    let next = Foreseen::after(&store, &[&early], vec![set("m", "early")]).await;
+    let mut sent = early.send_early(&store);
+    sent.has_its_time().await;
+    rows_are_written(&database, 2).await;
+    let others = {
+        let other = other.clone();
+        tokio::spawn(async move { other.write(batch([set("k", "others")])).await })
+    };
+    let mut observer = database.connect().await;
+    soon(
+        "the other batch",
+        session_that(&mut observer, &database, "info like 'insert into events%'"),
+    )
+    .await;
+    let early = sent.end().await.unwrap();
+    match soon("the other's end", others).await.unwrap() {
+        Ok(decision) => {
+            assert!(early.is_none());
+            assert_eq!(event_ids(&decision), [2]);
+        }
+        Err(WriteError::Retry(_)) => {
+            assert_eq!(event_ids(&early.unwrap()), [2, 3]);
+            // What would come before it again makes way.
+            assert!(next.send_early(&store).end().await.unwrap().is_none());
+            assert_eq!(event_ids(&write(&other, [set("k", "others")]).await), [4]);
+        }
+        outcome => panic!("{outcome:?}"),
+    }
+    no_transaction_is_open(&database).await;
+    assert_eq!(
+        get(&store, "k").await.unwrap().value.as_deref(),
+        Some(b"others".as_slice())
+    );
+}
