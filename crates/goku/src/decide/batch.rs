@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::id::{LeaseId, Tag, Version};
+use crate::id::{LeaseId, Tag};
 use crate::key::Key;
 use crate::lease::{Expiry, Lease, LeaseRequest};
 use crate::request::{DeleteRequest, SetRequest};
@@ -102,12 +102,10 @@ impl Decision {
         }
     }
 
-    /// Whether each row that is written is the first of its key, those of `absent` among them.
-    pub(crate) fn is_all_new(&self, absent: &[Key]) -> bool {
+    /// Which of these keys have no row among those that are written.
+    pub(crate) fn not_written<'k>(&self, keys: &'k [Key]) -> impl Iterator<Item = &'k Key> {
         let written: HashSet<_> = self.rows.iter().map(|(key, _)| key).collect();
-        self.rows.len() == self.events.len()
-            && self.rows.iter().all(|(_, row)| row.version == Version::FIRST)
-            && absent.iter().all(|key| written.contains(key))
+        keys.iter().filter(move |key| !written.contains(key))
     }
 }
 

@@ -374,11 +374,10 @@ impl Committer {
             // A decision without events has nothing to fail with if the store is not as foreseen.
             Ok(decision) if !decision.events.is_empty() => {
                 let premises = state.into_premises();
-                // What is to have no row must be found to have none by the one that is written.
-                let checks = premises.absent.is_empty() || decision.is_all_new(&premises.absent);
+                // That a key has no row is found out by the one that is written.
                 let early = self.is_steady()
                     && decision.events.len() >= EARLY_MIN
-                    && checks
+                    && decision.not_written(&premises.absent).next().is_none()
                     && !self.foresight.overlaps(self.foreseen.len(), &decision);
                 self.foresight.wrote(Changes::from(&decision));
                 self.decided = Some(Decided {

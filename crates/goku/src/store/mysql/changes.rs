@@ -1,12 +1,14 @@
 //! What a decision changes, as statements.
 
+use std::collections::HashSet;
+
 use super::columns::{NOW, NOW_LOCKED};
 use super::script::{Insert, Script, Sql, lists};
 use crate::clock::Timestamp;
-use crate::decide::{Decision, Head, LeaseRow, Premises};
+use crate::decide::{Decision, Head, LeaseRow, Premises, Row};
 use crate::error::Result;
 use crate::event::{Event, EventType};
-use crate::id::{LeaseId, Tag};
+use crate::id::{LeaseId, Tag, Version};
 use crate::key::Key;
 use crate::store::FORMAT;
 
@@ -55,14 +57,6 @@ const TIME: &str = "last_insert_id()";
 /// taken to live.
 const EARLY_MS_MAX: i64 = 1_000;
 
-/// Which rows of `data` there are of those that are written.
-#[derive(Clone, Copy, Debug)]
-enum Rows {
-    /// None. Where there is one, the statement fails.
-    New,
-    Any,
-}
-
 /// When a decision is applied.
 #[derive(Clone, Copy, Debug)]
 enum Time {
@@ -76,7 +70,7 @@ enum Time {
 
 /// Adds the statements that write the rows of `decision`.
 pub(super) fn write_rows(decision: &Decision, script: &mut Script) -> Result<()> {
-    write_rows_at(Time::Decided, Rows::Any, decision, script)
+    write_rows_at(Time::Decided, None, decision, script)
 }
 
 /// Adds the statements that write the head and the rows of `decision`, which has events, at the time when they get the
@@ -91,13 +85,8 @@ pub(super) fn write_foreseen(decision: &Decision, premises: &Premises, script: &
     update.raw(" and batch = ").int(decision.after.get());
     update.raw(" and format_min <= ").int(FORMAT);
     script.statement(update);
-    let rows = if decision.is_all_new(&premises.absent) {
-        Rows::New
-    } else {
-        forget_time_where_one_is_there(&premises.absent, script);
-        Rows::Any
-    };
-    write_rows_at(time, rows, decision, script)
+    forget_time_where_one_is_there(decision.not_written(&premises.absent), script);
+    write_rows_at(time, Some(premises), decision, script)
 }
 
 /// Adds what takes the time of a foreseen batch before its rows are written, [early](write_early).
@@ -114,12 +103,7 @@ pub(super) fn take_time(decision: &Decision, script: &mut Script) {
 pub(super) fn write_early(decision: &Decision, premises: &Premises, script: &mut Script) {
     let time = Time::Taken;
     script.insert(&EVENTS, &decision.events, |sql, values| event(sql, values, time, false));
-    let rows = if decision.is_all_new(&premises.absent) {
-        Rows::New
-    } else {
-        Rows::Any
-    };
-    write_data(rows, decision, script);
+    write_data(Some(premises), decision, script);
     script.insert(&LEASES, &decision.leases, lease);
 }
 
@@ -154,7 +138,7 @@ pub(super) fn time_of_foreseen(number: u64) -> Option<Timestamp> {
 
 /// Adds what takes the time away where one of the keys has a row. The statement that waits for the lock may see what was
 /// before.
-fn forget_time_where_one_is_there(keys: &[Key], script: &mut Script) {
+fn forget_time_where_one_is_there<'k>(keys: impl Iterator<Item = &'k Key>, script: &mut Script) {
     let mut condition = Sql::default();
     for (keys, _) in lists(keys, script.list_bytes_max(), |sql, key| sql.bytes(key.as_bytes())) {
         condition
@@ -171,12 +155,12 @@ fn forget_time_where_one_is_there(keys: &[Key], script: &mut Script) {
     }
 }
 
-fn write_rows_at(time: Time, rows: Rows, decision: &Decision, script: &mut Script) -> Result<()> {
+fn write_rows_at(time: Time, premises: Option<&Premises>, decision: &Decision, script: &mut Script) -> Result<()> {
     let first = decision.events.first().map(|event| event.id);
     script.insert(&EVENTS, &decision.events, |sql, values| {
         event(sql, values, time, Some(values.id) == first)
     });
-    write_data(rows, decision, script);
+    write_data(premises, decision, script);
     script.insert(&LEASES, &decision.leases, lease);
     write_sessions(time, decision, script)
 }
@@ -266,40 +250,47 @@ fn event<'s>(sql: &'s mut Sql, event: &Event, time: Time, first: bool) -> &'s mu
     sql.raw(",").int(event.prev_ref.get()).raw(")")
 }
 
-/// The rows of `data` are those that the last events of their keys left.
-fn write_data(rows: Rows, decision: &Decision, script: &mut Script) {
-    for source in data_of(decision, script.list_bytes_max()) {
-        let mut sql = Sql::default();
-        sql.raw(DATA).raw(source);
-        if let Rows::Any = rows {
-            sql.raw(DATA_AGAIN);
+/// The rows of `data` are those that the last events of their keys left. With `premises` the first row of a key makes its
+/// statement fail if the key has one.
+fn write_data(premises: Option<&Premises>, decision: &Decision, script: &mut Script) {
+    let absent: HashSet<_> = premises.iter().flat_map(|premises| &premises.absent).collect();
+    let is_first =
+        |(key, row): &&(Key, Row)| premises.is_some() && (row.version == Version::FIRST || absent.contains(key));
+    let (first, others): (Vec<_>, Vec<_>) = decision.rows.iter().partition(is_first);
+    for (rows, after) in [(first, ""), (others, DATA_AGAIN)] {
+        for source in data_of(&rows, &decision.events, script.list_bytes_max()) {
+            let mut sql = Sql::default();
+            sql.raw(DATA).raw(source).raw(after);
+            script.statement(sql);
         }
-        script.statement(sql);
     }
 }
 
-/// What the rows come from, as part of a statement each.
-fn data_of(decision: &Decision, list_bytes_max: usize) -> Vec<Sql> {
-    let (Some(first), Some(last)) = (decision.events.first(), decision.events.last()) else {
+/// What these rows come from, as part of a statement each.
+fn data_of(rows: &[&(Key, Row)], events: &[Event], list_bytes_max: usize) -> Vec<Sql> {
+    let (Some(first), Some(last)) = (events.first(), events.last()) else {
         return Vec::new();
     };
-    let is_all = decision.rows.len() == decision.events.len();
-    let bytes = decision.events.iter().map(|event| event.value.len()).sum::<usize>();
+    let event_of = |(_, row): &&(Key, Row)| {
+        let place = usize::try_from(row.updated_ref.get() - first.id.get());
+        &events[place.expect("a row is written with its event")]
+    };
     let mut sql = Sql::default();
-    if is_all && decision.rows.len() <= SENT_ROWS_MAX && bytes <= SENT_BYTES_MAX {
-        for event in &decision.events {
-            sql.raw(if event.id == first.id { "values " } else { "," });
-            data(&mut sql, event);
+    let bytes = || rows.iter().map(|row| event_of(row).value.len()).sum::<usize>();
+    if !rows.is_empty() && rows.len() <= SENT_ROWS_MAX && bytes() <= SENT_BYTES_MAX {
+        for (number, row) in rows.iter().enumerate() {
+            sql.raw(if number == 0 { "values " } else { "," });
+            data(&mut sql, event_of(row));
         }
         return vec![sql];
     }
     sql.raw(DATA_OF_EVENTS);
-    if is_all {
+    if rows.len() == events.len() {
         sql.raw("id between ").int(first.id.get());
         sql.raw(" and ").int(last.id.get());
         return vec![sql];
     }
-    let ids = decision.rows.iter().map(|(_, row)| row.updated_ref);
+    let ids = rows.iter().map(|(_, row)| row.updated_ref);
     let lists = lists(ids, list_bytes_max, |sql, id| sql.int(id.get()));
     let with = |(list, _)| {
         let mut sql = sql.clone();

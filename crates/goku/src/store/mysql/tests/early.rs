@@ -283,3 +283,47 @@ async fn of_an_early_batch_and_one_of_others_that_wait_for_each_other_neither_wa
         Some(b"others".as_slice())
     );
 }
+
+/// Beside keys that are known to be there, and where a key that is presumed to be new is set twice.
+#[tokio::test]
+async fn rows_of_keys_that_are_presumed_new_are_written_beside_others() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    // The key that is read before all others are presumed.
+    write(&store, [set("other", "1"), set("there", "1")]).await;
+    let requests = |new: &str| {
+        let new = format!("{new}/");
+        let sets = (0..20).map(|number| set(&format!("{new}{number}"), "1"));
+        sets.chain([set("other", "2"), set(&format!("{new}3"), "2")])
+            .collect::<Vec<_>>()
+    };
+    for (times, new) in [(1, "early"), (2, "in turn")] {
+        let foreseen = Foreseen::presuming(&store, requests(new)).await;
+        assert_eq!(foreseen.premises.absent.len(), 20);
+        let outcome = match times {
+            1 => foreseen.send_early(&store).end().await,
+            _ => foreseen.write(&store).await,
+        };
+        let decision = outcome.unwrap().unwrap();
+        assert_eq!(store.head().await.unwrap().0, decision.head);
+        assert_eq!(get(&store, "other").await.unwrap().version.get(), 1 + times);
+        for (number, version) in [(0, 1), (3, 2), (19, 1)] {
+            let row = get(&store, &format!("{new}/{number}")).await.unwrap();
+            assert_eq!(row.version.get(), version);
+            assert_eq!(row.value.unwrap(), version.to_string());
+        }
+        // One of them is there.
+        let head = store.head().await.unwrap().0;
+        let mut requests = requests("never");
+        requests.push(set("there", "2"));
+        let foreseen = Foreseen::presuming(&store, requests).await;
+        let outcome = match times {
+            1 => foreseen.send_early(&store).end().await,
+            _ => foreseen.write(&store).await,
+        };
+        assert!(outcome.unwrap().is_none());
+        assert_eq!(store.head().await.unwrap().0, head);
+        assert!(get(&store, "never/0").await.is_none());
+        no_transaction_is_open(&database).await;
+    }
+}
