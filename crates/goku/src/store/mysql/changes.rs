@@ -115,8 +115,9 @@ pub(super) fn write_early_head(decision: &Decision, premises: &Premises, script:
     batch.raw("if(batch = ").int(decision.after.get());
     batch.raw(" and format_min <= ").int(FORMAT);
     batch.raw(" and last_time <= ").raw(TIME);
-    batch.raw(" and ").raw(NOW_LOCKED).raw(" - ").raw(TIME);
-    batch.raw(" <= ").int(EARLY_MS_MAX);
+    // A difference would be out of range where the clock has gone back: what LAST_INSERT_ID() gives has no sign.
+    batch.raw(" and ").raw(NOW_LOCKED).raw(" <= ").raw(TIME);
+    batch.raw(" + ").int(EARLY_MS_MAX);
     if let Some(until) = premises.until {
         batch.raw(" and ").raw(TIME).raw(" < ").int(until.as_millis());
     }

@@ -327,3 +327,21 @@ async fn rows_of_keys_that_are_presumed_new_are_written_beside_others() {
         no_transaction_is_open(&database).await;
     }
 }
+
+#[tokio::test]
+async fn an_early_batch_is_written_where_the_clock_has_gone_back() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "1")]).await;
+    let mut foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    // As if the clock of the database had gone back since.
+    let decided = foreseen
+        .decision
+        .head
+        .last_time
+        .saturating_add(Duration::from_secs(600));
+    foreseen.decision.move_to(decided);
+    let written = foreseen.send_early(&store).end().await.unwrap().unwrap();
+    assert_eq!(written.head.last_time, decided);
+    assert_eq!(store.head().await.unwrap().0, written.head);
+}

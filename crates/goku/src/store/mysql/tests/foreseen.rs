@@ -19,7 +19,7 @@ use crate::store::Early;
 /// A batch with its decision.
 pub(super) struct Foreseen {
     batch: Arc<Batch>,
-    decision: Decision,
+    pub(super) decision: Decision,
     pub(super) premises: Premises,
 }
 
