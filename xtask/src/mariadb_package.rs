@@ -1,4 +1,4 @@
-//! The package of MariaDB's server, installed where it is missing and may be.
+//! The packages of MariaDB's server, installed where it is missing and may be.
 
 use std::process::{Command, Stdio};
 
@@ -6,7 +6,8 @@ use goku_mariadbd::Installation;
 
 use crate::failure::Failure;
 
-const PACKAGE: &str = "mariadb-server-core";
+/// The server, and what the program that makes its data folder runs: on Debian 12 the first does not depend on the second.
+const PACKAGES: [&str; 2] = ["mariadb-server-core", "mariadb-client-core"];
 
 /// Makes sure that MariaDB's server is installed, and prints what it does to get there.
 pub(crate) fn ensure(may_install: bool) -> Result<(), Failure> {
@@ -17,7 +18,7 @@ pub(crate) fn ensure(may_install: bool) -> Result<(), Failure> {
     }
 }
 
-/// What decides whether the package has to be, and can be, installed.
+/// What decides whether the packages have to be, and can be, installed.
 #[derive(Clone, Copy)]
 struct Machine {
     is_installed: bool,
@@ -60,13 +61,13 @@ impl Plan {
 }
 
 fn install(with_sudo: bool) -> Result<(), Failure> {
-    eprintln!("xtask: MariaDB's server is missing and will be installed (package {PACKAGE})");
+    let packages = PACKAGES.join(" ");
+    eprintln!("xtask: MariaDB's server, or a part of it, is missing and will be installed (packages {packages})");
     // Old or missing lists are the rule on a fresh machine. One broken source among several is no reason to give up.
     if let Err(failure) = apt_get(with_sudo, &["update"]) {
         eprintln!("xtask: {failure}; going on with the lists that are there");
     }
-    apt_get(with_sudo, &["install", "--yes", "--no-install-recommends", PACKAGE])
-        .map_err(|failure| not_installed(&failure.to_string()))?;
+    install_packages(with_sudo, &PACKAGES).map_err(|failure| not_installed(&failure.to_string()))?;
     Installation::find().map_err(|error| Failure::new(error.to_string()))?;
     Ok(())
 }
@@ -79,7 +80,12 @@ pub(crate) fn install_package(package: &str) -> Result<(), Failure> {
             "installing {package} takes root, or sudo without a password"
         )));
     }
-    apt_get(with_sudo, &["install", "--yes", "--no-install-recommends", package])
+    install_packages(with_sudo, &[package])
+}
+
+fn install_packages(with_sudo: bool, packages: &[&str]) -> Result<(), Failure> {
+    let words = [&["install", "--yes", "--no-install-recommends"], packages].concat();
+    apt_get(with_sudo, &words)
 }
 
 fn apt_get(with_sudo: bool, arguments: &[&str]) -> Result<(), Failure> {
@@ -110,9 +116,10 @@ fn apt_get(with_sudo: bool, arguments: &[&str]) -> Result<(), Failure> {
 }
 
 fn not_installed(reason: &str) -> Failure {
+    let packages = PACKAGES.join(" ");
     Failure::new(format!(
-        "MariaDB's server is missing: {reason}.\n\
-         Install it yourself (`apt-get install {PACKAGE}`, or mariadb-server where there is no such package), \
+        "MariaDB's server, or a part of it, is missing: {reason}.\n\
+         Install it yourself (`apt-get install {packages}`, or mariadb-server where there are no such packages), \
          or set GOKU_TEST_MYSQL_URL=mysql://user:password@host:port to a server to test with."
     ))
 }
@@ -192,7 +199,7 @@ mod tests {
     #[test]
     fn a_refusal_names_the_ways_on() {
         let message = not_installed("reason").to_string();
-        for way in ["reason", PACKAGE, "GOKU_TEST_MYSQL_URL"] {
+        for way in ["reason", PACKAGES[0], PACKAGES[1], "GOKU_TEST_MYSQL_URL"] {
             assert!(message.contains(way), "{way} is missing in: {message}");
         }
     }

@@ -9,7 +9,8 @@ Development tasks of goku.
 
   cargo xtask test [--no-install] [-- ARGUMENTS]
       Runs all tests, on SQLite and on a private MariaDB that is started for the run. Installs
-      MariaDB's server (package mariadb-server-core) where it is missing, unless --no-install.
+      MariaDB's server (packages mariadb-server-core and mariadb-client-core) where it is missing,
+      unless --no-install.
       ARGUMENTS are those of `cargo test`: `cargo xtask test -- -p goku name_of_a_test`.
       GOKU_TEST_MYSQL_URL=mysql://user:password@host:port names a server to use instead of the
       private one; its user creates and drops databases whose names start with goku_test_.

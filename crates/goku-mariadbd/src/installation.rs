@@ -75,11 +75,15 @@ impl Installation {
     pub fn find() -> Result<Self, Error> {
         let path = env::var_os("PATH").unwrap_or_default();
         let find = |program| find_program(&path, program).ok_or_else(|| not_installed(program));
+        let server = find("mariadbd")?;
+        let setup = Setup::InstallDb(find("mariadb-install-db")?);
+        // It is run by that one, and in another package.
+        find("my_print_defaults")?;
         Ok(Self {
             dialect: Dialect::MariaDb,
             loader: Vec::new(),
-            server: find("mariadbd")?,
-            setup: Setup::InstallDb(find("mariadb-install-db")?),
+            server,
+            setup,
             places: Vec::new(),
         })
     }
@@ -275,7 +279,7 @@ fn not_installed(program: &str) -> Error {
         ErrorKind::NotInstalled,
         format!(
             "{program} was not found, so there is no MariaDB server to test with: `cargo xtask test` installs it \
-             (package mariadb-server-core), or GOKU_TEST_MYSQL_URL names a server to use instead"
+             (packages mariadb-server-core and mariadb-client-core), or GOKU_TEST_MYSQL_URL names a server to use instead"
         ),
     )
 }
