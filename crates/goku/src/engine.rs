@@ -1,9 +1,11 @@
 //! The engine: a store opened in this process, with the tasks that make it a [`Client`].
 
+mod commit;
 mod committer;
 mod follower;
 mod herald;
 mod janitor;
+mod jobs;
 mod list;
 mod pages;
 mod reader;

@@ -34,6 +34,10 @@ pub(crate) const INLINE_BYTES_MAX: usize = 8 * 1024;
 /// Values that one plain [`load`](Store::load) may read, in bytes: many large ones are asked for in several.
 pub(crate) const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// [Foreseen](Store::write_foreseen) batches on their way at a time: one whose commit is being made durable, one that is
+/// written, and one that waits for the lock of the head.
+pub(crate) const FORESEEN_MAX: usize = 3;
+
 /// For a foreseen batch whose rows are written before its turn, beside those of the batches before it, in two round trips.
 /// Nothing that it writes is written by one of these.
 #[derive(Debug)]
@@ -68,8 +72,8 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// cannot: nothing was applied then. The decision has events, and the one that comes back the time of the store at
     /// which it was applied.
     ///
-    /// Tells `begun` once no batch but this one can come next, so that the one after this can be sent: some of these may
-    /// be on their way at a time, and none while a batch is [written](Self::write). One that is to be [`Early`] is sent
+    /// Tells `begun` once no batch but this one can come next, so that the one after this can be sent: up to [`FORESEEN_MAX`]
+    /// are on their way at a time, and none while a batch is [written](Self::write). One that is to be [`Early`] is sent
     /// before that, where the store [writes early](Profile::writes_early).
     async fn write_foreseen(
         &self,

@@ -1,6 +1,5 @@
 //! A batch: the requests that commit together, decided in turn.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::needs::Needs;
@@ -79,7 +78,7 @@ pub(crate) struct Decision {
     pub(crate) after: Tag,
     /// The head after it.
     pub(crate) head: Head,
-    /// The rows of `data` to write, values included.
+    /// The rows of `data` to write, values included, in the order of their keys.
     pub(crate) rows: Vec<(Key, Row)>,
     /// The rows of `leases` to write.
     pub(crate) leases: Vec<(LeaseId, LeaseRow)>,
@@ -104,8 +103,8 @@ impl Decision {
 
     /// Which of these keys have no row among those that are written.
     pub(crate) fn not_written<'k>(&self, keys: &'k [Key]) -> impl Iterator<Item = &'k Key> {
-        let written: HashSet<_> = self.rows.iter().map(|(key, _)| key).collect();
-        keys.iter().filter(move |key| !written.contains(key))
+        let is_written = |key: &Key| self.rows.binary_search_by(|(written, _)| written.cmp(key)).is_ok();
+        keys.iter().filter(move |key| !is_written(key))
     }
 }
 

@@ -18,13 +18,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::commit::{Attempt, Commit, batch, drop_late, finish};
 use super::follower::Log;
+use super::jobs::Jobs;
 use super::spin::Spin;
-use super::writer::{Job, late, unknown};
-use crate::decide::{self, Batch, Changes, Decision, Foresight, Head, Needs, Premises, Sighting, State};
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Tag;
-use crate::store::{Early, Store, WriteError};
+use super::writer::Job;
+use crate::decide::{self, Batch, Changes, Decision, Foresight, Needs, Premises, Sighting, State};
+use crate::store::{Early, FORESEEN_MAX, Store};
 
 /// Operations in one batch: beyond this a larger batch is no faster, only later.
 const BATCH_OPERATIONS_MAX: usize = 1_024;
@@ -52,20 +52,8 @@ const EXPIRIES_PER_MS: u128 = 16;
 /// Batches with nothing but expiry after which nobody else is taken to be there.
 const QUIET_MIN: u32 = 16;
 
-/// Foreseen batches on their way at a time: one whose commit is being made durable, one that is written, and one that
-/// waits for the lock of the head.
-const FORESEEN_MAX: usize = 3;
-
-/// The same while leases expire, which makes batches longer: what comes now is answered the sooner the fewer are before it.
+/// Foreseen batches on their way at a time while leases expire, instead of [`FORESEEN_MAX`], which makes batches longer: what comes now is answered the sooner the fewer are before it.
 const FORESEEN_BESIDE_EXPIRY_MAX: usize = 2;
-
-/// The first pause before a batch that was not applied runs again; it doubles up to the second.
-const RETRY_PAUSE_MIN: Duration = Duration::from_millis(2);
-const RETRY_PAUSE_MAX: Duration = Duration::from_millis(250);
-
-/// How often a request that stands alone runs again where its connection was lost under its size: that may be how a server
-/// refuses it, and bad luck as well.
-const LOST_ALONE_MAX: u32 = 3;
 
 /// How long jobs wait for what is read ahead for them; without it the store reads it under the lock.
 const READ_AHEAD_MAX: Duration = Duration::from_millis(250);
@@ -130,8 +118,7 @@ pub(super) struct Committer {
 
 /// Jobs for the next batch.
 struct Waiting {
-    jobs: Vec<Job>,
-    operations: usize,
+    jobs: Jobs,
     sight: Sight,
 }
 
@@ -153,35 +140,6 @@ enum Sight {
     Known,
     /// The rest was read ahead.
     Read(Box<Sighting>),
-}
-
-/// Jobs, and what came of the batch that they were in if it came to something.
-struct Attempt {
-    jobs: Vec<Job>,
-    /// Whether it was decided as if keys were new of which nothing was known.
-    presumes: bool,
-    outcome: Option<(Arc<Batch>, Result<Decision, WriteError>)>,
-}
-
-/// A batch on its way to the store.
-struct Commit {
-    store: Arc<dyn Store>,
-    log: Arc<Log>,
-    /// Whether what it changes is asked for.
-    tells: bool,
-}
-
-/// What became of a batch.
-enum Settled {
-    Applied(Box<Decision>),
-    /// Nothing was applied; again, it may be.
-    NotApplied(Error),
-    /// Nothing was applied, and a request in it is at fault.
-    Refused(Error),
-    /// Nothing was applied, nor will be.
-    Failed(Error),
-    /// It may have been applied.
-    Unknown(Error),
 }
 
 impl Committer {
@@ -252,12 +210,12 @@ impl Committer {
                     match self.waiting.take() {
                         Some(mut waiting) => {
                             self.held = Some(job);
-                            self.top_up(&mut waiting);
+                            self.top_up(&mut waiting.jobs);
                             self.waiting = Some(waiting);
                         }
                         None => {
                             let jobs = self.gather(job);
-                            self.alone = jobs.len() == 1;
+                            self.alone = jobs.iter().nth(1).is_none();
                             self.foresee(jobs);
                         }
                     }
@@ -291,13 +249,13 @@ impl Committer {
 
     /// Whether jobs are to be added to the next batch as they come: it may become large enough to be written early.
     fn tops_up(&self) -> bool {
-        let small = |waiting: &Waiting| waiting.is_foreseen() && waiting.operations < EARLY_MIN;
+        let small = |waiting: &Waiting| waiting.is_foreseen() && waiting.operations() < EARLY_MIN;
         self.is_timed && self.begun.is_some() && self.held.is_none() && self.waiting.as_ref().is_some_and(small)
     }
 
     /// Whether the next batch is to be decided now, not to be sent late for what may be added to it.
     fn decides_next(&self) -> bool {
-        let large = |waiting: &Waiting| waiting.is_foreseen() && waiting.operations >= EARLY_MIN;
+        let large = |waiting: &Waiting| waiting.is_foreseen() && waiting.operations() >= EARLY_MIN;
         self.decided.is_none() && (self.begun.is_none() || (self.is_timed && self.waiting.as_ref().is_some_and(large)))
     }
 
@@ -317,10 +275,13 @@ impl Committer {
                 && let Some(mut waiting) = self.waiting.take()
             {
                 if waiting.is_foreseen() {
-                    self.top_up(&mut waiting);
+                    self.top_up(&mut waiting.jobs);
                 }
-                let Waiting { jobs, sight, .. } = waiting;
-                let jobs = drop_late(jobs.into_iter().filter(|job| job.claim.take()).collect(), None);
+                let Waiting { jobs, sight } = waiting;
+                let jobs = drop_late(
+                    jobs.into_vec().into_iter().filter(|job| job.claim.take()).collect(),
+                    None,
+                );
                 match self.foretell(&jobs, sight) {
                     Some(state) => self.decide(jobs, state),
                     None => self.unforeseen = Some(jobs),
@@ -457,37 +418,34 @@ impl Committer {
 
     /// What is queued, as far as it fits into one batch. Renewals go first, with half of the batch at most, so that neither
     /// lane holds up the other; then comes some expiry.
-    fn gather(&mut self, first: Job) -> Vec<Job> {
-        let (mut operations, mut expiries) = match first.request.operations() {
-            expiries if first.request.is_expiry() => (0, expiries),
-            operations => (operations, 0),
-        };
-        let mut bytes = first.request.bytes();
-        let mut jobs = vec![first];
-        while operations < BATCH_OPERATIONS_MAX / 2 {
+    fn gather(&mut self, first: Job) -> Jobs {
+        let mut jobs = Jobs::default();
+        jobs.push(first);
+        while jobs.operations() < BATCH_OPERATIONS_MAX / 2 {
             let Ok(job) = self.queues.urgent.try_recv() else { break };
-            operations += job.request.operations();
             jobs.push(job);
         }
-        let nothing_expires = expiries == 0 && self.queues.expiry.is_empty();
-        let operations_max = self.operations_max(!nothing_expires);
-        while operations < operations_max {
+        let expires = jobs.expiries() > 0 || !self.queues.expiry.is_empty();
+        let operations_max = self.operations_max(expires);
+        while jobs.operations() < operations_max {
             let Ok(job) = self.queues.user.try_recv() else { break };
-            operations += job.request.operations();
-            bytes += job.request.bytes();
-            if bytes > self.batch_bytes_max {
+            if !self.fits(&job, &jobs) {
                 self.held = Some(job);
                 break;
             }
             jobs.push(job);
         }
-        let expiries_max = self.expiries_max(operations);
-        while expiries < expiries_max {
+        let expiries_max = self.expiries_max(jobs.operations());
+        while jobs.expiries() < expiries_max {
             let Ok(job) = self.queues.expiry.try_recv() else { break };
-            expiries += job.request.operations();
             jobs.push(job);
         }
         jobs
+    }
+
+    /// Whether a batch of these has room for what one more holds.
+    fn fits(&self, job: &Job, jobs: &Jobs) -> bool {
+        jobs.bytes() + job.request.bytes() <= self.batch_bytes_max
     }
 
     /// How many operations a batch may have, but those that let leases expire.
@@ -516,42 +474,31 @@ impl Committer {
     }
 
     /// Adds what users have queued meanwhile and can be decided on what is known, as far as it fits.
-    fn top_up(&mut self, waiting: &mut Waiting) {
-        let Waiting {
-            jobs,
-            operations: all_operations,
-            ..
-        } = waiting;
-        let expires = jobs.iter().any(|job| job.request.is_expiry());
-        let operations_max = self.operations_max(expires);
-        let others = jobs.iter().filter(|job| !job.request.is_expiry());
-        let mut operations: usize = others.map(|job| job.request.operations()).sum();
-        let mut bytes: usize = jobs.iter().map(|job| job.request.bytes()).sum();
+    fn top_up(&mut self, jobs: &mut Jobs) {
+        let operations_max = self.operations_max(jobs.expiries() > 0);
         // Renewals are not to wait behind them.
-        while operations < operations_max && self.queues.urgent.is_empty() {
+        while jobs.operations() < operations_max && self.queues.urgent.is_empty() {
             let Some(job) = self.held.take().or_else(|| self.queues.user.try_recv().ok()) else {
                 return;
             };
-            operations += job.request.operations();
-            bytes += job.request.bytes();
-            let request = &job.request;
-            let mut is_known = || self.foresight.knows(&decide::first_needs([request]));
-            if bytes > self.batch_bytes_max || request.depends_on_time() || !is_known() {
+            let can_join = self.fits(&job, jobs)
+                && !job.request.depends_on_time()
+                && self.foresight.knows(&decide::first_needs([&job.request]));
+            if !can_join {
                 self.held = Some(job);
                 return;
             }
-            *all_operations += job.request.operations();
             jobs.push(job);
         }
     }
 
     /// Finds out, or begins to, what is needed to decide jobs before the lock.
-    fn foresee(&mut self, jobs: Vec<Job>) {
+    fn foresee(&mut self, jobs: Jobs) {
         let mut sight = Sight::None;
         // A time to live counts from the time at which it is written.
         let holds = !jobs.iter().any(|job| job.request.depends_on_time());
         if self.foresees && self.pause == 0 && holds {
-            let needs = needs_of(&jobs);
+            let needs = needs_of(jobs.iter());
             if needs.can_be_foreseen() {
                 let unknown = self.foresight.lacks(&needs);
                 if !unknown.is_empty() && !self.foresight.presumes_new(&unknown) {
@@ -561,10 +508,10 @@ impl Committer {
                 sight = Sight::Known;
             }
         }
-        self.waiting = Some(Waiting::new(jobs, sight));
+        self.waiting = Some(Waiting { jobs, sight });
     }
 
-    fn read_ahead(&self, jobs: Vec<Job>, mut needs: Needs) -> AbortOnDropHandle<Waiting> {
+    fn read_ahead(&self, jobs: Jobs, mut needs: Needs) -> AbortOnDropHandle<Waiting> {
         let (store, log) = (self.store.clone(), self.log.clone());
         AbortOnDropHandle::new(tokio::spawn(async move {
             let seen = log.known_head();
@@ -581,19 +528,15 @@ impl Committer {
                 }
             };
             let sight = read.map_or(Sight::None, |read| Sight::Read(Box::new(read)));
-            Waiting::new(jobs, sight)
+            Waiting { jobs, sight }
         }))
     }
 }
 
 impl Waiting {
-    fn new(jobs: Vec<Job>, sight: Sight) -> Waiting {
-        let operations = jobs.iter().map(|job| job.request.operations()).sum();
-        Waiting {
-            jobs,
-            operations,
-            sight,
-        }
+    /// How much it counts.
+    fn operations(&self) -> usize {
+        self.jobs.operations() + self.jobs.expiries()
     }
 
     /// Whether it can be decided before the lock.
@@ -602,149 +545,11 @@ impl Waiting {
     }
 }
 
-impl Attempt {
-    /// The first one.
-    fn new(jobs: Vec<Job>) -> Attempt {
-        Attempt {
-            jobs,
-            presumes: false,
-            outcome: None,
-        }
-    }
-}
-
 impl Queues {
     fn close(&mut self) {
         for queue in [&mut self.user, &mut self.urgent, &mut self.expiry] {
             queue.close();
         }
-    }
-}
-
-impl Commit {
-    /// Commits jobs as one batch, again and again until it succeeds or their time is over; a batch that the database
-    /// will not take is halved until the request at fault stands alone and fails alone. Answers with what was changed.
-    async fn run(self, attempt: Attempt) -> Vec<Changes> {
-        let mut changes = Vec::new();
-        let mut parts = vec![attempt];
-        while let Some(Attempt {
-            mut jobs, mut outcome, ..
-        }) = parts.pop()
-        {
-            let mut pause = RETRY_PAUSE_MIN;
-            let mut last_error = None;
-            let mut lost_alone = 0;
-            loop {
-                let (batch, written) = match outcome.take() {
-                    Some(tried) => tried,
-                    None => {
-                        jobs = drop_late(jobs, last_error.as_ref());
-                        if jobs.is_empty() {
-                            break;
-                        }
-                        let batch = match batch(&jobs, self.log.known_head()) {
-                            Ok(batch) => Arc::new(batch),
-                            Err(error) => {
-                                answer_all(jobs, &error);
-                                break;
-                            }
-                        };
-                        let written = self.store.write(batch.clone()).await;
-                        (batch, written)
-                    }
-                };
-                match self.settle(written, &jobs, &batch).await {
-                    Settled::Applied(decision) => {
-                        if decision.writes && self.tells {
-                            changes.push(Changes::from(&*decision));
-                        }
-                        finish(&self.log, jobs, *decision);
-                        break;
-                    }
-                    Settled::NotApplied(error) => {
-                        tracing::debug!(?error, requests = jobs.len(), "a batch was not applied, it runs again");
-                        // No longer than the first of them may wait to be told.
-                        let first = jobs.iter().map(|job| job.deadline).min();
-                        let again = Instant::now() + pause;
-                        tokio::time::sleep_until(first.map_or(again, |first| first.min(again))).await;
-                        pause = (pause * 2).min(RETRY_PAUSE_MAX);
-                        last_error = Some(error);
-                    }
-                    Settled::Refused(error)
-                        if jobs.len() == 1 && error.kind() == ErrorKind::Unavailable && lost_alone < LOST_ALONE_MAX =>
-                    {
-                        lost_alone += 1;
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(RETRY_PAUSE_MAX);
-                        last_error = Some(error);
-                    }
-                    Settled::Refused(error) if jobs.len() > 1 => {
-                        tracing::warn!(?error, requests = jobs.len(), "a batch was refused, it is split");
-                        parts.push(Attempt::new(jobs.split_off(jobs.len() / 2)));
-                    }
-                    Settled::Refused(error) | Settled::Failed(error) => {
-                        answer_all(jobs, &error);
-                        break;
-                    }
-                    Settled::Unknown(error) => {
-                        answer_all(jobs, &unknown(&error));
-                        // Its events may be there, and nobody has told the streams.
-                        self.log.suspect();
-                        break;
-                    }
-                }
-            }
-        }
-        changes
-    }
-
-    /// What became of a batch, as far as that can be found out before the last deadline.
-    async fn settle(&self, written: Result<Decision, WriteError>, jobs: &[Job], batch: &Batch) -> Settled {
-        match written {
-            Ok(decision) => Settled::Applied(Box::new(decision)),
-            Err(WriteError::Retry(error)) => Settled::NotApplied(error),
-            Err(WriteError::Rejected(error)) => Settled::Refused(error),
-            Err(WriteError::Final(error)) => {
-                tracing::error!(?error, "the store cannot be written");
-                Settled::Failed(error)
-            }
-            Err(WriteError::Unknown { decision, error }) => match self.resolve(jobs, batch, &error).await {
-                Some(true) => Settled::Applied(Box::new(Decision {
-                    // At what time it was applied is not known: the log is read.
-                    events: Vec::new(),
-                    ..*decision
-                })),
-                Some(false) => Settled::NotApplied(error),
-                None => Settled::Unknown(error),
-            },
-            // What it would have answered is lost with its decision.
-            Err(WriteError::Panicked(error)) => match self.resolve(jobs, batch, &error).await {
-                Some(false) => Settled::Refused(error),
-                Some(true) | None => Settled::Unknown(error),
-            },
-        }
-    }
-
-    /// Whether a batch was applied; none where that could not be found out before the last deadline.
-    async fn resolve(&self, jobs: &[Job], batch: &Batch, error: &Error) -> Option<bool> {
-        tracing::warn!(
-            ?error,
-            requests = jobs.len(),
-            "the outcome of a commit is not known, it is looked up"
-        );
-        let deadline = jobs.iter().map(|job| job.deadline).max()?;
-        let mut pause = RETRY_PAUSE_MIN;
-        let lookup = async {
-            loop {
-                match self.store.resolve(batch).await {
-                    Ok(applied) => return applied,
-                    Err(error) => tracing::debug!(?error, "the outcome could not be looked up yet"),
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(RETRY_PAUSE_MAX);
-            }
-        };
-        tokio::time::timeout_at(deadline, lookup).await.ok()
     }
 }
 
@@ -770,47 +575,8 @@ async fn next(held: &mut Option<Job>, queues: &mut Queues, users_only: bool) -> 
     }
 }
 
-fn needs_of(jobs: &[Job]) -> Needs {
-    decide::first_needs(jobs.iter().map(|job| &job.request))
-}
-
-fn batch(jobs: &[Job], seen: Head) -> Result<Batch> {
-    let requests = jobs.iter().map(|job| job.request.clone()).collect();
-    Ok(Batch {
-        requests,
-        tag: Tag::random()?,
-        seen,
-    })
-}
-
-/// Answers the jobs of a batch and tells the log.
-fn finish(log: &Log, jobs: Vec<Job>, decision: Decision) {
-    for (job, answer) in jobs.into_iter().zip(decision.answers) {
-        // A caller that has given up is not there to hear it.
-        drop(job.answer.send(answer));
-    }
-    log.committed(decision.head, decision.events);
-}
-
-/// Fails the jobs whose time is over, and leaves out those that nobody waits for any more.
-fn drop_late(jobs: Vec<Job>, last_error: Option<&Error>) -> Vec<Job> {
-    let now = Instant::now();
-    let (in_time, over): (Vec<_>, Vec<_>) = jobs
-        .into_iter()
-        .filter(|job| !job.answer.is_closed())
-        .partition(|job| job.deadline > now);
-    let error = match last_error {
-        Some(error) => late().with_source(error.clone()).context(error),
-        None => late(),
-    };
-    answer_all(over, &error);
-    in_time
-}
-
-fn answer_all(jobs: Vec<Job>, error: &Error) {
-    for job in jobs {
-        drop(job.answer.send(Err(error.clone())));
-    }
+fn needs_of<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> Needs {
+    decide::first_needs(jobs.into_iter().map(|job| &job.request))
 }
 
 /// Completes with what is there.

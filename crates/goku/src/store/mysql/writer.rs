@@ -1,4 +1,4 @@
-//! The connection on which batches are written.
+//! The connections on which batches are written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,16 +17,15 @@ use super::session::{Role, Session, Settings, Tell};
 use crate::decide::{Batch, Decision, Needs, Premises, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Tag;
-use crate::store::{Early, FORMAT, WriteError};
+use crate::store::{Early, FORESEEN_MAX, FORMAT, WriteError};
 
 /// Loads after which a batch must have all that it needs: each may ask only for what the one before led to.
 const LOADS_MAX: usize = 16;
 
-/// Connections for batches: while the commit of one is made durable, the next is written, and another waits for the lock of
-/// the head.
-const LANES: usize = 3;
+/// Connections for batches.
+const LANES: usize = FORESEEN_MAX;
 
-/// Writes batches, one after another.
+/// Writes batches. They commit one after another; rows of several may be written at the same time.
 #[derive(Debug)]
 pub(super) struct Writer {
     servers: Arc<Servers>,
@@ -39,10 +38,11 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(servers: Arc<Servers>, id: u64, session: Session) -> Writer {
+        let mut first = Some(session);
         Writer {
             servers,
             id,
-            lanes: [Some(session), None, None].map(Mutex::new),
+            lanes: std::array::from_fn(|_| Mutex::new(first.take())),
             closed: AtomicBool::new(false),
         }
     }

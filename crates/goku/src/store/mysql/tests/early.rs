@@ -7,12 +7,11 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::faults::{WAITS_FOR_HEAD, hold_head, session_that, soon};
-use super::foreseen::{Foreseen, Sent};
+use super::foreseen::{Foreseen, Sent, some_changes_are_there};
 use super::writing::no_transaction_is_open;
 use super::*;
 use crate::event::EventType;
 use crate::id::EventId;
-use crate::lease::Expiry;
 use crate::store::Early;
 
 /// An early batch on its way, and what gives it its turn.
@@ -26,6 +25,14 @@ impl Foreseen {
     /// Sends it before its turn, for which it waits as long as may be.
     fn send_early(&self, store: &Arc<MySqlStore>) -> SentEarly {
         self.send_early_for(Duration::from_secs(60), store)
+    }
+
+    async fn write_as(&self, early: bool, store: &Arc<MySqlStore>) -> Result<Option<Decision>, WriteError> {
+        if early {
+            self.send_early(store).end().await
+        } else {
+            self.write(store).await
+        }
     }
 
     fn send_early_for(&self, wait_max: Duration, store: &Arc<MySqlStore>) -> SentEarly {
@@ -78,9 +85,7 @@ async fn rows_are_written(database: &Database, events: usize) {
 async fn an_early_batch_leaves_what_one_under_the_lock_leaves() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
-    write(&store, [set("a", "1"), set("b", "1")]).await;
-    let requests = vec![set("a", "2"), delete("b"), set("c", "1"), delete("none"), set("a", "3")];
-    let foreseen = Foreseen::after(&store, &[], requests).await;
+    let foreseen = Foreseen::of_some_changes(&store).await;
     let mut early = foreseen.send_early(&store);
     early.has_its_time().await;
     rows_are_written(&database, 3).await;
@@ -91,18 +96,7 @@ async fn an_early_batch_leaves_what_one_under_the_lock_leaves() {
     early.turn.send(()).unwrap();
     let decision = early.sent.outcome.await.unwrap().unwrap().unwrap();
     early.sent.begun.await.unwrap();
-    assert_eq!(event_ids(&decision), [3, 4, 5, 6]);
-    assert_eq!(
-        error_kinds(&decision),
-        [None, None, None, Some(ErrorKind::NotFound), None]
-    );
-    assert_eq!(store.head().await.unwrap().0, decision.head);
-    let a = get(&store, "a").await.unwrap();
-    assert_eq!((a.version.get(), a.value.as_deref()), (3, Some(b"3".as_slice())));
-    assert!(get(&store, "b").await.unwrap().deleted_ref.is_some());
-    let events = store.events(all_events(decision.head.last_event)).await.unwrap().events;
-    assert_eq!(events[2..], decision.events);
-    no_transaction_is_open(&database).await;
+    some_changes_are_there(&decision, &store, &database).await;
 }
 
 #[tokio::test]
@@ -222,15 +216,7 @@ async fn an_early_batch_is_not_written_at_an_old_time() {
 async fn an_early_batch_is_not_written_after_a_lease_that_it_met_has_ended() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
-    let ending = SetRequest::new(key("k"), "1").expiry(Expiry::After(Duration::from_millis(500)));
-    let (foreseen, until) = loop {
-        write(&store, [Request::Set(ending.clone())]).await;
-        let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
-        // Where this took longer than the lease lives, again.
-        if let Some(until) = foreseen.premises.until {
-            break (foreseen, until);
-        }
-    };
+    let (foreseen, until) = Foreseen::beside_a_lease_of(Duration::from_millis(500), &store).await;
     while store.head().await.unwrap().1 < until {
         sleep(Duration::from_millis(10)).await;
     }
@@ -297,14 +283,10 @@ async fn rows_of_keys_that_are_presumed_new_are_written_beside_others() {
         sets.chain([set("other", "2"), set(&format!("{new}3"), "2")])
             .collect::<Vec<_>>()
     };
-    for (times, new) in [(1, "early"), (2, "in turn")] {
+    for (times, new, early) in [(1, "early", true), (2, "in turn", false)] {
         let foreseen = Foreseen::presuming(&store, requests(new)).await;
         assert_eq!(foreseen.premises.absent.len(), 20);
-        let outcome = match times {
-            1 => foreseen.send_early(&store).end().await,
-            _ => foreseen.write(&store).await,
-        };
-        let decision = outcome.unwrap().unwrap();
+        let decision = foreseen.write_as(early, &store).await.unwrap().unwrap();
         assert_eq!(store.head().await.unwrap().0, decision.head);
         assert_eq!(get(&store, "other").await.unwrap().version.get(), 1 + times);
         for (number, version) in [(0, 1), (3, 2), (19, 1)] {
@@ -317,11 +299,7 @@ async fn rows_of_keys_that_are_presumed_new_are_written_beside_others() {
         let mut requests = requests("never");
         requests.push(set("there", "2"));
         let foreseen = Foreseen::presuming(&store, requests).await;
-        let outcome = match times {
-            1 => foreseen.send_early(&store).end().await,
-            _ => foreseen.write(&store).await,
-        };
-        assert!(outcome.unwrap().is_none());
+        assert!(foreseen.write_as(early, &store).await.unwrap().is_none());
         assert_eq!(store.head().await.unwrap().0, head);
         assert!(get(&store, "never/0").await.is_none());
         no_transaction_is_open(&database).await;
@@ -334,13 +312,7 @@ async fn an_early_batch_is_written_where_the_clock_has_gone_back() {
     let store = Arc::new(database.store().await);
     write(&store, [set("k", "1")]).await;
     let mut foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
-    // As if the clock of the database had gone back since.
-    let decided = foreseen
-        .decision
-        .head
-        .last_time
-        .saturating_add(Duration::from_secs(600));
-    foreseen.decision.move_to(decided);
+    let decided = foreseen.decided_ahead();
     let written = foreseen.send_early(&store).end().await.unwrap().unwrap();
     assert_eq!(written.head.last_time, decided);
     assert_eq!(store.head().await.unwrap().0, written.head);

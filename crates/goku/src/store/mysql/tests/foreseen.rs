@@ -19,7 +19,7 @@ use crate::store::Early;
 /// A batch with its decision.
 pub(super) struct Foreseen {
     batch: Arc<Batch>,
-    pub(super) decision: Decision,
+    decision: Decision,
     pub(super) premises: Premises,
 }
 
@@ -55,6 +55,33 @@ impl Foreseen {
         Foreseen::on(state, requests)
     }
 
+    /// A batch of changes of all kinds, on keys that are there and keys that are not.
+    pub(super) async fn of_some_changes(store: &MySqlStore) -> Foreseen {
+        write(store, [set("a", "1"), set("b", "1")]).await;
+        let requests = vec![set("a", "2"), delete("b"), set("c", "1"), delete("none"), set("a", "3")];
+        Foreseen::after(store, &[], requests).await
+    }
+
+    /// A Set of `k`, whose lease ends so long after it was set, and when that is.
+    pub(super) async fn beside_a_lease_of(ttl: Duration, store: &MySqlStore) -> (Foreseen, Timestamp) {
+        let ending = SetRequest::new(key("k"), "1").expiry(Expiry::After(ttl));
+        loop {
+            write(store, [Request::Set(ending.clone())]).await;
+            let foreseen = Foreseen::after(store, &[], vec![set("k", "2")]).await;
+            // Where this took longer than the lease lives, again.
+            if let Some(until) = foreseen.premises.until {
+                return (foreseen, until);
+            }
+        }
+    }
+
+    /// As if the clock of the database had gone back since it was decided; the time at which that was.
+    pub(super) fn decided_ahead(&mut self) -> Timestamp {
+        let decided = self.decision.head.last_time.saturating_add(Duration::from_secs(600));
+        self.decision.move_to(decided);
+        decided
+    }
+
     fn on(state: State, requests: Vec<Request>) -> Foreseen {
         let batch = batch_having_seen(state.head, requests);
         let decision = batch.decide(&state).unwrap();
@@ -84,28 +111,31 @@ impl Foreseen {
     }
 }
 
+/// The store is as such a [batch](Foreseen::of_some_changes) leaves it when it is written under the lock.
+pub(super) async fn some_changes_are_there(decision: &Decision, store: &MySqlStore, database: &Database) {
+    assert_eq!(event_ids(decision), [3, 4, 5, 6]);
+    assert_eq!(
+        error_kinds(decision),
+        [None, None, None, Some(ErrorKind::NotFound), None]
+    );
+    assert_eq!(store.head().await.unwrap().0, decision.head);
+    let a = get(store, "a").await.unwrap();
+    assert_eq!((a.version.get(), a.value.as_deref()), (3, Some(b"3".as_slice())));
+    assert!(get(store, "b").await.unwrap().deleted_ref.is_some());
+    let events = store.events(all_events(decision.head.last_event)).await.unwrap().events;
+    assert_eq!(events[2..], decision.events);
+    no_transaction_is_open(database).await;
+}
+
 #[tokio::test]
 async fn a_foreseen_batch_leaves_what_one_under_the_lock_leaves() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
-    write(&store, [set("a", "1"), set("b", "1")]).await;
-    let requests = vec![set("a", "2"), delete("b"), set("c", "1"), delete("none"), set("a", "3")];
-    let foreseen = Foreseen::after(&store, &[], requests).await;
+    let foreseen = Foreseen::of_some_changes(&store).await;
     let sent = foreseen.send(&store);
     let decision = sent.outcome.await.unwrap().unwrap().unwrap();
     sent.begun.await.unwrap();
-    assert_eq!(event_ids(&decision), [3, 4, 5, 6]);
-    assert_eq!(
-        error_kinds(&decision),
-        [None, None, None, Some(ErrorKind::NotFound), None]
-    );
-    assert_eq!(store.head().await.unwrap().0, decision.head);
-    let a = get(&store, "a").await.unwrap();
-    assert_eq!((a.version.get(), a.value.as_deref()), (3, Some(b"3".as_slice())));
-    assert!(get(&store, "b").await.unwrap().deleted_ref.is_some());
-    let events = store.events(all_events(decision.head.last_event)).await.unwrap().events;
-    assert_eq!(events[2..], decision.events);
-    no_transaction_is_open(&database).await;
+    some_changes_are_there(&decision, &store, &database).await;
 }
 
 #[tokio::test]
@@ -236,15 +266,7 @@ async fn write_held_until(
 async fn a_batch_that_waits_until_a_lease_has_ended_is_not_written() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
-    let ending = SetRequest::new(key("k"), "1").expiry(Expiry::After(Duration::from_secs(1)));
-    let (foreseen, until) = loop {
-        write(&store, [Request::Set(ending.clone())]).await;
-        let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
-        // Where this took longer than the lease lives, again.
-        if let Some(until) = foreseen.premises.until {
-            break (foreseen, until);
-        }
-    };
+    let (foreseen, until) = Foreseen::beside_a_lease_of(Duration::from_secs(1), &store).await;
     let outcome = write_held_until(until, &foreseen, &store, &database).await;
     // On a machine that stands still the wait for the lock may have ended first.
     assert!(!matches!(outcome, Ok(Some(_))));
@@ -262,13 +284,7 @@ async fn a_batch_is_not_written_at_a_time_before_that_at_which_it_was_decided() 
     let store = Arc::new(database.store().await);
     write(&store, [set("k", "1")]).await;
     let mut foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
-    // As if the clock of the database had gone back since.
-    let decided = foreseen
-        .decision
-        .head
-        .last_time
-        .saturating_add(Duration::from_secs(600));
-    foreseen.decision.move_to(decided);
+    let decided = foreseen.decided_ahead();
     let written = foreseen.write(&store).await.unwrap().unwrap();
     assert_eq!(
         (written.head.last_time, written.events[0].timestamp),

@@ -1,0 +1,227 @@
+//! A batch that is written until its outcome is known.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::follower::Log;
+use super::writer::{Job, late, unknown};
+use crate::decide::{Batch, Changes, Decision, Head};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::Tag;
+use crate::store::{Store, WriteError};
+
+/// The first pause before a batch that was not applied runs again; it doubles up to the second.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(2);
+const RETRY_PAUSE_MAX: Duration = Duration::from_millis(250);
+
+/// How often a request that stands alone runs again where its connection was lost under its size: that may be how a server
+/// refuses it, and bad luck as well.
+const LOST_ALONE_MAX: u32 = 3;
+
+/// Jobs, and what came of the batch that they were in if it came to something.
+pub(super) struct Attempt {
+    pub(super) jobs: Vec<Job>,
+    /// Whether it was decided as if keys were new of which nothing was known.
+    pub(super) presumes: bool,
+    pub(super) outcome: Option<(Arc<Batch>, Result<Decision, WriteError>)>,
+}
+
+/// A batch on its way to the store.
+pub(super) struct Commit {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) log: Arc<Log>,
+    /// Whether what it changes is asked for.
+    pub(super) tells: bool,
+}
+
+/// What became of a batch.
+enum Settled {
+    Applied(Box<Decision>),
+    /// Nothing was applied; again, it may be.
+    NotApplied(Error),
+    /// Nothing was applied, and a request in it is at fault.
+    Refused(Error),
+    /// Nothing was applied, nor will be.
+    Failed(Error),
+    /// It may have been applied.
+    Unknown(Error),
+}
+
+impl Attempt {
+    /// The first one.
+    pub(super) fn new(jobs: Vec<Job>) -> Attempt {
+        Attempt {
+            jobs,
+            presumes: false,
+            outcome: None,
+        }
+    }
+}
+
+impl Commit {
+    /// Commits jobs as one batch, again and again until it succeeds or their time is over; a batch that the database
+    /// will not take is halved until the request at fault stands alone and fails alone. Answers with what was changed.
+    pub(super) async fn run(self, attempt: Attempt) -> Vec<Changes> {
+        let mut changes = Vec::new();
+        let mut parts = vec![attempt];
+        while let Some(Attempt {
+            mut jobs, mut outcome, ..
+        }) = parts.pop()
+        {
+            let mut pause = RETRY_PAUSE_MIN;
+            let mut last_error = None;
+            let mut lost_alone = 0;
+            loop {
+                let (batch, written) = match outcome.take() {
+                    Some(tried) => tried,
+                    None => {
+                        jobs = drop_late(jobs, last_error.as_ref());
+                        if jobs.is_empty() {
+                            break;
+                        }
+                        let batch = match batch(&jobs, self.log.known_head()) {
+                            Ok(batch) => Arc::new(batch),
+                            Err(error) => {
+                                answer_all(jobs, &error);
+                                break;
+                            }
+                        };
+                        let written = self.store.write(batch.clone()).await;
+                        (batch, written)
+                    }
+                };
+                match self.settle(written, &jobs, &batch).await {
+                    Settled::Applied(decision) => {
+                        if decision.writes && self.tells {
+                            changes.push(Changes::from(&*decision));
+                        }
+                        finish(&self.log, jobs, *decision);
+                        break;
+                    }
+                    Settled::NotApplied(error) => {
+                        tracing::debug!(?error, requests = jobs.len(), "a batch was not applied, it runs again");
+                        // No longer than the first of them may wait to be told.
+                        let first = jobs.iter().map(|job| job.deadline).min();
+                        let again = Instant::now() + pause;
+                        tokio::time::sleep_until(first.map_or(again, |first| first.min(again))).await;
+                        pause = (pause * 2).min(RETRY_PAUSE_MAX);
+                        last_error = Some(error);
+                    }
+                    Settled::Refused(error)
+                        if jobs.len() == 1 && error.kind() == ErrorKind::Unavailable && lost_alone < LOST_ALONE_MAX =>
+                    {
+                        lost_alone += 1;
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(RETRY_PAUSE_MAX);
+                        last_error = Some(error);
+                    }
+                    Settled::Refused(error) if jobs.len() > 1 => {
+                        tracing::warn!(?error, requests = jobs.len(), "a batch was refused, it is split");
+                        parts.push(Attempt::new(jobs.split_off(jobs.len() / 2)));
+                    }
+                    Settled::Refused(error) | Settled::Failed(error) => {
+                        answer_all(jobs, &error);
+                        break;
+                    }
+                    Settled::Unknown(error) => {
+                        answer_all(jobs, &unknown(&error));
+                        // Its events may be there, and nobody has told the streams.
+                        self.log.suspect();
+                        break;
+                    }
+                }
+            }
+        }
+        changes
+    }
+
+    /// What became of a batch, as far as that can be found out before the last deadline.
+    async fn settle(&self, written: Result<Decision, WriteError>, jobs: &[Job], batch: &Batch) -> Settled {
+        match written {
+            Ok(decision) => Settled::Applied(Box::new(decision)),
+            Err(WriteError::Retry(error)) => Settled::NotApplied(error),
+            Err(WriteError::Rejected(error)) => Settled::Refused(error),
+            Err(WriteError::Final(error)) => {
+                tracing::error!(?error, "the store cannot be written");
+                Settled::Failed(error)
+            }
+            Err(WriteError::Unknown { decision, error }) => match self.resolve(jobs, batch, &error).await {
+                Some(true) => Settled::Applied(Box::new(Decision {
+                    // At what time it was applied is not known: the log is read.
+                    events: Vec::new(),
+                    ..*decision
+                })),
+                Some(false) => Settled::NotApplied(error),
+                None => Settled::Unknown(error),
+            },
+            // What it would have answered is lost with its decision.
+            Err(WriteError::Panicked(error)) => match self.resolve(jobs, batch, &error).await {
+                Some(false) => Settled::Refused(error),
+                Some(true) | None => Settled::Unknown(error),
+            },
+        }
+    }
+
+    /// Whether a batch was applied; none where that could not be found out before the last deadline.
+    async fn resolve(&self, jobs: &[Job], batch: &Batch, error: &Error) -> Option<bool> {
+        tracing::warn!(
+            ?error,
+            requests = jobs.len(),
+            "the outcome of a commit is not known, it is looked up"
+        );
+        let deadline = jobs.iter().map(|job| job.deadline).max()?;
+        let mut pause = RETRY_PAUSE_MIN;
+        let lookup = async {
+            loop {
+                match self.store.resolve(batch).await {
+                    Ok(applied) => return applied,
+                    Err(error) => tracing::debug!(?error, "the outcome could not be looked up yet"),
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_PAUSE_MAX);
+            }
+        };
+        tokio::time::timeout_at(deadline, lookup).await.ok()
+    }
+}
+
+pub(super) fn batch(jobs: &[Job], seen: Head) -> Result<Batch> {
+    let requests = jobs.iter().map(|job| job.request.clone()).collect();
+    Ok(Batch {
+        requests,
+        tag: Tag::random()?,
+        seen,
+    })
+}
+
+/// Answers the jobs of a batch and tells the log.
+pub(super) fn finish(log: &Log, jobs: Vec<Job>, decision: Decision) {
+    for (job, answer) in jobs.into_iter().zip(decision.answers) {
+        // A caller that has given up is not there to hear it.
+        drop(job.answer.send(answer));
+    }
+    log.committed(decision.head, decision.events);
+}
+
+/// Fails the jobs whose time is over, and leaves out those that nobody waits for any more.
+pub(super) fn drop_late(jobs: Vec<Job>, last_error: Option<&Error>) -> Vec<Job> {
+    let now = Instant::now();
+    let (in_time, over): (Vec<_>, Vec<_>) = jobs
+        .into_iter()
+        .filter(|job| !job.answer.is_closed())
+        .partition(|job| job.deadline > now);
+    let error = match last_error {
+        Some(error) => late().with_source(error.clone()).context(error),
+        None => late(),
+    };
+    answer_all(over, &error);
+    in_time
+}
+
+fn answer_all(jobs: Vec<Job>, error: &Error) {
+    for job in jobs {
+        drop(job.answer.send(Err(error.clone())));
+    }
+}
