@@ -166,6 +166,8 @@ pub(crate) struct Profile {
     pub(crate) batch_bytes_max: usize,
     /// Reads that run well side by side.
     pub(crate) readers: usize,
+    /// Pages of events that all streams together may read at a time, so that other reads need not wait for them.
+    pub(crate) pages: usize,
     /// Whether it gains by reading what a batch needs while the batch before it is written.
     pub(crate) foresees: bool,
     /// Whether large foreseen batches are to be [`Early`].

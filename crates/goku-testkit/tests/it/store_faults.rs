@@ -5,4 +5,5 @@ mod deadlines;
 mod large;
 mod late_reads;
 mod load;
+mod pages;
 mod steps;

@@ -5,7 +5,7 @@ use std::sync::atomic::{self, AtomicUsize};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ring::Ring;
@@ -42,6 +42,8 @@ pub(super) struct Log {
     head: watch::Sender<Head>,
     news: mpsc::Sender<News>,
     streams: AtomicUsize,
+    /// For the pages that streams read.
+    pages: Arc<Semaphore>,
     /// A head was read that lacks what was seen before, or nobody knows what a batch left.
     suspicion: Notify,
 }
@@ -166,6 +168,11 @@ impl Log {
         self.ring.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The permits by which streams that are behind read pages.
+    pub(super) fn pages(&self) -> Arc<Semaphore> {
+        self.pages.clone()
+    }
+
     /// Begins to stream.
     pub(super) fn follow(self: &Arc<Self>) -> Following {
         self.streams.fetch_add(1, atomic::Ordering::SeqCst);
@@ -186,16 +193,18 @@ impl Drop for Following {
 impl Follower {
     pub(super) fn new(store: Arc<dyn Store>, deliver: Deliver, stop: CancellationToken) -> (Follower, Arc<Log>) {
         let (sender, news) = mpsc::channel(NEWS_MAX);
+        let profile = store.profile();
         let log = Arc::new(Log {
             ring: RwLock::new(Ring::new(EventId::ZERO)),
             routes: Arc::default(),
             head: watch::Sender::new(Head::default()),
             news: sender,
             streams: AtomicUsize::new(0),
+            pages: Arc::new(Semaphore::new(profile.pages)),
             suspicion: Notify::new(),
         });
         let follower = Follower {
-            shared: store.profile().shared,
+            shared: profile.shared,
             store,
             log: log.clone(),
             news,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -24,13 +25,15 @@ const BYTES_MAX: usize = 1024 * 1024;
 /// Events of the log that one page looks at, so that a page of a rare prefix ends in bounded time.
 const SCAN_EVENTS_MAX: i64 = 16_384;
 
-/// Pages that are read at the same time: one connection is slower than what takes the events, and between two pages of it
+/// Pages of one stream that are read at the same time: one connection is slower than what takes the events, and between two pages of it
 /// others have to be on their way.
 const AHEAD_MAX: usize = 3;
 
 /// Reads the log page by page.
 pub(super) struct Pages {
     store: Arc<dyn Store>,
+    /// For each page that is being read, of all streams.
+    permits: Arc<Semaphore>,
     range: KeyRange,
     types: EventTypes,
     pace: Pace,
@@ -55,9 +58,10 @@ struct Pace {
 
 impl Pages {
     /// The events of these keys and types.
-    pub(super) fn new(store: Arc<dyn Store>, range: KeyRange, types: EventTypes) -> Pages {
+    pub(super) fn new(store: Arc<dyn Store>, permits: Arc<Semaphore>, range: KeyRange, types: EventTypes) -> Pages {
         Pages {
             store,
+            permits,
             range,
             types,
             pace: Pace {
@@ -73,18 +77,29 @@ impl Pages {
     pub(super) fn read_ahead(&mut self, after: EventId, until: EventId) {
         let mut after = self.ahead.back().map_or(after, |last| last.until);
         while self.ahead.len() < AHEAD_MAX && (self.pace.dense || self.ahead.is_empty()) && after < until {
-            let Ok(request) = self.request(after, until) else {
+            let Ok(ahead) = self.begin(after, until) else {
                 return;
             };
-            let (store, end) = (self.store.clone(), request.until);
-            let page = tokio::spawn(async move { store.events(request).await });
-            self.ahead.push_back(Ahead {
-                after,
-                until: end,
-                page: AbortOnDropHandle::new(page),
-            });
-            after = end;
+            after = ahead.until;
+            self.ahead.push_back(ahead);
         }
+    }
+
+    /// Begins to read a page. Whoever wants it may stop to look for it at any moment: the permit is not theirs.
+    fn begin(&self, after: EventId, until: EventId) -> Result<Ahead> {
+        let request = self.request(after, until)?;
+        let until = request.until;
+        let (store, permits) = (self.store.clone(), self.permits.clone());
+        let page = tokio::spawn(async move {
+            // They are never closed.
+            let _permit = permits.acquire().await;
+            store.events(request).await
+        });
+        Ok(Ahead {
+            after,
+            until,
+            page: AbortOnDropHandle::new(page),
+        })
     }
 
     /// Whether the page after `after` is on its way.
@@ -97,10 +112,11 @@ impl Pages {
         if !self.is_ahead(after) {
             self.ahead.clear();
         }
-        let page = match self.ahead.pop_front() {
-            Some(ahead) => ahead.page.await.map_err(gone)??,
-            None => self.store.events(self.request(after, until)?).await?,
+        let ahead = match self.ahead.pop_front() {
+            Some(ahead) => ahead,
+            None => self.begin(after, until)?,
         };
+        let page = ahead.page.await.map_err(gone)??;
         let scanned = page.scanned.get() - after.get();
         self.pace = self.pace.after(page.events.len(), scanned);
         Ok(page)

@@ -71,7 +71,7 @@ pub(super) async fn open(
     let (head, _) = log.look(&*store).await?;
     let position = start(&*store, &request, &head).await?;
     let subscription = Subscription {
-        pages: Pages::new(store.clone(), request.prefix.range(), request.types),
+        pages: Pages::new(store.clone(), log.pages(), request.prefix.range(), request.types),
         store,
         route,
         stop,

@@ -76,6 +76,9 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Coalesced reads side by side; the other connections are for lists, streams and the head.
 const COALESCED_READS: usize = 4;
 
+/// Pages that streams read side by side: as many as one stream has on its way.
+const PAGES: usize = 3;
+
 /// A database on a MySQL or MariaDB server.
 #[derive(Debug)]
 pub(crate) struct MySqlStore {
@@ -108,6 +111,7 @@ impl MySqlStore {
                 // Each value goes twice, to its row and to its event: mostly in one packet.
                 batch_bytes_max: BATCH_BYTES_MAX.min(settings.packet_bytes_max / 4),
                 readers: COALESCED_READS,
+                pages: PAGES,
                 foresees: !settings.commits_apart(),
                 writes_early: !settings.commits_apart() && settings.detects_deadlocks(),
                 writes_block: false,

@@ -36,7 +36,10 @@ use crate::key::Key;
 use crate::status::Replica;
 
 /// Threads that read beside the writer.
-const READERS: usize = 3;
+const READERS: usize = 4;
+
+/// Those that read pages for streams at most.
+const PAGES: usize = READERS - 1;
 
 /// Keys and values of one batch, in bytes: what a commit may hold the file for.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -109,6 +112,7 @@ impl Store for SqliteStore {
             shared: false,
             batch_bytes_max: BATCH_BYTES_MAX,
             readers: READERS,
+            pages: PAGES,
             foresees: false,
             writes_early: false,
             writes_block: true,
