@@ -34,10 +34,10 @@ const ENGINES: [Engine; 2] = [
     },
 ];
 
-/// The package of the library by which the machine's own MariaDB servers make a cluster, and of the same release.
 /// What fakes the clock of a program that is run with it, of the machine's own release.
 const FAKETIME_PACKAGE: &str = "libfaketime";
 
+/// The package of the library by which the machine's own MariaDB servers make a cluster, and of the same release.
 const GALERA_PACKAGE: &str = "galera-4";
 
 /// Unpacks what is missing; the machine's own packages stay as they are, but for Galera's.

@@ -2,12 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-use goku_mariadbd::Installation;
+use goku_mariadbd::{Installation, PACKAGES};
 
 use crate::failure::Failure;
-
-/// The server, and what the program that makes its data folder runs: on Debian 12 the first does not depend on the second.
-const PACKAGES: [&str; 2] = ["mariadb-server-core", "mariadb-client-core"];
 
 /// Makes sure that MariaDB's server is installed, and prints what it does to get there.
 pub(crate) fn ensure(may_install: bool) -> Result<(), Failure> {

@@ -8,6 +8,10 @@ use std::process::{Command, Stdio};
 use crate::error::{Error, ErrorKind};
 use crate::sandbox::Sandbox;
 
+/// Debian's packages of MariaDB's server: the server, and what the program that makes its data folder runs. On Debian 12 the
+/// first does not depend on the second.
+pub const PACKAGES: [&str; 2] = ["mariadb-server-core", "mariadb-client-core"];
+
 /// Debian keeps the server in a folder that is not on an ordinary user's `PATH`.
 const FOLDERS_BESIDE_PATH: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
 
@@ -279,7 +283,8 @@ fn not_installed(program: &str) -> Error {
         ErrorKind::NotInstalled,
         format!(
             "{program} was not found, so there is no MariaDB server to test with: `cargo xtask test` installs it \
-             (packages mariadb-server-core and mariadb-client-core), or GOKU_TEST_MYSQL_URL names a server to use instead"
+             (packages {}), or GOKU_TEST_MYSQL_URL names a server to use instead",
+            PACKAGES.join(" and ")
         ),
     )
 }
@@ -294,7 +299,7 @@ mod tests {
         assert_eq!(missing, None);
 
         let message = not_installed("mariadbd").to_string();
-        for way in ["cargo xtask test", "mariadb-server-core", "GOKU_TEST_MYSQL_URL"] {
+        for way in ["cargo xtask test", PACKAGES[0], PACKAGES[1], "GOKU_TEST_MYSQL_URL"] {
             assert!(message.contains(way), "{way} is missing in: {message}");
         }
     }

@@ -30,6 +30,6 @@ mod template;
 pub use data::SavedData;
 pub use error::{Error, ErrorKind};
 pub use galera::{Galera, GaleraOptions};
-pub use installation::{Dialect, Installation};
+pub use installation::{Dialect, Installation, PACKAGES};
 pub use port::ReservedPort;
 pub use server::{Options, Server};

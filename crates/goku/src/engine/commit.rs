@@ -187,6 +187,7 @@ impl Commit {
     }
 }
 
+/// A batch of these, as an attempt of its own; an error where the system has no random numbers.
 pub(super) fn batch(jobs: &[Job], seen: Head) -> Result<Batch> {
     let requests = jobs.iter().map(|job| job.request.clone()).collect();
     Ok(Batch {

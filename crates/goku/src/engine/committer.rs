@@ -52,7 +52,8 @@ const EXPIRIES_PER_MS: u128 = 16;
 /// Batches with nothing but expiry after which nobody else is taken to be there.
 const QUIET_MIN: u32 = 16;
 
-/// Foreseen batches on their way at a time while leases expire, instead of [`FORESEEN_MAX`], which makes batches longer: what comes now is answered the sooner the fewer are before it.
+/// Foreseen batches on their way at a time while leases expire, instead of [`FORESEEN_MAX`]. Expiry makes batches longer: what
+/// comes now is answered the sooner the fewer are before it.
 const FORESEEN_BESIDE_EXPIRY_MAX: usize = 2;
 
 /// How long jobs wait for what is read ahead for them; without it the store reads it under the lock.
@@ -215,7 +216,7 @@ impl Committer {
                         }
                         None => {
                             let jobs = self.gather(job);
-                            self.alone = jobs.iter().nth(1).is_none();
+                            self.alone = jobs.len() == 1;
                             self.foresee(jobs);
                         }
                     }
@@ -278,10 +279,8 @@ impl Committer {
                     self.top_up(&mut waiting.jobs);
                 }
                 let Waiting { jobs, sight } = waiting;
-                let jobs = drop_late(
-                    jobs.into_vec().into_iter().filter(|job| job.claim.take()).collect(),
-                    None,
-                );
+                let taken = jobs.into_vec().into_iter().filter(|job| job.claim.take());
+                let jobs = drop_late(taken.collect(), None);
                 match self.foretell(&jobs, sight) {
                     Some(state) => self.decide(jobs, state),
                     None => self.unforeseen = Some(jobs),
@@ -534,7 +533,7 @@ impl Committer {
 }
 
 impl Waiting {
-    /// How much it counts.
+    /// All operations, those that let leases expire among them.
     fn operations(&self) -> usize {
         self.jobs.operations() + self.jobs.expiries()
     }

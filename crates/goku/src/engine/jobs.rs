@@ -38,6 +38,10 @@ impl Jobs {
         self.bytes
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Job> {
         self.jobs.iter()
     }

@@ -25,8 +25,8 @@ const BYTES_MAX: usize = 1024 * 1024;
 /// Events of the log that one page looks at, so that a page of a rare prefix ends in bounded time.
 const SCAN_EVENTS_MAX: i64 = 16_384;
 
-/// Pages of one stream that are read at the same time: one connection is slower than what takes the events, and between two pages of it
-/// others have to be on their way.
+/// Pages of one stream that are read at the same time: one connection is slower than what takes the events, and between two
+/// pages of it others have to be on their way.
 const AHEAD_MAX: usize = 3;
 
 /// Reads the log page by page.

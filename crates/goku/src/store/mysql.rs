@@ -39,7 +39,7 @@ use tokio::sync::oneshot;
 use self::columns::{Fields, HEAD, LEASE, NOW};
 use self::cursors::Cursors;
 use self::error::{Failure, Trouble};
-use self::readers::Readers;
+use self::readers::{READERS_MAX, Readers};
 use self::servers::Servers;
 use self::session::Role;
 use self::writer::Writer;
@@ -73,11 +73,11 @@ pub(crate) fn is_transient(error: &mysql_async::Error) -> bool {
 /// Most keys and values in one batch, in bytes: larger ones gain nothing, and keep the others waiting.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Coalesced reads side by side; the other connections are for lists, streams and the head.
+/// Coalesced reads side by side.
 const COALESCED_READS: usize = 4;
 
-/// Pages that streams read side by side: as many as one stream has on its way.
-const PAGES: usize = 3;
+/// Pages that streams read side by side. One connection more is for lists and the head.
+const PAGES: usize = READERS_MAX - COALESCED_READS - 1;
 
 /// A database on a MySQL or MariaDB server.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use goku::Engine;
 use goku::faults::{Fault, Faults, Step};
 use goku_testkit::probe::{Probe, soon, watch};
+use tempfile::TempDir;
 use tokio::time::timeout;
 
 /// Pages that are read at a time on SQLite, which has a connection more.
@@ -15,23 +16,23 @@ const PAGES: u64 = 3;
 const STREAMS: usize = 8;
 const EVENTS: usize = 200;
 
-/// A store on a file, with events that no stream has in memory.
-async fn store_with_events(folder: &tempfile::TempDir, faults: &Faults) -> Probe {
+/// A store on a file, with events that no stream has in memory, and whose pages are held.
+async fn store_that_holds_pages() -> (TempDir, Faults, Probe) {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = Faults::default();
     let url = format!("sqlite:{}", folder.path().join("goku.db").display());
     let engine = Engine::builder().faults(faults.clone()).open(&url).await.unwrap();
     let store = Probe::new(Arc::new(engine));
     for number in 0..EVENTS {
         store.put("key", format!("{number}")).await;
     }
-    store
+    faults.always(Step::Events, Fault::Hold);
+    (folder, faults, store)
 }
 
 #[tokio::test]
 async fn streams_that_are_behind_read_no_more_pages_at_a_time_than_leave_others_a_connection() {
-    let folder = tempfile::tempdir().unwrap();
-    let faults = Faults::default();
-    let store = store_with_events(&folder, &faults).await;
-    faults.always(Step::Events, Fault::Hold);
+    let (_folder, faults, store) = store_that_holds_pages().await;
     let streams = (0..STREAMS).map(|_| {
         let store = store.clone();
         tokio::spawn(async move { store.watch(watch("")).await.events(EVENTS).await.len() })
@@ -49,10 +50,7 @@ async fn streams_that_are_behind_read_no_more_pages_at_a_time_than_leave_others_
 
 #[tokio::test]
 async fn a_stream_that_nobody_takes_from_keeps_no_other_from_its_pages() {
-    let folder = tempfile::tempdir().unwrap();
-    let faults = Faults::default();
-    let store = store_with_events(&folder, &faults).await;
-    faults.always(Step::Events, Fault::Hold);
+    let (_folder, faults, store) = store_that_holds_pages().await;
     let mut left = Vec::new();
     for number in 1..=PAGES {
         let mut events = store.watch(watch("")).await;

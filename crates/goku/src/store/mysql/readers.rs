@@ -15,7 +15,7 @@ use super::session::{ResultSet, Role, Session};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Connections for reads: with more at once a server of a few cores gets slower.
-const READERS_MAX: usize = 8;
+pub(super) const READERS_MAX: usize = 8;
 
 /// How long a read may be without an answer before it is asked again on another connection: nobody may be at the other
 /// end of this one, which shows by nothing else. Slow reads are asked twice then, and no more often.
