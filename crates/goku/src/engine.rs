@@ -16,6 +16,7 @@ mod spin;
 mod stream;
 mod tasks;
 mod threads;
+mod throttle;
 mod writer;
 
 use std::sync::Arc;

@@ -53,7 +53,7 @@ kinds! {
         /// The oldest position from which a stream can start.
         oldest: EventId
     } = "compacted",
-    /// The position belongs to a history that the database lost: read the current state by a list, then stream from
+    /// The position belongs to a history that the database lost, or to none that it had: read the current state by a list, then stream from
     /// its snapshot.
     PositionLost = "position_lost",
     /// The cursor stands further on than where it was to be moved: somebody else moves it too. Go on from there, or reset

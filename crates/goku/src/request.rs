@@ -72,9 +72,10 @@ pub enum StreamFrom {
     /// At the first event.
     #[default]
     Beginning,
-    /// After this event, whatever history it is of.
+    /// After this event, whatever history it is of. From one beyond the head, which the stream's
+    /// [`opened_at`](crate::EventStream::opened_at) tells, nothing up to it is delivered.
     After(EventId),
-    /// After this position; `PositionLost` where the database lost it.
+    /// After this position; `PositionLost` where the database lost it, or never had it.
     Resume(Position),
     /// After the last event at the time of the request.
     Head,

@@ -70,6 +70,9 @@ pub(super) async fn open(
     let route = log.route(routed);
     let (head, _) = log.look(&*store).await?;
     let position = start(&*store, &request, &head).await?;
+    if position > head.last_event {
+        log.begins_beyond_head(position, head.last_event, &request.prefix);
+    }
     let subscription = Subscription {
         pages: Pages::new(store.clone(), log.pages(), request.prefix.range(), request.types),
         store,
@@ -126,12 +129,36 @@ async fn check_tag(store: &dyn Store, position: Position, head: &Head) -> Result
     if position.id == EventId::ZERO || position.tag == Tag::new(head.epoch.salt()) {
         return Ok(());
     }
+    if position.id > head.last_event {
+        return Err(beyond_head(position.id, head.last_event));
+    }
     match tag_of(store, position.id).await? {
         Some(tag) if tag == position.tag => Ok(()),
         // In the first history nothing was ever lost: below the mark the event was removed, as may be.
         None if position.id < head.compacted && head.epoch.number() == 1 => Ok(()),
+        // Nothing was lost before the second history began, so the position is not of this store, or was changed by hand.
+        Some(_) if head.epoch.number() == 1 => Err(foreign(position.id)),
         _ => Err(lost(position.id)),
     }
+}
+
+/// The error of a position after everything that the log has: it cannot be told from one of a tail that was lost before this
+/// engine saw it.
+fn beyond_head(position: EventId, head: EventId) -> Error {
+    let message = format!(
+        "there is no event {position}, the head of the log is {head}: the position is mistyped or of another store, or the \
+         database was put back to an earlier state; read the current state by a list, then stream from its snapshot"
+    );
+    Error::new(ErrorKind::PositionLost, message)
+}
+
+/// The error of a position whose tag no event of the log has.
+fn foreign(position: EventId) -> Error {
+    let message = format!(
+        "event {position} is another one than the position names: the position is mistyped or of another store, or the \
+         database was put back to an earlier state; read the current state by a list, then stream from its snapshot"
+    );
+    Error::new(ErrorKind::PositionLost, message)
 }
 
 fn lost(position: EventId) -> Error {
