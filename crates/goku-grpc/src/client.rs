@@ -6,6 +6,7 @@ mod connection;
 mod cursors;
 mod endpoint;
 mod endpoints;
+mod outage;
 mod read;
 mod sessions;
 mod standing;
@@ -31,6 +32,7 @@ use crate::proto::gokupb::{self as pb, goku_client::GokuClient};
 use connection::{Connection, Io};
 use endpoint::Endpoint;
 use endpoints::Endpoints;
+pub use outage::Outage;
 use write::Numbers;
 
 /// How long a call may take where nothing else is said.
@@ -150,6 +152,14 @@ impl GrpcClient {
             request_timeout: timeout,
             ..self
         }
+    }
+
+    /// Tells `observer` when a call or a stream of this client, or of a clone of it, begins to wait for its servers because
+    /// an attempt and another one failed at all of them, and when one answers again. The first observer that is given
+    /// stays. It is called in the middle of calls, so it must not block.
+    pub fn on_outage(self, observer: impl Fn(Outage) + Send + Sync + 'static) -> GrpcClient {
+        self.servers.endpoints.outages.observe(Box::new(observer));
+        self
     }
 
     /// The same client, which tries again what failed and may be, and resumes streams, or does not: then every error is

@@ -39,6 +39,7 @@ pub mod proto;
 mod wire;
 
 pub use client::GrpcClient;
+pub use client::Outage;
 pub use health::Health;
 pub use server::ServerOptions;
 pub use server::router;

@@ -73,6 +73,9 @@ impl<'a> Attempts<'a> {
             return false;
         }
         if !pause.is_zero() {
+            if self.made > endpoints.len() && !endpoints.is_one_up() {
+                endpoints.outages.waits();
+            }
             tokio::time::sleep(pause).await;
         }
         true

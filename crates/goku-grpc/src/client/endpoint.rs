@@ -1,5 +1,6 @@
 //! One server that a client knows.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tonic::transport::{Channel, Uri};
 use tonic::{Request, Response, Status, TimeoutExpired};
 
 use super::connection::Connection;
+use super::outage::Outages;
 use super::standing::Standing;
 use super::transport::Transport;
 use crate::error::{Call, from_status, is_unreachable, sources};
@@ -28,6 +30,8 @@ pub(super) struct Endpoint {
     /// As errors name it.
     name: String,
     pub(super) standing: Standing,
+    /// Those of all servers of the client.
+    outages: Arc<Outages>,
     /// Whether it ever answered.
     reached: AtomicBool,
     numbering: AtomicU8,
@@ -64,10 +68,16 @@ impl Endpoint {
             grpc: grpc.max_decoding_message_size(ANSWER_BYTES_MAX),
             name,
             standing: Standing::new(now),
+            outages: Arc::default(),
             reached: AtomicBool::new(false),
             numbering: AtomicU8::new(Numbering::Unknown as u8),
             beginning: tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// The same server, which tells `outages` whether it answers.
+    pub(super) fn telling(self, outages: Arc<Outages>) -> Endpoint {
+        Endpoint { outages, ..self }
     }
 
     /// The server at `url`, which has the form `http://host:port`; it is connected to by the first call, on `runtime`.
@@ -139,12 +149,16 @@ impl Endpoint {
     pub(super) fn answered(&self, began: Instant) {
         self.reached.store(true, Ordering::Relaxed);
         self.standing.answered(began);
+        if self.standing.is_up() {
+            self.outages.answered();
+        }
     }
 
     /// The error of a call that failed. Where it is the server that failed, and not the request, that is noted.
     pub(super) fn failed(&self, began: Instant, status: Status, call: Call) -> Error {
         // Only goku's own answers have details.
-        if !status.details().is_empty() {
+        let was_answered = !status.details().is_empty();
+        if was_answered {
             self.reached.store(true, Ordering::Relaxed);
         }
         let error = self.error(status, call);
@@ -152,6 +166,7 @@ impl Endpoint {
             ErrorKind::Unavailable | ErrorKind::Stopped | ErrorKind::OutcomeUnknown => {
                 self.set_numbering(Numbering::Unknown);
                 self.standing.failed(began, Instant::now());
+                self.outages.failed(&error, was_answered);
             }
             _ => self.answered(began),
         }

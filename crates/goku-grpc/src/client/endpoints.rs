@@ -7,12 +7,14 @@ use goku::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
+use super::outage::Outages;
 
 /// One server or several, which serve the same store.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     all: Vec<Arc<Endpoint>>,
     next: AtomicUsize,
+    pub(super) outages: Arc<Outages>,
 }
 
 impl Endpoints {
@@ -33,9 +35,12 @@ impl Endpoints {
     }
 
     fn of(all: Vec<Endpoint>) -> Endpoints {
+        let outages = Arc::<Outages>::default();
+        let told = |endpoint: Endpoint| Arc::new(endpoint.telling(outages.clone()));
         Endpoints {
-            all: all.into_iter().map(Arc::new).collect(),
+            all: all.into_iter().map(told).collect(),
             next: AtomicUsize::new(0),
+            outages,
         }
     }
 

@@ -164,6 +164,9 @@ impl Subscription {
         let servers = self.client.servers.clone();
         let mut is_first = true;
         loop {
+            if !is_first && !servers.endpoints.is_one_up() {
+                servers.endpoints.outages.waits();
+            }
             if !is_first || !servers.endpoints.is_one_up() {
                 tokio::time::sleep(self.backoff.pause()).await;
             }
