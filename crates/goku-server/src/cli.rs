@@ -5,11 +5,14 @@ mod completions;
 mod condition;
 mod consume;
 mod consumers;
+mod delete;
 mod entries;
 mod expiry;
 mod key;
 mod lease;
+mod own;
 mod position;
+mod question;
 mod reader;
 mod serve;
 mod signal;
@@ -23,15 +26,16 @@ pub(crate) use consumers::Standing;
 pub(crate) use position::show as show_position;
 pub(crate) use time::show as show_time;
 pub(crate) use time::show_duration;
+pub(crate) use time::show_remaining;
 
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use goku::{Error, ErrorKind};
-use goku_grpc::GrpcClient;
+use goku_grpc::{GrpcClient, Outage};
 
-use crate::exit::{self, Outcome};
-use crate::output::{Format, Output};
+use crate::exit::{self, Outcome, Subject};
+use crate::output::{self, Format, Output};
 
 /// A key-value store with an immutable, totally ordered event log, on SQLite or MySQL.
 #[derive(Debug, Parser)]
@@ -80,8 +84,11 @@ pub(crate) struct Cli {
 enum Command {
     Serve(serve::Serve),
     Get(entries::Get),
+    #[command(visible_alias = "put")]
     Set(entries::Set),
-    Delete(entries::Delete),
+    #[command(visible_alias = "rm")]
+    Delete(delete::Delete),
+    #[command(visible_alias = "ls")]
     List(entries::List),
     Watch(watch::Watch),
     /// Grant, read, renew and end leases, by which keys vanish together
@@ -98,8 +105,47 @@ enum Command {
     Completions(completions::Completions),
 }
 
+impl Cli {
+    /// Reads the command line of this process; exits where it cannot be read, or asks for help.
+    pub(crate) fn read() -> Cli {
+        let matches = with_hyphen_values(Cli::command()).get_matches();
+        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// Lets each option take a value that begins with a hyphen: `--ttl -1s` is a duration that cannot be, not an option that is
+/// not known.
+fn with_hyphen_values(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            let takes_value = !arg.is_positional() && arg.get_action().takes_values();
+            if takes_value {
+                arg.allow_hyphen_values(true)
+            } else {
+                arg
+            }
+        })
+        .mut_subcommands(with_hyphen_values)
+}
+
+impl Command {
+    /// What its failures are about.
+    fn subject(&self) -> Subject {
+        match self {
+            Command::Get(_) | Command::Set(_) | Command::Delete(_) | Command::List(_) | Command::Txn(_) => {
+                Subject::Keys
+            }
+            Command::Watch(_) => Subject::Events,
+            Command::Lease(_) => Subject::Leases,
+            Command::Consume(_) | Command::Consumers(_) => Subject::Consumers,
+            Command::Serve(_) | Command::Status | Command::Bench(_) | Command::Completions(_) => Subject::Other,
+        }
+    }
+}
+
 /// Runs the command to its end.
 pub(crate) fn run(cli: Cli) -> Outcome {
+    let subject = cli.command.subject();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -107,16 +153,17 @@ pub(crate) fn run(cli: Cli) -> Outcome {
     let result = runtime.block_on(dispatch(cli));
     // Not waited for: a read of standard input that nobody ends would hold the exit.
     runtime.shutdown_background();
-    result
+    result.map_err(|failure| failure.about(subject))
 }
 
 async fn dispatch(cli: Cli) -> Outcome {
     let connection = Connection {
         endpoints: cli.endpoint,
         timeout: cli.timeout,
+        format: cli.output,
     };
     let mut output = Output::new(cli.output);
-    match cli.command {
+    let result = match cli.command {
         Command::Serve(serve) => serve.run(&mut output).await,
         Command::Get(get) => get.run(&connection, &mut output).await,
         Command::Set(set) => set.run(&connection, &mut output).await,
@@ -130,18 +177,45 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Status => status::run(&connection, &mut output).await,
         Command::Bench(bench) => bench.run(&connection, &mut output).await,
         Command::Completions(completions) => completions.run(&mut output),
-    }?;
-    Ok(output.flush()?)
+    };
+    // What came before a failure shows before it.
+    let flushed = output.flush();
+    result?;
+    Ok(flushed?)
 }
 
 /// How client commands reach their servers.
 struct Connection {
     endpoints: Vec<String>,
     timeout: Duration,
+    format: Format,
 }
 
 impl Connection {
+    /// A client that tells on standard error when it waits for its servers, and when it goes on.
     fn client(&self) -> goku::Result<GrpcClient> {
+        let (format, endpoints) = (self.format, self.endpoints.clone());
+        let tell = move |outage: Outage| match outage {
+            Outage::Began { error } => {
+                let why = error.map_or_else(|| "no answer".to_owned(), |error| error.to_string());
+                let is_named = endpoints.iter().any(|endpoint| why.contains(endpoint.trim()));
+                let what = if is_named {
+                    why
+                } else {
+                    format!("{}: {why}", endpoints.join(","))
+                };
+                output::note(format, &format!("waiting for a server: {what}"));
+            }
+            Outage::Ended { after } => {
+                output::note(format, &format!("going on after {}", show_remaining(after)));
+            }
+            _ => {}
+        };
+        Ok(self.silent_client()?.on_outage(tell))
+    }
+
+    /// A client that tells nothing by itself.
+    fn silent_client(&self) -> goku::Result<GrpcClient> {
         let urls = self.endpoints.iter().map(|endpoint| match endpoint.trim() {
             url if url.contains("://") => url.to_owned(),
             address => format!("http://{address}"),

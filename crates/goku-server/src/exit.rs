@@ -28,10 +28,14 @@ Exit codes:
   1  error
   2  usage: the command line or the request cannot be right as it is
   3  not found: the key or lease does not exist
-  4  condition failed: nothing was applied (txn: the comparisons did not hold, `else` was done)
-  5  unavailable: the server or its store cannot be reached or is stopping; nothing was applied, try again
-  6  outcome unknown: the write may or may not have been applied; read before trying again
-  7  position gone: compacted, or lost by the database; list, then watch from the listing's position
+  4  condition failed: nothing was applied (txn: the comparisons did not hold,
+     `else` was done)
+  5  unavailable: the server or its store cannot be reached or is stopping;
+     nothing was applied, try again
+  6  outcome unknown: the write may or may not have been applied; read before
+     trying again
+  7  position gone: compacted, or lost by the database; list, then watch from the
+     listing's position
 
 Errors are one line on standard error, `goku: ...`; with --output json one object:
   {\"error\":\"not_found\",\"exit_code\":3,\"message\":\"...\"}
@@ -40,14 +44,32 @@ Errors are one line on standard error, `goku: ...`; with --output json one objec
 /// Why a command did not end as asked.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// A call failed.
-    Call(Error),
+    /// A call failed, which concerned the subject.
+    Call(Error, Subject),
     /// The transaction's comparisons did not hold; its answer was written.
     NotSucceeded,
     /// Standard output cannot be written.
     Output(io::Error),
     /// What was given on standard input or in a file cannot be used.
     Input(String),
+    /// The question was not answered with yes; nothing was done.
+    Declined,
+}
+
+/// What a command is about, by which its failures advise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// Keys and their values.
+    Keys,
+    /// Leases.
+    Leases,
+    /// Events from a position on.
+    Events,
+    /// Consumers, their cursors and groups.
+    Consumers,
+    /// Anything else.
+    #[default]
+    Other,
 }
 
 /// What a command ends with.
@@ -57,30 +79,39 @@ impl Failure {
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Failure::Call(error) => code(error.kind()),
+            Failure::Call(error, _) => code(error.kind()),
             Failure::NotSucceeded => CONDITION_FAILED,
             // Whoever read has what they wanted, as in `goku list | head -1`.
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => DONE,
-            Failure::Output(_) => ERROR,
+            Failure::Output(_) | Failure::Declined => ERROR,
             Failure::Input(_) => USAGE,
+        }
+    }
+
+    /// The same failure of a command that is about `subject`.
+    pub(crate) fn about(self, subject: Subject) -> Failure {
+        match self {
+            Failure::Call(error, _) => Failure::Call(error, subject),
+            other => other,
         }
     }
 
     /// The kind's name and a line that says what happened and what to do; none where nothing is to be said.
     pub(crate) fn message(&self) -> Option<(&'static str, String)> {
         match self {
-            Failure::Call(error) => Some((error.kind().name(), explain(error))),
+            Failure::Call(error, subject) => Some((error.kind().name(), explain(error, *subject))),
             Failure::NotSucceeded => None,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Failure::Output(error) => Some(("output", format!("cannot write the output: {error}"))),
             Failure::Input(message) => Some(("input", message.clone())),
+            Failure::Declined => Some(("declined", "nothing was deleted".to_owned())),
         }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::Call(error)
+        Failure::Call(error, Subject::Other)
     }
 }
 
@@ -104,16 +135,29 @@ fn code(kind: ErrorKind) -> u8 {
 }
 
 /// The error's message on one line, with what to do where the message alone does not say it.
-fn explain(error: &Error) -> String {
-    let what_to_do = match error.kind() {
-        ErrorKind::ConditionFailed => "; nothing was applied: read the key again and decide anew",
-        ErrorKind::OutcomeUnknown => "; it may or may not have been applied: read the key before trying again",
-        ErrorKind::AnswerNotKept { .. } => "; it was done once: read what it left",
-        ErrorKind::Compacted { .. } | ErrorKind::PositionLost => {
+fn explain(error: &Error, subject: Subject) -> String {
+    let what_to_do = match (error.kind(), subject) {
+        (ErrorKind::ConditionFailed, Subject::Keys) => "; nothing was applied: read the key again and decide anew",
+        (ErrorKind::ConditionFailed, _) => "; nothing was changed",
+        (ErrorKind::OutcomeUnknown, Subject::Keys) => {
+            "; it may or may not have been applied: read the key before trying again"
+        }
+        (ErrorKind::OutcomeUnknown, Subject::Leases) => {
+            "; it may or may not have been applied: see `goku lease list` before trying again"
+        }
+        (ErrorKind::OutcomeUnknown, Subject::Consumers) => {
+            "; it may or may not have been applied: see `goku consumers` before trying again"
+        }
+        (ErrorKind::OutcomeUnknown, _) => "; it may or may not have been applied",
+        (ErrorKind::AnswerNotKept { .. }, _) => "; it was done once: read what it left",
+        (ErrorKind::Compacted { .. } | ErrorKind::PositionLost, Subject::Consumers) => {
+            "; see `goku consumers`, and move the consumer on with `goku consumers reset`"
+        }
+        (ErrorKind::Compacted { .. } | ErrorKind::PositionLost, _) => {
             "; use `goku list --with-position`, then `goku watch --after` its position"
         }
-        ErrorKind::Stopped => "; nothing was applied: try again when it is back",
-        ErrorKind::Unsupported => "; is this an older goku, or another program?",
+        (ErrorKind::Stopped, _) => "; nothing was applied: try again when it is back",
+        (ErrorKind::Unsupported, _) => "; is this an older goku, or another program?",
         _ => "",
     };
     let message = format!("{}{what_to_do}", error.message());

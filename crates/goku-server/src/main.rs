@@ -6,14 +6,12 @@ mod output;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// Threads free here what others allocated, a request at a time: where the system's allocator locks, this one does not.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::read();
     let format = cli.output;
     match cli::run(cli) {
         Ok(()) => ExitCode::from(exit::DONE),

@@ -2,9 +2,10 @@
 
 mod bench;
 mod json;
+mod table;
 mod text;
 
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use clap::ValueEnum;
 use goku::consumer::{DeadLetter, Delivery, Member, Replayed};
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use crate::cli::{Report, Standing, show_position};
 use crate::exit::Failure;
+use table::Table;
 
 /// The form of answers and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -26,6 +28,21 @@ pub(crate) enum Format {
 pub(crate) struct Output {
     format: Format,
     out: BufWriter<StdoutLock<'static>>,
+    /// On a terminal.
+    table: Option<Table>,
+}
+
+/// When the lease of a key ends that was set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Term {
+    /// Not by itself.
+    Endless,
+    /// As the lease says.
+    Of(Lease),
+    /// It has ended already.
+    Ended,
+    /// The lease could not be read.
+    Unknown,
 }
 
 /// What a consumer's command is given.
@@ -35,13 +52,23 @@ pub(crate) fn delivery_json(delivery: &Delivery) -> serde_json::Result<Vec<u8>> 
 
 impl Output {
     pub(crate) fn new(format: Format) -> Output {
+        let is_terminal = io::stdout().is_terminal();
         Output {
             format,
             out: BufWriter::new(io::stdout().lock()),
+            table: is_terminal.then(Table::default),
         }
     }
 
+    /// Whether somebody looks at what is written.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.table.is_some()
+    }
+
     pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if let Some(table) = &mut self.table {
+            table.flush(&mut self.out)?;
+        }
         self.out.flush()
     }
 
@@ -50,15 +77,33 @@ impl Output {
         self.out.write_all(bytes)
     }
 
-    /// The answer to a Get: the value's bytes and nothing else.
+    /// The answer to a Get: the value's bytes and nothing else, but on a terminal, where it is made visible.
     pub(crate) fn value(&mut self, entry: &Entry) -> io::Result<()> {
         match self.format {
+            Format::Text if self.is_terminal() => writeln!(self.out, "{}", text::visible(&entry.value)),
             Format::Text => self.out.write_all(&entry.value),
             Format::Json => self.json(&json::entry(entry)),
         }
     }
 
-    /// The state that a write left.
+    /// The state that a Set left, and when its key ends.
+    pub(crate) fn set(&mut self, entry: &Entry, term: Term) -> io::Result<()> {
+        match self.format {
+            Format::Text => writeln!(self.out, "{}{}", text::state(entry), text::term(term)),
+            Format::Json => self.json(&json::set(entry, term)),
+        }
+    }
+
+    /// How many keys were deleted.
+    pub(crate) fn deleted(&mut self, keys: u64) -> io::Result<()> {
+        match self.format {
+            Format::Text if keys == 1 => writeln!(self.out, "deleted 1 key"),
+            Format::Text => writeln!(self.out, "deleted {keys} keys"),
+            Format::Json => self.json(&json::deleted(keys)),
+        }
+    }
+
+    /// The state that a Delete left.
     pub(crate) fn written(&mut self, entry: &Entry) -> io::Result<()> {
         match self.format {
             Format::Text => writeln!(self.out, "{}", text::state(entry)),
@@ -69,8 +114,8 @@ impl Output {
     /// One key of a list.
     pub(crate) fn listed(&mut self, entry: &Entry, keys_only: bool) -> io::Result<()> {
         match (self.format, keys_only) {
-            (Format::Text, false) => writeln!(self.out, "{}", text::row(entry)),
-            (Format::Text, true) => writeln!(self.out, "{}", text::key(&entry.key)),
+            (Format::Text, false) => self.row(&text::ROW, text::row(entry)),
+            (Format::Text, true) => self.row(&["key"], text::key(&entry.key)),
             (Format::Json, false) => self.json(&json::entry(entry)),
             (Format::Json, true) => self.json(&json::state(entry)),
         }
@@ -87,7 +132,7 @@ impl Output {
     /// An event.
     pub(crate) fn event(&mut self, event: &Event) -> io::Result<()> {
         match self.format {
-            Format::Text => writeln!(self.out, "{}", text::event(event)),
+            Format::Text => self.row(&text::EVENT, text::event(event)),
             Format::Json => self.json(&json::event(event)),
         }
     }
@@ -97,6 +142,14 @@ impl Output {
         match self.format {
             Format::Text => writeln!(self.out, "{}", lease.id),
             Format::Json => self.json(&json::lease(lease)),
+        }
+    }
+
+    /// A lease that was ended.
+    pub(crate) fn expired(&mut self, lease: &Lease) -> io::Result<()> {
+        match self.format {
+            Format::Text => writeln!(self.out, "{}", text::expired(lease)),
+            Format::Json => self.json(&json::expired(lease)),
         }
     }
 
@@ -111,7 +164,7 @@ impl Output {
     /// A consumer's cursor, how far it is behind, and its dead letters.
     pub(crate) fn consumer(&mut self, standing: &Standing) -> io::Result<()> {
         match self.format {
-            Format::Text => writeln!(self.out, "{}", text::consumer(standing)),
+            Format::Text => self.row(&text::CONSUMER, text::consumer(standing)),
             Format::Json => self.json(&json::consumer(standing)),
         }
     }
@@ -119,7 +172,7 @@ impl Output {
     /// A member of a group.
     pub(crate) fn member(&mut self, member: &Member) -> io::Result<()> {
         match self.format {
-            Format::Text => writeln!(self.out, "{}", text::member(member)),
+            Format::Text => self.row(&text::MEMBER, text::member(member)),
             Format::Json => self.json(&json::member(member)),
         }
     }
@@ -127,7 +180,7 @@ impl Output {
     /// A dead letter.
     pub(crate) fn dead_letter(&mut self, letter: &DeadLetter) -> io::Result<()> {
         match self.format {
-            Format::Text => writeln!(self.out, "{}", text::dead_letter(letter)),
+            Format::Text => self.row(&text::DEAD_LETTER, text::dead_letter(letter)),
             Format::Json => self.json(&json::dead_letter(letter)),
         }
     }
@@ -193,6 +246,14 @@ impl Output {
         self.out.flush()
     }
 
+    /// A row of the one table that a command writes; its names show on a terminal.
+    fn row(&mut self, names: &[&str], row: String) -> io::Result<()> {
+        match &mut self.table {
+            Some(table) => table.push(names, row, &mut self.out),
+            None => writeln!(self.out, "{row}"),
+        }
+    }
+
     fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self.out, value)?;
         self.out.write_all(b"\n")
@@ -203,6 +264,16 @@ impl Output {
 pub(crate) fn metrics_at(endpoint: &MetricsEndpoint) {
     // Where standard error is closed there is nobody to tell.
     let _ = writeln!(io::stderr(), "metrics at {}", endpoint.url());
+}
+
+/// Tells on standard error what whoever runs the command should know though nothing failed, in one line.
+pub(crate) fn note(format: Format, message: &str) {
+    let line = match format {
+        Format::Text => format!("goku: {message}"),
+        Format::Json => json::note(message),
+    };
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Tells of a failure on standard error, in one line.

@@ -13,18 +13,21 @@ use crate::cli::Connection;
 use crate::cli::bench::options::Options;
 use crate::cli::bench::progress::Progress;
 use crate::cli::signal::EndSignals;
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 use crate::output::Output;
 
 /// What `--help` tells of all workloads.
 const HELP: &str = "\
-A caller makes its next call when the one before is answered. All keys lie below --prefix, which is refused where it
-has keys that no load has written; they are deleted at the end, unless with --keep: two runs at once need a prefix each.
-Their events stay in the log, as all events do. SIGINT ends a run early, with its figures; a second one at once, without deleting anything: the next run
-on the prefix does. Leases that are left end within a minute.
+A caller makes its next call when the one before is answered. All keys lie below
+--prefix, which is refused where it has keys that no load has written; they are deleted at the end, unless with
+--keep: two runs at once need a prefix each. Their events stay in the log, as all
+events do. SIGINT ends a run early, with its figures; a second one at once,
+without deleting anything: the next run on the prefix does. Leases that are left
+end within a minute.
 
-Latencies are those of calls that were answered within the time that was measured. Errors are counted by kind. The exit
-code is 0 where any call succeeded, else that of what most calls failed with.";
+Latencies are those of calls that were answered within the time that was
+measured. Errors are counted by kind. The exit code is 0 where any call
+succeeded, else that of what most calls failed with.";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = HELP, subcommand_value_name = "WORKLOAD", subcommand_help_heading = "Workloads")]
@@ -120,7 +123,8 @@ impl Bench {
         match &options.store {
             None => {
                 let count = options.connections(&load);
-                let client = |_| Ok(Arc::new(connection.client()?.retries(!options.no_retries)) as Arc<dyn Client>);
+                let client =
+                    |_| Ok(Arc::new(connection.silent_client()?.retries(!options.no_retries)) as Arc<dyn Client>);
                 let clients = (0..count).map(client).collect::<goku::Result<Vec<_>>>()?;
                 let on = connection.endpoints.join(",");
                 let run = Run {
@@ -229,7 +233,7 @@ fn succeeded(measured: &Measured) -> Outcome {
     match measured.main_error() {
         Some(failed) if measured.count == 0 => {
             let message = format!("no call succeeded: {}", failed.message);
-            Err(Failure::Call(Error::new(failed.kind, message)))
+            Err(Error::new(failed.kind, message).into())
         }
         _ => Ok(()),
     }

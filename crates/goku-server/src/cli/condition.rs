@@ -47,13 +47,20 @@ impl LastEvent {
 }
 
 fn version(text: &str) -> Result<Version, String> {
-    let version = text.parse().map_err(|_| "a version is a number".to_string())?;
-    Version::new(version).map_err(|error| error.to_string())
+    let version: i64 = text.parse().map_err(|_| "a version is a number".to_string())?;
+    Version::new(version).map_err(|_| {
+        format!(
+            "versions count from 1, {version} is none; a key that must not exist is set with `goku set --if-absent`"
+        )
+    })
 }
 
 fn event_id(text: &str) -> Result<EventId, String> {
     let id = text
         .parse()
         .map_err(|_| "a ref is the number of an event".to_string())?;
-    EventId::new(id).map_err(|error| error.to_string())
+    match EventId::new(id) {
+        Ok(EventId::ZERO) | Err(_) => Err(format!("refs count from 1, {id} is none")),
+        Ok(id) => Ok(id),
+    }
 }

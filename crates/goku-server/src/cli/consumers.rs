@@ -26,6 +26,8 @@ pub(super) struct Consumers {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Move a consumer's cursors, forth or back; one that runs goes on from there within some seconds
+    ///
+    /// There is no such consumer before it first ran, unless --create makes its cursor.
     Reset(Reset),
     /// List a consumer's dead letters
     Dead(Named),
@@ -57,6 +59,10 @@ struct Reset {
     /// Where to: after the event ID, to the beginning or to the head
     #[arg(long, value_name = "ID|beginning|head", value_parser = place)]
     to: Place,
+
+    /// Make the cursor of a consumer that has none yet, for its first run
+    #[arg(long)]
+    create: bool,
 }
 
 #[derive(Debug, Args)]
@@ -82,7 +88,15 @@ impl Consumers {
         match self.command {
             None => list(&client, output).await,
             Some(Command::Reset(reset)) => {
-                let cursors = consumer::reset(&client, &reset.consumer.name, reset.to).await?;
+                let name = &reset.consumer.name;
+                if !reset.create && !exists(&client, name).await? {
+                    let message = format!(
+                        "there is no consumer {:?}: see `goku consumers`, or give --create to make its cursor",
+                        name.as_str()
+                    );
+                    return Err(Error::new(ErrorKind::NotFound, message).into());
+                }
+                let cursors = consumer::reset(&client, name, reset.to).await?;
                 Telling::begin(&client).await?.tell(cursors, output).await
             }
             Some(Command::Dead(named)) => {
@@ -108,6 +122,16 @@ impl Consumers {
             Some(Command::Delete(named)) => delete(&client, &named.name).await,
         }
     }
+}
+
+/// Whether a consumer has a cursor, or is a group.
+async fn exists(client: &dyn Client, name: &ConsumerName) -> goku::Result<bool> {
+    let request = CursorsRequest {
+        consumer: Some(name.clone()),
+        limit: Some(1),
+        ..CursorsRequest::default()
+    };
+    Ok(!client.list_cursors(request).await?.is_empty() || consumer::roster(client, name).await?.is_some())
 }
 
 async fn list(client: &dyn Client, output: &mut Output) -> Outcome {

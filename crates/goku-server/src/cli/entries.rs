@@ -1,4 +1,4 @@
-//! `goku get`, `set`, `delete` and `list`.
+//! `goku get`, `set` and `list`.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -7,16 +7,19 @@ use bytes::Bytes;
 use clap::Args;
 use futures::StreamExt;
 use goku::limits::ENTRY_BYTES_MAX;
-use goku::{Client, DeleteRequest, Key, LeaseId, ListRequest, Prefix, SetRequest};
+use goku::{Client, Entry, Error, ErrorKind, Expiry, Key, LeaseId, ListRequest, Prefix, SetRequest};
 
-use crate::cli::condition::{LastEvent, SetCondition};
+use crate::cli::condition::SetCondition;
 use crate::cli::expiry::ExpiryOptions;
 use crate::cli::lease::lease_id;
+use crate::cli::own::Hiding;
 use crate::cli::{Connection, key};
 use crate::exit::{Failure, Outcome};
-use crate::output::Output;
+use crate::output::{self, Output, Term};
 
 /// Write a key's value to standard output: its bytes and nothing else
+///
+/// On a terminal the value ends with its line, and control characters are written as \x1b.
 #[derive(Debug, Args)]
 pub(super) struct Get {
     /// The key: 1 to 255 bytes of UTF-8
@@ -24,9 +27,12 @@ pub(super) struct Get {
     key: Key,
 }
 
-/// Set a key, and tell its new version, the ref of the event and the lease
+/// Set a key; one that has a time to live keeps it, unless an option says otherwise
 ///
-/// Without an option that says when its lease ends, a key keeps the lease and the deadline that it has.
+/// A key that is to expire in 4 minutes still does so after `goku set KEY VALUE`: a Set keeps the lease and the deadline
+/// that a key has. --ttl and --expires-at give it another one, --no-expiry takes it away, for all keys of the lease.
+///
+/// The answer is the key's new version, the ref of the event, and the lease with the time that remains of it.
 #[derive(Debug, Args)]
 pub(super) struct Set {
     /// The key: 1 to 255 bytes of UTF-8
@@ -48,21 +54,14 @@ pub(super) struct Set {
     condition: SetCondition,
 }
 
-/// Delete a key, and tell the version and the ref that this left
-#[derive(Debug, Args)]
-pub(super) struct Delete {
-    /// The key
-    #[arg(value_parser = key::key)]
-    key: Key,
-
-    #[command(flatten)]
-    condition: LastEvent,
-}
-
 /// List the keys that begin with a prefix, as they are at one moment, in the order of their bytes
 ///
-/// Text output is key, version and value, separated by tabs. A key or value with control characters is written as a
-/// JSON string, a long value cut. JSON output is one object a line, complete.
+/// Text output is key, version and value, separated by tabs; on a terminal lined up under their names. A key or value with
+/// control characters is written as a JSON string, a value that is not UTF-8 as b"\xff\x00", and a long value is cut. JSON
+/// output is one object a line, complete.
+///
+/// Keys that goku keeps for itself, which begin with goku:consumers/, are left out unless PREFIX begins with goku: or --all
+/// is given.
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// The beginning of the keys; every key where it is not given
@@ -80,6 +79,10 @@ pub(super) struct List {
     /// Start at this key
     #[arg(long, value_name = "KEY", value_parser = key::key)]
     start: Option<Key>,
+
+    /// Also the keys that goku keeps for itself
+    #[arg(long)]
+    all: bool,
 
     /// First write the listing's position, from which `watch --after` misses and repeats nothing
     #[arg(long)]
@@ -103,37 +106,63 @@ impl Set {
             expiry: self.expiry.expiry(),
             key: self.key,
         };
+        let (expiry, moved) = (request.expiry, request.lease.is_some());
         let client = connection.client()?;
         let entry = client.set(request).await?;
-        Ok(output.written(&entry)?)
+        let is_endless = match expiry {
+            Expiry::Never => true,
+            // Its lease is new as well.
+            Expiry::Keep => !moved && entry.created_ref == entry.updated_ref,
+            Expiry::At(_) | Expiry::After(_) => false,
+        };
+        let term = if is_endless {
+            Term::Endless
+        } else {
+            term(&client, &entry, connection).await
+        };
+        Ok(output.set(&entry, term)?)
     }
 }
 
-impl Delete {
-    pub(super) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
-        let client = connection.client()?;
-        let request = DeleteRequest::new(self.key).condition(self.condition.condition());
-        let entry = client.delete(request).await?;
-        Ok(output.written(&entry)?)
+/// When the key ends that was set. It was, whatever comes of this.
+async fn term(client: &impl Client, entry: &Entry, connection: &Connection) -> Term {
+    match client.get_lease(entry.lease_id).await {
+        Ok(lease) if lease.expires_at.is_none() => Term::Endless,
+        Ok(lease) => Term::Of(lease),
+        Err(error) if error.kind() == ErrorKind::LeaseNotFound => Term::Ended,
+        Err(error) => {
+            let message = format!("the key was set, but its lease cannot be read: {error}");
+            output::note(connection.format, &message);
+            Term::Unknown
+        }
     }
 }
 
 impl List {
     pub(super) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
         let client = connection.client()?;
+        let hiding = Hiding::of(&self.prefix, self.all);
         let mut listing = client
             .list(ListRequest {
                 prefix: self.prefix,
                 start: self.start,
-                limit: self.limit,
+                // What is left out does not count.
+                limit: self.limit.filter(|_| !hiding.is_on()),
                 keys_only: self.keys_only,
             })
             .await?;
         if self.with_position {
             output.position(listing.at())?;
         }
-        while let Some(entry) = listing.next().await {
-            output.listed(&entry?, self.keys_only)?;
+        let mut left = self.limit;
+        while left != Some(0)
+            && let Some(entry) = listing.next().await
+        {
+            let entry = entry?;
+            if !hiding.hides(&entry.key) {
+                output.listed(&entry, self.keys_only)?;
+                left = left.map(|left| left - 1);
+            }
         }
         Ok(())
     }
@@ -152,5 +181,12 @@ fn value(argument: OsString) -> Result<Bytes, Failure> {
         .take(limit)
         .read_to_end(&mut value)
         .map_err(|error| Failure::Input(format!("cannot read the value from standard input: {error}")))?;
+    if value.len() > ENTRY_BYTES_MAX {
+        let message = format!(
+            "key and value have at most {ENTRY_BYTES_MAX} bytes together, the value on standard input has more than \
+             {ENTRY_BYTES_MAX} bytes"
+        );
+        return Err(Error::new(ErrorKind::TooLarge, message).into());
+    }
     Ok(value.into())
 }

@@ -43,7 +43,7 @@ pub(super) struct Grant {
 #[derive(Debug, Args)]
 pub(super) struct Named {
     /// The lease
-    #[arg(value_parser = lease_id)]
+    #[arg(value_parser = lease_id, allow_negative_numbers = true)]
     id: LeaseId,
 }
 
@@ -93,7 +93,10 @@ impl Lease {
             Lease::KeepAlive(keep_alive) if keep_alive.again => return keep_alive.run(connection, output).await,
             Lease::KeepAlive(keep_alive) => LeaseRequest::KeepAlive(keep_alive.lease.id),
             Lease::Update(update) => LeaseRequest::Update(update.lease.id, update.expiry.expiry()),
-            Lease::Expire(named) => LeaseRequest::Expire(named.id),
+            Lease::Expire(named) => {
+                let lease = connection.client()?.lease(LeaseRequest::Expire(named.id)).await?;
+                return Ok(output.expired(&lease)?);
+            }
         };
         let lease = connection.client()?.lease(change).await?;
         Ok(output.lease(&lease)?)

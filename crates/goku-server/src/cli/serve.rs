@@ -15,15 +15,19 @@ use crate::output::Output;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Stores:
-  sqlite:PATH                                a file, made where it does not exist; one server at a time
-  sqlite::memory:                            nothing is kept when the server ends
-  mysql://user:password@host:port/database   MySQL or MariaDB, for any number of servers; tables are made at first
+  sqlite:PATH
+      a file, made where it does not exist; one server at a time
+  sqlite::memory:
+      nothing is kept when the server ends
+  mysql://user:password@host:port/database
+      MySQL or MariaDB, for any number of servers; tables are made at first
   mysql://user:password@host:port,host:port/database
-                                             several, up to 16: the one that takes writes is used, a primary among
-                                             replicas that are read only or a node of a Galera cluster
+      several, up to 16: the one that takes writes is used, a primary among
+      replicas that are read only or a node of a Galera cluster
 
-Log: standard error, level `info`; GOKU_LOG or RUST_LOG set another filter, such as `warn` or `goku=debug`.
-A password is safer in GOKU_STORE than on the command line, where other users of the machine see it.")]
+Log: standard error, level `info`; GOKU_LOG or RUST_LOG set another filter, such
+as `warn` or `goku=debug`. A password is safer in GOKU_STORE than on the command
+line, where other users of the machine see it.")]
 pub(super) struct Serve {
     /// Where to listen; port 0 takes a free one. Anyone who reaches it can read and write
     #[arg(long, env = "GOKU_LISTEN", value_name = "ADDR:PORT", default_value = Config::LISTEN)]

@@ -29,7 +29,7 @@ fn milliseconds(text: &str) -> Option<i64> {
 
 /// Reads a duration: numbers with units, `90s`, `1h30m`, `250ms`, `7d` (a day has 24 hours).
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration; write it as 10s, 250ms, 1h30m or 7d");
+    let wrong = || format!("{text:?} is not a duration: write 5s, 2m, 1h");
     let span: Span = text.parse().map_err(|_| wrong())?;
     let duration = span
         .to_duration(SpanRelativeTo::days_are_24_hours())
@@ -37,7 +37,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| wrong())?;
     // Milliseconds are what goku counts in: less would be cut to none.
     if duration < Duration::from_millis(1) {
-        return Err(format!("{text:?} is too short; 1ms is the least"));
+        return Err(format!("{text:?} is too short: 1ms is the least"));
     }
     Ok(duration)
 }
@@ -56,6 +56,17 @@ pub(crate) fn show_duration(duration: Duration) -> String {
         Ok(duration) => format!("{duration:#}").replace(' ', ""),
         Err(_) => format!("{}s", duration.as_secs()),
     }
+}
+
+/// Time that is left or has passed, as people count it: whole seconds where it is one or more, rounded up.
+pub(crate) fn show_remaining(duration: Duration) -> String {
+    let milliseconds = duration.as_nanos().div_ceil(1_000_000);
+    let rounded = if milliseconds < 1_000 {
+        milliseconds
+    } else {
+        milliseconds.div_ceil(1_000) * 1_000
+    };
+    show_duration(Duration::from_millis(u64::try_from(rounded).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
@@ -79,8 +90,27 @@ mod tests {
             assert_eq!(show_duration(duration), shown);
             assert_eq!(parse_duration(shown).unwrap(), duration);
         }
-        for text in ["", "10", "s", "-1s", "0s", "500us", "1 month", "soon"] {
-            assert!(parse_duration(text).is_err(), "{text}");
+        for text in ["", "5", "s", "-1s", "100y", "1 month", "soon", "5 s x"] {
+            let refused = parse_duration(text).unwrap_err();
+            assert_eq!(refused, format!("{text:?} is not a duration: write 5s, 2m, 1h"));
+        }
+        for text in ["0s", "500us"] {
+            let refused = parse_duration(text).unwrap_err();
+            assert_eq!(refused, format!("{text:?} is too short: 1ms is the least"));
+        }
+    }
+
+    #[test]
+    fn what_remains_is_told_in_whole_seconds() {
+        for (milliseconds, shown) in [
+            (0, "0s"),
+            (1, "1ms"),
+            (999, "999ms"),
+            (1_000, "1s"),
+            (4_002, "5s"),
+            (239_900, "4m"),
+        ] {
+            assert_eq!(show_remaining(Duration::from_millis(milliseconds)), shown);
         }
     }
 

@@ -16,16 +16,19 @@ use crate::output::Output;
 const FORM_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// What `--help` tells of the form; the example is complete and is run by the tests.
-const FORM_HELP: &str = r#"The form is one JSON object. Where every comparison holds, the operations of `then` are done, else those of
-`else`: all of them, or none where one fails. All comparisons see the state before; operations see earlier ones.
+const FORM_HELP: &str = r#"The form is one JSON object. Where every comparison holds, the operations of
+`then` are done, else those of `else`: all of them, or none where one fails. All
+comparisons see the state before; operations see earlier ones.
 
-compare   {"key": K, TARGET, "is": RELATION}; RELATION is = (also where it is left out), !=, < or >
-          TARGET is one of "exists": true|false, "version": N, "value": TEXT, "value_base64": BYTES,
-          "lease": ID, "created_ref": N, "updated_ref": N; a key that does not exist has 0 in their place
+compare   {"key": K, TARGET, "is": RELATION}; RELATION is = (also where it is left
+          out), !=, < or >. TARGET is one of "exists": true|false, "version": N,
+          "value": TEXT, "value_base64": BYTES, "lease": ID, "created_ref": N,
+          "ref": N; a key that does not exist has 0 in their place
 then,     {"get": {"key": K}}
 else      {"set": {"key": K, "value": TEXT}}, with these beside them as wanted:
             "value_base64": BYTES in the place of "value"; "lease": ID;
-            "ttl": "10s", "expires_at": "2030-01-31T12:00:00Z" or "no_expiry": true;
+            "ttl": "10s", "expires_at": "2030-01-31T12:00:00Z" or
+            "no_expiry": true, else a key keeps the time to live that it has;
             "if_version": N, "if_ref": N, "if_absent": true
           {"delete": {"key": K}}, with "if_version": N or "if_ref": N
           {"list": {"prefix": P}}, with "start": K, "limit": N, "keys_only": true
@@ -39,7 +42,8 @@ Example: take a job if nobody has it, else show who does.
       {"key": "jobs/1/attempts", "is": "<", "version": 5}
     ],
     "then": [
-      {"set": {"key": "jobs/1/owner", "value": "worker-7", "ttl": "30s", "if_absent": true}},
+      {"set": {"key": "jobs/1/owner", "value": "worker-7", "ttl": "30s",
+               "if_absent": true}},
       {"set": {"key": "jobs/1/attempts", "value_base64": "AAE="}},
       {"delete": {"key": "jobs/1/error"}},
       {"list": {"prefix": "jobs/1/", "limit": 10, "keys_only": true}}
@@ -50,8 +54,8 @@ Example: take a job if nobody has it, else show who does.
   }
   END
 
-Text output is a line that says `then` or `else`, then one line for each operation and listed key.
-The exit code is 0 where `then` was done, 4 where `else` was."#;
+Text output is a line that says `then` or `else`, then one line for each operation
+and listed key. The exit code is 0 where `then` was done, 4 where `else` was."#;
 
 /// Compare keys, then read and write several of them, decided in one go
 #[derive(Debug, Args)]
@@ -76,11 +80,20 @@ impl Txn {
 
     fn read(&self) -> Result<Vec<u8>, Failure> {
         let mut form = Vec::new();
+        // One byte over the limit is enough to be refused.
+        let limit = FORM_BYTES_MAX + 1;
         let read = match self.path() {
-            None => std::io::stdin().lock().take(FORM_BYTES_MAX).read_to_end(&mut form),
-            Some(path) => std::fs::File::open(path).and_then(|file| file.take(FORM_BYTES_MAX).read_to_end(&mut form)),
+            None => std::io::stdin().lock().take(limit).read_to_end(&mut form),
+            Some(path) => std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut form)),
         };
-        read.map_err(|error| Failure::Input(format!("cannot read {}: {error}", self.name())))?;
+        let read = read.map_err(|error| Failure::Input(format!("cannot read {}: {error}", self.name())))?;
+        if read as u64 > FORM_BYTES_MAX {
+            let message = format!(
+                "{}: a form has at most {FORM_BYTES_MAX} bytes, this one has more than {FORM_BYTES_MAX} bytes",
+                self.name()
+            );
+            return Err(Failure::Input(message));
+        }
         Ok(form)
     }
 

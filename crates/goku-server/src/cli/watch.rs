@@ -2,14 +2,18 @@
 
 use clap::{Args, ValueEnum};
 use futures::{FutureExt, StreamExt};
-use goku::{Client, ErrorKind, EventType, EventTypes, Prefix, StreamFrom, StreamItem, StreamRequest};
+use goku::{Client, ErrorKind, EventType, EventTypes, Prefix, Snapshot, StreamFrom, StreamItem, StreamRequest};
 
+use crate::cli::own::Hiding;
 use crate::cli::signal::EndSignals;
 use crate::cli::{Connection, key, position, reader};
 use crate::exit::Outcome;
-use crate::output::Output;
+use crate::output::{self, Output};
 
 /// Follow the events of the keys that begin with a prefix, each once and in order, until interrupted
+///
+/// It begins with the first event there is, unless --from-head or --after says otherwise. Events of the keys that goku keeps
+/// for itself, which begin with goku:consumers/, are left out unless PREFIX begins with goku: or --all is given.
 ///
 /// Text output is id, time, type, key, version and value, separated by tabs; keys and values as in `goku list`. JSON
 /// output is one object a line, complete, with the position to go on --after.
@@ -30,6 +34,10 @@ pub(super) struct Watch {
     /// End after the last event there is
     #[arg(long)]
     to_head: bool,
+
+    /// Also the events of keys that goku keeps for itself
+    #[arg(long)]
+    all: bool,
 
     /// Only these types
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
@@ -55,7 +63,18 @@ impl Watch {
 
     async fn follow(self, connection: &Connection, output: &mut Output) -> Outcome {
         let client = connection.client()?;
-        let mut events = client.stream(self.request()).await?;
+        let hiding = Hiding::of(&self.prefix, self.all);
+        let replays = self.after.is_none() && !self.from_head && !self.to_head;
+        let request = self.request();
+        let from = request.from;
+        let mut events = client.stream(request).await?;
+        if let Some(beyond) = beyond_head(from, events.opened_at()) {
+            output::note(connection.format, &beyond);
+        }
+        if replays && output.is_terminal() {
+            let message = "all events from the first one on; --from-head begins with what happens from now on";
+            output::note(connection.format, message);
+        }
         let mut last = None;
         loop {
             let item = match events.next().now_or_never() {
@@ -67,7 +86,9 @@ impl Watch {
             };
             match item {
                 Some(Ok(StreamItem::Event(event))) => {
-                    output.event(&event)?;
+                    if !hiding.hides(&event.key) {
+                        output.event(&event)?;
+                    }
                     last = Some(event.position());
                 }
                 Some(Ok(StreamItem::Progress(_))) => {}
@@ -101,6 +122,15 @@ impl Watch {
             ..StreamRequest::new(self.prefix)
         }
     }
+}
+
+/// What is to be said of a stream that begins after an event which is still to come. A server of the original does not tell
+/// its head.
+fn beyond_head(from: StreamFrom, head: Snapshot) -> Option<String> {
+    let StreamFrom::After(id) = from else { return None };
+    let head_id = head.position.id;
+    (head != Snapshot::default() && id > head_id)
+        .then(|| format!("position {id} lies beyond the head {head_id}: events up to it will not be shown"))
 }
 
 impl From<Type> for EventType {

@@ -9,6 +9,7 @@ use goku::{Entry, Event, EventId, EventType, Lease, OperationAnswer, Replica, Re
 use goku_server::Server;
 use serde::Serialize;
 
+use super::Term;
 use crate::cli::{Standing, show_position, show_time};
 
 /// An entry with its value.
@@ -19,6 +20,30 @@ pub(super) fn entry(entry: &Entry) -> impl Serialize {
 /// An entry without its value.
 pub(super) fn state(entry: &Entry) -> impl Serialize {
     state_form(entry)
+}
+
+/// An entry that was set, with the end of its lease.
+pub(super) fn set(entry: &Entry, term: Term) -> impl Serialize {
+    SetForm {
+        entry: state_form(entry),
+        term: match term {
+            Term::Unknown => None,
+            Term::Endless => Some(TermForm::default()),
+            Term::Of(lease) => Some(term_form(&lease)),
+            Term::Ended => Some(TermForm {
+                remaining_ms: Some(0),
+                ..TermForm::default()
+            }),
+        },
+    }
+}
+
+pub(super) fn deleted(keys: u64) -> impl Serialize {
+    DeletedForm { deleted: keys }
+}
+
+pub(super) fn note(message: &str) -> String {
+    serde_json::json!({ "note": message }).to_string()
 }
 
 pub(super) fn event(event: &Event) -> impl Serialize {
@@ -104,6 +129,26 @@ pub(super) fn lease(lease: &Lease) -> impl Serialize {
     LeaseForm {
         lease: lease.id.get(),
         version: lease.version.get(),
+        expired: false,
+        term: term_form(lease),
+    }
+}
+
+pub(super) fn expired(lease: &Lease) -> impl Serialize {
+    LeaseForm {
+        lease: lease.id.get(),
+        version: lease.version.get(),
+        expired: true,
+        term: TermForm {
+            remaining_ms: Some(0),
+            ttl_ms: lease.ttl.map(milliseconds),
+            ..TermForm::default()
+        },
+    }
+}
+
+fn term_form(lease: &Lease) -> TermForm {
+    TermForm {
         expires_at: lease.expires_at.map(show_time),
         remaining_ms: lease.remaining().map(milliseconds),
         ttl_ms: lease.ttl.map(milliseconds),
@@ -174,8 +219,8 @@ fn state_form(entry: &Entry) -> EntryForm<'_> {
         key: entry.key.as_str(),
         value: None,
         version: entry.version.get(),
-        updated_ref: entry.updated_ref.get(),
-        updated_rev: entry.updated_rev.get(),
+        r#ref: entry.updated_ref.get(),
+        rev: entry.updated_rev.get(),
         created_ref: entry.created_ref.get(),
         created_version: entry.created_version.get(),
         created_rev: entry.created_rev.get(),
@@ -218,14 +263,28 @@ struct EntryForm<'a> {
     #[serde(flatten)]
     value: Option<ValueForm<'a>>,
     version: i64,
-    updated_ref: i64,
-    updated_rev: i64,
+    r#ref: i64,
+    rev: i64,
     created_ref: i64,
     created_version: i64,
     created_rev: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted_ref: Option<i64>,
     lease: i64,
+}
+
+#[derive(Serialize)]
+struct SetForm<'a> {
+    #[serde(flatten)]
+    entry: EntryForm<'a>,
+    /// None where the lease could not be read.
+    #[serde(flatten)]
+    term: Option<TermForm>,
+}
+
+#[derive(Serialize)]
+struct DeletedForm {
+    deleted: u64,
 }
 
 /// What a consumer is given.
@@ -317,6 +376,15 @@ enum ValueForm<'a> {
 struct LeaseForm {
     lease: i64,
     version: i64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    expired: bool,
+    #[serde(flatten)]
+    term: TermForm,
+}
+
+/// When a lease ends: all null where it does not by itself.
+#[derive(Default, Serialize)]
+struct TermForm {
     expires_at: Option<String>,
     remaining_ms: Option<u64>,
     ttl_ms: Option<u64>,

@@ -7,7 +7,8 @@ use goku::consumer::{DeadLetter, Member};
 use goku::{Entry, Event, EventType, Key, Lease, Status};
 use goku_server::Server;
 
-use crate::cli::{Standing, show_duration, show_position, show_time};
+use super::Term;
+use crate::cli::{Standing, show_duration, show_position, show_remaining, show_time};
 
 /// Characters of a value that are shown before it is cut.
 const PREVIEW_CHARACTERS_MAX: usize = 80;
@@ -25,10 +26,27 @@ pub(super) fn state(entry: &Entry) -> String {
     )
 }
 
+/// When the key of a state ends.
+pub(super) fn term(term: Term) -> String {
+    match term {
+        Term::Endless | Term::Unknown => String::new(),
+        Term::Ended => ", expired already".to_owned(),
+        Term::Of(lease) => lease.remaining().map_or_else(String::new, |remaining| {
+            format!(", expires in {}", show_remaining(remaining))
+        }),
+    }
+}
+
+/// The columns of a [`row`].
+pub(super) const ROW: [&str; 3] = ["key", "version", "value"];
+
 /// Key, version and value.
 pub(super) fn row(entry: &Entry) -> String {
     format!("{}\t{}\t{}", key(&entry.key), entry.version, preview(&entry.value))
 }
+
+/// The columns of an [`event`].
+pub(super) const EVENT: [&str; 6] = ["id", "time", "type", "key", "version", "value"];
 
 /// Id, time, type, key, version and, for a Set, value.
 pub(super) fn event(event: &Event) -> String {
@@ -47,6 +65,11 @@ pub(super) fn event(event: &Event) -> String {
     line
 }
 
+/// Id and version of a lease that has ended.
+pub(super) fn expired(lease: &Lease) -> String {
+    format!("lease {}\tversion {}\texpired", lease.id, lease.version)
+}
+
 /// Id, version, deadline with what remains, time to live.
 pub(super) fn lease(lease: &Lease) -> String {
     let mut line = format!("lease {}\tversion {}\t", lease.id, lease.version);
@@ -55,7 +78,7 @@ pub(super) fn lease(lease: &Lease) -> String {
             line.push_str(&format!(
                 "expires {} (in {})",
                 show_time(expires_at),
-                show_duration(remaining)
+                show_remaining(remaining)
             ));
         }
         _ => line.push_str("no deadline"),
@@ -65,6 +88,17 @@ pub(super) fn lease(lease: &Lease) -> String {
     }
     line
 }
+
+/// The columns of a [`consumer`].
+pub(super) const CONSUMER: [&str; 7] = [
+    "consumer",
+    "partition",
+    "position",
+    "lag",
+    "dead_letters",
+    "moved_at",
+    "member",
+];
 
 /// Name, partition, position, lag, dead letters, when the cursor was moved, and who holds the partition.
 pub(super) fn consumer(standing: &Standing) -> String {
@@ -94,6 +128,9 @@ pub(super) fn consumer(standing: &Standing) -> String {
     )
 }
 
+/// The columns of a [`member`].
+pub(super) const MEMBER: [&str; 4] = ["member", "lease", "held", "partitions"];
+
 /// Label, lease and partitions.
 pub(super) fn member(member: &Member) -> String {
     let partitions: Vec<_> = member
@@ -109,6 +146,9 @@ pub(super) fn member(member: &Member) -> String {
         partitions.join(" ")
     )
 }
+
+/// The columns of a [`dead_letter`].
+pub(super) const DEAD_LETTER: [&str; 4] = ["id", "key", "attempts", "error"];
 
 /// Event, key, attempts and the error of the last.
 pub(super) fn dead_letter(letter: &DeadLetter) -> String {
@@ -129,8 +169,9 @@ pub(super) fn status(status: &Status) -> String {
         ("database", status.database.clone()),
         ("time", show_time(status.time)),
         ("epoch", status.head.epoch.to_string()),
-        ("head", show_position(status.head.position)),
-        ("revision", status.rev.to_string()),
+        ("head", status.head.position.id.to_string()),
+        ("position", show_position(status.head.position)),
+        ("rev", status.rev.to_string()),
         ("compacted", status.compacted.to_string()),
         ("keys", status.keys.to_string()),
         ("events", status.events.to_string()),
@@ -169,8 +210,34 @@ pub(super) fn serving(server: &Server) -> String {
     )
 }
 
+/// A value as a terminal shows it harmlessly: lines as they are, other control characters and what is not UTF-8 as `\x1b`.
+/// It ends without the end of its last line.
+pub(super) fn visible(value: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in value.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\n' | '\t' => text.push(character),
+                control if control.is_control() => {
+                    // Writing to a string cannot fail.
+                    let _ = write!(text, "\\x{:02x}", u32::from(control));
+                }
+                plain => text.push(plain),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    text
+}
+
+/// Text as it is or, where it would break its line or be taken for something else, as a JSON string.
 fn quoted(text: &str) -> String {
-    if text.starts_with('"') || text.chars().any(char::is_control) {
+    if text.starts_with('"') || text.starts_with("b\"") || text.chars().any(char::is_control) {
         serde_json::Value::from(text).to_string()
     } else {
         text.to_string()
@@ -221,6 +288,25 @@ mod tests {
             assert_eq!(quoted(text), shown);
         }
         assert_eq!(preview(b"a\xff\x00"), r#"b"a\xff\x00""#);
+    }
+
+    #[test]
+    fn text_is_not_taken_for_bytes() {
+        assert_eq!(preview(br#"b"a\xff""#), r#""b\"a\\xff\"""#);
+    }
+
+    #[test]
+    fn a_value_is_harmless_to_a_terminal() {
+        for (value, shown) in [
+            (&b"hello"[..], "hello"),
+            (b"two\n\tlines\n", "two\n\tlines"),
+            (b"\x1b[2J\r\x07", r"\x1b[2J\x0d\x07"),
+            (b"\xff\x00", r"\xff\x00"),
+            ("\u{9b}é".as_bytes(), r"\x9bé"),
+            (b"", ""),
+        ] {
+            assert_eq!(visible(value), shown);
+        }
     }
 
     #[test]

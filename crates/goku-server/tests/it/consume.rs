@@ -138,6 +138,12 @@ fn consumers_are_reset_and_deleted() {
         goku.run(&["set", "k", value]).done();
     }
     let reset = |to: &str| goku.run(&["consumers", "reset", "c", "--to", to, "--output", "json"]);
+    // A name that was mistyped made a consumer.
+    let refused = reset("2").failed(3);
+    assert!(refused.contains("--create"), "{refused}");
+    assert_eq!(consumers(&goku), Vec::<Value>::new());
+    goku.run(&["consumers", "reset", "c", "--to", "head", "--create"])
+        .done();
     for (to, lag, expected) in [
         ("2", 1, vec!["set k=c"]),
         ("beginning", 3, vec!["set k=a", "set k=b", "set k=c"]),
@@ -154,7 +160,9 @@ fn consumers_are_reset_and_deleted() {
     assert_eq!(taken(&mut consumer, 1), ["set k=d"]);
     stop(consumer);
     reset("99").failed(2);
-    assert_eq!(goku.run(&["consumers", "reset", "c", "--to", "-1"]).code, 2);
+    let refused = goku.run(&["consumers", "reset", "c", "--to", "-1"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("-1 is neither"), "{}", refused.stderr);
     for name in ["", "a/b", "a\nb"] {
         assert_eq!(goku.run(&["consume", name, "k", "--", "cat"]).code, 2);
     }
@@ -266,9 +274,14 @@ fn members_of_a_group_share_the_events() {
             .done()
             .contains("\t2 partitions\t")
     );
-    goku.run(&["consumers", "repartition", "g", "--partitions", "2"])
-        .failed(4);
-    goku.run(&["consumers", "delete", "g"]).failed(4);
+    for refused in [
+        &["consumers", "repartition", "g", "--partitions", "2"][..],
+        &["consumers", "delete", "g"],
+    ] {
+        let complaint = goku.run(refused).failed(4);
+        // It ended with advice for keys.
+        assert!(!complaint.contains("key"), "{complaint}");
+    }
     let refused = goku
         .run(&["consume", "g", "k", "--group", "--partitions", "2", "--", "cat"])
         .failed(2);

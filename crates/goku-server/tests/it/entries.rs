@@ -58,7 +58,114 @@ fn a_value_of_the_largest_size_fits_and_one_byte_more_does_not() {
     assert!(goku.run(&["get", "k"]).stdout == value);
 
     let value = vec![b'v'; goku::limits::ENTRY_BYTES_MAX];
-    goku.run_with_input(&["set", "k", "-"], value).failed(2);
+    let complaint = goku.run_with_input(&["set", "k", "-"], value).failed(2);
+    assert!(complaint.contains("these have 4193281"), "{complaint}");
+
+    // How much more is not known: it was not read.
+    for length in [goku::limits::ENTRY_BYTES_MAX + 1, 5_000_000] {
+        let complaint = goku.run_with_input(&["set", "k", "-"], vec![b'v'; length]).failed(2);
+        assert!(complaint.contains("has more than 4193280 bytes"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_set_says_that_the_key_keeps_its_time_to_live() {
+    let goku = Goku::start();
+    assert_eq!(goku.run(&["set", "k", "1"]).done(), "version 1\tref 1\tlease 1\n");
+    let set = |arguments: &[&str]| goku.run(&[&["set", "k", "v"], arguments].concat()).done();
+    let text = set(&["--ttl", "1h"]);
+    assert!(text.starts_with("version 2\tref 2\tlease 1, expires in "), "{text}");
+    // It is not asked for here.
+    let text = set(&[]);
+    assert!(text.starts_with("version 3\tref 3\tlease 1, expires in "), "{text}");
+    let text = set(&["--no-expiry"]);
+    assert_eq!(text, "version 4\tref 4\tlease 1\n");
+    assert_eq!(set(&[]), "version 5\tref 5\tlease 1\n");
+
+    let json = |arguments: &[&str]| {
+        let all = [&["set", "k", "v", "--output", "json"], arguments].concat();
+        goku.run(&all).json().remove(0)
+    };
+    let endless = json(&[]);
+    assert_eq!(
+        (&endless["expires_at"], &endless["ttl_ms"]),
+        (&Value::Null, &Value::Null)
+    );
+    json(&["--ttl", "1h"]);
+    let kept = json(&[]);
+    assert_eq!(kept["ttl_ms"], 3_600_000);
+    assert!(kept["remaining_ms"].as_u64().unwrap() <= 3_600_000);
+    assert!(kept["expires_at"].is_string());
+    let ended = set(&["--expires-at", "2001-01-01T00:00:00Z"]);
+    assert!(
+        ended.ends_with(", expired already\n") || ended.ends_with("expires in 0s\n"),
+        "{ended}"
+    );
+
+    let help = goku.run(&["set", "--help"]).done();
+    let first = help.lines().next().unwrap();
+    assert!(first.contains("keeps it"), "{first}");
+}
+
+#[test]
+fn commands_have_the_names_that_other_stores_give_them() {
+    let goku = Goku::start();
+    goku.run(&["put", "k", "v"]).done();
+    assert_eq!(goku.run(&["ls"]).done(), "k\t1\tv\n");
+    goku.run(&["rm", "k"]).done();
+    assert_eq!(goku.run(&["ls"]).done(), "");
+    let help = goku.run(&["--help"]).done();
+    for alias in ["[alias: put]", "[alias: rm]", "[alias: ls]"] {
+        assert!(help.contains(alias), "{alias}: {help}");
+    }
+}
+
+#[test]
+fn gokus_own_keys_are_left_out_unless_they_are_asked_for() {
+    let goku = Goku::start();
+    let own = "goku:consumers/dead/c/0000000000000000001";
+    for key in ["a", own, "h", "z"] {
+        goku.run(&["set", key, "v"]).done();
+    }
+    let keys = |command: &[&str]| -> Vec<String> {
+        let rows = goku.run(&[command, &["--output", "json"]].concat()).json();
+        rows.iter().map(|row| row["key"].as_str().unwrap().to_owned()).collect()
+    };
+    for command in [&["list"][..], &["watch", "--to-head"]] {
+        let with = |rest: &[&str]| keys(&[command, rest].concat());
+        assert_eq!(with(&[]), ["a", "h", "z"]);
+        assert_eq!(with(&["g"]), [""; 0]);
+        assert_eq!(with(&["--all"]), ["a", own, "h", "z"]);
+        for prefix in ["goku:", "goku:consumers/", "goku:consumers/dead/c/"] {
+            assert_eq!(with(&[prefix]), [own], "{prefix}");
+        }
+    }
+    // What is left out does not count.
+    assert_eq!(keys(&["list", "--limit", "2"]), ["a", "h"]);
+    assert_eq!(keys(&["list", "--limit", "0"]), [""; 0]);
+    assert_eq!(keys(&["list", "--limit", "2", "--all"]), ["a", own]);
+}
+
+#[test]
+fn many_keys_are_deleted_in_steps() {
+    let goku = Goku::start();
+    let sets = |from: usize, to: usize| {
+        let sets: Vec<_> = (from..to)
+            .map(|key| json!({"set": {"key": format!("a/{key:03}"), "value": "v"}}))
+            .collect();
+        goku.run_with_input(&["txn"], json!({"then": sets}).to_string()).done();
+    };
+    for from in [0, 100, 200] {
+        sets(from, from + 100);
+    }
+    goku.run(&["set", "b", "v"]).done();
+    assert_eq!(
+        goku.run(&["delete", "--prefix", "a/", "--yes"]).done(),
+        "deleted 300 keys\n"
+    );
+    assert_eq!(goku.run(&["list", "--keys-only"]).done(), "b\n");
+    let status = goku.run(&["status", "--output", "json"]).json();
+    assert_eq!(status[0]["rev"], 4 + 3, "three transactions");
 }
 
 #[test]
@@ -72,8 +179,8 @@ fn a_write_tells_what_later_conditions_need() {
     assert_eq!(
         set,
         [json!({
-            "key": "k", "version": 4, "updated_ref": 4, "updated_rev": 4, "created_ref": 4, "created_version": 4,
-            "created_rev": 4, "lease": 2,
+            "key": "k", "version": 4, "ref": 4, "rev": 4, "created_ref": 4, "created_version": 4, "created_rev": 4,
+            "lease": 2, "expires_at": null, "remaining_ms": null, "ttl_ms": null,
         })]
     );
     let deleted = goku.run(&["delete", "k", "--output", "json"]).json();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use goku::Engine;
 use goku::faults::{Fault, Faults, Step};
+use goku::{Client, Engine};
 use goku_grpc::ServerOptions;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -147,6 +147,53 @@ fn a_command_line_that_cannot_be_right_is_refused_before_anything_is_sent() {
     }
 }
 
+/// `--ttl -1s` was told to be an option that is not known, which `-- -1s` would mend.
+#[test]
+fn options_say_what_their_values_should_be() {
+    let refused = |arguments: &[&str]| {
+        let run = run_alone(arguments);
+        assert_eq!(run.code, 2, "{arguments:?}");
+        assert!(!run.stderr.contains("-- -"), "{arguments:?}: {}", run.stderr);
+        run.stderr
+    };
+    for (option, arguments) in [
+        ("--ttl", &["set", "k", "v"][..]),
+        ("--ttl", &["lease", "grant"]),
+        ("--ttl", &["lease", "update", "1"]),
+        ("--lag", &["consume", "c", "p"]),
+        ("--timeout", &["get", "k"]),
+    ] {
+        for duration in ["5", "100y", "-1s", "soon"] {
+            let complaint = refused(&[arguments, &[option, duration]].concat());
+            let told = format!("\"{duration}\" is not a duration: write 5s, 2m, 1h");
+            assert!(complaint.contains(&told), "{complaint}");
+        }
+    }
+    let complaint = refused(&["consume", "c", "p", "--group", "--ttl", "5", "--", "cat"]);
+    assert!(
+        complaint.contains("\"5\" is not a duration: write 5s, 2m, 1h"),
+        "{complaint}"
+    );
+    let complaint = refused(&["set", "k", "v", "--if-version", "0"]);
+    assert!(complaint.contains("--if-absent"), "{complaint}");
+    for arguments in [
+        &["set", "k", "v", "--if-version", "-1"][..],
+        &["set", "k", "v", "--if-ref", "0"],
+        &["set", "k", "v", "--lease", "-1"],
+        &["set", "k", "v", "--expires-at", "-1"],
+        &["delete", "k", "--if-version", "-1"],
+        &["list", "--limit", "-1"],
+        &["watch", "--after", "-1"],
+        &["lease", "get", "-1"],
+        &["lease", "list", "--limit", "-1"],
+        &["consumers", "repartition", "g", "--partitions", "-1"],
+        &["bench", "set", "--callers", "-1"],
+        &["bench", "set", "--seconds", "-1"],
+    ] {
+        refused(arguments);
+    }
+}
+
 #[test]
 fn what_the_server_refuses_is_usage_too() {
     let goku = Goku::start();
@@ -196,4 +243,33 @@ async fn a_write_that_may_have_been_applied_has_a_code_of_its_own() {
     assert_eq!(complaint["exit_code"], json!(6));
     let message = complaint["message"].as_str().unwrap();
     assert!(message.contains("may or may not have been applied"), "{message}");
+}
+
+/// A server whose store fails in the middle of a deletion of many keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_fails_midway_tells_how_far_it_came() {
+    let faults = Faults::default();
+    let engine = Engine::builder()
+        .faults(faults.clone())
+        .open("sqlite::memory:")
+        .await
+        .unwrap();
+    for key in 0..300 {
+        let key = goku::Key::new(format!("a/{key}")).unwrap();
+        engine.set(goku::SetRequest::new(key, "v")).await.unwrap();
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = listener.local_addr().unwrap().to_string();
+    let served = Arc::new(engine.clone());
+    let options = ServerOptions::default();
+    tokio::spawn(goku_grpc::serve(listener, served, options, std::future::pending()));
+    for nth in 3..100 {
+        faults.at(Step::Write, nth, Fault::Misconfigured);
+    }
+    let delete = move || run_alone(&["--endpoint", &endpoint, "delete", "--prefix", "a/", "--yes"]).failed(1);
+    let complaint = tokio::task::spawn_blocking(delete).await.unwrap();
+    let left = engine.status().await.unwrap().keys;
+    let told = format!("goku: {} of 300 keys were deleted, then: ", 300 - left);
+    assert!(complaint.starts_with(&told), "{left} are left: {complaint}");
+    assert!(left > 0);
 }

@@ -218,6 +218,17 @@ impl Following {
         line.trim_end_matches('\n').to_string()
     }
 
+    /// The next line that it writes to standard error, byte by byte, so that the rest is there for whoever comes next.
+    pub(crate) fn next_error_line(&mut self) -> String {
+        let errors = self.child.as_mut().unwrap().stderr.as_mut().unwrap();
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while errors.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
     /// The first line that it writes to standard error; the rest is nobody's.
     pub(crate) fn first_error_line(&mut self) -> String {
         let mut errors = BufReader::new(self.child.as_mut().unwrap().stderr.take().unwrap());

@@ -70,7 +70,8 @@ fn keys_vanish_with_their_lease() {
     goku.run(&["set", "a", "1", "--lease", lease]).done();
     goku.run(&["set", "b", "2", "--lease", lease]).done();
     goku.run(&["set", "c", "3"]).done();
-    goku.run(&["lease", "expire", lease]).done();
+    let expired = goku.run(&["lease", "expire", lease]).done();
+    assert_eq!(expired, format!("lease {lease}\tversion 4\texpired\n"));
     assert_eq!(goku.run(&["list", "--keys-only"]).done(), "c\n");
     goku.run(&["lease", "get", lease]).failed(3);
 }

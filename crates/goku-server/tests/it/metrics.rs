@@ -58,8 +58,10 @@ fn consumers_are_told_of_by_their_cursors() {
     for value in ["a", "b", "c"] {
         goku.run(&["set", "k", value]).done();
     }
-    goku.run(&["consumers", "reset", "behind", "--to", "1"]).done();
-    goku.run(&["consumers", "reset", "head \"x\"", "--to", "head"]).done();
+    goku.run(&["consumers", "reset", "behind", "--to", "1", "--create"])
+        .done();
+    goku.run(&["consumers", "reset", "head \"x\"", "--to", "head", "--create"])
+        .done();
     goku.run(&["set", "goku:consumers/dead/behind/7", "a letter"]).done();
     let seconds = r#"goku_cursor_lag_seconds{consumer="behind",partition="0"} "#;
     let metrics = until_told(

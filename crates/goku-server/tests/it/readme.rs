@@ -46,7 +46,14 @@ fn steps() -> Vec<Step> {
 
 /// The words of an output, those that differ from run to run by their form alone.
 fn words(output: &str) -> Vec<String> {
-    output.split_whitespace().map(form).collect()
+    let before = std::iter::once("").chain(output.split_whitespace());
+    let words = before.zip(output.split_whitespace());
+    words
+        .map(|(before, word)| match before.trim_start_matches('(') {
+            "in" => "DURATION".to_owned(),
+            _ => form(word),
+        })
+        .collect()
 }
 
 fn form(word: &str) -> String {

@@ -57,7 +57,7 @@ fn the_answer_is_a_json_object() {
     let answers = answer[0]["answers"].as_array().unwrap();
     assert_eq!(answers[0]["get"]["value"], "1");
     assert_eq!(answers[1], json!({"get": null}));
-    assert_eq!(answers[2]["set"]["updated_ref"], 2);
+    assert_eq!(answers[2]["set"]["ref"], 2);
     assert_eq!(answers[3]["delete"]["deleted_ref"], 3);
     assert_eq!(answers[4], json!({"delete": null}));
     assert_eq!(answers[5]["list"][0]["key"], "b");
@@ -89,6 +89,26 @@ fn a_form_that_cannot_be_read_is_usage() {
         "{complaint}"
     );
     assert!(complaint.contains("line 1 column 8"), "{complaint}");
+}
+
+#[test]
+fn a_form_that_is_no_object_is_no_transaction() {
+    let goku = Goku::start();
+    for form in ["[]", "null", "7", "\"get\""] {
+        let complaint = goku.run_with_input(&["txn"], form).failed(2);
+        assert!(
+            complaint.contains("expected an object with `compare`, `then` and `else`"),
+            "{complaint}"
+        );
+    }
+}
+
+/// What was cut at the limit was told to be no JSON.
+#[test]
+fn a_form_that_is_too_long_is_said_to_be() {
+    let goku = Goku::start();
+    let complaint = goku.run_with_input(&["txn"], vec![b' '; 33_554_433]).failed(2);
+    assert!(complaint.contains("has more than 33554432 bytes"), "{complaint}");
 }
 
 #[test]

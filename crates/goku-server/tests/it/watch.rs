@@ -1,5 +1,6 @@
 //! `watch`.
 
+use std::process::{Command, Stdio};
 use std::thread;
 
 use serde_json::Value;
@@ -118,7 +119,15 @@ fn a_watch_goes_on_when_its_server_is_started_again() {
         events.extend((0..2).map(|_| serde_json::from_str::<Value>(&watch.line()).unwrap()));
     }
     watch.signal("INT");
-    watch.wait().done();
+    let ended = watch.wait();
+    assert_eq!(ended.code, 0);
+    // It says when it waits for its server, and when it goes on: once for each time, where the server was away for long
+    // enough to be missed.
+    let told: Vec<_> = ended.stderr.lines().collect();
+    for outage in told.chunks(2) {
+        assert!(outage[0].starts_with("{\"note\":\"waiting for a server: "), "{told:?}");
+        assert!(outage[1].starts_with("{\"note\":\"going on after "), "{told:?}");
+    }
     // Each round makes three events and one; the event between them is of another key.
     let expected: Vec<i64> = (0..3).flat_map(|round| [1, 2, 3, 5].map(|id| 5 * round + id)).collect();
     assert_eq!(ids(&events), expected);
@@ -139,6 +148,78 @@ fn a_position_of_another_history_is_refused() {
     };
     let complaint = goku.run(&["watch", "--to-head", "--after", other]).failed(7);
     assert!(complaint.contains("goku list --with-position"), "{complaint}");
+}
+
+/// Beyond the head all events were dropped in silence, and a full position was told to be one that the database had lost.
+#[test]
+fn a_position_that_never_was_is_said_to_be_none() {
+    let goku = Goku::start();
+    goku.run(&["set", "k", "v"]).done();
+    let mut watch = goku.follow(&["watch", "--after", "999999"]);
+    assert_eq!(
+        watch.first_error_line(),
+        "goku: position 999999 lies beyond the head 1: events up to it will not be shown"
+    );
+    drop(watch);
+    // It is no error: from the head on it is where others' logs go on.
+    let run = goku.run(&["watch", "--after", "2", "--to-head", "--output", "json"]);
+    assert_eq!(run.code, 0);
+    let note: Value = serde_json::from_str(&run.stderr).unwrap();
+    assert!(note["note"].as_str().unwrap().contains("beyond the head 1"), "{note}");
+    goku.run(&["watch", "--after", "1", "--to-head"]).done();
+
+    let complaint = goku.run(&["watch", "--after", "99999-deadbeef"]).failed(7);
+    assert!(
+        complaint.contains("there is no event 99999, the head of the log is 1"),
+        "{complaint}"
+    );
+    let complaint = goku.run(&["watch", "--after", "1-deadbeef"]).failed(7);
+    assert!(complaint.contains("event 1 is another one"), "{complaint}");
+}
+
+/// Old clients wait in silence, so whoever runs the server is told.
+#[test]
+fn the_servers_log_tells_of_streams_beyond_its_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "exec \"$0\" serve --store sqlite::memory: 2> \"$1\""])
+        .arg(env!("CARGO_BIN_EXE_goku"))
+        .arg(&log)
+        .stdout(Stdio::piped());
+    let goku = Goku::run_by(command);
+    for _ in 0..3 {
+        goku.run(&["watch", "--after", "77", "--to-head"]);
+    }
+    goku.signal("TERM");
+    goku.wait();
+    let log = std::fs::read_to_string(log).unwrap();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("beyond the head")).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    assert!(told[0].contains("position=77"), "{log}");
+}
+
+#[test]
+fn a_watch_says_when_it_waits_and_when_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("goku.db").display());
+    let port = ReservedPort::find();
+    let serve = || Goku::serve(&["--store", &store, "--listen", &port.address]);
+    let goku = serve();
+    goku.run(&["set", "k", "1"]).done();
+    let mut watch = goku.follow(&["watch"]);
+    watch.line();
+    goku.signal("TERM");
+    goku.wait();
+    let line = watch.next_error_line();
+    assert!(line.starts_with("goku: waiting for a server: "), "{line}");
+    assert!(line.contains(&port.address), "{line}");
+    let goku = serve();
+    let line = watch.next_error_line();
+    assert!(line.starts_with("goku: going on after "), "{line}");
+    goku.run(&["set", "k", "2"]).done();
+    assert!(watch.line().ends_with("\t2"));
 }
 
 /// `goku watch | head -1` went on until the next event came, if ever.

@@ -1,5 +1,7 @@
 //! The JSON form of a transaction.
 
+mod object;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -10,10 +12,12 @@ use goku::{
 use serde::Deserialize;
 
 use crate::cli::time;
+use object::{Object, ObjectForm, explain};
 
 /// Reads a transaction, or says what is wrong with it and where.
 pub(super) fn parse(json: &[u8]) -> Result<Txn, String> {
-    let form: TxnForm = serde_json::from_slice(json).map_err(|error| format!("{error}; see `goku txn --help`"))?;
+    let Object(form) = serde_json::from_slice::<Object<TxnForm>>(json)
+        .map_err(|error| format!("{}; see `goku txn --help`", explain(&error)))?;
     Ok(Txn {
         compare: each("compare", form.compare, CompareForm::compare)?,
         then: each("then", form.then, OperationForm::operation)?,
@@ -21,11 +25,11 @@ pub(super) fn parse(json: &[u8]) -> Result<Txn, String> {
     })
 }
 
-fn each<F, T>(name: &str, forms: Vec<F>, read: impl Fn(F) -> Result<T, String>) -> Result<Vec<T>, String> {
+fn each<F, T>(name: &str, forms: Vec<Object<F>>, read: impl Fn(F) -> Result<T, String>) -> Result<Vec<T>, String> {
     forms
         .into_iter()
         .enumerate()
-        .map(|(index, form)| read(form).map_err(|message| format!("{name}[{index}]: {message}")))
+        .map(|(index, Object(form))| read(form).map_err(|message| format!("{name}[{index}]: {message}")))
         .collect()
 }
 
@@ -33,11 +37,15 @@ fn each<F, T>(name: &str, forms: Vec<F>, read: impl Fn(F) -> Result<T, String>) 
 #[serde(deny_unknown_fields)]
 struct TxnForm {
     #[serde(default)]
-    compare: Vec<CompareForm>,
+    compare: Vec<Object<CompareForm>>,
     #[serde(default)]
-    then: Vec<OperationForm>,
+    then: Vec<Object<OperationForm>>,
     #[serde(default, rename = "else")]
-    otherwise: Vec<OperationForm>,
+    otherwise: Vec<Object<OperationForm>>,
+}
+
+impl ObjectForm for TxnForm {
+    const IS: &'static str = "an object with `compare`, `then` and `else`";
 }
 
 #[derive(Deserialize)]
@@ -52,7 +60,13 @@ struct CompareForm {
     value_base64: Option<String>,
     lease: Option<i64>,
     created_ref: Option<i64>,
+    /// Goes by the name that it has in the protocol, too.
+    #[serde(rename = "ref", alias = "updated_ref")]
     updated_ref: Option<i64>,
+}
+
+impl ObjectForm for CompareForm {
+    const IS: &'static str = "an object with `key` and what to compare";
 }
 
 #[derive(Default, Deserialize)]
@@ -69,18 +83,26 @@ enum RelationForm {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum OperationForm {
-    Get(GetForm),
-    Set(SetForm),
-    Delete(DeleteForm),
-    List(ListForm),
+#[serde(deny_unknown_fields)]
+struct OperationForm {
+    get: Option<Object<GetForm>>,
+    set: Option<Object<SetForm>>,
+    delete: Option<Object<DeleteForm>>,
+    list: Option<Object<ListForm>>,
+}
+
+impl ObjectForm for OperationForm {
+    const IS: &'static str = "an object with `get`, `set`, `delete` or `list`";
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GetForm {
     key: String,
+}
+
+impl ObjectForm for GetForm {
+    const IS: &'static str = "an object with `key`";
 }
 
 #[derive(Deserialize)]
@@ -100,12 +122,20 @@ struct SetForm {
     if_absent: bool,
 }
 
+impl ObjectForm for SetForm {
+    const IS: &'static str = "an object with `key`, `value` and options";
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DeleteForm {
     key: String,
     if_version: Option<i64>,
     if_ref: Option<i64>,
+}
+
+impl ObjectForm for DeleteForm {
+    const IS: &'static str = "an object with `key` and options";
 }
 
 #[derive(Deserialize)]
@@ -117,6 +147,10 @@ struct ListForm {
     limit: Option<usize>,
     #[serde(default)]
     keys_only: bool,
+}
+
+impl ObjectForm for ListForm {
+    const IS: &'static str = "an object with `prefix` and options";
 }
 
 impl CompareForm {
@@ -135,9 +169,7 @@ impl CompareForm {
         ];
         let mut targets = targets.into_iter().flatten();
         let (Some(target), None) = (targets.next(), targets.next()) else {
-            return Err(
-                "give one of exists, version, value, value_base64, lease, created_ref and updated_ref".to_string(),
-            );
+            return Err("give one of exists, version, value, value_base64, lease, created_ref and ref".to_string());
         };
         Ok(Compare {
             key: key(&self.key)?,
@@ -160,12 +192,13 @@ impl RelationForm {
 
 impl OperationForm {
     fn operation(self) -> Result<Operation, String> {
-        Ok(match self {
-            OperationForm::Get(get) => Operation::Get(key(&get.key)?),
-            OperationForm::Set(set) => Operation::Set(set.request()?),
-            OperationForm::Delete(delete) => Operation::Delete(delete.request()?),
-            OperationForm::List(list) => Operation::List(list.request()?),
-        })
+        match (self.get, self.set, self.delete, self.list) {
+            (Some(Object(get)), None, None, None) => Ok(Operation::Get(key(&get.key)?)),
+            (None, Some(Object(set)), None, None) => Ok(Operation::Set(set.request()?)),
+            (None, None, Some(Object(delete)), None) => Ok(Operation::Delete(delete.request()?)),
+            (None, None, None, Some(Object(list))) => Ok(Operation::List(list.request()?)),
+            _ => Err("give one of get, set, delete and list".to_string()),
+        }
     }
 }
 
@@ -241,11 +274,13 @@ fn key(text: &str) -> Result<Key, String> {
 }
 
 fn version(number: i64) -> Result<Version, String> {
-    Version::new(number).map_err(message)
+    Version::new(number).map_err(|_| {
+        format!("versions count from 1, {number} is none; a key that must not exist is set with \"if_absent\": true")
+    })
 }
 
 fn event_id(id: i64) -> Result<EventId, String> {
-    EventId::new(id).map_err(message)
+    EventId::new(id).map_err(|_| format!("refs count from 1, {id} is none"))
 }
 
 fn lease(id: i64) -> Result<LeaseId, String> {
@@ -281,7 +316,7 @@ mod tests {
             ),
             (
                 r#"{"then": [{"get": {"key": "k"}}, {"put": {}}]}"#,
-                "unknown variant `put`",
+                "unknown field `put`",
             ),
             (
                 r#"{"then": [{"get": {"key": "k"}}, {"set": {"key": "k"}}]}"#,
@@ -301,15 +336,75 @@ mod tests {
             ),
             (
                 r#"{"then": [{"set": {"key": "k", "value": "", "ttl": "soon"}}]}"#,
-                "no duration",
+                r#"then[0]: "soon" is not a duration: write 5s, 2m, 1h"#,
             ),
             (
                 r#"{"else": [{"delete": {"key": "k", "if_version": 0}}]}"#,
                 "else[0]: versions count from 1",
             ),
+            (
+                r#"{"then": [{"set": {"key": "k", "value": "", "if_version": 0}}]}"#,
+                r#"set with "if_absent": true"#,
+            ),
+            (r#"{"then": [{}]}"#, "then[0]: give one of get, set, delete and list"),
+            (
+                r#"{"then": [{"get": {"key": "k"}, "delete": {"key": "k"}}]}"#,
+                "then[0]: give one of get, set, delete and list",
+            ),
+            (
+                r#"{"compare": [{"key": "k", "ref": 1, "updated_ref": 1}]}"#,
+                "duplicate field `ref`",
+            ),
         ] {
             let error = parse(form.as_bytes()).unwrap_err();
             assert!(error.contains(message), "{form}: {error}");
+        }
+    }
+
+    /// serde reads a struct from an array, too: `[]` was a transaction of nothing.
+    #[test]
+    fn a_form_is_an_object_and_nothing_else() {
+        let transaction = "expected an object with `compare`, `then` and `else`";
+        for (form, message) in [
+            ("[]", transaction),
+            ("null", transaction),
+            ("7", transaction),
+            (r#""get""#, transaction),
+            (
+                r#"{"compare": [["k", "="]]}"#,
+                "array, expected an object with `key` and what to compare",
+            ),
+            (
+                r#"{"then": ["get"]}"#,
+                "expected an object with `get`, `set`, `delete` or `list`",
+            ),
+            (
+                r#"{"then": [{"get": ["k"]}]}"#,
+                "array, expected an object with `key` at",
+            ),
+            (
+                r#"{"then": [{"set": ["k", "v"]}]}"#,
+                "expected an object with `key`, `value` and options",
+            ),
+            (
+                r#"{"then": [{"delete": ["k"]}]}"#,
+                "expected an object with `key` and options",
+            ),
+            (
+                r#"{"then": [{"list": ["p"]}]}"#,
+                "expected an object with `prefix` and options",
+            ),
+            (r#"{"then": {}}"#, "object, expected an array"),
+            (r#"{"compare": [{"key": "k", "version": "1"}]}"#, "expected a number at"),
+            (
+                r#"{"then": [{"list": {"limit": true}}]}"#,
+                "expected a number from 0 on at",
+            ),
+        ] {
+            let error = parse(form.as_bytes()).unwrap_err();
+            assert!(error.contains(message), "{form}: {error}");
+            assert!(error.contains("line 1 column"), "{form}: {error}");
+            assert!(!error.contains("Form"), "{form}: {error}");
         }
     }
 
