@@ -36,6 +36,14 @@ impl Failure {
         }
     }
 
+    /// Adds `more` at the end of the message.
+    pub(crate) fn with(self, more: impl fmt::Display) -> Self {
+        Self {
+            message: format!("{self}{more}"),
+            ..self
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }

@@ -7,6 +7,7 @@ mod ci;
 mod engines;
 mod etcd_peer;
 mod examples;
+mod failed_tests;
 mod failure;
 mod mariadb_package;
 mod task;

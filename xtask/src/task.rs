@@ -10,7 +10,7 @@ Development tasks of goku.
   cargo xtask test [--no-install] [-- ARGUMENTS]
       Runs all tests, on SQLite and on a private MariaDB that is started for the run. Installs
       MariaDB's server (packages mariadb-server-core and mariadb-client-core) where it is missing,
-      unless --no-install.
+      unless --no-install. Goes on behind a test that fails; the last lines name all that did.
       ARGUMENTS are those of `cargo test`: `cargo xtask test -- -p goku name_of_a_test`.
       GOKU_TEST_MYSQL_URL=mysql://user:password@host:port names a server to use instead of the
       private one; its user creates and drops databases whose names start with goku_test_.

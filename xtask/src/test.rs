@@ -5,6 +5,7 @@ use std::{env, fs};
 use goku_mariadbd::{Options, Server};
 
 use crate::cargo;
+use crate::failed_tests::FailedTests;
 use crate::failure::Failure;
 use crate::mariadb_package;
 use crate::task::TestOptions;
@@ -20,7 +21,7 @@ pub(crate) fn run(options: &TestOptions) -> Result<(), Failure> {
         if let Err(failure) = package {
             eprintln!("xtask: tests that start a server of their own will fail. {failure}");
         }
-        return cargo::run(arguments, &[]);
+        return run_cargo(arguments, &[]);
     }
     package?;
 
@@ -31,7 +32,13 @@ pub(crate) fn run(options: &TestOptions) -> Result<(), Failure> {
     let server = Server::start(options).map_err(|error| Failure::new(error.to_string()))?;
     let url = format!("mysql://root@127.0.0.1:{}", server.port());
     eprintln!("xtask: a private MariaDB runs at {url}");
-    cargo::run(arguments, &[(URL_VARIABLE, &url)]).inspect_err(|_| keep_log(&server))
+    run_cargo(arguments, &[(URL_VARIABLE, &url)]).inspect_err(|_| keep_log(&server))
+}
+
+/// Runs the tests; a failure ends with the names of those that failed.
+fn run_cargo(arguments: Vec<&str>, variables: &[(&str, &str)]) -> Result<(), Failure> {
+    let mut failed = FailedTests::default();
+    cargo::run_and_see(arguments, variables, |line| failed.see(line)).map_err(|failure| failure.with(&failed))
 }
 
 /// `cargo test` and what it is told; the packages that somebody names stand in place of the whole workspace.
@@ -40,7 +47,8 @@ fn cargo_arguments(named: &[String]) -> Vec<&str> {
         .iter()
         .take_while(|argument| *argument != "--")
         .any(|argument| argument.starts_with("-p") || argument.starts_with("--package"));
-    let mut arguments = vec!["test", "--all-features"];
+    // All failures of a run are to be known, not those of the first test binary alone.
+    let mut arguments = vec!["test", "--all-features", "--no-fail-fast"];
     if !names_packages {
         arguments.push("--workspace");
     }
@@ -67,9 +75,15 @@ mod tests {
             let named: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
             cargo_arguments(&named).join(" ")
         };
-        assert_eq!(arguments(""), "test --all-features --workspace");
-        assert_eq!(arguments("name"), "test --all-features --workspace name");
-        assert_eq!(arguments("-p goku -- -p"), "test --all-features -p goku -- -p");
-        assert_eq!(arguments("-- -p"), "test --all-features --workspace -- -p");
+        assert_eq!(arguments(""), "test --all-features --no-fail-fast --workspace");
+        assert_eq!(arguments("name"), "test --all-features --no-fail-fast --workspace name");
+        assert_eq!(
+            arguments("-p goku -- -p"),
+            "test --all-features --no-fail-fast -p goku -- -p"
+        );
+        assert_eq!(
+            arguments("-- -p"),
+            "test --all-features --no-fail-fast --workspace -- -p"
+        );
     }
 }
