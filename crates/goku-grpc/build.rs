@@ -9,9 +9,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
 
-    let service = protox::compile(["gokupb/goku.proto"], ["proto"])?;
-    std::fs::write(out.join("goku_descriptor.bin"), service.encode_to_vec())?;
-
     let all = protox::compile(
         [
             "gokupb/goku.proto",
@@ -20,9 +17,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         ],
         ["proto"],
     )?;
+    std::fs::write(out.join("goku_descriptor.bin"), all.encode_to_vec())?;
+
     tonic_prost_build::configure()
+        .build_client(is_enabled("CLIENT"))
+        .build_server(is_enabled("SERVER"))
         .bytes(".")
         .codec_path("crate::codec::ProtoCodec")
         .compile_fds(all)?;
     Ok(())
+}
+
+/// Whether the crate is built with a feature.
+fn is_enabled(feature: &str) -> bool {
+    std::env::var_os(format!("CARGO_FEATURE_{feature}")).is_some()
 }

@@ -41,6 +41,18 @@ fn run_steps(options: &TestOptions, times: &mut Vec<(&'static str, Duration)>) -
         let what = ["clippy", "--workspace", "--all-targets", "--all-features"];
         cargo::run(what.into_iter().chain(["--", "-D", "warnings"]), &[])
     })?;
+    run_step("client alone", &|| {
+        // All other steps build the server's half, too.
+        let client = [
+            "clippy",
+            "-p",
+            "goku-grpc",
+            "--no-default-features",
+            "--features",
+            "client",
+        ];
+        cargo::run(client.into_iter().chain(["--", "-D", "warnings"]), &[])
+    })?;
     run_step("documentation", &|| {
         let what = ["doc", "--workspace", "--all-features", "--no-deps"];
         cargo::run(what, &[("RUSTDOCFLAGS", "-D warnings")])

@@ -1,7 +1,11 @@
 //! goku over gRPC: a [`GrpcClient`] that is a [`Client`](goku::Client) of a server elsewhere, and the services that
 //! make any [`Client`](goku::Client) such a server.
 //!
-//! The protocol is that of the original goku, whose clients work unmodified, with additions that they do not notice.
+//! The protocol is that of the original goku, whose clients work unmodified, with additions that they do not notice. Its
+//! files are in the folder `proto` of this crate.
+//!
+//! A program that is a client alone turns the feature `server` off (`default-features = false, features = ["client"]`), and
+//! those of the stores in the crate `goku` (`default-features = false`).
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -17,33 +21,60 @@
 //! # }
 //! ```
 
+#[cfg(not(any(feature = "client", feature = "server")))]
+compile_error!("goku-grpc is built with the feature `client`, `server` or both");
+
+#[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "server")]
 mod server;
+#[cfg(feature = "server")]
 mod service;
+#[cfg(feature = "server")]
 mod services;
 
+#[cfg(feature = "server")]
 mod calls;
+#[cfg(feature = "server")]
 mod connection;
 mod corked;
+#[cfg(feature = "server")]
 mod deadline;
+#[cfg(feature = "server")]
 mod edge;
+#[cfg(feature = "server")]
 mod health;
+#[cfg(feature = "server")]
 mod message_limit;
 mod one_task;
+#[cfg(feature = "server")]
 mod stoppable;
+#[cfg(feature = "client")]
 mod whole;
 
 pub mod codec;
+// Both ways of a conversion stand together; one side of the connection uses one of them.
+#[cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code))]
 mod error;
 pub mod proto;
+#[cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code, unused_imports))]
 mod wire;
 
+#[cfg(feature = "client")]
 pub use client::GrpcClient;
+#[cfg(feature = "client")]
 pub use client::Outage;
+#[cfg(feature = "server")]
 pub use health::Health;
+#[cfg(feature = "server")]
 pub use server::ServerOptions;
+#[cfg(feature = "server")]
 pub use server::router;
+#[cfg(feature = "server")]
 pub use server::serve;
+#[cfg(feature = "server")]
 pub use server::serve_incoming;
+#[cfg(feature = "server")]
 pub use service::GrpcService;
+#[cfg(feature = "server")]
 pub use service::ServiceOptions;

@@ -1,6 +1,7 @@
 //! The messages and services of the protocol, generated from the files under `proto/`.
 
-/// What the reflection service tells of: goku's service with everything that it imports.
+/// The files under `proto/` with everything that they import, as the reflection service serves them: goku's service, and
+/// the messages in the details of its errors.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("goku_descriptor");
 
 /// The package `gokupb`.

@@ -92,6 +92,14 @@ macro_rules! reflection_describes_the_services {
                 matches!(method, MessageResponse::FileDescriptorResponse(_)),
                 "{method:?}"
             );
+            // Those that are in the details of errors, which tools look up to show them.
+            for message in ["jettisonpb.Hop", "jettisonpb.WrappedError"] {
+                let file = ask(MessageRequest::FileContainingSymbol(message.to_owned())).await;
+                assert!(
+                    matches!(file, MessageResponse::FileDescriptorResponse(_)),
+                    "{message}: {file:?}"
+                );
+            }
         }
     };
 }
