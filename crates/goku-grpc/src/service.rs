@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures::{Stream, StreamExt};
 use goku::{
     Client, ConsumerName, Error, ErrorKind, EventStream, Key, LeaseId, LeaseRequest, ListRequest, Prefix, Result,
-    Snapshot, StreamRequest, Write, WriteAnswer, WriteId,
+    Snapshot, StreamFrom, StreamRequest, Write, WriteAnswer, WriteId,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::codegen::BoxStream;
@@ -103,7 +103,10 @@ impl GrpcService {
             if self.options.stopping.is_cancelled() {
                 return Err(stopped());
             }
-            self.client.stream(request).await
+            let (prefix, from) = (request.prefix.clone(), request.from);
+            let events = self.client.stream(request).await?;
+            warn_beyond_head(&prefix, from, events.opened_at());
+            Ok(events)
         };
         let events = open.await.map_err(|error| refuse(&error, details))?;
         let opened_at = events.opened_at();
@@ -134,6 +137,22 @@ fn refuse(error: &Error, details: Details) -> Status {
         _ => {}
     }
     to_status(error, details)
+}
+
+/// Logs that a stream waits for the log to come to where it starts. A plain id beyond the head is no error, as in the
+/// original, but rarely meant: it is a cursor of another store, whose events up to there this one never delivers.
+fn warn_beyond_head(prefix: &Prefix, from: StreamFrom, head: Snapshot) {
+    let StreamFrom::After(after) = from else { return };
+    // A client of an older server does not know the head.
+    if after > head.position.id && head != Snapshot::default() {
+        tracing::warn!(
+            %after,
+            head = %head.position.id,
+            ?prefix,
+            "a stream starts beyond the head and delivers nothing until the log is there: if its cursor is of another \
+             store, delete the cursor or set it to the head"
+        );
+    }
 }
 
 fn stopped() -> Error {

@@ -8,7 +8,7 @@ use goku::{
 };
 
 use super::time::{duration_to_wire, from_wire, millis, positive_duration, to_wire};
-use super::{impossible, invalid, missing, own};
+use super::{impossible, invalid, missing, own, prefix};
 use crate::proto::{gokupb as pb, reflexpb};
 
 /// The type of messages that only tell a position, and of no event.
@@ -54,7 +54,7 @@ impl TryFrom<pb::StreamRequest> for StreamRequest {
     type Error = Error;
 
     fn try_from(stream: pb::StreamRequest) -> Result<StreamRequest> {
-        let prefix = Prefix::new(&stream.prefix)?;
+        let (prefix, has_keys) = prefix(&stream.prefix)?;
         // Absent reads as empty, as everywhere in the protocol; the original crashes.
         let request = reflex_request(prefix, stream.req.unwrap_or_default())?;
         let from = match (request.from, stream.after_tag) {
@@ -62,9 +62,10 @@ impl TryFrom<pb::StreamRequest> for StreamRequest {
             (StreamFrom::After(id), Some(tag)) => resume(id, tag),
             (from, _) => from,
         };
+        let types = types_from_wire(&stream.types)?;
         Ok(StreamRequest {
             from,
-            types: types_from_wire(&stream.types)?,
+            types: if has_keys { types } else { EventTypes::from_iter([]) },
             progress: Some(Duration::from_millis(stream.progress_ms)).filter(|progress| !progress.is_zero()),
             partition: match (stream.partition, stream.partitions) {
                 (0, 0) => None,

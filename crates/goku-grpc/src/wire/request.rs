@@ -1,9 +1,9 @@
 //! The requests that concern one key, and lists.
 
-use goku::{Condition, DeleteRequest, Error, EventId, Key, LeaseId, ListRequest, Prefix, Result, SetRequest, Version};
+use goku::{Condition, DeleteRequest, Error, EventId, Key, LeaseId, ListRequest, Result, SetRequest, Version};
 
 use super::time::WireExpiry;
-use super::{invalid, own};
+use super::{invalid, own, prefix};
 use crate::proto::gokupb as pb;
 
 impl From<SetRequest> for pb::SetRequest {
@@ -140,13 +140,15 @@ impl TryFrom<pb::ListRequest> for ListRequest {
     type Error = Error;
 
     fn try_from(list: pb::ListRequest) -> Result<ListRequest> {
+        let (prefix, has_keys) = prefix(&list.prefix)?;
+        let limit = list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(ListRequest {
-            prefix: Prefix::new(&list.prefix)?,
+            prefix,
             start: match list.start.as_str() {
                 "" => None,
                 start => Some(Key::new(start)?),
             },
-            limit: list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            limit: if has_keys { limit } else { Some(0) },
             keys_only: list.keys_only,
         })
     }

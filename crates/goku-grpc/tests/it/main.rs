@@ -7,6 +7,7 @@
 
 mod fake;
 mod faulty;
+mod logged;
 mod port;
 mod raw;
 mod replica;

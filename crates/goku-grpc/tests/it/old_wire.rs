@@ -6,10 +6,12 @@ use goku::{
     Condition, DeleteRequest, ErrorKind, EventType, EventTypes, Expiry, LeaseRequest, ListRequest, Position, Prefix,
     SetRequest, StreamFrom, StreamRequest, Tag, Timestamp,
 };
-use goku_grpc::proto::{gokupb as pb, reflexpb};
+use goku_grpc::proto::gokupb as pb;
+use goku_grpc::proto::reflexpb::{self, reflex_client::ReflexClient};
 use tonic::Code;
 
 use crate::fake::Asked;
+use crate::logged::Logged;
 use crate::sample::{self, event_id, key, lease_id, time, version};
 use crate::served::Served;
 
@@ -503,6 +505,88 @@ async fn stream_asks_for_what_its_fields_say() {
     for (request, asked) in cases {
         grpc.stream(request.clone()).await.unwrap();
         assert_eq!(served.fake.asked(), [Asked::Stream(asked)], "{request:?}");
+    }
+}
+
+/// The original answers a prefix that is longer than any key as one that no key begins with; ours refused it.
+#[tokio::test]
+async fn a_prefix_longer_than_any_key_is_that_of_none() {
+    let served = Served::new();
+    let mut grpc = served.grpc();
+    // As much of it as is a prefix ends before a character that is cut.
+    let long = format!("{}é", "p".repeat(254));
+    let prefix = || Prefix::new("p".repeat(254)).unwrap();
+
+    let list = pb::ListRequest {
+        prefix: long.clone(),
+        keys_only: true,
+        ..pb::ListRequest::default()
+    };
+    let answer = grpc.list(list).await.unwrap();
+    assert_eq!(answer.metadata().get("goku-head").unwrap(), "33");
+    let asked = ListRequest {
+        limit: Some(0),
+        keys_only: true,
+        ..ListRequest::new(prefix())
+    };
+    assert_eq!(served.fake.asked(), [Asked::List(asked)]);
+
+    let to_head = reflexpb::StreamOptions {
+        to_head: true,
+        ..reflexpb::StreamOptions::default()
+    };
+    let request = pb::StreamRequest {
+        prefix: long,
+        types: vec![1],
+        ..stream("12", to_head)
+    };
+    grpc.stream(request).await.unwrap();
+    let asked = StreamRequest {
+        types: EventTypes::from_iter([]),
+        ..StreamRequest::new(prefix())
+            .from(StreamFrom::After(event_id(12)))
+            .to_head()
+    };
+    assert_eq!(served.fake.asked(), [Asked::Stream(asked)]);
+}
+
+/// A reflex consumer that moves from an original goku to a fresh store brings a cursor that this one comes to in months.
+#[tokio::test]
+async fn a_cursor_beyond_the_head_is_logged_once() {
+    let served = Served::new();
+    let logged = Logged::new();
+    let mut grpc = served.grpc();
+    let mut reflex = ReflexClient::new(served.channel());
+    let options = reflexpb::StreamOptions::default;
+    let beyond = stream("34", options());
+    grpc.stream(beyond.clone()).await.unwrap();
+    let [line] = &logged.lines()[..] else {
+        panic!("one line");
+    };
+    for part in ["WARN", "beyond the head", "after=34", "head=33", r#"prefix="p""#] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    reflex.stream(beyond.req.unwrap()).await.unwrap();
+    assert_eq!(logged.lines().len(), 1);
+
+    for within in [
+        stream("33", options()),
+        stream("", options()),
+        stream(
+            "34",
+            reflexpb::StreamOptions {
+                from_head: true,
+                ..options()
+            },
+        ),
+        // A full position beyond the head is an error of the store's.
+        pb::StreamRequest {
+            after_tag: Some(1),
+            ..stream("34", options())
+        },
+    ] {
+        grpc.stream(within).await.unwrap();
+        assert_eq!(logged.lines(), [""; 0]);
     }
 }
 

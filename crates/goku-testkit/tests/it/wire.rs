@@ -231,6 +231,37 @@ async fn a_deadline_of_0_seconds_has_passed() {
     server.stop().await;
 }
 
+/// No key is that long, and the longest that begins likewise is not meant.
+#[tokio::test]
+async fn a_prefix_longer_than_any_key_finds_nothing() {
+    let mut server = Server::start().await;
+    server.set(old_set(&"k".repeat(255))).await.unwrap();
+    let prefix = "k".repeat(256);
+    let list = pb::ListRequest {
+        prefix: prefix.clone(),
+        ..Default::default()
+    };
+    let mut listing = server.grpc.list(list).await.unwrap().into_inner();
+    assert_eq!(soon("the end", listing.message()).await.unwrap(), None);
+
+    let options = reflexpb::StreamOptions {
+        to_head: true,
+        ..Default::default()
+    };
+    let request = pb::StreamRequest {
+        prefix,
+        req: Some(reflexpb::StreamRequest {
+            options: Some(options),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let mut stream = server.grpc.stream(request).await.unwrap().into_inner();
+    let end = soon("the end", stream.message()).await.unwrap_err();
+    assert_eq!(end.message(), "the event stream has reached the current head");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn events_as_the_original_sends_them() {
     let mut server = Server::start().await;
