@@ -5,11 +5,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use goku::{
     Client, DeleteRequest, Entry, Error, ErrorKind, Event, EventStream, Expiry, Key, Lease, LeaseId, LeaseRequest,
-    LeasesRequest, ListRequest, Prefix, Result, SetRequest, Snapshot, StreamItem, StreamRequest, Version,
+    LeasesRequest, ListRequest, Prefix, Result, SetRequest, Snapshot, StreamItem, StreamRequest, Value, Version,
 };
 use tokio::time::timeout;
 
@@ -40,7 +39,7 @@ pub fn version(number: i64) -> Version {
 }
 
 /// A request that sets `key` to `value`.
-pub fn set(key: &str, value: impl Into<Bytes>) -> SetRequest {
+pub fn set(key: &str, value: impl Into<Value>) -> SetRequest {
     SetRequest::new(self::key(key), value)
 }
 
@@ -83,7 +82,7 @@ impl Probe {
     }
 
     /// Sets `key` to `value`.
-    pub async fn put(&self, key: &str, value: impl Into<Bytes>) -> Entry {
+    pub async fn put(&self, key: &str, value: impl Into<Value>) -> Entry {
         self.set(set(key, value)).await.unwrap()
     }
 

@@ -4,6 +4,7 @@ mod guard;
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 pub(crate) use self::guard::Change;
@@ -199,6 +200,23 @@ impl TryFrom<&str> for ConsumerName {
     }
 }
 
+impl TryFrom<String> for ConsumerName {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<ConsumerName> {
+        ConsumerName::new(name)
+    }
+}
+
+impl FromStr for ConsumerName {
+    type Err = Error;
+
+    /// As [`ConsumerName::new`].
+    fn from_str(name: &str) -> Result<ConsumerName> {
+        ConsumerName::new(name)
+    }
+}
+
 impl fmt::Display for ConsumerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&*self.0, f)
@@ -214,6 +232,21 @@ impl fmt::Debug for ConsumerName {
 impl fmt::Display for FencingToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for FencingToken {
+    type Err = Error;
+
+    /// Reads the form that `Display` writes; `InvalidArgument` where `token` has another.
+    fn from_str(token: &str) -> Result<FencingToken> {
+        match token.parse() {
+            Ok(token) => Ok(FencingToken(token)),
+            Err(_) => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("{token:?} is no fencing token: tokens are whole numbers from 0 on"),
+            )),
+        }
     }
 }
 

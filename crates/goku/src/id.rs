@@ -1,6 +1,7 @@
 //! The numbers that goku gives out: events, leases, versions, revisions, epochs.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -201,13 +202,65 @@ macro_rules! display_as_number {
 }
 display_as_number!(EventId, LeaseId, Version, Revision);
 
+macro_rules! read_as_number {
+    ($($name:ident: $what:literal, $kind:ident;)*) => {$(
+        impl FromStr for $name {
+            type Err = Error;
+
+            /// Reads the form that `Display` writes, as `new` does; the same error kind where `text` is no number.
+            fn from_str(text: &str) -> Result<$name> {
+                match text.parse() {
+                    Ok(number) => $name::new(number),
+                    Err(_) => Err(Error::new(
+                        ErrorKind::$kind,
+                        format!(concat!("{:?} is no ", $what, ": it is a whole number"), text),
+                    )),
+                }
+            }
+        }
+    )*};
+}
+read_as_number! {
+    EventId: "event id", InvalidCursor;
+    LeaseId: "lease id", LeaseNotFound;
+    Version: "version", InvalidArgument;
+    Revision: "revision", InvalidArgument;
+}
+
+impl fmt::Display for Position {
+    /// The event's id and, in hexadecimal, the tag: `17-664a796e567af9e1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:016x}", self.id, self.tag.get())
+    }
+}
+
+impl FromStr for Position {
+    type Err = Error;
+
+    /// Reads the form that `Display` writes; `InvalidCursor` where `text` has another.
+    fn from_str(text: &str) -> Result<Position> {
+        let parsed = text.split_once('-').and_then(|(id, tag)| {
+            Some(Position {
+                id: id.parse().ok()?,
+                tag: Tag(u64::from_str_radix(tag, 16).ok()?),
+            })
+        });
+        parsed.ok_or_else(|| {
+            let message = format!(
+                "{text:?} is no position: it is an event's id and its tag in hexadecimal, as in 17-664a796e567af9e1"
+            );
+            Error::new(ErrorKind::InvalidCursor, message)
+        })
+    }
+}
+
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{:016x}", self.number, self.salt)
     }
 }
 
-impl std::str::FromStr for Epoch {
+impl FromStr for Epoch {
     type Err = Error;
 
     /// Reads the form that `Display` writes.
@@ -219,5 +272,43 @@ impl std::str::FromStr for Epoch {
             })
         });
         parsed.ok_or_else(|| Error::new(ErrorKind::InvalidArgument, format!("{text:?} is no epoch")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_they_are_shown() {
+        assert_eq!("17".parse::<EventId>().unwrap(), EventId(17));
+        assert_eq!("0".parse::<EventId>().unwrap(), EventId::ZERO);
+        assert_eq!("2".parse::<LeaseId>().unwrap(), LeaseId(2));
+        assert_eq!("1".parse::<Version>().unwrap(), Version::FIRST);
+        assert_eq!("0".parse::<Revision>().unwrap(), Revision(0));
+        for text in ["", "x", "1.5", " 1", "-1", "9223372036854775808"] {
+            assert_eq!(text.parse::<EventId>().unwrap_err().kind(), ErrorKind::InvalidCursor);
+            assert_eq!(text.parse::<LeaseId>().unwrap_err().kind(), ErrorKind::LeaseNotFound);
+            assert_eq!(text.parse::<Version>().unwrap_err().kind(), ErrorKind::InvalidArgument);
+            assert_eq!(text.parse::<Revision>().unwrap_err().kind(), ErrorKind::InvalidArgument);
+        }
+    }
+
+    #[test]
+    fn positions_are_read_as_they_are_shown() {
+        for tag in [0, 1, u64::MAX] {
+            let position = Position {
+                id: EventId(17),
+                tag: Tag(tag),
+            };
+            assert_eq!(position.to_string().parse::<Position>().unwrap(), position);
+        }
+        for text in ["", "17", "17-", "-17-1", "17-xyz", "x-1"] {
+            assert_eq!(
+                text.parse::<Position>().unwrap_err().kind(),
+                ErrorKind::InvalidCursor,
+                "{text}"
+            );
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -143,6 +144,12 @@ impl fmt::Debug for Key {
     }
 }
 
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl fmt::Debug for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.0, f)
@@ -162,6 +169,40 @@ impl TryFrom<String> for Key {
 
     fn try_from(key: String) -> Result<Key> {
         Key::new(key)
+    }
+}
+
+impl FromStr for Key {
+    type Err = Error;
+
+    /// As [`Key::new`].
+    fn from_str(key: &str) -> Result<Key> {
+        Key::new(key)
+    }
+}
+
+impl TryFrom<&str> for Prefix {
+    type Error = Error;
+
+    fn try_from(prefix: &str) -> Result<Prefix> {
+        Prefix::new(prefix)
+    }
+}
+
+impl TryFrom<String> for Prefix {
+    type Error = Error;
+
+    fn try_from(prefix: String) -> Result<Prefix> {
+        Prefix::new(prefix)
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = Error;
+
+    /// As [`Prefix::new`].
+    fn from_str(prefix: &str) -> Result<Prefix> {
+        Prefix::new(prefix)
     }
 }
 
@@ -212,6 +253,19 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn keys_and_prefixes_are_read_as_they_are_shown() {
+        let key: Key = "a b/\u{e9}".parse().unwrap();
+        assert_eq!(key.to_string().parse::<Key>().unwrap(), key);
+        let prefix: Prefix = "".parse().unwrap();
+        assert_eq!(prefix.to_string().parse::<Prefix>().unwrap(), prefix);
+        assert_eq!("".parse::<Key>().unwrap_err().kind(), ErrorKind::InvalidKey);
+        assert_eq!(
+            "k".repeat(256).parse::<Prefix>().unwrap_err().kind(),
+            ErrorKind::InvalidKey
+        );
     }
 
     #[test]

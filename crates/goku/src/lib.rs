@@ -24,6 +24,7 @@ mod status;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod store;
 mod txn;
+mod value;
 mod write;
 
 mod client;
@@ -96,6 +97,7 @@ pub use txn::Relation;
 pub use txn::Target;
 pub use txn::Txn;
 pub use txn::TxnAnswer;
+pub use value::Value;
 pub use write::SessionId;
 pub use write::Write;
 pub use write::WriteAnswer;

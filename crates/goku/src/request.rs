@@ -11,6 +11,7 @@ use crate::key::{Key, Prefix};
 use crate::lease::Expiry;
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::partition::Partition;
+use crate::value::Value;
 
 /// What must hold for a write to be applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,10 +103,10 @@ pub struct StreamRequest {
 
 impl SetRequest {
     /// Sets `key` to `value` without a condition, keeping the key's lease.
-    pub fn new(key: Key, value: impl Into<Bytes>) -> SetRequest {
+    pub fn new(key: Key, value: impl Into<Value>) -> SetRequest {
         SetRequest {
             key,
-            value: value.into(),
+            value: value.into().into_bytes(),
             condition: Condition::Any,
             lease: None,
             expiry: Expiry::Keep,

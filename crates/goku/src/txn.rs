@@ -8,6 +8,7 @@ use crate::id::{EventId, LeaseId, Revision, Snapshot};
 use crate::key::Key;
 use crate::limits::{TXN_BYTES_MAX, TXN_OPERATIONS_MAX};
 use crate::request::{DeleteRequest, ListRequest, SetRequest};
+use crate::value::Value;
 
 /// If all comparisons hold, the operations of `then` are done, else those of `otherwise`: all of the branch, or,
 /// where one of them fails, none.
@@ -136,11 +137,11 @@ impl Compare {
     }
 
     /// Holds where `key` has this value.
-    pub fn value(key: Key, value: impl Into<Bytes>) -> Compare {
+    pub fn value(key: Key, value: impl Into<Value>) -> Compare {
         Compare {
             key,
             relation: Relation::Equal,
-            target: Target::Value(value.into()),
+            target: Target::Value(value.into().into_bytes()),
         }
     }
 }

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use goku::limits::{TXN_BYTES_MAX, TXN_OPERATIONS_MAX, TXN_ROWS_MAX};
 use goku::{
     Compare, Condition, ErrorKind, EventId, EventType, Expiry, LeaseId, ListRequest, Operation, OperationAnswer,
-    Relation, SetRequest, StreamFrom, Target, Txn, TxnAnswer,
+    Relation, SetRequest, StreamFrom, Target, Txn, TxnAnswer, Value,
 };
 
 use crate::probe::{Probe, delete, key, kind, list, set, version, watch};
 
-fn put(name: &str, value: impl Into<Bytes>) -> Operation {
+fn put(name: &str, value: impl Into<Value>) -> Operation {
     Operation::Set(set(name, value))
 }
 

@@ -27,7 +27,7 @@ fn key(name: &str) -> Key {
     Key::new(name).unwrap()
 }
 
-fn set(name: &str, value: impl Into<bytes::Bytes>) -> Request {
+fn set(name: &str, value: impl Into<crate::Value>) -> Request {
     Request::Set(SetRequest::new(key(name), value))
 }
 

@@ -1,7 +1,16 @@
 //! Opening a store: what is made, and what is said where that cannot be.
 
+use std::time::Duration;
+
 use super::*;
-use crate::cursor::{ConsumerName, CursorId, CursorMove};
+use crate::client::Client as _;
+use crate::cursor::{ConsumerName, CursorId, CursorMove, CursorsRequest};
+use crate::engine::Engine;
+use crate::lease::LeaseRequest;
+use crate::request::{ListRequest, StreamRequest};
+use crate::txn::{Compare, Operation, Txn};
+use crate::write::{SessionId, Write, WriteId};
+use futures::StreamExt as _;
 use mysql_async::prelude::Queryable as _;
 
 #[tokio::test]
@@ -150,6 +159,91 @@ async fn a_user_without_the_right_to_make_tables_can_use_them() {
         .unwrap();
     write(&store, [set("k", "v")]).await;
     root.query_drop(format!("drop user {user}@'%'")).await.unwrap();
+}
+
+/// The statements of the `sql` block that has `with` in it in the documentation of databases, for this database and user.
+fn documented(with: &str, database: &str, user: &str) -> Vec<String> {
+    let blocks = include_str!("../../../../../../docs/databases.md")
+        .split("```sql\n")
+        .skip(1);
+    let blocks = blocks.map(|rest| rest.split("```").next().unwrap());
+    let block = blocks.into_iter().find(|block| block.contains(with)).unwrap();
+    let block = block
+        .replace("database goku", &format!("database if not exists {database}"))
+        .replace("goku.*", &format!("{database}.*"))
+        .replace("'goku'@", &format!("'{user}'@"));
+    assert!(!block.contains("goku.") && !block.contains("'goku'"), "{block}");
+    block.split_terminator(";\n").map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_rights_that_are_documented_are_enough() {
+    let database = Database::create().await;
+    let name = database.name();
+    let user = format!("{name}_u");
+    let mut root = database.connect().await;
+    let made = documented("create user", name, &user);
+    assert_eq!(made.len(), 3, "{made:?}");
+    for statement in made {
+        root.query_drop(statement).await.unwrap();
+    }
+    let url = format!(
+        "mysql://{user}:a%20secret@{}/{name}?prefer_socket=false",
+        database.host()
+    );
+    use_all(&url, "first").await;
+
+    for statement in documented("revoke", name, &user) {
+        root.query_drop(statement).await.unwrap();
+    }
+    use_all(&url, "second").await;
+    root.query_drop(format!("drop user '{user}'@'%'")).await.unwrap();
+}
+
+/// Writes, reads, leases, streams and cursors, by two replicas.
+async fn use_all(url: &str, name: &str) {
+    let (one, other) = tokio::join!(Engine::open(url), Engine::open(url));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    let leased = SetRequest::new(key(name), "v").ttl(Duration::from_secs(60));
+    let lease = one.set(leased).await.unwrap().lease_id;
+    assert_eq!(other.get(&key(name)).await.unwrap().value, "v");
+    other.lease(LeaseRequest::KeepAlive(lease)).await.unwrap();
+    let txn = Txn {
+        compare: vec![Compare::exists(key(name))],
+        then: vec![Operation::Set(SetRequest::new(key("other"), "w"))],
+        ..Txn::default()
+    };
+    assert!(other.txn(txn).await.unwrap().succeeded);
+    let numbered = WriteId {
+        session: SessionId::new(7),
+        number: if name == "first" { 1 } else { 2 },
+        answered: 0,
+    };
+    one.write_once(numbered, Write::Delete(DeleteRequest::new(key("other"))))
+        .await
+        .unwrap();
+    let listing = one.list(ListRequest::default()).await.unwrap();
+    let at = listing.at();
+    assert!(listing.count().await > 0);
+    let id = CursorId::of(ConsumerName::new(name).unwrap());
+    let moves = vec![CursorMove::forward(id.clone(), at)];
+    one.move_cursors(moves).await.unwrap().pop().unwrap().unwrap();
+    assert_eq!(other.list_cursors(CursorsRequest::default()).await.unwrap().len(), 1);
+    other.delete_cursors(&id.consumer).await.unwrap();
+    let mut stream = other.stream(StreamRequest::default().to_head()).await.unwrap();
+    let mut events = 0;
+    let end = loop {
+        match stream.next().await.unwrap() {
+            Ok(_) => events += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((end.kind(), events > 2), (ErrorKind::HeadReached, true));
+    one.lease(LeaseRequest::Expire(lease)).await.unwrap();
+    assert_eq!(one.get(&key(name)).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(one.status().await.unwrap().replicas.len(), 2);
+    one.close().await;
+    other.close().await;
 }
 
 #[tokio::test]
