@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
+use goku::outage::Outage;
 use goku::{Client, Result};
 use hyper::server::conn::http2::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -181,21 +182,27 @@ async fn drain_time(stopping: &CancellationToken, drain_max: Duration) {
 
 /// The connections of a listener. One that cannot be accepted ends nothing.
 fn accept(listener: TcpListener) -> Pin<Box<dyn Stream<Item = TcpStream> + Send>> {
-    Box::pin(futures::stream::unfold(listener, |listener| async move {
-        loop {
-            match listener.accept().await {
-                Ok((connection, _)) => {
-                    // Answers are small: waiting to fill a packet would delay each.
-                    if let Err(error) = connection.set_nodelay(true) {
-                        tracing::debug!(%error, "a connection is without TCP_NODELAY");
+    let at = listener.local_addr().map(|address| address.to_string());
+    let outage = Outage::new("accepts of connections").at(at.unwrap_or_default());
+    Box::pin(futures::stream::unfold(
+        (listener, outage),
+        |(listener, outage)| async move {
+            loop {
+                match listener.accept().await {
+                    Ok((connection, _)) => {
+                        outage.worked();
+                        // Answers are small: waiting to fill a packet would delay each.
+                        if let Err(error) = connection.set_nodelay(true) {
+                            tracing::debug!(%error, "a connection is without TCP_NODELAY");
+                        }
+                        return Some((connection, (listener, outage)));
                     }
-                    return Some((connection, listener));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    Err(error) => {
+                        outage.failed(&error);
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                 }
             }
-        }
-    }))
+        },
+    ))
 }

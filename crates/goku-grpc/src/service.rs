@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt};
+use goku::outage::Outage;
 use goku::{
     Client, ConsumerName, Error, ErrorKind, EventStream, Key, LeaseId, LeaseRequest, ListRequest, Prefix, Result,
     Snapshot, StreamFrom, StreamRequest, Write, WriteAnswer, WriteId,
@@ -33,31 +34,50 @@ pub struct ServiceOptions {
 pub struct GrpcService {
     client: Arc<dyn Client>,
     options: ServiceOptions,
+    requests: Arc<Outage>,
+}
+
+/// How a request is told that it failed, and the log where nobody but an operator can mend it.
+#[derive(Clone)]
+struct Refusal {
+    details: Details,
+    requests: Arc<Outage>,
 }
 
 impl GrpcService {
     /// A service over `client`.
     pub fn new(client: Arc<dyn Client>, options: ServiceOptions) -> GrpcService {
-        GrpcService { client, options }
+        GrpcService {
+            client,
+            options,
+            requests: Arc::new(Outage::new("requests")),
+        }
     }
 
-    fn details<T>(&self, request: &Request<T>) -> Details {
-        if self.options.hop_details_only {
+    fn refusal<T>(&self, request: &Request<T>) -> Refusal {
+        let details = if self.options.hop_details_only {
             Details::Hop
         } else {
             Details::for_client(request.metadata())
+        };
+        Refusal {
+            details,
+            requests: self.requests.clone(),
         }
     }
 
     /// Answers with what `work` comes to.
     async fn answer<T, A: From<T>>(
         &self,
-        details: Details,
+        refusal: Refusal,
         work: impl Future<Output = Result<T>>,
     ) -> Result<Response<A>, Status> {
         match work.await {
-            Ok(answer) => Ok(Response::new(answer.into())),
-            Err(error) => Err(refuse(&error, details)),
+            Ok(answer) => {
+                refusal.not_needed();
+                Ok(Response::new(answer.into()))
+            }
+            Err(error) => Err(refusal.status(&error)),
         }
     }
 
@@ -68,18 +88,19 @@ impl GrpcService {
         write: impl FnOnce(Q) -> Result<Write>,
         take: fn(WriteAnswer) -> Result<T>,
     ) -> Result<Response<A>, Status> {
-        let details = self.details(&request);
-        let id = wire::write_id(request.metadata()).map_err(|error| refuse(&error, details))?;
+        let refusal = self.refusal(&request);
+        let id = wire::write_id(request.metadata()).map_err(|error| refusal.status(&error))?;
         let work = async { self.write(id, write(request.into_inner())?).await.and_then(take) };
         match work.await {
             Ok(answer) => {
+                refusal.not_needed();
                 let mut response = Response::new(answer.into());
                 if let Some(id) = id {
                     wire::put_write_id(id, response.metadata_mut());
                 }
                 Ok(response)
             }
-            Err(error) => Err(refuse(&error, details)),
+            Err(error) => Err(refusal.status(&error)),
         }
     }
 
@@ -95,7 +116,7 @@ impl GrpcService {
 
     async fn open_stream(
         &self,
-        details: Details,
+        refusal: Refusal,
         request: Result<StreamRequest>,
     ) -> Result<Response<BoxStream<reflexpb::Event>>, Status> {
         let open = async {
@@ -108,7 +129,7 @@ impl GrpcService {
             warn_beyond_head(&prefix, from, events.opened_at());
             Ok(events)
         };
-        let events = open.await.map_err(|error| refuse(&error, details))?;
+        let events = open.await.map_err(|error| refusal.status(&error))?;
         let opened_at = events.opened_at();
         let stopping = Box::pin(self.options.stopping.clone().cancelled_owned());
         Ok(at(
@@ -116,7 +137,7 @@ impl GrpcService {
             Box::pin(Events {
                 events: Some(events),
                 stopping,
-                details,
+                refusal,
             }),
         ))
     }
@@ -129,14 +150,22 @@ fn at<T>(snapshot: Snapshot, body: T) -> Response<T> {
     response
 }
 
-/// The status for an error. What its receiver cannot mend goes to the log with its causes.
-fn refuse(error: &Error, details: Details) -> Status {
-    match error.kind() {
-        ErrorKind::Internal | ErrorKind::Config => tracing::error!(?error, "a request failed"),
-        ErrorKind::OutcomeUnknown | ErrorKind::Unavailable => tracing::warn!(?error, "a request failed"),
-        _ => {}
+impl Refusal {
+    /// The status for an error.
+    fn status(&self, error: &Error) -> Status {
+        match error.kind() {
+            ErrorKind::Internal | ErrorKind::Config => self.requests.failed(error),
+            // A store that is away has lines of its own.
+            ErrorKind::OutcomeUnknown | ErrorKind::Unavailable => tracing::debug!(?error, "a request failed"),
+            _ => {}
+        }
+        to_status(error, self.details)
     }
-    to_status(error, details)
+
+    /// Notes that the request was answered well.
+    fn not_needed(&self) {
+        self.requests.worked();
+    }
 }
 
 /// Logs that a stream waits for the log to come to where it starts. A plain id beyond the head is no error, as in the
@@ -174,17 +203,17 @@ impl Goku for GrpcService {
             let key = existing_key(&request.get_ref().key)?;
             Ok(wire::listed(self.client.get(&key).await?))
         };
-        self.answer(self.details(&request), work).await
+        self.answer(self.refusal(&request), work).await
     }
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
-        let details = self.details(&request);
+        let refusal = self.refusal(&request);
         let work = async { self.client.list(ListRequest::try_from(request.into_inner())?).await };
-        let listing = work.await.map_err(|error| refuse(&error, details))?;
+        let listing = work.await.map_err(|error| refusal.status(&error))?;
         let snapshot = listing.at();
         let entries = listing.map(move |entry| match entry {
             Ok(entry) => Ok(wire::listed(entry)),
-            Err(error) => Err(refuse(&error, details)),
+            Err(error) => Err(refusal.status(&error)),
         });
         Ok(at(snapshot, Box::pin(entries)))
     }
@@ -203,8 +232,8 @@ impl Goku for GrpcService {
     }
 
     async fn stream(&self, request: Request<pb::StreamRequest>) -> Result<Response<Self::StreamStream>, Status> {
-        let details = self.details(&request);
-        self.open_stream(details, request.into_inner().try_into()).await
+        let refusal = self.refusal(&request);
+        self.open_stream(refusal, request.into_inner().try_into()).await
     }
 
     async fn update_lease(&self, request: Request<pb::UpdateLeaseRequest>) -> Result<Response<pb::Empty>, Status> {
@@ -230,16 +259,16 @@ impl Goku for GrpcService {
 
     async fn get_lease(&self, request: Request<pb::GetLeaseRequest>) -> Result<Response<pb::Lease>, Status> {
         let work = async { self.client.get_lease(LeaseId::new(request.get_ref().lease_id)?).await };
-        self.answer(self.details(&request), work).await
+        self.answer(self.refusal(&request), work).await
     }
 
     async fn list_leases(
         &self,
         request: Request<pb::ListLeasesRequest>,
     ) -> Result<Response<pb::ListLeasesResponse>, Status> {
-        let details = self.details(&request);
+        let refusal = self.refusal(&request);
         let work = async { self.client.list_leases(request.into_inner().try_into()?).await };
-        self.answer(details, work).await
+        self.answer(refusal, work).await
     }
 
     async fn keep_alive(&self, request: Request<pb::KeepAliveRequest>) -> Result<Response<pb::Lease>, Status> {
@@ -249,25 +278,25 @@ impl Goku for GrpcService {
     }
 
     async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
-        self.answer(self.details(&request), self.client.status()).await
+        self.answer(self.refusal(&request), self.client.status()).await
     }
 
     async fn move_cursors(
         &self,
         request: Request<pb::MoveCursorsRequest>,
     ) -> Result<Response<pb::MoveCursorsResponse>, Status> {
-        let details = self.details(&request);
+        let refusal = self.refusal(&request);
         let work = async { self.client.move_cursors(request.into_inner().try_into()?).await };
-        self.answer(details, work).await
+        self.answer(refusal, work).await
     }
 
     async fn list_cursors(
         &self,
         request: Request<pb::ListCursorsRequest>,
     ) -> Result<Response<pb::ListCursorsResponse>, Status> {
-        let details = self.details(&request);
+        let refusal = self.refusal(&request);
         let work = async { self.client.list_cursors(request.into_inner().try_into()?).await };
-        self.answer(details, work).await
+        self.answer(refusal, work).await
     }
 
     async fn delete_cursors(
@@ -279,7 +308,7 @@ impl Goku for GrpcService {
             let deleted = self.client.delete_cursors(&consumer).await?;
             Ok(pb::DeleteCursorsResponse { deleted })
         };
-        self.answer(self.details(&request), work).await
+        self.answer(self.refusal(&request), work).await
     }
 }
 
@@ -288,9 +317,9 @@ impl Reflex for GrpcService {
     type StreamStream = BoxStream<reflexpb::Event>;
 
     async fn stream(&self, request: Request<reflexpb::StreamRequest>) -> Result<Response<Self::StreamStream>, Status> {
-        let details = self.details(&request);
+        let refusal = self.refusal(&request);
         let request = wire::reflex_request(Prefix::default(), request.into_inner());
-        self.open_stream(details, request).await
+        self.open_stream(refusal, request).await
     }
 }
 
@@ -299,7 +328,7 @@ struct Events {
     /// None once the stream has ended.
     events: Option<EventStream>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
-    details: Details,
+    refusal: Refusal,
 }
 
 impl Stream for Events {
@@ -322,6 +351,6 @@ impl Stream for Events {
             }
         };
         this.events = None;
-        Poll::Ready(Some(Err(refuse(&end, this.details))))
+        Poll::Ready(Some(Err(this.refusal.status(&end))))
     }
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod address;
 mod bench;
 mod completions;
 mod condition;
@@ -34,7 +35,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use goku::{Error, ErrorKind};
 use goku_grpc::{GrpcClient, Outage};
 
-use crate::exit::{self, Outcome, Subject};
+use crate::exit::{self, Failure, Outcome, Subject};
 use crate::output::{self, Format, Output};
 
 /// A key-value store with an immutable, totally ordered event log, on SQLite or MySQL.
@@ -193,7 +194,7 @@ struct Connection {
 
 impl Connection {
     /// A client that tells on standard error when it waits for its servers, and when it goes on.
-    fn client(&self) -> goku::Result<GrpcClient> {
+    fn client(&self) -> Result<GrpcClient, Failure> {
         let (format, endpoints) = (self.format, self.endpoints.clone());
         let tell = move |outage: Outage| match outage {
             Outage::Began { error } => {
@@ -214,12 +215,16 @@ impl Connection {
         Ok(self.silent_client()?.on_outage(tell))
     }
 
-    /// A client that tells nothing by itself.
-    fn silent_client(&self) -> goku::Result<GrpcClient> {
+    /// A client that tells nothing by itself. `Usage` where an endpoint cannot be one.
+    fn silent_client(&self) -> Result<GrpcClient, Failure> {
         let urls = self.endpoints.iter().map(|endpoint| match endpoint.trim() {
             url if url.contains("://") => url.to_owned(),
             address => format!("http://{address}"),
         });
-        Ok(GrpcClient::connect_all(urls)?.request_timeout(Some(self.timeout)))
+        let client = GrpcClient::connect_all(urls).map_err(|error| match error.kind() {
+            ErrorKind::Config => Failure::Usage(error.message().to_owned()),
+            _ => Failure::from(error),
+        })?;
+        Ok(client.request_timeout(Some(self.timeout)))
     }
 }

@@ -21,6 +21,9 @@ pub(crate) const OUTCOME_UNKNOWN: u8 = 6;
 /// The position is not retained, or belongs to a history that the database lost.
 pub(crate) const POSITION_GONE: u8 = 7;
 
+/// A bug in goku ended the command.
+pub(crate) const BROKEN: u8 = 8;
+
 /// The exit codes as `--help` tells them.
 pub(crate) const HELP: &str = "\
 Exit codes:
@@ -36,6 +39,8 @@ Exit codes:
      trying again
   7  position gone: compacted, or lost by the database; list, then watch from the
      listing's position
+  8  broken: a bug in goku ended the command; a server drains as far as it can and
+     is to be started again
 
 Errors are one line on standard error, `goku: ...`; with --output json one object:
   {\"error\":\"not_found\",\"exit_code\":3,\"message\":\"...\"}
@@ -54,6 +59,10 @@ pub(crate) enum Failure {
     Input(String),
     /// The question was not answered with yes; nothing was done.
     Declined,
+    /// An option cannot be right.
+    Usage(String),
+    /// A part of goku that the command cannot do without has panicked.
+    Broken(Error),
 }
 
 /// What a command is about, by which its failures advise.
@@ -84,7 +93,8 @@ impl Failure {
             // Whoever read has what they wanted, as in `goku list | head -1`.
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => DONE,
             Failure::Output(_) | Failure::Declined => ERROR,
-            Failure::Input(_) => USAGE,
+            Failure::Input(_) | Failure::Usage(_) => USAGE,
+            Failure::Broken(_) => BROKEN,
         }
     }
 
@@ -105,6 +115,8 @@ impl Failure {
             Failure::Output(error) => Some(("output", format!("cannot write the output: {error}"))),
             Failure::Input(message) => Some(("input", message.clone())),
             Failure::Declined => Some(("declined", "nothing was deleted".to_owned())),
+            Failure::Usage(message) => Some(("usage", message.clone())),
+            Failure::Broken(error) => Some(("broken", explain(error, Subject::Other))),
         }
     }
 }

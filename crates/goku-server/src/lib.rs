@@ -22,6 +22,8 @@ mod config;
 mod consumer_metrics;
 mod cursor_metrics;
 mod exposition;
+#[cfg(feature = "faults")]
+mod faults;
 mod health_watch;
 mod metered;
 mod metrics_endpoint;

@@ -4,7 +4,10 @@ mod cli;
 mod exit;
 mod output;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+
+use goku_server::telemetry;
 
 /// Threads free here what others allocated, a request at a time: where the system's allocator locks, this one does not.
 #[global_allocator]
@@ -13,11 +16,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = cli::Cli::read();
     let format = cli.output;
-    match cli::run(cli) {
-        Ok(()) => ExitCode::from(exit::DONE),
-        Err(failure) => {
+    let code = match catch_unwind(AssertUnwindSafe(|| cli::run(cli))) {
+        Ok(Ok(())) => exit::DONE,
+        Ok(Err(failure)) => {
             output::failure(format, &failure);
-            ExitCode::from(failure.code())
+            failure.code()
         }
-    }
+        // The panic hook has told of it.
+        Err(_) => exit::BROKEN,
+    };
+    telemetry::flush();
+    ExitCode::from(code)
 }

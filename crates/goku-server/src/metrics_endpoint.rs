@@ -9,9 +9,11 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use goku::{Error, ErrorKind, Result};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+
+use crate::telemetry;
 
 /// Upper bounds of the latency buckets in seconds: a cached read to a write that waits for its database.
 const LATENCY_SECONDS: [f64; 14] = [
@@ -20,6 +22,9 @@ const LATENCY_SECONDS: [f64; 14] = [
 
 /// The form in which metrics are written.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The process's, since standard error is.
+const LOG_LINES_LOST: &str = "goku_log_lines_lost_total";
 
 /// How often measured values are moved into their buckets where nobody scrapes, so that they do not gather.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -38,7 +43,7 @@ pub struct MetricsEndpoint {
     recorder: Arc<PrometheusRecorder>,
     collector: Arc<OnceLock<Arc<dyn Collector>>>,
     address: SocketAddr,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl MetricsEndpoint {
@@ -48,12 +53,16 @@ impl MetricsEndpoint {
             .set_buckets(&LATENCY_SECONDS)
             .map_err(|error| Error::new(ErrorKind::Internal, "metrics: bad buckets").with_source(error))?
             .build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::describe_counter!(LOG_LINES_LOST, "Lines of the log that could not be written.");
+        });
+        let recorder = Arc::new(recorder);
         let (listener, address) = crate::server::bind(listen).await?;
 
         let mut tasks = JoinSet::new();
         let handle = recorder.handle();
         let collector = Arc::default();
-        tasks.spawn(serve(listener, handle.clone(), Arc::clone(&collector)));
+        tasks.spawn(serve(listener, recorder.clone(), Arc::clone(&collector)));
         tasks.spawn(async move {
             loop {
                 tokio::time::sleep(UPKEEP_INTERVAL).await;
@@ -61,10 +70,10 @@ impl MetricsEndpoint {
             }
         });
         Ok(MetricsEndpoint {
-            recorder: Arc::new(recorder),
+            recorder,
             collector,
             address,
-            _tasks: tasks,
+            tasks,
         })
     }
 
@@ -77,14 +86,23 @@ impl MetricsEndpoint {
         self.collector.get_or_init(|| collector);
     }
 
+    /// Completes once it serves no more, which it does only where it broke.
+    pub(crate) async fn ended(&mut self) {
+        drop(self.tasks.join_next().await);
+    }
+
     /// Where it listens.
     pub fn url(&self) -> String {
         format!("http://{}/metrics", self.address)
     }
 }
 
-async fn serve(listener: TcpListener, handle: PrometheusHandle, collector: Arc<OnceLock<Arc<dyn Collector>>>) {
+async fn serve(listener: TcpListener, recorder: Arc<PrometheusRecorder>, collector: Arc<OnceLock<Arc<dyn Collector>>>) {
+    let handle = recorder.handle();
     let render = move || {
+        metrics::with_local_recorder(&*recorder, || {
+            metrics::counter!(LOG_LINES_LOST).absolute(telemetry::lines_lost());
+        });
         let (mut text, collector) = (handle.render(), collector.get().cloned());
         async move {
             if let Some(collector) = collector {

@@ -10,7 +10,7 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use clap::ValueEnum;
 use goku::consumer::{DeadLetter, Delivery, Member, Replayed};
 use goku::{Entry, Event, Lease, OperationAnswer, Snapshot, Status, TxnAnswer};
-use goku_server::{MetricsEndpoint, Server};
+use goku_server::{MetricsEndpoint, Server, telemetry};
 use serde::Serialize;
 
 use crate::cli::{Report, Standing, show_position};
@@ -262,8 +262,7 @@ impl Output {
 
 /// Tells on standard error where metrics are served: standard output is another's.
 pub(crate) fn metrics_at(endpoint: &MetricsEndpoint) {
-    // Where standard error is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "metrics at {}", endpoint.url());
+    telemetry::write_line(&format!("metrics at {}", endpoint.url()));
 }
 
 /// Tells on standard error what whoever runs the command should know though nothing failed, in one line.
@@ -272,8 +271,7 @@ pub(crate) fn note(format: Format, message: &str) {
         Format::Text => format!("goku: {message}"),
         Format::Json => json::note(message),
     };
-    // Where standard error is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "{line}");
+    telemetry::write_line(&line);
 }
 
 /// Tells of a failure on standard error, in one line.
@@ -285,6 +283,5 @@ pub(crate) fn failure(format: Format, failure: &Failure) {
         Format::Text => format!("goku: {message}"),
         Format::Json => json::failure(kind, &message, failure.code()),
     };
-    // Where standard error is closed there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "{line}");
+    telemetry::write_line(&line);
 }

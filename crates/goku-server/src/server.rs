@@ -1,9 +1,11 @@
 //! A running server.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use goku::{Client, Engine, Error, ErrorKind, Result};
 use goku_grpc::{Health, ServerOptions, ServiceOptions};
 use tokio::net::{TcpListener, TcpSocket};
@@ -26,14 +28,16 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// A server that listens and answers until it is stopped. Dropping it stops it too, without waiting for it.
 pub struct Server {
+    listening_on: String,
     endpoint: String,
     store: String,
     drain_max: Duration,
     engine: Engine,
+    health: Health,
     metrics: Option<MetricsEndpoint>,
     serving: JoinHandle<Result<()>>,
-    /// Ends with a value where the store has stopped by itself.
-    watching: JoinHandle<Option<()>>,
+    /// Ends with the reason where the server cannot go on, and health says so.
+    watching: JoinHandle<Option<Error>>,
     shutdown: DropGuard,
 }
 
@@ -45,15 +49,23 @@ impl Server {
     pub async fn start(config: Config) -> Result<Server> {
         // Before the store: a port in use is the likelier trouble, and then no database file should be made.
         let (listener, address) = bind(&config.listen).await?;
+        if is_open_to_others(address) {
+            tracing::warn!(%address, "anyone who reaches this address can read and write: let a firewall keep others out");
+        }
         let metrics = match &config.metrics_listen {
             Some(listen) => Some(MetricsEndpoint::start(listen).await?),
             None => None,
         };
 
         let store = without_password(&config.store);
-        let engine = Engine::builder()
+        let builder = Engine::builder()
             .address(config.advertise.unwrap_or_else(|| address.to_string()))
-            .deliver(config.deliver)
+            .deliver(config.deliver);
+        #[cfg(feature = "faults")]
+        let faults = crate::faults::planned()?;
+        #[cfg(feature = "faults")]
+        let builder = builder.faults(faults.clone());
+        let engine = builder
             .open(&config.store)
             .await
             .map_err(|error| error.context(format!("cannot open the store {store}")))?;
@@ -69,6 +81,9 @@ impl Server {
         let health = Health::default();
         let store_metrics = metrics.as_ref().map(|metrics| StoreMetrics::new(metrics.recorder()));
         let watch = health_watch::run(engine.clone(), health.clone(), store_metrics);
+        #[cfg(feature = "faults")]
+        let watch = crate::faults::with(faults, "health watch", watch);
+        let watch = watch_over(engine.clone(), health.clone(), watch);
         let watching = shutdown.clone().run_until_cancelled_owned(watch);
         let serving = goku_grpc::serve(
             listener,
@@ -79,20 +94,27 @@ impl Server {
                     ..ServiceOptions::default()
                 },
                 drain_max: config.drain_max,
-                health,
+                health: health.clone(),
             },
             shutdown.clone().cancelled_owned(),
         );
         Ok(Server {
+            listening_on: format!("http://{address}"),
             endpoint: format!("http://{}", reachable(address)),
             store,
             drain_max: config.drain_max,
             engine,
+            health,
             metrics,
             serving: tokio::spawn(serving),
             watching: tokio::spawn(watching),
             shutdown: shutdown.drop_guard(),
         })
+    }
+
+    /// The URL of where it listens: `http://0.0.0.0:PORT` where that is every address of the machine.
+    pub fn listening_on(&self) -> &str {
+        &self.listening_on
     }
 
     /// The URL by which clients on this machine reach it.
@@ -110,17 +132,29 @@ impl Server {
         self.metrics.as_ref().map(MetricsEndpoint::url)
     }
 
-    /// Serves until `shutdown`, then [`stop`](Self::stop)s. `Internal` where the store stopped before, which it does only
-    /// where it is broken: then it is better started anew.
+    /// Serves until `shutdown`, then [`stop`](Self::stop)s. `Internal` where a part of it panicked or ended by itself: health
+    /// says at once that it does not serve, it drains as far as it can, and only another server helps.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<()> {
-        tokio::select! {
-            served = &mut self.serving => ended(served),
-            () = shutdown => self.stop().await,
-            Ok(Some(())) = &mut self.watching => {
-                self.stop().await?;
-                Err(Error::new(ErrorKind::Internal, "the store stopped by itself: the log says why"))
+        let reason = tokio::select! {
+            () = shutdown => return self.stop().await,
+            watched = &mut self.watching => match watched {
+                Ok(reason) => reason.unwrap_or_else(|| broken("the watch over the store ended")),
+                Err(error) => broken("the watch over the store broke").with_source(error),
+            },
+            served = &mut self.serving => {
+                let reason = ended(served).err().unwrap_or_else(|| broken("the server ended by itself"));
+                // It is not waited for again.
+                self.serving = tokio::spawn(std::future::ready(Ok(())));
+                reason
             }
+            () = ended_metrics(self.metrics.as_mut()) => broken("the metrics endpoint ended by itself"),
+        };
+        self.health.set_serving(false).await;
+        tracing::error!(error = %reason, "the server cannot go on: it drains and ends, so that it is started again");
+        if let Err(error) = self.stop().await {
+            tracing::error!(%error, "the server did not drain");
         }
+        Err(reason)
     }
 
     /// Takes no new work, ends streams with `Stopped`, lets running requests finish and closes the store.
@@ -143,8 +177,38 @@ impl Server {
     }
 }
 
+/// Waits until the server cannot go on without its store, has health say so, and returns the reason.
+async fn watch_over(engine: Engine, health: Health, watch: impl Future<Output = ()>) -> Error {
+    let reason = tokio::select! {
+        reason = engine.broken() => reason,
+        watched = AssertUnwindSafe(watch).catch_unwind() => match watched {
+            Ok(()) => broken("the store stopped by itself"),
+            Err(_) => broken("the watch over the store broke"),
+        },
+    };
+    health.set_serving(false).await;
+    reason
+}
+
+/// Completes where the metrics are not served any more.
+async fn ended_metrics(metrics: Option<&mut MetricsEndpoint>) {
+    match metrics {
+        Some(metrics) => metrics.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn broken(what: &'static str) -> Error {
+    Error::new(ErrorKind::Internal, what)
+}
+
 fn ended(served: Result<Result<()>, JoinError>) -> Result<()> {
-    served.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "the server broke").with_source(error)))
+    served.unwrap_or_else(|error| Err(broken("the server broke").with_source(error)))
+}
+
+/// Whether a listener at this address can be reached from other machines.
+fn is_open_to_others(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
 }
 
 fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -211,5 +275,21 @@ mod tests {
         server.engine.close().await;
         let ended = server.run(std::future::pending()).await;
         assert_eq!(ended.unwrap_err().kind(), ErrorKind::Internal);
+    }
+
+    #[test]
+    fn an_address_beyond_loopback_is_open_to_others() {
+        for (address, open) in [
+            ("127.0.0.1:1", false),
+            ("127.9.9.9:1", false),
+            ("[::1]:1", false),
+            ("[::ffff:127.0.0.1]:1", false),
+            ("0.0.0.0:1", true),
+            ("[::]:1", true),
+            ("10.0.0.1:1", true),
+            ("[fe80::1]:1", true),
+        ] {
+            assert_eq!(is_open_to_others(address.parse().unwrap()), open, "{address}");
+        }
     }
 }

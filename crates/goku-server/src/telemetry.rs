@@ -1,14 +1,33 @@
-//! The log: structured lines on standard error.
+//! The log: structured lines on standard error, written by a thread of its own.
+//!
+//! Whoever reads standard error may go away, stand still or have a full disk: lines are lost then and counted, and nothing
+//! else happens.
+
+mod panics;
+mod queue;
+
+use std::io;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
+
+use self::queue::Queue;
 
 /// The environment variables that set what is logged, in the form of `tracing`'s filters; the first that is set
 /// counts.
 pub const VARIABLES: [&str; 2] = ["GOKU_LOG", "RUST_LOG"];
 
-/// Logs to standard error what [`VARIABLES`] ask for, else `default`.
+/// How long the end of a process waits for the last lines to be written.
+const FLUSH_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// Standard error is the process's, and so are the lines on their way to it.
+static LOG: OnceLock<Queue> = OnceLock::new();
+
+/// Logs to standard error what [`VARIABLES`] ask for, else `default`, and panics of any thread.
 ///
-/// A filter that cannot be read is told of and `default` taken: a log is no reason not to serve.
+/// A filter that cannot be read is told of and `default` taken: a log is no reason not to serve. Logging never waits for
+/// the reader of standard error and never fails; the process ends with [`flush`].
 pub fn init(default: &str) {
     let asked = VARIABLES.into_iter().find_map(|variable| {
         Some((
@@ -23,12 +42,42 @@ pub fn init(default: &str) {
             Err(error) => (EnvFilter::new(default), Some((variable, error))),
         },
     };
+    let Ok(queue) = Queue::start(io::stderr()) else {
+        // A process that gets no thread does not come far enough to have something to log.
+        return;
+    };
     let installed = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(LOG.get_or_init(|| queue).clone())
+        .log_internal_errors(false)
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
         .try_init();
-    if let (Ok(()), Some((variable, error))) = (installed, refused) {
-        tracing::warn!(%error, "{variable} is no log filter; logging as by default");
+    if installed.is_ok() {
+        panics::log();
+        if let Some((variable, error)) = refused {
+            tracing::warn!(%error, "{variable} is no log filter; logging as by default");
+        }
     }
+}
+
+/// Writes one line to standard error: in its order among the lines of the log, where that was [`init`]ialised. Where
+/// nobody can read it, it is lost.
+pub fn write_line(line: &str) {
+    let line = format!("{line}\n");
+    match LOG.get() {
+        Some(queue) => queue.add(line.as_bytes()),
+        None => drop(io::Write::write_all(&mut io::stderr(), line.as_bytes())),
+    }
+}
+
+/// Waits until the lines of the log are written, for half a second at most.
+pub fn flush() {
+    if let Some(queue) = LOG.get() {
+        queue.flush(FLUSH_TIME_MAX);
+    }
+}
+
+/// Lines of the log that were lost, as they could not be written.
+pub fn lines_lost() -> u64 {
+    LOG.get().map_or(0, Queue::lost)
 }

@@ -31,7 +31,7 @@ use self::follower::{Follower, Log};
 use self::reader::Reader;
 #[cfg(feature = "bench")]
 pub(crate) use self::ring::Ring;
-use self::tasks::Tasks;
+use self::tasks::{Breakage, Tasks};
 use self::threads::Threads;
 use self::writer::Writer;
 use crate::client::{Client, EventStream, Listing};
@@ -46,9 +46,14 @@ use crate::id::LeaseId;
 use crate::key::Key;
 use crate::lease::{Lease, LeaseRequest, LeasesRequest};
 use crate::limits::{CURSORS_PAGE_MAX, LEASES_PAGE_MAX};
+use crate::outage::Outage;
 use crate::request::{DeleteRequest, ListRequest, SetRequest, StreamRequest};
 use crate::status::{Replica, Status};
 use crate::store::guarded::{self, Guarded};
+#[cfg(feature = "mysql")]
+use crate::store::mysql::MySqlStore;
+#[cfg(feature = "sqlite")]
+use crate::store::sqlite::{Location, SqliteStore};
 use crate::store::{At, Store};
 use crate::txn::{Txn, TxnAnswer};
 use crate::write::{Write, WriteAnswer, WriteId};
@@ -104,6 +109,7 @@ struct Inner {
     /// Tells it from the engines before and after it.
     id: u64,
     tasks: tokio::sync::Mutex<Tasks>,
+    breakage: Breakage,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
     _threads: Threads,
@@ -113,6 +119,12 @@ impl Engine {
     /// Opens a store with the settings that [`builder`](Self::builder) begins with.
     pub async fn open(url: &str) -> Result<Engine> {
         Self::builder().open(url).await
+    }
+
+    /// Whether [`open`](Self::open) takes this form of URL: `Config` where it cannot be right, with the forms that are. Nothing
+    /// is looked up or opened.
+    pub fn check_url(url: &str) -> Result<()> {
+        StoreUrl::parse(url).map(drop)
     }
 
     /// Settings to open a store with.
@@ -147,19 +159,32 @@ impl Engine {
         }
     }
 
-    fn start(store: Arc<dyn Store>, builder: EngineBuilder, threads: Threads) -> Result<Engine> {
+    /// Completes, with the reason, once a task of the engine has panicked. The engine has stopped then, and only another one
+    /// helps: a server ends, so that its supervisor starts it again. Never completes otherwise.
+    pub async fn broken(&self) -> Error {
+        self.0.breakage.wait().await
+    }
+
+    fn start(store: Arc<dyn Store>, at: &str, builder: EngineBuilder, threads: Threads) -> Result<Engine> {
         let EngineBuilder {
             request_timeout,
             address,
             deliver,
+            #[cfg(any(test, feature = "faults"))]
+            faults,
             ..
         } = builder;
         for warning in store.profile().warnings {
             tracing::warn!("{warning}");
         }
-        let store: Arc<dyn Store> = Arc::new(Guarded::new(store, request_timeout));
+        let store: Arc<dyn Store> = Arc::new(Guarded::new(store, request_timeout, at));
         let stop = CancellationToken::new();
-        let mut tasks = Tasks::new(threads.handle(), &stop);
+        let breakage = Breakage::default();
+        let mut tasks = Tasks::new(threads.handle(), &stop, breakage.clone());
+        #[cfg(any(test, feature = "faults"))]
+        if let Some(faults) = faults {
+            tasks.faults = faults;
+        }
         let (follower, log) = Follower::new(store.clone(), deliver, stop.clone());
         let writer = Writer::start(store.clone(), log.clone(), request_timeout, &stop, &mut tasks)?;
         let reader = Reader::start(&store, &stop, &mut tasks);
@@ -174,7 +199,13 @@ impl Engine {
         tasks.spawn("janitor", janitor::run(store.clone(), stop.clone()));
         tasks.spawn(
             "reaper",
-            reaper::run(store.clone(), writer.clone(), log.clone(), stop.clone()),
+            reaper::run(
+                store.clone(),
+                writer.clone(),
+                log.clone(),
+                Outage::new("expiries of leases").at(at),
+                stop.clone(),
+            ),
         );
         Ok(Engine(Arc::new(Inner {
             store,
@@ -185,6 +216,7 @@ impl Engine {
             address,
             id: getrandom::u64().unwrap_or_default(),
             tasks: tokio::sync::Mutex::new(tasks),
+            breakage,
             _stop_when_dropped: stop.clone().drop_guard(),
             _threads: threads,
             stop,
@@ -262,7 +294,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Has the store fail as `faults` says.
+    /// Has the store fail, and tasks panic, as `faults` says.
     #[cfg(any(test, feature = "faults"))]
     pub fn faults(mut self, faults: crate::faults::Faults) -> EngineBuilder {
         self.faults = Some(faults);
@@ -273,6 +305,7 @@ impl EngineBuilder {
     /// Tables are made where there are none. `Config` where the store cannot be used as it is.
     pub async fn open(self, url: &str) -> Result<Engine> {
         let threads = Threads::start()?;
+        let at = place(url);
         let (builder, url) = (self.clone(), url.to_owned());
         // What belongs to connections runs where they were made.
         let opening = threads.handle().spawn(async move { builder.open_store(&url).await });
@@ -280,7 +313,7 @@ impl EngineBuilder {
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, "opening the store failed").with_source(error))?;
         let store = self.with_faults(opened?);
-        Engine::start(store, self, threads)
+        Engine::start(store, &at, self, threads)
     }
 
     #[cfg(not(any(test, feature = "faults")))]
@@ -297,19 +330,37 @@ impl EngineBuilder {
     }
 
     async fn open_store(&self, url: &str) -> Result<Arc<dyn Store>> {
+        Ok(match StoreUrl::parse(url)? {
+            #[cfg(feature = "sqlite")]
+            StoreUrl::Sqlite(location) => Arc::new(SqliteStore::open(location, self.clock.clone()).await?),
+            #[cfg(feature = "mysql")]
+            StoreUrl::MySql(url) => Arc::new(MySqlStore::open(url).await?),
+        })
+    }
+}
+
+/// A URL that names a store, as far as its form tells.
+enum StoreUrl<'u> {
+    #[cfg(feature = "sqlite")]
+    Sqlite(Location),
+    #[cfg(feature = "mysql")]
+    MySql(&'u str),
+}
+
+impl<'u> StoreUrl<'u> {
+    fn parse(url: &'u str) -> Result<StoreUrl<'u>> {
         #[cfg(feature = "sqlite")]
         if let Some(path) = url.strip_prefix("sqlite:") {
-            use crate::store::sqlite::{Location, SqliteStore};
-            let location = match path.strip_prefix("//").unwrap_or(path) {
+            return Ok(StoreUrl::Sqlite(match path.strip_prefix("//").unwrap_or(path) {
                 "" => return Err(config("a SQLite store is 'sqlite:PATH' or 'sqlite::memory:'")),
                 ":memory:" => Location::Memory,
                 path => Location::File(path.into()),
-            };
-            return Ok(Arc::new(SqliteStore::open(location, self.clock.clone()).await?));
+            }));
         }
         #[cfg(feature = "mysql")]
         if url.starts_with("mysql:") {
-            return Ok(Arc::new(crate::store::mysql::MySqlStore::open(url).await?));
+            MySqlStore::check_url(url)?;
+            return Ok(StoreUrl::MySql(url));
         }
         let scheme = url.split(':').next().unwrap_or_default();
         Err(config(format!(
@@ -470,10 +521,66 @@ async fn check_suspicions(writer: Writer, log: Arc<Log>, stop: CancellationToken
     }
 }
 
+/// Where the store of a URL is: `host:port/database`, or the path of its file.
+fn place(url: &str) -> String {
+    let rest = url.split_once(':').map_or(url, |(_, rest)| rest);
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    if !url.starts_with("mysql:") {
+        return rest.to_owned();
+    }
+    // A password may hold any character that should have been escaped.
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    place.split_once('?').map_or(place, |(place, _)| place).to_owned()
+}
+
 fn config(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::Config, message)
 }
 
 fn stopped() -> Error {
     Error::new(ErrorKind::Stopped, "the engine is stopping: nothing was applied")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_store_shows_no_password() {
+        for (url, at) in [
+            ("sqlite:a@b.db", "a@b.db"),
+            ("sqlite::memory:", ":memory:"),
+            ("mysql://u:p@db:3306/goku", "db:3306/goku"),
+            ("mysql://u:p@/:@a:1,b/goku", "a:1,b/goku"),
+            ("mysql://db/goku?prefer_socket=false", "db/goku"),
+        ] {
+            assert_eq!(place(url), at);
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn an_engine_stops_and_says_why_where_one_of_its_tasks_panics() {
+        for task in [
+            "writer",
+            "reader",
+            "follower",
+            "check of suspicions",
+            "janitor",
+            "reaper",
+        ] {
+            let faults = crate::faults::Faults::default();
+            let engine = Engine::builder().faults(faults.clone()).open("sqlite::memory:");
+            let engine = engine.await.unwrap();
+            assert!(engine.status().await.is_ok());
+            faults.panic_in(task);
+            let reason = engine.broken().await;
+            assert_eq!(reason.kind(), ErrorKind::Internal);
+            assert!(
+                reason.message().starts_with(&format!("the engine's {task}: ")),
+                "{reason}"
+            );
+            assert_eq!(engine.status().await.unwrap_err().kind(), ErrorKind::Stopped);
+        }
+    }
 }

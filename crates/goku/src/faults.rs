@@ -16,7 +16,7 @@
 //! # }
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -100,6 +100,8 @@ struct Inner {
     releases: watch::Sender<u64>,
     /// Counts the faults that came.
     came: watch::Sender<u64>,
+    /// The tasks that are to panic.
+    tasks: watch::Sender<BTreeSet<String>>,
 }
 
 #[derive(Default)]
@@ -164,6 +166,22 @@ impl Faults {
     /// Lets `fault` come at every `step` until all is [healed](Self::heal).
     pub fn always(&self, step: Step, fault: Fault) {
         self.plan().always.insert(step, fault);
+    }
+
+    /// Lets the task of this name panic, now or once it is started: `writer`, `reader`, `follower`, `reaper` or another of an
+    /// engine, or one of the caller's own that polls [`panic_of`](Self::panic_of).
+    pub fn panic_in(&self, task: &str) {
+        self.0.tasks.send_modify(|tasks| {
+            tasks.insert(task.to_owned());
+        });
+    }
+
+    /// Panics once [`panic_in`](Self::panic_in) says so of this task.
+    pub async fn panic_of(&self, task: &str) {
+        let mut tasks = self.0.tasks.subscribe();
+        // The sender lives as long as this handle.
+        drop(tasks.wait_for(|tasks| tasks.contains(task)).await);
+        burst()
     }
 
     /// Lets what is held go on.

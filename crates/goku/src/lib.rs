@@ -18,6 +18,7 @@ mod id;
 mod key;
 mod lease;
 pub mod limits;
+pub mod outage;
 mod partition;
 mod request;
 mod status;

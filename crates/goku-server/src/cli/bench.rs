@@ -13,7 +13,7 @@ use crate::cli::Connection;
 use crate::cli::bench::options::Options;
 use crate::cli::bench::progress::Progress;
 use crate::cli::signal::EndSignals;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::output::Output;
 
 /// What `--help` tells of all workloads.
@@ -116,6 +116,9 @@ pub(crate) struct Report<'a> {
 impl Bench {
     pub(super) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
         let (workload, options) = self.parts();
+        if let Some(url) = &options.store {
+            Engine::check_url(url).map_err(|error| Failure::Usage(error.message().to_owned()))?;
+        }
         let load = options.load(workload);
         load.check()?;
         let monitor = Monitor::default();
@@ -125,7 +128,7 @@ impl Bench {
                 let count = options.connections(&load);
                 let client =
                     |_| Ok(Arc::new(connection.silent_client()?.retries(!options.no_retries)) as Arc<dyn Client>);
-                let clients = (0..count).map(client).collect::<goku::Result<Vec<_>>>()?;
+                let clients = (0..count).map(client).collect::<Result<Vec<_>, Failure>>()?;
                 let on = connection.endpoints.join(",");
                 let run = Run {
                     load,

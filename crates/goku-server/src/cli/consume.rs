@@ -18,7 +18,7 @@ use tokio::process::Command;
 
 use crate::cli::signal::EndSignals;
 use crate::cli::watch::Type;
-use crate::cli::{Connection, key, time};
+use crate::cli::{Connection, address, key, time};
 use crate::exit::Outcome;
 use crate::output::{self, Output, delivery_json};
 
@@ -91,7 +91,7 @@ pub(super) struct Consume {
     replay: bool,
 
     /// Where to serve metrics to Prometheus, as http://ADDR:PORT/metrics, which standard error tells; nowhere by default
-    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "replay")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address::parse, conflicts_with = "replay")]
     metrics_listen: Option<String>,
 }
 

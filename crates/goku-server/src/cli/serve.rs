@@ -1,17 +1,18 @@
 //! `goku serve`.
 
 use clap::{Args, ValueEnum};
-use goku::Deliver;
+use goku::{Deliver, Engine, ErrorKind};
 use goku_server::{Config, Server, telemetry};
 
+use crate::cli::address;
 use crate::cli::signal::EndSignals;
-use crate::exit::{self, Outcome};
+use crate::exit::{self, Failure, Outcome};
 use crate::output::Output;
 
 /// Run a server
 ///
-/// It serves until SIGINT or SIGTERM; then streams end and running requests finish, for at most 10 s. A second signal
-/// ends it at once, with exit code 1.
+/// It serves until SIGINT or SIGTERM; then streams end and running requests finish, for at most 10 s. A second signal,
+/// a second later or more, ends it at once, with exit code 1. Exit code 8 asks a supervisor to start it again.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Stores:
@@ -26,15 +27,16 @@ Stores:
       replicas that are read only or a node of a Galera cluster
 
 Log: standard error, level `info`; GOKU_LOG or RUST_LOG set another filter, such
-as `warn` or `goku=debug`. A password is safer in GOKU_STORE than on the command
-line, where other users of the machine see it.")]
+as `warn` or `goku=debug`. Lines that cannot be written, or that nobody reads, are
+lost and counted; they hold up nothing. A password is safer in GOKU_STORE than on
+the command line, where other users of the machine see it.")]
 pub(super) struct Serve {
     /// Where to listen; port 0 takes a free one. Anyone who reaches it can read and write
-    #[arg(long, env = "GOKU_LISTEN", value_name = "ADDR:PORT", default_value = Config::LISTEN)]
+    #[arg(long, env = "GOKU_LISTEN", value_name = "ADDR:PORT", default_value = Config::LISTEN, value_parser = address::parse)]
     listen: String,
 
     /// What `goku status` tells of where this server is; the address that it listens at where it is not given
-    #[arg(long, env = "GOKU_ADVERTISE", value_name = "ADDR:PORT")]
+    #[arg(long, env = "GOKU_ADVERTISE", value_name = "ADDR:PORT", value_parser = address::parse)]
     advertise: Option<String>,
 
     /// The store
@@ -47,7 +49,7 @@ pub(super) struct Serve {
     deliver: DeliverArg,
 
     /// Where to serve metrics to Prometheus, as http://ADDR:PORT/metrics; nowhere by default
-    #[arg(long, env = "GOKU_METRICS_LISTEN", value_name = "ADDR:PORT")]
+    #[arg(long, env = "GOKU_METRICS_LISTEN", value_name = "ADDR:PORT", value_parser = address::parse)]
     metrics_listen: Option<String>,
 
     /// Send error details in the form of before July 2023 only: for Go clients of the original that know no errors, as
@@ -73,6 +75,7 @@ impl From<DeliverArg> for Deliver {
 
 impl Serve {
     pub(super) async fn run(self, output: &mut Output) -> Outcome {
+        Engine::check_url(&self.store).map_err(|error| Failure::Usage(error.message().to_owned()))?;
         telemetry::init("info");
         let mut signals = EndSignals::new()?;
         let config = Config {
@@ -90,7 +93,7 @@ impl Serve {
         };
         if let Err(error) = output.serving(&server) {
             // Clients matter more than whoever started it and does not listen any more.
-            tracing::warn!(%error, "cannot tell where it listens: {}", server.endpoint());
+            tracing::warn!(%error, "cannot tell where it listens: {}", server.listening_on());
         }
 
         let end = async {
@@ -99,10 +102,14 @@ impl Serve {
             tokio::spawn(async move {
                 signals.next().await;
                 tracing::warn!("ended without draining");
+                telemetry::flush();
                 std::process::exit(i32::from(exit::ERROR));
             });
         };
-        server.run(end).await?;
+        server.run(end).await.map_err(|error| match error.kind() {
+            ErrorKind::Internal => Failure::Broken(error),
+            _ => Failure::from(error),
+        })?;
         tracing::info!("stopped");
         Ok(())
     }

@@ -197,6 +197,7 @@ fn replica(replica: &Replica) -> ReplicaForm<'_> {
 
 pub(super) fn serving(server: &Server) -> impl Serialize {
     ServingForm {
+        listening_on: server.listening_on(),
         endpoint: server.endpoint(),
         store: server.store(),
         metrics: server.metrics_url(),
@@ -440,6 +441,9 @@ struct ReplicaForm<'a> {
 
 #[derive(Serialize)]
 struct ServingForm<'a> {
+    /// Where it was told to listen.
+    listening_on: &'a str,
+    /// Where clients on this machine reach it.
     endpoint: &'a str,
     store: &'a str,
     metrics: Option<String>,

@@ -205,7 +205,7 @@ pub(super) fn serving(server: &Server) -> String {
         .map_or_else(String::new, |url| format!("metrics at {url}\n"));
     format!(
         "listening on {}\n{metrics}store {}\n",
-        server.endpoint(),
+        server.listening_on(),
         server.store()
     )
 }

@@ -28,6 +28,7 @@ fn the_exit_codes_are_in_the_help() {
         "5  unavailable",
         "6  outcome unknown",
         "7  position gone",
+        "8  broken",
     ] {
         assert!(help.contains(line), "{line}");
     }

@@ -122,12 +122,14 @@ impl Goku {
     /// The server that this command runs.
     #[track_caller]
     pub(crate) fn run_by(mut command: Command) -> Goku {
-        let mut child = command
-            .env("GOKU_LISTEN", "127.0.0.1:0")
-            .stderr(Stdio::inherit())
-            .env("GOKU_LOG", "warn")
-            .spawn()
-            .unwrap();
+        command.stderr(Stdio::inherit()).env("GOKU_LOG", "warn");
+        Goku::run_with_log(command)
+    }
+
+    /// The server that this command runs, with the log that the command has.
+    #[track_caller]
+    pub(crate) fn run_with_log(mut command: Command) -> Goku {
+        let mut child = command.env("GOKU_LISTEN", "127.0.0.1:0").spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut banner = String::new();
         while !banner.contains("\nstore ") {
@@ -173,12 +175,12 @@ impl Goku {
 
     /// Starts a client command that does not end by itself.
     pub(crate) fn follow(&self, arguments: &[&str]) -> Following {
-        let mut child = self.command(arguments).spawn().unwrap();
-        let stdout = child.stdout.take().map(BufReader::new);
-        Following {
-            child: Some(child),
-            stdout,
-        }
+        Following::of(self.command(arguments))
+    }
+
+    /// Whether the server has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().unwrap().try_wait().unwrap().is_some()
     }
 
     /// Sends the server a signal.
@@ -209,6 +211,16 @@ pub(crate) struct Following {
 }
 
 impl Following {
+    /// The command that this runs.
+    pub(crate) fn of(mut command: Command) -> Following {
+        let mut child = command.spawn().unwrap();
+        let stdout = child.stdout.take().map(BufReader::new);
+        Following {
+            child: Some(child),
+            stdout,
+        }
+    }
+
     /// The next line that it writes.
     #[track_caller]
     pub(crate) fn line(&mut self) -> String {
@@ -243,6 +255,11 @@ impl Following {
         signal(self.child.as_ref().unwrap().id(), name);
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Reads no more of what it writes.
     pub(crate) fn stop_reading(&mut self) {
         self.stdout = None;
@@ -266,6 +283,16 @@ fn end(child: &mut Option<Child>) {
         let _ = child.kill();
         let _ = child.wait();
     }
+}
+
+/// Sends a process a signal twice, with nothing between.
+pub(crate) fn signal_twice(id: u32, name: &str) {
+    let id = id.to_string();
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &id, &id])
+        .status()
+        .unwrap();
+    assert!(status.success());
 }
 
 /// Sends a process a signal.

@@ -2,20 +2,27 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 mod bench;
+#[cfg(feature = "faults")]
+mod broken;
 mod completions;
 mod consume;
 mod entries;
+mod exit_codes;
 mod failures;
 mod faults;
 mod goku;
 mod lease;
+mod log;
+mod log_lines;
 mod metrics;
 mod on_terminal;
+mod outages;
 mod port;
 mod readme;
 mod replicas;
 mod serve;
 mod server;
+mod signals;
 mod sqlite;
 mod status;
 mod terminal;

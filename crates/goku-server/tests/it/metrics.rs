@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::goku::Goku;
 
-fn scrape(address: &str) -> String {
+pub(crate) fn scrape(address: &str) -> String {
     let mut connection = TcpStream::connect(address).unwrap();
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).unwrap();
@@ -148,7 +148,7 @@ fn until(address: &str, is_it: &dyn Fn(&str) -> bool) -> String {
     }
 }
 
-fn metrics_address(goku: &Goku) -> &str {
+pub(crate) fn metrics_address(goku: &Goku) -> &str {
     goku.banner
         .lines()
         .find_map(|line| line.strip_prefix("metrics at http://")?.strip_suffix("/metrics"))

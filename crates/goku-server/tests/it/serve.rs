@@ -4,7 +4,8 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::goku::{Goku, Run, binary};
+use crate::goku::{Following, Goku, Run, binary};
+use crate::log_lines::LogLines;
 
 fn serve(arguments: &[&str]) -> Run {
     let mut command = binary();
@@ -89,14 +90,6 @@ fn a_port_in_use_is_said_so() {
 }
 
 #[test]
-fn an_address_that_is_none_is_said_so() {
-    let mut command = binary();
-    command.args(["serve", "--listen", "4658", "--store", "sqlite::memory:"]);
-    let complaint = Run::of(command.spawn().unwrap()).failed(1);
-    assert!(complaint.contains("127.0.0.1:4658"), "{complaint}");
-}
-
-#[test]
 fn a_stores_password_is_nowhere_to_be_seen() {
     for store in [
         "mysql://root:sekrit@127.0.0.1:1/goku",
@@ -127,7 +120,7 @@ fn a_stores_password_is_nowhere_to_be_seen() {
 
 #[test]
 fn a_second_signal_ends_a_server_that_still_drains() {
-    let goku = Goku::start();
+    let mut goku = Goku::start();
     // More than the windows of a stream hold, for a reader that stands still: the stream cannot end.
     for key in 0..8 {
         goku.run_with_input(&["set", &key.to_string(), "-"], vec![b'v'; 1_000_000])
@@ -137,10 +130,70 @@ fn a_second_signal_ends_a_server_that_still_drains() {
     watch.line();
     watch.signal("STOP");
     goku.signal("TERM");
-    // Refused from when the drain began, so the second signal is a second one.
+    // Refused from when the drain began. Signals count from a second after the first.
     while goku.run(&["get", "0"]).code == 0 {}
-    goku.signal("TERM");
+    while !goku.has_ended() {
+        goku.signal("TERM");
+        goku.run(&["get", "0"]);
+    }
     assert_eq!(goku.wait().0, 1);
+}
+
+#[test]
+fn a_server_that_is_open_to_all_says_so() {
+    let ipv6 = TcpListener::bind("[::1]:0").map(|_| ("[::]:0", "http://[::]:", "http://[::1]:"));
+    let ipv4 = ("0.0.0.0:0", "http://0.0.0.0:", "http://127.0.0.1:");
+    for (listen, listening_on, endpoint) in [ipv4].into_iter().chain(ipv6) {
+        let (log, mut lines) = LogLines::pipe();
+        let mut command = binary();
+        command.args(["serve", "--listen", listen, "--store", "sqlite::memory:"]);
+        command.stderr(log);
+        let goku = Goku::run_with_log(command);
+        assert!(goku.endpoint.starts_with(listening_on), "{}", goku.banner);
+        let warning = lines.until(|line| line.contains(" WARN "));
+        assert!(
+            warning.contains("anyone who reaches this address can read and write"),
+            "{warning}"
+        );
+        assert!(
+            warning.contains(goku.endpoint.trim_start_matches("http://")),
+            "{warning}"
+        );
+
+        let mut command = binary();
+        command.args([
+            "serve",
+            "--listen",
+            listen,
+            "--store",
+            "sqlite::memory:",
+            "--output",
+            "json",
+        ]);
+        let mut server = Following::of(command);
+        let line: Value = serde_json::from_str(&server.line()).unwrap();
+        assert!(
+            line["listening_on"].as_str().unwrap().starts_with(listening_on),
+            "{line}"
+        );
+        assert!(line["endpoint"].as_str().unwrap().starts_with(endpoint), "{line}");
+    }
+}
+
+#[test]
+fn a_server_for_this_machine_alone_warns_of_nothing() {
+    let (log, lines) = LogLines::pipe();
+    let mut command = binary();
+    command.args(["serve", "--store", "sqlite::memory:"]).stderr(log);
+    let goku = Goku::run_with_log(command);
+    goku.signal("TERM");
+    goku.wait();
+    let warnings: Vec<_> = lines
+        .rest()
+        .into_iter()
+        .filter(|line| line.contains(" WARN "))
+        .collect();
+    assert_eq!(warnings, Vec::<String>::new());
 }
 
 #[test]

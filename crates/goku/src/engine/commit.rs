@@ -118,7 +118,7 @@ impl Commit {
                         last_error = Some(error);
                     }
                     Settled::Refused(error) if jobs.len() > 1 => {
-                        tracing::warn!(?error, requests = jobs.len(), "a batch was refused, it is split");
+                        tracing::debug!(?error, requests = jobs.len(), "a batch was refused, it is split");
                         parts.push(Attempt::new(jobs.split_off(jobs.len() / 2)));
                     }
                     Settled::Refused(error) | Settled::Failed(error) => {
@@ -144,7 +144,7 @@ impl Commit {
             Err(WriteError::Retry(error)) => Settled::NotApplied(error),
             Err(WriteError::Rejected(error)) => Settled::Refused(error),
             Err(WriteError::Final(error)) => {
-                tracing::error!(?error, "the store cannot be written");
+                tracing::debug!(?error, "the store cannot be written");
                 Settled::Failed(error)
             }
             Err(WriteError::Unknown { decision, error }) => match self.resolve(jobs, batch, &error).await {
@@ -166,7 +166,7 @@ impl Commit {
 
     /// Whether a batch was applied; none where that could not be found out before the last deadline.
     async fn resolve(&self, jobs: &[Job], batch: &Batch, error: &Error) -> Option<bool> {
-        tracing::warn!(
+        tracing::debug!(
             ?error,
             requests = jobs.len(),
             "the outcome of a commit is not known, it is looked up"

@@ -21,7 +21,7 @@ pub(super) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
         loop {
             tokio::time::sleep(INTERVAL).await;
             if let Err(error) = step(&*store).await {
-                tracing::warn!(?error, "idle sessions could not be removed, they will be");
+                tracing::debug!(?error, "idle sessions could not be removed, they will be");
             }
         }
     };
@@ -98,7 +98,7 @@ mod tests {
             faults.at(Step::ForgetSessions, 1, fault);
             let failing = Arc::new(Faulty::new(store.clone(), faults));
             // One that is held fails by its time alone; the one after it has all the time that it takes.
-            let hasty = Guarded::new(failing.clone(), Duration::from_millis(100));
+            let hasty = Guarded::new(failing.clone(), Duration::from_millis(100), "memory");
             assert!(step(&hasty).await.is_err(), "{fault:?}");
             step(&*failing).await.unwrap();
             let forgotten = write(&store, 1, 2).await;

@@ -12,6 +12,7 @@ use super::writer::Writer;
 use crate::clock::Timestamp;
 use crate::decide::{Answer, Head, Request};
 use crate::error::{ErrorKind, Result};
+use crate::outage::Outage;
 use crate::store::Store;
 
 /// Leases that are expired at the first go. Are there more, they are a storm.
@@ -52,10 +53,11 @@ struct Reaper {
     writer: Writer,
     log: Arc<Log>,
     stagger: Duration,
+    expiry: Outage,
 }
 
 /// Steps until the engine stops.
-pub(super) async fn run(store: Arc<dyn Store>, writer: Writer, log: Arc<Log>, stop: CancellationToken) {
+pub(super) async fn run(store: Arc<dyn Store>, writer: Writer, log: Arc<Log>, expiry: Outage, stop: CancellationToken) {
     let shared = store.profile().shared;
     let stagger = if shared {
         getrandom::u64().unwrap_or_default() % STAGGER_MS_MAX
@@ -67,6 +69,7 @@ pub(super) async fn run(store: Arc<dyn Store>, writer: Writer, log: Arc<Log>, st
         writer,
         log,
         stagger: Duration::from_millis(stagger),
+        expiry,
     };
     let mut head = reaper.log.head();
     let steps = async {
@@ -104,10 +107,18 @@ async fn deadline_given(head: &mut watch::Receiver<Head>) -> Result<(), RecvErro
 impl Reaper {
     async fn step(&self) -> Wake {
         match self.reap().await {
-            Ok(wake) => wake,
-            Err(error) if error.kind() == ErrorKind::Stopped => Wake::After(ERROR_PAUSE),
+            Ok(wake) => {
+                self.expiry.worked();
+                wake
+            }
             Err(error) => {
-                tracing::warn!(?error, "leases could not be expired, they will be");
+                // A store that is away has lines of its own.
+                match error.kind() {
+                    ErrorKind::Stopped | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => {
+                        tracing::debug!(?error, "leases could not be expired, they will be");
+                    }
+                    _ => self.expiry.failed(&error),
+                }
                 Wake::After(ERROR_PAUSE)
             }
         }

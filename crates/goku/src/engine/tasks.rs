@@ -4,13 +4,13 @@ use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::guarded::panicked;
+use crate::store::guarded::panic_error;
 
 /// Tasks that run until the engine stops. Where one panics the engine stops: without it streams would wait for ever, or
 /// leases never end.
@@ -18,22 +18,53 @@ pub(super) struct Tasks {
     running: JoinSet<()>,
     handle: Handle,
     stop: CancellationToken,
+    breakage: Breakage,
+    #[cfg(any(test, feature = "faults"))]
+    pub(super) faults: crate::faults::Faults,
+}
+
+/// Why an engine cannot go on, once a task of it has panicked. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Breakage(watch::Sender<Option<Error>>);
+
+impl Breakage {
+    /// Waits for a task to panic.
+    pub(super) async fn wait(&self) -> Error {
+        let mut reason = self.0.subscribe();
+        // The sender lives as long as this value.
+        let reason = reason.wait_for(Option::is_some).await.map(|reason| reason.clone());
+        match reason {
+            Ok(Some(error)) => error,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Tells the reason; the first one stays.
+    fn tell(&self, error: Error) {
+        self.0.send_if_modified(|reason| {
+            let is_first = reason.is_none();
+            reason.get_or_insert(error);
+            is_first
+        });
+    }
 }
 
 impl Tasks {
-    /// None yet; they are to run on the threads of `handle`, until `stop`.
-    pub(super) fn new(handle: &Handle, stop: &CancellationToken) -> Tasks {
+    /// Nothing is started yet. Tasks run on the threads of `handle`, until `stop`; where one panics, `breakage` tells.
+    pub(super) fn new(handle: &Handle, stop: &CancellationToken, breakage: Breakage) -> Tasks {
         Tasks {
             running: JoinSet::new(),
             handle: handle.clone(),
             stop: stop.clone(),
+            breakage,
+            #[cfg(any(test, feature = "faults"))]
+            faults: crate::faults::Faults::default(),
         }
     }
 
     /// Starts one.
     pub(super) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.running
-            .spawn_on(watched(name, task, self.stop.clone()), &self.handle);
+        self.running.spawn_on(self.watched(name, task), &self.handle);
     }
 
     /// Starts one that may block its thread, on one of its own; `Config` where the system has none to give. Nothing but time
@@ -45,7 +76,7 @@ impl Tasks {
     ) -> Result<()> {
         let no_thread = |error| Error::new(ErrorKind::Config, "cannot start a thread of the engine").with_source(error);
         let runtime = Builder::new_current_thread().enable_time().build().map_err(no_thread)?;
-        let task = watched(name, task, self.stop.clone());
+        let task = self.watched(name, task);
         let (running, ended) = oneshot::channel::<()>();
         let thread = move || {
             runtime.block_on(async move {
@@ -66,6 +97,26 @@ impl Tasks {
         Ok(())
     }
 
+    /// A task that stops the engine where it panics.
+    fn watched(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (stop, breakage) = (self.stop.clone(), self.breakage.clone());
+        #[cfg(any(test, feature = "faults"))]
+        let task = with_faults(self.faults.clone(), name, task);
+        async move {
+            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+                // Before anything is logged: that is others' code.
+                stop.cancel();
+                let error = panic_error(&*panic).context(format!("the engine's {name}"));
+                breakage.tell(error.clone());
+                tracing::error!(%error, "the engine stops, as it cannot do without its {name}");
+            }
+        }
+    }
+
     /// Waits until all have ended, until `deadline` at most: then they are stopped where they stand.
     pub(super) async fn end(&mut self, deadline: Instant) {
         let end = async {
@@ -82,12 +133,13 @@ impl Tasks {
     }
 }
 
-/// A task that stops the engine where it panics.
-async fn watched(name: &'static str, task: impl Future<Output = ()>, stop: CancellationToken) {
-    if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-        let error = panicked(&*panic);
-        tracing::error!(%error, "the engine stops, as it cannot do without its {name}");
-        stop.cancel();
+/// A task that panics where it is told to.
+#[cfg(any(test, feature = "faults"))]
+async fn with_faults(faults: crate::faults::Faults, name: &'static str, task: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = faults.panic_of(name) => {}
+        () = task => {}
     }
 }
 
@@ -100,28 +152,34 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_panics_stops_the_engine() {
         let stop = CancellationToken::new();
-        let mut tasks = Tasks::new(&Handle::current(), &stop);
+        let breakage = Breakage::default();
+        let mut tasks = Tasks::new(&Handle::current(), &stop, breakage.clone());
         tasks.spawn("other", stop.clone().cancelled_owned());
         tasks.spawn("task", async { panic!("as it was told to") });
         tasks.end(Instant::now() + Duration::from_secs(60)).await;
         assert!(stop.is_cancelled());
+        let reason = breakage.wait().await;
+        assert_eq!(reason.message(), "the engine's task: a bug in goku: as it was told to");
     }
 
     #[tokio::test]
     async fn a_task_alone_that_panics_stops_the_engine() {
         let stop = CancellationToken::new();
-        let mut tasks = Tasks::new(&Handle::current(), &stop);
+        let breakage = Breakage::default();
+        let mut tasks = Tasks::new(&Handle::current(), &stop, breakage.clone());
         tasks
             .spawn_alone("task", async { panic!("as it was told to") })
             .unwrap();
         tasks.end(Instant::now() + Duration::from_secs(60)).await;
         assert!(stop.is_cancelled());
+        assert_eq!(breakage.wait().await.kind(), ErrorKind::Internal);
     }
 
     #[tokio::test]
     async fn one_that_blocks_its_thread_is_left_there() {
         let stop = CancellationToken::new();
-        let mut tasks = Tasks::new(&Handle::current(), &stop);
+        let breakage = Breakage::default();
+        let mut tasks = Tasks::new(&Handle::current(), &stop, breakage.clone());
         let (release, released) = std::sync::mpsc::channel::<()>();
         let (end, ended) = oneshot::channel::<()>();
         let task = async move {

@@ -17,34 +17,87 @@ use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Row, Sight
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::key::Key;
+use crate::outage::Outage;
 use crate::status::Replica;
+
+/// How long writes may fail before the log tells of it: one that lost against another transaction succeeds when it is tried
+/// again.
+const WRITES_GRACE: Duration = Duration::from_secs(1);
 
 /// Another store. One request that meets a bug takes nothing else with it, and nobody waits for a read for ever.
 ///
 /// Where the store panics, its reads are `Internal` and its writes [`WriteError::Panicked`]. A read that is not answered
 /// in time is `Unavailable`; a write is not given up, as it may yet be applied.
+///
+/// Every call of the store passes here, so the log tells here that the store is away and that it is back.
 pub(crate) struct Guarded {
     store: Arc<dyn Store>,
     read_timeout: Duration,
+    reads: Outage,
+    writes: Outage,
 }
 
 impl Guarded {
-    pub(crate) fn new(store: Arc<dyn Store>, read_timeout: Duration) -> Guarded {
-        Guarded { store, read_timeout }
-    }
-
-    async fn change<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        match tokio::time::timeout(self.read_timeout, caught(call)).await {
-            Ok(answer) => answer?,
-            Err(_) => Err(unknown()),
+    /// A store that is `at` this place, as the log names it.
+    pub(crate) fn new(store: Arc<dyn Store>, read_timeout: Duration, at: &str) -> Guarded {
+        Guarded {
+            store,
+            read_timeout,
+            reads: Outage::new("reads of the store").at(at),
+            writes: Outage::new("writes to the store").at(at).grace(WRITES_GRACE),
         }
     }
 
     async fn read<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let answer = self.in_time(call, late).await;
+        note(&self.reads, answer.as_ref().err());
+        answer
+    }
+
+    async fn change<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let answer = self.in_time(call, unknown).await;
+        note(&self.writes, answer.as_ref().err());
+        answer
+    }
+
+    /// A change that is made again where it was not made, and needs no other care.
+    async fn repeatable_change<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let answer = self.in_time(call, late).await;
+        note(&self.writes, answer.as_ref().err());
+        answer
+    }
+
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T>>, late: impl FnOnce() -> Error) -> Result<T> {
         match tokio::time::timeout(self.read_timeout, caught(call)).await {
             Ok(answer) => answer?,
             Err(_) => Err(late()),
         }
+    }
+
+    /// Notes what came of a batch. A batch that is refused, or not the next one any more, says nothing of the store.
+    fn note_batch(&self, failure: Option<&WriteError>) {
+        match failure {
+            None => self.writes.worked(),
+            Some(WriteError::Rejected(_)) => {}
+            Some(
+                WriteError::Retry(error)
+                | WriteError::Final(error)
+                | WriteError::Panicked(error)
+                | WriteError::Unknown { error, .. },
+            ) => note(&self.writes, Some(error)),
+        }
+    }
+}
+
+/// Notes whether the store did what it was asked for. A refusal that is the request's own fault counts as done.
+fn note(outage: &Outage, failure: Option<&Error>) {
+    let Some(error) = failure else { return outage.worked() };
+    match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::Internal | ErrorKind::Config => {
+            outage.failed(error);
+        }
+        ErrorKind::Stopped => {}
+        _ => outage.worked(),
     }
 }
 
@@ -64,15 +117,14 @@ async fn caught<T>(call: impl Future<Output = T>) -> Result<T> {
     AssertUnwindSafe(call)
         .catch_unwind()
         .await
-        .map_err(|panic| panicked(&*panic))
+        .map_err(|panic| panic_error(&*panic))
 }
 
-/// The error that a panic becomes.
-pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Error {
+/// The error that a panic becomes. The panic hook has told of it already.
+pub(crate) fn panic_error(panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let message = format!("a bug in goku: {}", text.unwrap_or("a panic without a text"));
-    tracing::error!("{message}");
     Error::new(ErrorKind::Internal, message)
 }
 
@@ -83,7 +135,10 @@ impl Store for Guarded {
     }
 
     async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
-        caught(self.store.write(batch)).await.map_err(WriteError::Panicked)?
+        let written = caught(self.store.write(batch)).await;
+        let written = written.map_err(WriteError::Panicked).flatten();
+        self.note_batch(written.as_ref().err());
+        written
     }
 
     async fn foresee(&self, needs: &Needs) -> Result<Option<Sighting>> {
@@ -98,13 +153,20 @@ impl Store for Guarded {
         early: Option<Early>,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
-        caught(self.store.write_foreseen(batch, decision, premises, early, begun))
-            .await
-            .map_err(WriteError::Panicked)?
+        let written = caught(self.store.write_foreseen(batch, decision, premises, early, begun)).await;
+        let written = written.map_err(WriteError::Panicked).flatten();
+        if !matches!(written, Ok(None)) {
+            self.note_batch(written.as_ref().err());
+        }
+        written
     }
 
     async fn resolve(&self, batch: &Batch) -> Result<bool> {
-        caught(self.store.resolve(batch)).await?
+        let applied = caught(self.store.resolve(batch)).await.flatten();
+        if let Err(error) = &applied {
+            note(&self.writes, Some(error));
+        }
+        applied
     }
 
     async fn load(&self, needs: Needs, at: Option<At>) -> Result<State> {
@@ -140,11 +202,11 @@ impl Store for Guarded {
     }
 
     async fn make_durable(&self) -> Result<()> {
-        self.read(self.store.make_durable()).await
+        self.repeatable_change(self.store.make_durable()).await
     }
 
     async fn announce(&self, address: &str) -> Result<()> {
-        self.read(self.store.announce(address)).await
+        self.repeatable_change(self.store.announce(address)).await
     }
 
     async fn replicas(&self) -> Result<Vec<Replica>> {
@@ -152,7 +214,8 @@ impl Store for Guarded {
     }
 
     async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize> {
-        self.read(self.store.forget_sessions(idle_since, limit)).await
+        self.repeatable_change(self.store.forget_sessions(idle_since, limit))
+            .await
     }
 
     async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {

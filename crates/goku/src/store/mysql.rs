@@ -89,6 +89,11 @@ pub(crate) struct MySqlStore {
 }
 
 impl MySqlStore {
+    /// `Config` where the URL cannot be right.
+    pub(crate) fn check_url(url: &str) -> Result<()> {
+        Servers::parse(url).map(drop)
+    }
+
     /// Connects to `mysql://user:password@host:port/database` and makes what does not exist yet there: the database,
     /// the tables. `?socket=PATH` names a Unix socket. With `host:port,host:port` the one of several servers is used that
     /// takes writes, or the node of a Galera cluster that all replicas write to.

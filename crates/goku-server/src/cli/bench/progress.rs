@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use goku_load::figure::grouped;
 use goku_load::{Monitor, Phase, Seen};
+use goku_server::telemetry;
 
 use crate::cli::signal::EndSignals;
 use crate::exit;
@@ -61,6 +62,7 @@ impl Progress {
                 () = self.signals.next() => {
                     if self.monitor.is_stopped() {
                         self.show(CLEAR);
+                        telemetry::flush();
                         std::process::exit(i32::from(exit::ERROR));
                     }
                     self.monitor.stop();

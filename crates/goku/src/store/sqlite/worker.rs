@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::lock::FileLock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::guarded::panicked;
+use crate::store::guarded::panic_error;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -69,7 +69,7 @@ impl Worker {
         let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             let outcome = catch_unwind(AssertUnwindSafe(|| job(connection)));
-            drop(sender.send(outcome.map_err(|panic| panicked(&*panic))));
+            drop(sender.send(outcome.map_err(|panic| panic_error(&*panic))));
         });
         match &*self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(jobs) => jobs.send(job).map_err(|_| stopped())?,
