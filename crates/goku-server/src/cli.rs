@@ -35,6 +35,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use goku::{Error, ErrorKind};
 use goku_grpc::{GrpcClient, Outage};
 
+use crate::environment;
 use crate::exit::{self, Failure, Outcome, Subject};
 use crate::output::{self, Format, Output};
 
@@ -109,7 +110,8 @@ enum Command {
 impl Cli {
     /// Reads the command line of this process; exits where it cannot be read, or asks for help.
     pub(crate) fn read() -> Cli {
-        let matches = with_hyphen_values(Cli::command()).get_matches();
+        let command = environment::without_empty(with_hyphen_values(Cli::command()));
+        let matches = command.get_matches();
         Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }

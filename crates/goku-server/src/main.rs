@@ -1,6 +1,7 @@
 //! The binary `goku`: the server and the client commands.
 
 mod cli;
+mod environment;
 mod exit;
 mod output;
 

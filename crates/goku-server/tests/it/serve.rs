@@ -219,3 +219,24 @@ fn a_server_tells_in_json_too() {
     assert_eq!(line["store"], "sqlite::memory:");
     assert_eq!(line["metrics"], Value::Null);
 }
+
+/// Scripts and units leave variables behind that are set and empty, as in `GOKU_STORE=`.
+#[test]
+fn variables_that_are_empty_are_not_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = binary();
+    command.arg("serve").current_dir(folder.path());
+    for variable in [
+        "GOKU_ADVERTISE",
+        "GOKU_DELIVER",
+        "GOKU_ENDPOINT",
+        "GOKU_HOP_DETAILS_ONLY",
+        "GOKU_METRICS_LISTEN",
+        "GOKU_STORE",
+    ] {
+        command.env(variable, "");
+    }
+    let goku = Goku::run_by(command);
+    assert!(goku.banner.ends_with("store sqlite:goku.db\n"), "{}", goku.banner);
+    goku.run(&["status"]).done();
+}
