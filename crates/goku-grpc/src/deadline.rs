@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, Response};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tonic::Status;
 use tonic::body::Body;
 
@@ -15,11 +15,16 @@ const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// `Cancelled`, and has a chance to arrive.
 const MARGIN_MAX: Duration = Duration::from_millis(5);
 
+/// How long before the client's deadline the store is to answer a write, so that its error, which says more, comes first.
+const STORE_MARGIN_MAX: Duration = Duration::from_millis(50);
+
 /// The future of a response that is `DeadlineExceeded` where it takes longer than its request's `grpc-timeout`. Only
 /// this answer has that code: the client's own context has ended as well.
 pub(crate) struct Deadline<F> {
     response: F,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// When the store is to have answered.
+    store_end: Option<Instant>,
 }
 
 impl<F> Deadline<F> {
@@ -31,6 +36,8 @@ impl<F> Deadline<F> {
                 let margin = MARGIN_MAX.min(timeout / 10);
                 Box::pin(tokio::time::sleep(timeout - margin))
             }),
+            store_end: timeout
+                .and_then(|timeout| Instant::now().checked_add(timeout - STORE_MARGIN_MAX.min(timeout / 5))),
         }
     }
 }
@@ -61,8 +68,12 @@ where
     type Output = Result<Response<Body>, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Poll::Ready(response) = Pin::new(&mut self.response).poll(cx) {
-            return Poll::Ready(response);
+        let response = match self.store_end {
+            Some(end) => goku::deadline::with_end(end, || Pin::new(&mut self.response).poll(cx)),
+            None => Pin::new(&mut self.response).poll(cx),
+        };
+        if response.is_ready() {
+            return response;
         }
         let Some(deadline) = &mut self.deadline else {
             return Poll::Pending;

@@ -7,7 +7,7 @@ use goku::{Error, ErrorKind, EventId, FencingToken, Revision};
 use prost::Message;
 use prost_types::Any;
 use tonic::metadata::MetadataMap;
-use tonic::{Code, ConnectError, Status};
+use tonic::{Code, ConnectError, Status, TimeoutExpired};
 
 use crate::codec::Malformed;
 use crate::proto::gokupb::Refusal;
@@ -239,10 +239,18 @@ pub(crate) fn from_status(status: Status, call: Call) -> Error {
         _ => status.code().description().to_owned(),
     };
     let error = Error::new(kind, message);
-    match std::error::Error::source(&status) {
-        Some(_) => error.with_source(status),
-        None => error,
+    if std::error::Error::source(&status).is_some() || status.code() == Code::DeadlineExceeded {
+        return error.with_source(status);
     }
+    error
+}
+
+/// Whether an error says no more than that there was no answer in time.
+pub(crate) fn is_late(error: &Error) -> bool {
+    sources(error).any(|source| {
+        let status = source.downcast_ref::<Status>();
+        source.is::<TimeoutExpired>() || status.is_some_and(|status| status.code() == Code::DeadlineExceeded)
+    })
 }
 
 /// The first error in a status's details that is one of goku's.

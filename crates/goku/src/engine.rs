@@ -6,6 +6,7 @@ mod follower;
 mod herald;
 mod janitor;
 mod jobs;
+mod last_failure;
 mod list;
 mod pages;
 mod reader;

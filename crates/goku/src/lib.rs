@@ -9,6 +9,7 @@
 
 mod clock;
 mod cursor;
+pub mod deadline;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod decide;
 mod entry;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::GrpcClient;
 use super::backoff::Backoff;
 use super::endpoint::Endpoint;
+use crate::error::is_late;
 
 /// The attempts of a call that is under way.
 pub(super) struct Attempts<'a> {
@@ -17,6 +18,8 @@ pub(super) struct Attempts<'a> {
     deadline: Option<Instant>,
     backoff: Backoff,
     made: usize,
+    /// Why the last attempt failed that says it.
+    cause: Option<Error>,
 }
 
 impl<'a> Attempts<'a> {
@@ -27,6 +30,7 @@ impl<'a> Attempts<'a> {
             deadline: client.request_timeout.map(|timeout| Instant::now() + timeout),
             backoff: Backoff::default(),
             made: 0,
+            cause: None,
         }
     }
 
@@ -56,9 +60,25 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Waits until the next attempt is to be made; false where there is none. Endpoints that are up are tried at once,
+    /// Returns the error of a call whose last attempt failed by `error`. Where that had no time to say why, an earlier one
+    /// may have said it.
+    pub(super) fn given_up(&self, error: Error) -> Error {
+        match &self.cause {
+            Some(cause) if is_late(&error) => {
+                let message = format!("{}; before that: {}", error.message(), cause.message());
+                Error::new(error.kind(), message).with_source(error)
+            }
+            _ => error,
+        }
+    }
+
+    /// Waits until the next attempt is to be made, after one that failed by `error` or was silent; false where
+    /// there is none. Endpoints that are up are tried at once,
     /// and none again where no endpoint ever answered: the list of them is wrong, or nothing was started yet.
-    pub(super) async fn again(&mut self) -> bool {
+    pub(super) async fn again(&mut self, error: Option<&Error>) -> bool {
+        if let Some(error) = error.filter(|error| !is_late(error)) {
+            self.cause = Some(error.clone());
+        }
         let endpoints = &self.client.servers.endpoints;
         let tried_all = self.made >= endpoints.len();
         if !self.client.retries || tried_all && !endpoints.was_one_reached() {

@@ -59,12 +59,12 @@ impl GrpcClient {
                 unknown = Some(error.clone());
             }
             let goes_on = is_passing(&error) || is_unknown && may_repeat;
-            if !goes_on || !attempts.again().await {
-                return Err(if is_passing(&error) {
+            if !goes_on || !attempts.again(Some(&error)).await {
+                return Err(attempts.given_up(if is_passing(&error) {
                     unknown.unwrap_or(error)
                 } else {
                     error
-                });
+                }));
             }
         }
     }

@@ -23,6 +23,13 @@ use crate::wire;
 /// entries has their fields besides.
 const ANSWER_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 
+/// How much less time a server is given than its answer is waited for: that it takes to arrive, so that a server that cannot
+/// do it in time can say why.
+const TRANSIT_MAX: Duration = Duration::from_millis(100);
+
+/// The part of the time of an attempt that is kept for [`TRANSIT_MAX`], at most.
+const TRANSIT_PART: u32 = 10;
+
 /// A server, by the connection to it.
 #[derive(Debug)]
 pub(super) struct Endpoint {
@@ -117,7 +124,7 @@ impl Endpoint {
         let mut request = Request::new(message);
         if let Some(time) = time {
             // The server gives up when nobody waits any more.
-            request.set_timeout(time);
+            request.set_timeout(time - TRANSIT_MAX.min(time / TRANSIT_PART));
         }
         if let Some(id) = id {
             wire::put_write_id(id, request.metadata_mut());
@@ -136,7 +143,7 @@ impl Endpoint {
         let answer = match time {
             None => answer.await,
             Some(time) => tokio::time::timeout(time, answer).await.unwrap_or_else(|_| {
-                let message = format!("{} did not answer within {time:?}", self.name);
+                let message = format!("{} did not answer within {}", self.name, rounded(time));
                 Err(Status::deadline_exceeded(message))
             }),
         };
@@ -204,5 +211,41 @@ impl Endpoint {
             self.name
         );
         Error::new(error.kind(), message).with_source(error)
+    }
+}
+
+/// A time as messages show it: with one digit after the point where that says something.
+fn rounded(time: Duration) -> String {
+    let ms = time.as_millis();
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..9_950 => {
+            let tenths = (ms + 50) / 100;
+            match tenths % 10 {
+                0 => format!("{} s", tenths / 10),
+                rest => format!("{}.{rest} s", tenths / 10),
+            }
+        }
+        _ => format!("{} s", (ms + 500) / 1_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rounded() {
+        for (micros, shown) in [
+            (9_999_961, "10 s"),
+            (9_940_000, "9.9 s"),
+            (2_000_000, "2 s"),
+            (1_499_900, "1.5 s"),
+            (250_400, "250 ms"),
+            (12, "0 ms"),
+            (61_200_000, "61 s"),
+        ] {
+            assert_eq!(rounded(Duration::from_micros(micros)), shown);
+        }
     }
 }

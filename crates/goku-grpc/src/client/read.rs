@@ -32,8 +32,8 @@ impl GrpcClient {
             let time = attempts.time(endpoint);
             match endpoint.unary(Call::Read, time, None, message.clone(), &send).await {
                 Ok(answer) => return Ok(answer.into_inner()),
-                Err(error) if is_passing(&error) && attempts.again().await => {}
-                Err(error) => return Err(error),
+                Err(error) if is_passing(&error) && attempts.again(Some(&error)).await => {}
+                Err(error) => return Err(attempts.given_up(error)),
             }
         }
     }
@@ -54,7 +54,10 @@ impl GrpcClient {
             match opened {
                 Ok((headers, first, entries)) => {
                     let first = first.map_err(|status| endpoint.failed(began, status, Call::Read));
-                    if first.as_ref().is_err_and(is_passing) && attempts.again().await {
+                    if let Err(error) = &first
+                        && is_passing(error)
+                        && attempts.again(Some(error)).await
+                    {
                         continue;
                     }
                     let rest = matches!(first, Ok(Some(_))).then(|| (endpoint.clone(), entries));
@@ -62,8 +65,8 @@ impl GrpcClient {
                     let entries = futures::stream::iter(first).chain(entries_of(rest));
                     return Ok(Listing::new(wire::read_headers(&headers)?, entries));
                 }
-                Err(error) if is_passing(&error) && attempts.again().await => {}
-                Err(error) => return Err(error),
+                Err(error) if is_passing(&error) && attempts.again(Some(&error)).await => {}
+                Err(error) => return Err(attempts.given_up(error)),
             }
         }
     }

@@ -54,15 +54,11 @@ impl GrpcClient {
         loop {
             let endpoint = attempts.next();
             let opened = open(endpoint, &request, attempts.time(endpoint)).await;
-            if let Ok(Opened::Silence(_)) = opened
-                && attempts.again().await
-            {
-                continue;
-            }
             match opened {
+                Ok(Opened::Silence(_)) if attempts.again(None).await => {}
                 Ok(opened) => return Ok(Subscription::new(self, request, endpoint, opened).into_stream()),
-                Err(error) if is_passing(&error) && attempts.again().await => {}
-                Err(error) => return Err(error),
+                Err(error) if is_passing(&error) && attempts.again(Some(&error)).await => {}
+                Err(error) => return Err(attempts.given_up(error)),
             }
         }
     }

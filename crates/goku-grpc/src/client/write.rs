@@ -102,8 +102,8 @@ impl GrpcClient {
             };
             match next {
                 Next::Retry(error) => {
-                    if !attempts.again().await {
-                        return Err(sent.given_up(error));
+                    if !attempts.again(Some(&error)).await {
+                        return Err(attempts.given_up(sent.given_up(error)));
                     }
                 }
                 Next::End(error) => return Err(error),
@@ -156,7 +156,7 @@ impl GrpcClient {
             None => lock.await,
             Some(time) => tokio::time::timeout(time, lock).await.map_err(|_| {
                 let message = "no session was begun in time: nothing was applied";
-                Error::new(ErrorKind::Unavailable, message)
+                Error::new(ErrorKind::Unavailable, message).with_source(Status::deadline_exceeded(message))
             })?,
         };
         let numbers = &self.servers.numbers;
@@ -179,7 +179,7 @@ impl GrpcClient {
             Err(error) if error.kind() == ErrorKind::Unsupported => endpoint.set_numbering(Numbering::Ignored),
             // What became of nothing does not matter: another session is begun.
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
-                let message = "no session was begun: nothing was applied";
+                let message = format!("no session was begun, so that nothing was applied: {error}");
                 return Err(Error::new(ErrorKind::Unavailable, message).with_source(error));
             }
             Err(error) => return Err(error),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use goku::faults::{Fault, Faults, Step};
 use goku::{Client, Engine};
 use goku_grpc::ServerOptions;
+use goku_testkit::PrivateDatabase;
+use goku_testkit::mariadb::Options;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -273,4 +275,30 @@ async fn a_deletion_that_fails_midway_tells_how_far_it_came() {
     let told = format!("goku: {} of 300 keys were deleted, then: ", 300 - left);
     assert!(complaint.starts_with(&told), "{left} are left: {complaint}");
     assert!(left > 0);
+}
+
+/// `set` waited out its time and said that there was no answer, while `get` said that the database is read only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_the_database_does_not_take_says_why() {
+    let database = PrivateDatabase::start(Options::default()).await;
+    let url = database.url();
+    let goku = tokio::task::block_in_place(|| Goku::serve(&["--store", &url]));
+    let run = |arguments: &[&str]| {
+        let all = [&["--timeout", "2s"], arguments].concat();
+        tokio::task::block_in_place(|| goku.run(&all))
+    };
+    run(&["set", "k", "v"]).done();
+    database.run("set global read_only = 1").await;
+    for arguments in [
+        &["get", "k"][..],
+        &["set", "k", "w"],
+        &["delete", "k"],
+        &["lease", "grant"],
+    ] {
+        let run = run(arguments);
+        assert_eq!(run.code, 5, "{arguments:?}: {}", run.stderr);
+        // Before it a line may tell that the client waits.
+        let complaint = run.stderr.lines().last().unwrap_or_default();
+        assert!(complaint.contains("read only"), "{arguments:?}: {complaint}");
+    }
 }

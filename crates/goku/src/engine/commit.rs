@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::follower::Log;
+use super::last_failure::LastFailure;
 use super::writer::{Job, late, unknown};
 use crate::decide::{Batch, Changes, Decision, Head};
 use crate::error::{Error, ErrorKind, Result};
@@ -32,6 +33,7 @@ pub(super) struct Attempt {
 pub(super) struct Commit {
     pub(super) store: Arc<dyn Store>,
     pub(super) log: Arc<Log>,
+    pub(super) failure: Arc<LastFailure>,
     /// Whether what it changes is asked for.
     pub(super) tells: bool,
 }
@@ -71,13 +73,12 @@ impl Commit {
         }) = parts.pop()
         {
             let mut pause = RETRY_PAUSE_MIN;
-            let mut last_error = None;
             let mut lost_alone = 0;
             loop {
                 let (batch, written) = match outcome.take() {
                     Some(tried) => tried,
                     None => {
-                        jobs = drop_late(jobs, last_error.as_ref());
+                        jobs = drop_late(jobs, &self.failure);
                         if jobs.is_empty() {
                             break;
                         }
@@ -92,12 +93,16 @@ impl Commit {
                         (batch, written)
                     }
                 };
-                match self.settle(written, &jobs, &batch).await {
+                let settled = self.settle(written, &jobs, &batch).await;
+                if let Settled::NotApplied(error) | Settled::Unknown(error) = &settled {
+                    self.failure.note(error);
+                }
+                match settled {
                     Settled::Applied(decision) => {
                         if decision.writes && self.tells {
                             changes.push(Changes::from(&*decision));
                         }
-                        finish(&self.log, jobs, *decision);
+                        finish(&self.log, &self.failure, jobs, *decision);
                         break;
                     }
                     Settled::NotApplied(error) => {
@@ -107,7 +112,6 @@ impl Commit {
                         let again = Instant::now() + pause;
                         tokio::time::sleep_until(first.map_or(again, |first| first.min(again))).await;
                         pause = (pause * 2).min(RETRY_PAUSE_MAX);
-                        last_error = Some(error);
                     }
                     Settled::Refused(error)
                         if jobs.len() == 1 && error.kind() == ErrorKind::Unavailable && lost_alone < LOST_ALONE_MAX =>
@@ -115,7 +119,6 @@ impl Commit {
                         lost_alone += 1;
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(RETRY_PAUSE_MAX);
-                        last_error = Some(error);
                     }
                     Settled::Refused(error) if jobs.len() > 1 => {
                         tracing::debug!(?error, requests = jobs.len(), "a batch was refused, it is split");
@@ -177,7 +180,10 @@ impl Commit {
             loop {
                 match self.store.resolve(batch).await {
                     Ok(applied) => return applied,
-                    Err(error) => tracing::debug!(?error, "the outcome could not be looked up yet"),
+                    Err(error) => {
+                        tracing::debug!(?error, "the outcome could not be looked up yet");
+                        self.failure.note(&error);
+                    }
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RETRY_PAUSE_MAX);
@@ -197,27 +203,26 @@ pub(super) fn batch(jobs: &[Job], seen: Head) -> Result<Batch> {
     })
 }
 
-/// Answers the jobs of a batch and tells the log.
-pub(super) fn finish(log: &Log, jobs: Vec<Job>, decision: Decision) {
+/// Answers the jobs of a batch that was applied and tells the log.
+pub(super) fn finish(log: &Log, failure: &LastFailure, jobs: Vec<Job>, decision: Decision) {
     for (job, answer) in jobs.into_iter().zip(decision.answers) {
         // A caller that has given up is not there to hear it.
         drop(job.answer.send(answer));
     }
+    failure.clear();
     log.committed(decision.head, decision.events);
 }
 
 /// Fails the jobs whose time is over, and leaves out those that nobody waits for any more.
-pub(super) fn drop_late(jobs: Vec<Job>, last_error: Option<&Error>) -> Vec<Job> {
+pub(super) fn drop_late(jobs: Vec<Job>, failure: &LastFailure) -> Vec<Job> {
     let now = Instant::now();
     let (in_time, over): (Vec<_>, Vec<_>) = jobs
         .into_iter()
         .filter(|job| !job.answer.is_closed())
         .partition(|job| job.deadline > now);
-    let error = match last_error {
-        Some(error) => late().with_source(error.clone()).context(error),
-        None => late(),
-    };
-    answer_all(over, &error);
+    if !over.is_empty() {
+        answer_all(over, &late(failure.get().as_ref()));
+    }
     in_time
 }
 

@@ -21,6 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::commit::{Attempt, Commit, batch, drop_late, finish};
 use super::follower::Log;
 use super::jobs::Jobs;
+use super::last_failure::LastFailure;
 use super::spin::Spin;
 use super::writer::Job;
 use crate::decide::{self, Batch, Changes, Decision, Foresight, Needs, Premises, Sighting, State};
@@ -73,6 +74,7 @@ pub(super) struct Queues {
 pub(super) struct Committer {
     store: Arc<dyn Store>,
     log: Arc<Log>,
+    failure: Arc<LastFailure>,
     queues: Queues,
     foresees: bool,
     writes_early: bool,
@@ -144,11 +146,12 @@ enum Sight {
 }
 
 impl Committer {
-    pub(super) fn new(store: Arc<dyn Store>, log: Arc<Log>, queues: Queues) -> Committer {
+    pub(super) fn new(store: Arc<dyn Store>, log: Arc<Log>, queues: Queues, failure: Arc<LastFailure>) -> Committer {
         let profile = store.profile();
         Committer {
             store,
             log,
+            failure,
             queues,
             foresees: profile.foresees,
             writes_early: profile.writes_early,
@@ -280,7 +283,7 @@ impl Committer {
                 }
                 let Waiting { jobs, sight } = waiting;
                 let taken = jobs.into_vec().into_iter().filter(|job| job.claim.take());
-                let jobs = drop_late(taken.collect(), None);
+                let jobs = drop_late(taken.collect(), &self.failure);
                 match self.foretell(&jobs, sight) {
                     Some(state) => self.decide(jobs, state),
                     None => self.unforeseen = Some(jobs),
@@ -308,6 +311,7 @@ impl Committer {
             let commit = Commit {
                 store: self.store.clone(),
                 log: self.log.clone(),
+                failure: self.failure.clone(),
                 tells: self.foresees,
             };
             self.writing = Some(Box::pin(commit.run(attempt)));
@@ -397,7 +401,7 @@ impl Committer {
             } if self.broken.is_empty() => {
                 self.last_pause = self.last_pause.saturating_sub(1);
                 self.steady = self.steady.saturating_add(1);
-                finish(&self.log, jobs, decision);
+                finish(&self.log, &self.failure, jobs, decision);
             }
             attempt => {
                 if self.broken.is_empty() && attempt.outcome.is_none() {

@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::committer::{Committer, Queues};
 use super::follower::Log;
+use super::last_failure::LastFailure;
 use super::stopped;
 use super::tasks::Tasks;
+use crate::deadline;
 use crate::decide::{Answer, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
@@ -23,6 +25,9 @@ const QUEUE_KIB_MAX: usize = 64 * 1024;
 /// How long after its deadline a caller waits for the committer, which knows better what became of the request.
 const ANSWER_GRACE: Duration = Duration::from_millis(250);
 
+/// The part of the time that a caller gives which is kept for [`ANSWER_GRACE`], at most.
+const GRACE_PART: u32 = 4;
+
 /// Takes writes and answers them once they are committed.
 #[derive(Clone)]
 pub(super) struct Writer {
@@ -31,6 +36,7 @@ pub(super) struct Writer {
     urgent: Lane,
     /// For expiry, which must not hold up the others, nor the others it.
     expiry: Lane,
+    failure: Arc<LastFailure>,
     request_timeout: Duration,
 }
 
@@ -70,7 +76,8 @@ impl Writer {
             expiry: expiry_jobs,
         };
         let writes_block = store.profile().writes_block;
-        let committer = Committer::new(store, log, queues).run(stop.clone());
+        let failure = Arc::new(LastFailure::default());
+        let committer = Committer::new(store, log, queues, failure.clone()).run(stop.clone());
         if writes_block {
             tasks.spawn_alone("writer", committer)?;
         } else {
@@ -80,14 +87,16 @@ impl Writer {
             user,
             urgent,
             expiry,
+            failure,
             request_timeout,
         })
     }
 
     /// Queues a request and waits for its outcome: `Unavailable` where it was not applied in time, `OutcomeUnknown`
-    /// where that could not be found out in time.
+    /// where that could not be found out in time. Both tell why, where the store fails.
     pub(super) async fn write(&self, request: Request) -> Result<Answer> {
-        let deadline = Instant::now() + self.request_timeout;
+        let Limits { deadline, end } = Limits::of_call(Instant::now(), self.request_timeout, deadline::end());
+        let late = || late(self.failure.get().as_ref());
         let lane = match &request {
             request if request.is_expiry() => &self.expiry,
             request if request.is_urgent() => &self.urgent,
@@ -108,13 +117,41 @@ impl Writer {
             lane.jobs.send(job).map_err(|_| stopped())
         };
         tokio::time::timeout_at(deadline, queue).await.map_err(|_| late())??;
-        match tokio::time::timeout_at(deadline + ANSWER_GRACE, answered).await {
+        match tokio::time::timeout_at(end, answered).await {
             Ok(Ok(answer)) => answer,
             // The committer has gone without an answer: what it had in a batch it may have committed.
             Ok(Err(_)) if claim.take() => Err(stopped()),
             Ok(Err(_)) => Err(unknown(&stopped())),
             Err(_) if claim.take() => Err(late()),
             Err(_) => Err(unknown(&late())),
+        }
+    }
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limits {
+    /// After it the request is not applied any more.
+    deadline: Instant,
+    /// Until it the caller waits for the committer.
+    end: Instant,
+}
+
+impl Limits {
+    /// Those of a call that begins `now`: the time of all requests, or the shorter one that its caller gives it, with what
+    /// the answer takes.
+    fn of_call(now: Instant, request_timeout: Duration, caller_end: Option<Instant>) -> Limits {
+        let deadline = now + request_timeout;
+        let end = deadline + ANSWER_GRACE;
+        match caller_end {
+            Some(caller_end) if caller_end < end => {
+                let grace = ANSWER_GRACE.min(caller_end.saturating_duration_since(now) / GRACE_PART);
+                Limits {
+                    deadline: caller_end - grace,
+                    end: caller_end,
+                }
+            }
+            _ => Limits { deadline, end },
         }
     }
 }
@@ -139,11 +176,39 @@ impl Lane {
     }
 }
 
-pub(super) fn late() -> Error {
-    Error::new(ErrorKind::Unavailable, "the request was not applied in time: try again")
+/// The error of a request that was not applied in time, with the one by which the store fails, if it does.
+pub(super) fn late(failure: Option<&Error>) -> Error {
+    match failure {
+        None => Error::new(ErrorKind::Unavailable, "the request was not applied in time: try again"),
+        Some(failure) => Error::new(
+            ErrorKind::Unavailable,
+            format!("the request was not applied in time, as the store fails: {failure}; try again"),
+        )
+        .with_source(failure.clone()),
+    }
 }
 
 pub(super) fn unknown(error: &Error) -> Error {
     let message = format!("the commit may or may not have been applied ({error}): read the state before deciding");
     Error::new(ErrorKind::OutcomeUnknown, message).with_source(error.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_ends_when_its_caller_wants_it_and_no_later_than_all_do() {
+        let now = Instant::now();
+        let ms = |ms| now + Duration::from_millis(ms);
+        let limits = |caller_end| {
+            let Limits { deadline, end } = Limits::of_call(now, Duration::from_secs(10), caller_end);
+            (deadline, end)
+        };
+        assert_eq!(limits(None), (ms(10_000), ms(10_250)));
+        assert_eq!(limits(Some(ms(60_000))), (ms(10_000), ms(10_250)));
+        assert_eq!(limits(Some(ms(10_000))), (ms(9_750), ms(10_000)));
+        assert_eq!(limits(Some(ms(100))), (ms(75), ms(100)));
+        assert_eq!(limits(Some(now)), (now, now));
+    }
 }
