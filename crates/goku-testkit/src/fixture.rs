@@ -15,6 +15,7 @@ use crate::probe::PATIENCE;
 
 pub use grpc::OverDuplex;
 pub use grpc::OverTcp;
+pub use mysql::OnHostileMariaDb;
 pub use mysql::OnMariaDb;
 pub use mysql::OnReplicas;
 

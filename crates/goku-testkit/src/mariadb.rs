@@ -19,12 +19,54 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
+use tokio::sync::OnceCell;
+use tokio::task::block_in_place;
 
 pub use goku_mariadbd::Options;
 use goku_mariadbd::Server;
 
 /// The environment variable that names the shared server: the URL of one on which its user may create databases.
 pub const URL_VARIABLE: &str = "GOKU_TEST_MYSQL_URL";
+
+/// Defaults of a server's sessions by which answers would be others: rows left out, transactions that are none or do not end,
+/// times of another zone. A server knows those of its kind and version.
+pub const HOSTILE_DEFAULTS: [&str; 35] = [
+    "sql_select_limit = 1",
+    "max_join_size = 1",
+    "sql_big_selects = 0",
+    "sql_safe_updates = 1",
+    "sql_auto_is_null = 1",
+    "sql_buffer_result = 1",
+    "max_sort_length = 64",
+    "group_concat_max_len = 4",
+    "max_recursive_iterations = 1",
+    "cte_max_recursion_depth = 1",
+    "standard_compliant_cte = 0",
+    "query_cache_size = 1048576",
+    "query_cache_type = 1",
+    "in_predicate_conversion_threshold = 2",
+    "big_tables = 1",
+    "autocommit = 0",
+    "completion_type = CHAIN",
+    "tx_isolation = 'SERIALIZABLE'",
+    "transaction_isolation = 'SERIALIZABLE'",
+    "tx_read_only = 1",
+    "transaction_read_only = 1",
+    "innodb_snapshot_isolation = 1",
+    "unique_checks = 0",
+    "foreign_key_checks = 0",
+    "max_statement_time = 5",
+    "max_execution_time = 5000",
+    "lock_wait_timeout = 1",
+    "innodb_lock_wait_timeout = 0",
+    "group_replication_consistency = 'EVENTUAL'",
+    "time_zone = '+05:30'",
+    "sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,NO_UNSIGNED_SUBTRACTION,PAD_CHAR_TO_FULL_LENGTH'",
+    "div_precision_increment = 0",
+    "default_week_format = 3",
+    "default_storage_engine = 'Aria'",
+    "system_versioning_asof = '2020-01-01 00:00:00'",
+];
 
 /// How long a dropped database may hold up the test that had it, when somebody still uses it.
 const DROP_LOCK_WAIT_SECONDS: u32 = 1;
@@ -74,6 +116,19 @@ impl MariaDb {
                 }
             }
         })
+    }
+
+    /// A server of this process whose defaults are all such that answers would be others, if sessions did not set what they
+    /// need.
+    pub async fn hostile() -> &'static Self {
+        static STARTED: OnceCell<MariaDb> = OnceCell::const_new();
+        let start = async {
+            let server = block_in_place(|| MariaDb::start(Options::default()));
+            let mut admin = must("connect to a MariaDB", connect(&server.url("")).await);
+            make_hostile(&mut admin).await;
+            server
+        };
+        STARTED.get_or_init(|| start).await
     }
 
     /// Starts a server for one test, which may kill and pause it.
@@ -132,6 +187,18 @@ impl MariaDb {
             Source::Shared(_) => None,
         }
         .expect("a test that disturbs a server starts its own")
+    }
+}
+
+/// Gives a server [`HOSTILE_DEFAULTS`], as far as it knows them.
+pub async fn make_hostile(admin: &mut Conn) {
+    for setting in HOSTILE_DEFAULTS {
+        let set = format!("SET GLOBAL {setting}");
+        match admin.query_drop(&set).await {
+            // A variable or a storage engine that it does not have.
+            Err(mysql_async::Error::Server(error)) if [1193, 1286].contains(&error.code) => {}
+            outcome => must(&set, outcome),
+        }
     }
 }
 
@@ -228,6 +295,8 @@ async fn connect(url: &str) -> Result<Conn, mysql_async::Error> {
 
 async fn execute(server: &ServerUrl, statement: &str) -> Result<(), mysql_async::Error> {
     let mut connection = connect(&server.database("")).await?;
+    // Whatever the server's defaults are.
+    connection.query_drop("SET SESSION TRANSACTION READ WRITE").await?;
     connection.query_drop(statement).await?;
     connection.disconnect().await
 }

@@ -53,7 +53,15 @@ async fn store() -> (Arc<Engine>, Snapshot) {
 async fn run_to(engine: &Arc<Engine>, head: Snapshot, batch: usize, once: impl ExactlyOnce, other: &impl CursorStore) {
     let consumer = Consumer::exactly_once(engine.clone(), spec(), Batch::new(batch, SHORT), once);
     let until_there = async {
-        while other.load(&CursorId::of(name())).await.unwrap().map(|cursor| cursor.at) != Some(head) {
+        // It is refused where it finds the row locked and does not wait for it.
+        while other
+            .load(&CursorId::of(name()))
+            .await
+            .ok()
+            .flatten()
+            .map(|cursor| cursor.at)
+            != Some(head)
+        {
             tokio::time::sleep(SHORT).await;
         }
     };
@@ -194,7 +202,11 @@ where
     let calls = Arc::new(AtomicU32::new(0));
     let then = Arc::new(then);
     let pool = Pool::new(url);
-    pool.get_conn().await.unwrap().query_drop(EFFECTS).await.unwrap();
+    let mut connection = pool.get_conn().await.unwrap();
+    for statement in ["set session transaction read write", EFFECTS] {
+        connection.query_drop(statement).await.unwrap();
+    }
+    drop(connection);
     MySqlTransactions::new(pool, move |transaction, delivery| {
         let (calls, then) = (calls.clone(), then.clone());
         Box::pin(async move {
@@ -209,7 +221,10 @@ where
 
 async fn mysql_effects(url: &str) -> BTreeMap<i64, i64> {
     let mut connection = Pool::new(url).get_conn().await.unwrap();
-    let rows: Vec<(i64, i64)> = connection.query("select event, times from effects").await.unwrap();
+    let rows: Vec<(i64, i64)> = connection
+        .query("select event, times from effects limit 1000")
+        .await
+        .unwrap();
     rows.into_iter().collect()
 }
 
@@ -273,4 +288,36 @@ async fn each_event_has_its_effect_once_though_the_handler_fails(options: Option
         run_to(&engine, head, batch, once.await, &other).await;
         assert_eq!(mysql_effects(&url).await, once_each(), "{batch}");
     }
+}
+
+/// Sessions that begin with a limit of one row, in transactions that only read, which do not end at a commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_event_has_its_effect_once_whatever_sessions_begin_with() {
+    let (engine, head) = store().await;
+    for batch in [1, 3] {
+        let database = MariaDb::hostile().await.create_database().await;
+        let once = on_mysql(&database.url(), None, Arc::default()).await;
+        let other = on_mysql(&database.url(), None, Arc::default()).await;
+        run_to(&engine, head, batch, once, &other).await;
+        assert_eq!(mysql_effects(&database.url()).await, once_each(), "{batch}");
+    }
+}
+
+/// A table without transactions would keep the cursor of a handler that failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_of_cursors_without_transactions_is_refused() {
+    let database = MariaDb::shared().create_database().await;
+    drop(on_mysql(&database.url(), None, Arc::default()).await);
+    let mut connection = database.connect().await;
+    connection
+        .query_drop("alter table goku_cursors engine = Aria")
+        .await
+        .unwrap();
+    let refused = MySqlTransactions::new(Pool::new(database.url().as_str()), |_, _| Box::pin(async { Ok(()) })).await;
+    let error = refused.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(
+        error.message().contains("alter table goku_cursors engine = InnoDB"),
+        "{error}"
+    );
 }

@@ -8,6 +8,7 @@ mod compacted;
 mod exactly_once;
 mod faults;
 mod groups;
+mod hostile_defaults;
 mod killed_consumer;
 mod large_batches;
 mod model;
@@ -37,6 +38,10 @@ mod on_grpc_in_memory {
 
 mod on_mariadb {
     goku_testkit::conformance_suite!(goku_testkit::fixture::OnMariaDb);
+}
+
+mod on_hostile_mariadb {
+    goku_testkit::conformance_suite!(goku_testkit::fixture::OnHostileMariaDb);
 }
 
 mod on_mariadb_replicas {

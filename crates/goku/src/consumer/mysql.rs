@@ -44,6 +44,11 @@ use crate::store::mysql::{is_transient, to_error};
 /// The table of cursors in the user's database. It is made where it is not there.
 pub const TABLE: &str = "goku_cursors";
 
+/// Asks which storage engine the table has, and whether that has transactions.
+const ENGINE: &str = "select t.engine, ifnull(e.transactions, 'NO') from information_schema.tables t \
+                      join information_schema.engines e on e.engine = t.engine \
+                      where t.table_schema = database() and t.table_name = 'goku_cursors' limit 1";
+
 const COLUMNS: &str = "consumer, part, epoch, epoch_salt, event, tag, token, moved_at";
 
 /// Handles deliveries in transactions of a MySQL or MariaDB database, which keeps the cursor in its table [`TABLE`].
@@ -73,13 +78,35 @@ where
             ) engine = InnoDB"
         );
         let mut connection = pool.get_conn().await.map_err(to_error)?;
-        connection.query_drop(table).await.map_err(to_error)?;
-        Ok(MySqlTransactions { pool, handle })
+        // Whatever sessions of the server begin with.
+        for statement in [
+            "set session transaction read write",
+            "set session sql_big_selects = 1",
+            &table,
+        ] {
+            connection.query_drop(statement).await.map_err(to_error)?;
+        }
+        let engine: Option<(String, String)> = connection.query_first(ENGINE).await.map_err(to_error)?;
+        match engine {
+            Some((engine, transactions)) if transactions != "YES" => Err(Error::new(
+                ErrorKind::Config,
+                format!(
+                    "the table {TABLE} is kept by {engine}, which has no transactions, so that nothing would be handled \
+                     exactly once: `alter table {TABLE} engine = InnoDB`"
+                ),
+            )),
+            _ => Ok(MySqlTransactions { pool, handle }),
+        }
+    }
+
+    async fn begin(&self) -> mysql_async::Result<Transaction<'static>> {
+        let mut options = TxOpts::default();
+        options.with_readonly(Some(false));
+        self.pool.start_transaction(options).await
     }
 
     async fn handle_all(&self, deliveries: Vec<Delivery>, to: Option<CursorMove>) -> Result<(), AttemptError> {
-        let begun = self.pool.start_transaction(TxOpts::default()).await;
-        let mut transaction = begun.map_err(|error| of_handler(error.into()))?;
+        let mut transaction = self.begin().await.map_err(|error| of_handler(error.into()))?;
         if let Some(to) = &to {
             match move_cursor(&mut transaction, to).await {
                 Ok(Change::Write(_)) => {}
@@ -102,12 +129,12 @@ where
     F: for<'t> Fn(&'t mut Transaction<'_>, Delivery) -> BoxFuture<'t, Result<(), Failure>> + Send + Sync + 'static,
 {
     async fn load(&self, id: &CursorId) -> Result<Option<Cursor>> {
-        let mut transaction = self.pool.start_transaction(TxOpts::default()).await.map_err(to_error)?;
+        let mut transaction = self.begin().await.map_err(to_error)?;
         read(&mut transaction, id).await
     }
 
     async fn save(&self, request: CursorMove) -> Result<Cursor> {
-        let mut transaction = self.pool.start_transaction(TxOpts::default()).await.map_err(to_error)?;
+        let mut transaction = self.begin().await.map_err(to_error)?;
         let cursor = move_cursor(&mut transaction, &request).await?.into_cursor();
         transaction.commit().await.map_err(to_error)?;
         Ok(cursor)
@@ -158,9 +185,10 @@ async fn move_cursor(transaction: &mut Transaction<'_>, request: &CursorMove) ->
 /// A row with this key is there already.
 const DUPLICATE: u16 = 1062;
 
-/// The cursor, locked until the transaction ends.
+/// The cursor, locked until the transaction ends. A limit that the session has for rows does not count where a statement has
+/// its own.
 async fn read(transaction: &mut Transaction<'_>, id: &CursorId) -> Result<Option<Cursor>> {
-    let select = format!("select {COLUMNS} from {TABLE} where consumer = ? and part = ? for update");
+    let select = format!("select {COLUMNS} from {TABLE} where consumer = ? and part = ? limit 1 for update");
     let key = (id.consumer.as_str().as_bytes(), id.partition);
     let row: Option<Row> = transaction.exec_first(select, key).await.map_err(to_error)?;
     let Some(row) = row else {

@@ -24,6 +24,7 @@ mod servers;
 mod session;
 mod standing;
 mod values;
+mod variables;
 mod writer;
 mod writer_node;
 

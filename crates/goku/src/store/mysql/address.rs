@@ -32,7 +32,15 @@ impl Address {
             .to_owned();
         // The address that was given is the one that is used: behind it may be a proxy that the server's own socket
         // would pass by.
+        let host = opts.ip_or_hostname();
+        // The driver looks an IPv6 address up as a name where it stands in the brackets of the URL.
+        let host = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
+        let host = host.to_owned();
         let opts = OptsBuilder::from_opts(opts)
+            .ip_or_hostname(host)
             .prefer_socket(false)
             .max_allowed_packet(Some(DRIVER_PACKET_BYTES_MAX))
             .wait_timeout(Some(0))
@@ -68,13 +76,20 @@ impl Address {
 
 /// What a URL looks like, for errors.
 pub(super) const FORM: &str = "it looks like mysql://user:password@host:port/database, or with several servers \
-                               mysql://user:password@host:port,host:port/database";
+                               mysql://user:password@host:port,host:port/database; an IPv6 address is in \
+                               brackets, as in [::1]:3306, and signs such as @ : / # in user and password as %40 %3A %2F %23";
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.opts.socket() {
             Some(socket) => f.write_str(socket),
-            None => write!(f, "{}:{}", self.opts.ip_or_hostname(), self.opts.tcp_port()),
+            None => {
+                let (host, port) = (self.opts.ip_or_hostname(), self.opts.tcp_port());
+                match host.contains(':') {
+                    true => write!(f, "[{host}]:{port}"),
+                    false => write!(f, "{host}:{port}"),
+                }
+            }
         }
     }
 }
@@ -112,6 +127,26 @@ mod tests {
             assert!(error.message().contains("mysql://user:password@"), "{error}");
             assert!(!error.message().contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_ipv6_address_is_one_for_the_driver_and_shown_in_brackets() {
+        for (url, shown) in [
+            ("mysql://u:p@[::1]:3307/d", "[::1]:3307"),
+            ("mysql://u:p@[2001:db8::5]/d", "[2001:db8::5]:3306"),
+        ] {
+            let address = Address::parse(url).unwrap();
+            assert_eq!(address.to_string(), shown);
+            for opts in [address.opts(), address.server()] {
+                assert!(opts.ip_or_hostname().parse::<std::net::Ipv6Addr>().is_ok(), "{url}");
+            }
+        }
+        assert!(
+            Address::parse("mysql://u:p@::1/d")
+                .unwrap_err()
+                .message()
+                .contains("[::1]")
+        );
     }
 
     #[test]

@@ -69,6 +69,7 @@ impl Cursors {
     pub(super) async fn move_all(&self, readers: &Readers, moves: &[CursorMove]) -> Result<Vec<Result<Cursor>>> {
         let mut outcomes: Vec<Option<Result<Cursor>>> = moves.iter().map(|_| None).collect();
         let mut is_sent = false;
+        let mut passing = None;
         for _ in 0..ROUNDS_MAX {
             let open = |(index, _): &(usize, &CursorMove)| outcomes[*index].is_none();
             let open: Vec<_> = moves.iter().enumerate().filter(open).collect();
@@ -108,17 +109,23 @@ impl Cursors {
                     }
                 }
                 // Another transaction came first: what it left is read again.
-                Err(NotWritten { is_passing: true, .. }) => {}
+                Err(NotWritten {
+                    is_passing: true,
+                    error,
+                    ..
+                }) => passing = Some(error),
                 Err(NotWritten { error, is_unknown, .. }) => {
                     return Err(if is_unknown || is_sent { unknown(error) } else { error });
                 }
             }
         }
         let busy = || {
-            Error::new(
-                ErrorKind::Unavailable,
-                "others move the same cursors all the time: try again",
-            )
+            let message = "others move the same cursors all the time";
+            match &passing {
+                Some(error) => Error::new(ErrorKind::Unavailable, format!("{message} ({error}): try again"))
+                    .with_source(error.clone()),
+                None => Error::new(ErrorKind::Unavailable, format!("{message}: try again")),
+            }
         };
         Ok(outcomes
             .into_iter()

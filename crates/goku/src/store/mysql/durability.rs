@@ -6,6 +6,7 @@ pub(super) struct Durability {
     pub(super) flush_at_commit: Option<String>,
     pub(super) sync_binlog: Option<String>,
     pub(super) log_bin: Option<String>,
+    pub(super) binlog_format: Option<String>,
     pub(super) is_mariadb: bool,
 }
 
@@ -30,6 +31,12 @@ impl Durability {
                  replicas of the database; set it to 1"
             ));
         }
+        if has_binlog && is(&self.binlog_format, &["statement"]) {
+            warnings.push(
+                "binlog_format is STATEMENT: the server refuses what goku writes, at READ COMMITTED; set it to MIXED or ROW"
+                    .to_owned(),
+            );
+        }
         if self.is_mariadb && is(&self.log_bin, &["off", "0"]) {
             warnings.push(
                 "the binlog is off: other replicas see a commit an instant before it is on disk, and a crash in that instant \
@@ -51,6 +58,7 @@ mod tests {
             flush_at_commit: some(flush),
             sync_binlog: some(sync),
             log_bin: some(binlog),
+            binlog_format: None,
             is_mariadb,
         }
         .warnings()
@@ -66,5 +74,24 @@ mod tests {
         assert_eq!(warnings("1", "0", "OFF", false), 0);
         assert_eq!(warnings("1", "0", "OFF", true), 1);
         assert_eq!(Durability::default().warnings().len(), 0);
+    }
+
+    #[test]
+    fn a_binlog_of_statements_is_advised_against() {
+        let advises = |log_bin: &str, format: &str| {
+            let durability = Durability {
+                log_bin: Some(log_bin.to_owned()),
+                binlog_format: Some(format.to_owned()),
+                ..Durability::default()
+            };
+            durability
+                .warnings()
+                .iter()
+                .any(|warning| warning.contains("MIXED or ROW"))
+        };
+        assert!(advises("ON", "STATEMENT"));
+        assert!(!advises("OFF", "STATEMENT"));
+        assert!(!advises("ON", "MIXED"));
+        assert!(!advises("ON", "ROW"));
     }
 }

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use mysql_async::{DriverError, ServerError};
+use mysql_async::{DriverError, IoError, ServerError};
 
 use super::standing::Refusal;
+use super::variables::Variable;
 use crate::decide::Decision;
 use crate::error::{Error, ErrorKind};
 use crate::store::WriteError;
@@ -31,13 +32,23 @@ pub(super) enum Cause {
     Late(Duration),
     /// The answer was over this limit, in bytes.
     AnswerTooLarge(usize),
-    /// A session that asked for READ COMMITTED has this isolation.
-    Isolation(String),
+    /// A variable of the session does not have the value that it must have, and cannot be given it.
+    Variable {
+        variable: Variable,
+        value: String,
+        refusal: Option<ServerError>,
+    },
+    /// The driver failed by a panic with this text when it logged in.
+    Panicked(String),
     /// The server takes no writes.
     Refused(Refusal),
     /// No server of a list can be used, for these reasons.
     NoServer { told: String, trouble: Trouble },
 }
+
+/// What to do about an account that cannot log in.
+const LOGINS: &str =
+    "let the account of the store's URL log in by mysql_native_password, caching_sha2_password or ed25519";
 
 /// What a node of a Galera cluster says to everything while it has lost the cluster.
 const NOT_IN_CLUSTER: u16 = 1047;
@@ -82,11 +93,12 @@ impl Trouble {
             1021 | 1041 | 1114 | 1135 | 1290 | 1792 | 1836 | 1047 | 1053 | 1077 | 1079 | 1080 | 1184 | 1317 | 1927
             | 1969 | 3024 | 4031 | 1040 | 1203 | 1226 | 1180 | 3100 | 3101 | 8002 | 8022 | 8027 | 8028 | 9001
             | 9002 | 9003 | 9004 | 9005 | 9007 => Trouble::Transient,
-            1153 | 1162 | 1301 => Trouble::TooLarge,
+            1153 | 1162 | 1301 | 3170 => Trouble::TooLarge,
             1049 => Trouble::NoDatabase,
             1146 => Trouble::NoTable,
             // Access denied, to the server, a database, a table, an action; a host that may not connect.
-            1044 | 1045 | 1130 | 1142 | 1143 | 1227 | 1698 | 3118 | 3879 | 4151 => Trouble::SetUp,
+            // A connection that must be encrypted; a binlog that cannot take what a session at READ COMMITTED writes.
+            1044 | 1045 | 1130 | 1142 | 1143 | 1227 | 1698 | 3118 | 3879 | 4151 | 3159 | 1665 => Trouble::SetUp,
             // The same event twice: the log and its head contradict each other, whatever the request. Or a key that a foreseen
             // batch presumed to be new.
             1062 => Trouble::Broken,
@@ -124,15 +136,8 @@ impl Failure {
             Cause::Lost(mysql_async::Error::Driver(DriverError::PacketTooLarge)) | Cause::AnswerTooLarge(_) => {
                 Trouble::TooLarge
             }
-            // An answer that the driver cannot read, an encryption that cannot be agreed on: nothing that passes.
-            Cause::Lost(mysql_async::Error::Driver(
-                DriverError::UnknownAuthPlugin { .. }
-                | DriverError::MysqlOldPasswordDisabled
-                | DriverError::CleartextPluginDisabled
-                | DriverError::NoClientSslFlagFromServer
-                | DriverError::NoKeyFound,
-            )) => Trouble::SetUp,
-            Cause::Isolation(_) => Trouble::SetUp,
+            Cause::Lost(error) if never_agreed(error).is_some() => Trouble::SetUp,
+            Cause::Variable { .. } | Cause::Panicked(_) => Trouble::SetUp,
             Cause::NoServer { trouble, .. } => *trouble,
             Cause::Lost(_) | Cause::LostUnderLoad { .. } | Cause::Late(_) | Cause::Refused(_) => Trouble::Transient,
         }
@@ -185,20 +190,90 @@ impl From<mysql_async::Error> for Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cause::Server(error) => write!(f, "{} (error {})", error.message, error.code),
-            Cause::Lost(error) => write!(f, "the connection was lost: {error}"),
+            Cause::Server(error) => {
+                write!(f, "{} (error {})", error.message, error.code)?;
+                match advice(error) {
+                    Some(advice) => write!(f, "; {advice}"),
+                    None => Ok(()),
+                }
+            }
+            Cause::Lost(error) => match never_agreed(error) {
+                Some(why) => f.write_str(&why),
+                None => write!(f, "the connection was lost: {error}"),
+            },
             Cause::LostUnderLoad { sent, packet_bytes_max } => write!(
                 f,
                 "the connection was lost while {sent} bytes were sent; the server's max_allowed_packet is \
                  {packet_bytes_max}, perhaps a proxy's limit is lower"
             ),
-            Cause::Late(limit) => write!(f, "no answer within {limit:?}"),
-            Cause::Isolation(isolation) => write!(f, "a session that asked for READ COMMITTED has {isolation:?}"),
+            Cause::Late(limit) => write!(f, "no answer within {} s", limit.as_secs()),
+            Cause::Variable {
+                variable,
+                value,
+                refusal,
+            } => {
+                let (name, wanted) = (variable.name, variable.wanted);
+                write!(f, "{name} of the session is {value} and must be {wanted}, ")?;
+                match refusal {
+                    Some(error) => write!(f, "which the server refuses: {} (error {})", error.message, error.code)?,
+                    None => f.write_str("and the server does not set it")?,
+                }
+                write!(f, "; set it for all sessions by `set global`, or let the user set it")
+            }
+            Cause::Panicked(text) => write!(f, "the driver cannot log in: {text}; {LOGINS}"),
             Cause::Refused(refusal) => refusal.fmt(f),
             Cause::NoServer { told, .. } => f.write_str(told),
             Cause::AnswerTooLarge(limit) => write!(f, "the values to read together have more than {limit} bytes"),
         }
     }
+}
+
+/// What to do about an error that does not say it.
+fn advice(error: &ServerError) -> Option<&'static str> {
+    match error.code {
+        1665 => Some("set the server's binlog_format to MIXED or ROW"),
+        3159 => Some("add `require_ssl=true` to the store's URL"),
+        _ => None,
+    }
+}
+
+/// Why a connection could not be set up and will not be by another attempt: a way to log in that the driver does not know,
+/// an encryption that cannot be agreed on.
+fn never_agreed(error: &mysql_async::Error) -> Option<String> {
+    let why = match error {
+        mysql_async::Error::Driver(error) => match error {
+            DriverError::UnknownAuthPlugin { name } => {
+                format!("the account logs in by the plugin {name:?}, which goku does not have; {LOGINS}")
+            }
+            DriverError::MysqlOldPasswordDisabled => {
+                format!("the account has a password in the form of before MySQL 4.1; {LOGINS}")
+            }
+            DriverError::CleartextPluginDisabled => {
+                format!("the account logs in by a plugin that wants the password in clear text; {LOGINS}")
+            }
+            DriverError::NoClientSslFlagFromServer => {
+                "the store's URL asks for TLS, and the server does not offer it; set the server up for it, or leave \
+                 require_ssl out"
+                    .to_owned()
+            }
+            DriverError::NoKeyFound => "the key for TLS cannot be read".to_owned(),
+            _ => return None,
+        },
+        mysql_async::Error::Io(IoError::Tls(error)) => untrusted(error),
+        // As the library for TLS words it.
+        mysql_async::Error::Io(IoError::Io(error)) if error.to_string().starts_with("invalid peer certificate") => {
+            untrusted(error)
+        }
+        _ => return None,
+    };
+    Some(why)
+}
+
+fn untrusted(error: &dyn fmt::Display) -> String {
+    format!(
+        "TLS cannot be agreed on: {error}; a certificate is trusted that a public CA gave to the host in the store's URL; \
+         `verify_ca=false` in the URL trusts any, `verify_identity=false` one for another host"
+    )
 }
 
 impl fmt::Display for Failure {

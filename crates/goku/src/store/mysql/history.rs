@@ -9,7 +9,7 @@ use super::readers::Readers;
 use super::script::{Sql, lists};
 use super::values::{Found, join_small_values};
 use crate::decide::Row;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::id::EventId;
 
@@ -61,6 +61,7 @@ impl Readers {
     /// For each event the event of its key before it that is the first up to `at`, 0 where there is none, or
     /// [`STEPS_MAX`] before it.
     async fn step_back(&self, at: EventId, events: Vec<EventId>) -> Result<Vec<EventId>> {
+        let count = events.len();
         let mut script = self.script();
         for (list, _) in lists(events, script.list_bytes_max(), |sql, event| sql.int(event.get())) {
             let mut sql = Sql::default();
@@ -76,14 +77,13 @@ impl Readers {
             script.statement(sql);
         }
         let sets = self.run_script(script).await?;
-        sets.into_iter()
-            .flatten()
-            .map(|row| Fields::new(row).event_id())
-            .collect()
+        let reached = sets.into_iter().flatten().map(|row| Fields::new(row).event_id());
+        all_of(count, reached.collect::<Result<_>>()?)
     }
 
     /// The rows that these events left.
     async fn rows_after(&self, events: Vec<EventId>, values: bool) -> Result<Vec<Found>> {
+        let count = events.len();
         let mut script = self.script();
         for (list, _) in lists(events, script.list_bytes_max(), |sql, event| sql.int(event.get())) {
             let mut sql = select_events(values);
@@ -103,8 +103,21 @@ impl Readers {
                 bytes,
             })
         });
-        rows.collect()
+        all_of(count, rows.collect::<Result<_>>()?)
     }
+}
+
+/// What was found for so many events, if that is all of them: one that is missing would be a key that is not listed.
+fn all_of<T>(count: usize, found: Vec<T>) -> Result<Vec<T>> {
+    if found.len() != count {
+        let message = format!(
+            "the database answered for {} of {count} events: the others were compacted away while they were read, or a \
+             setting of the server cuts answers short; read again",
+            found.len()
+        );
+        return Err(Error::new(ErrorKind::Unavailable, message));
+    }
+    Ok(found)
 }
 
 /// Selects events, with small values if `values`; [`read_event`] reads them.

@@ -251,10 +251,14 @@ async fn forget_old_writers(session: &mut Session) -> Result<()> {
 fn explain(NoServer { address, failure }: NoServer) -> Error {
     let trouble = failure.trouble();
     let advice = match &failure.cause {
-        Cause::Server(ServerError { code: 1045 | 1698, .. }) => "check user and password in the store's URL",
+        Cause::Server(ServerError { code: 1045 | 1698, .. }) => {
+            "check user and password in the store's URL; where the server or the account demands TLS, add \
+             `require_ssl=true` to it"
+        }
         Cause::Server(ServerError { code: 1044 | 1142, .. }) => "grant the user all rights on the database",
         Cause::Server(ServerError { code: 1130, .. }) => "let the server accept connections from this host",
         _ => match trouble {
+            _ if matches!(failure.cause, Cause::Variable { .. }) => "it cannot be used as it is set up",
             Trouble::SetUp | Trouble::NoDatabase => "mend the store's URL or the database's set-up",
             _ => return Error::from(failure).context(format_args!("{address} cannot be reached")),
         },

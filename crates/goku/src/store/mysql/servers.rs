@@ -5,6 +5,7 @@
 //! connection finds out what its server is; one that turns out to be another than before makes those to the other old,
 //! so that they are not used again.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Longest search for a server; each attempt has a shorter limit of its own.
 const SEARCH_TIME_MAX: Duration = Duration::from_secs(15);
 
+/// How long a server is left alone after the driver panicked when it logged in there.
+const PANIC_PAUSE: Duration = Duration::from_secs(60);
+
 /// The servers of a store, and which of them is used.
 #[derive(Debug)]
 pub(super) struct Servers {
@@ -49,6 +53,8 @@ struct State {
     chosen: Option<(usize, String)>,
     /// Counts the changes of server: connections of an earlier one are old.
     generation: u64,
+    /// When the driver panicked at which address, and how it explained it.
+    panicked: HashMap<usize, (Instant, String)>,
 }
 
 /// What to connect to on a server.
@@ -171,7 +177,7 @@ impl Servers {
                 return Ok(session);
             }
             if started.elapsed() >= SEARCH_TIME_MAX {
-                return Err(self.no_server(vec![(0, Err(late(SEARCH_TIME_MAX)))]));
+                return Err(self.no_agreement());
             }
             sleep(PAUSE).await;
         }
@@ -316,7 +322,41 @@ impl Servers {
     }
 
     async fn open(&self, index: usize, target: Target, role: Role) -> Result<Session, Failure> {
-        Session::connect(target.opts(&self.addresses[index]), role).await
+        let lately = |(when, _): &&(Instant, String)| when.elapsed() < PANIC_PAUSE;
+        let panicked = self.state().panicked.get(&index).filter(lately).cloned();
+        if let Some((_, text)) = panicked {
+            return Err(Failure {
+                answered: 0,
+                cause: Cause::Panicked(text),
+            });
+        }
+        let opened = Session::connect(target.opts(&self.addresses[index]), role).await;
+        if let Err(Failure {
+            cause: Cause::Panicked(text),
+            ..
+        }) = &opened
+        {
+            let panicked = (Instant::now(), text.clone());
+            self.state().panicked.insert(index, panicked);
+        }
+        opened
+    }
+
+    /// The failure where the nodes of a cluster can be reached, but for the one that replicas write to.
+    fn no_agreement(&self) -> NoServer {
+        NoServer {
+            address: self.chosen().clone(),
+            failure: Failure {
+                answered: 0,
+                cause: Cause::NoServer {
+                    told: format!(
+                        "the nodes of the cluster named none within {} s that takes writes and can be reached",
+                        SEARCH_TIME_MAX.as_secs()
+                    ),
+                    trouble: Trouble::Transient,
+                },
+            },
+        }
     }
 
     /// The failure of all, by the one that says most: what has to be set up before what may pass.

@@ -1,8 +1,10 @@
 //! A connection with the settings that goku needs.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts, Row};
 use tokio::runtime::Handle;
@@ -14,6 +16,7 @@ use super::durability::Durability;
 use super::error::{Cause, Failure, Trouble};
 use super::script::{Packet, Script};
 use super::standing::{self, READ_ONLY, Refusal, Standing, Variables};
+use super::variables::{self, Variable};
 use crate::store::LOAD_BYTES_MAX;
 
 /// Longest wait for a connection that can be used.
@@ -29,8 +32,8 @@ const GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
 /// After so long the server ends the session of a writer that holds the sequencer and says nothing.
 const STALL_SECONDS_MAX: u32 = 3;
 
-/// Longest wait of a statement for a lock.
-const LOCK_WAIT_SECONDS_MAX: u32 = 4;
+/// What a server may say of itself and its settings, in bytes.
+const SETTINGS_BYTES_MAX: usize = 1024 * 1024;
 
 /// Values that one batch may read, in bytes: a Txn may list many large ones.
 const WRITER_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -43,6 +46,15 @@ const AGE_JITTER_MS_MAX: u32 = 15_000;
 
 /// How long a server is taken to be what it was.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Settings of the server, beside those of the session and those by which it is known.
+const SERVER_VARIABLES: [&str; 5] = [
+    "innodb_deadlock_detect",
+    "innodb_flush_log_at_trx_commit",
+    "sync_binlog",
+    "log_bin",
+    "binlog_format",
+];
 
 /// A savepoint is there as long as the transaction that it was made in.
 const SAVEPOINT: &str = "savepoint batch";
@@ -107,30 +119,31 @@ pub(super) struct Settings {
     pub(super) durability: Durability,
     /// Whether the server itself tells a stall within a transaction from a pause between two.
     has_idle_transaction_timeout: bool,
-    has_snapshot_isolation: bool,
     detects_deadlocks: bool,
     /// Whether it may take a transaction back between two statements of a packet and go on with the next as if nothing
     /// had been, as the nodes of a Galera cluster do.
     forgets_transactions: bool,
-    isolation_variable: &'static str,
 }
 
 impl Session {
     /// Connects, makes the settings and checks them.
     pub(super) async fn connect(opts: Opts, role: Role) -> Result<Session, Failure> {
         let connecting = async {
-            let mut conn = Conn::new(opts).await?;
-            let (settings, standing) = Settings::read(&mut conn).await?;
-            let isolation = settings.make(&mut conn, role, &standing).await?;
-            Ok((conn, settings, standing, isolation))
+            let mut conn = log_in(opts).await?;
+            let (settings, standing, found) = Settings::read(&mut conn).await?;
+            make(&mut conn, role, &found).await?;
+            if standing.is_galera() {
+                // A read or a transaction begins with all that was committed on any node. Last, since it makes even
+                // statements without a table wait while the nodes find out who of them is left.
+                ask(&mut conn, "set session wsrep_sync_wait = @@session.wsrep_sync_wait | 1").await?;
+            }
+            Ok((conn, settings, standing))
         };
-        let connected: mysql_async::Result<_> = timeout(CONNECT_TIME_MAX, connecting).await.map_err(|_| Failure {
-            answered: 0,
-            cause: Cause::Late(CONNECT_TIME_MAX),
-        })?;
-        let (conn, settings, standing, isolation) = connected.map_err(Failure::of_connecting)?;
+        let connected = timeout(CONNECT_TIME_MAX, connecting).await;
+        let connected = connected.unwrap_or(Err(Cause::Late(CONNECT_TIME_MAX)));
+        let (conn, settings, standing) = connected.map_err(|cause| Failure { answered: 0, cause })?;
         let now = Instant::now();
-        let session = Session {
+        Ok(Session {
             conn: Some(conn),
             settings,
             standing,
@@ -143,14 +156,7 @@ impl Session {
             looked_at: now,
             generation: 0,
             beside: None,
-        };
-        if isolation != "READ-COMMITTED" {
-            return Err(Failure {
-                answered: 0,
-                cause: Cause::Isolation(isolation),
-            });
-        }
-        Ok(session)
+        })
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -322,26 +328,30 @@ impl fmt::Debug for Session {
 }
 
 impl Settings {
-    async fn read(conn: &mut Conn) -> mysql_async::Result<(Settings, Standing)> {
-        let (version, packet_bytes_max): (String, usize) = conn
-            .query_first("select version(), @@max_allowed_packet")
-            .await?
+    /// Asks the server what it is; answers with the variables of the session, too.
+    async fn read(conn: &mut Conn) -> Result<(Settings, Standing, Variables), Cause> {
+        let mut names = variables::names();
+        names.extend(SERVER_VARIABLES);
+        names.extend(standing::VARIABLES);
+        let names = names.join("', '");
+        let before = variables::BEFORE_ALL;
+        let questions = format!(
+            "{before}; select version(), @@max_allowed_packet; show variables where variable_name in ('{names}')"
+        );
+        let mut answers = ask(conn, &questions).await?.into_iter();
+        let mut answer = || answers.next().unwrap_or_default();
+        let (version, packet_bytes_max): (String, usize) = answer()
+            .into_iter()
+            .next()
+            .and_then(|row| mysql_async::from_row_opt(row).ok())
             .unwrap_or_default();
-        let variables: Variables = conn
-            .query(format!(
-                "show variables where variable_name in ('transaction_isolation', 'tx_isolation', \
-                 'idle_transaction_timeout', 'innodb_snapshot_isolation', 'innodb_deadlock_detect', \
-                 'innodb_flush_log_at_trx_commit', 'sync_binlog', 'log_bin', '{}')",
-                standing::VARIABLES.join("', '")
-            ))
-            .await?;
-        let value = |name: &str| standing::text(&variables, name);
+        let found = pairs(answer());
+        let value = |name: &str| standing::text(&found, name);
         let galera = match value("wsrep_on").as_deref() {
-            Some("ON") => conn.query(standing::GALERA_STATUS).await?,
+            Some("ON") => pairs(ask(conn, standing::GALERA_STATUS).await?.into_iter().flatten()),
             _ => Variables::new(),
         };
-        let standing = Standing::of(&version, &variables, &galera);
-        let has = |name: &str| value(name).is_some();
+        let standing = Standing::of(&version, &found, &galera);
         let settings = Settings {
             database: name_of(&version),
             packet_bytes_max,
@@ -349,51 +359,14 @@ impl Settings {
                 flush_at_commit: value("innodb_flush_log_at_trx_commit"),
                 sync_binlog: value("sync_binlog"),
                 log_bin: value("log_bin"),
+                binlog_format: value("binlog_format"),
                 is_mariadb: version.contains("MariaDB"),
             },
-            has_idle_transaction_timeout: has("idle_transaction_timeout"),
-            has_snapshot_isolation: has("innodb_snapshot_isolation"),
+            has_idle_transaction_timeout: value("idle_transaction_timeout").is_some(),
             detects_deadlocks: value("innodb_deadlock_detect").is_some_and(|value| value == "ON"),
             forgets_transactions: standing.is_galera(),
-            isolation_variable: if has("transaction_isolation") {
-                "transaction_isolation"
-            } else {
-                "tx_isolation"
-            },
         };
-        Ok((settings, standing))
-    }
-
-    /// Makes the settings; answers with the isolation that is in force.
-    async fn make(&self, conn: &mut Conn, role: Role, standing: &Standing) -> mysql_async::Result<String> {
-        let mut statements = "set names binary; set session transaction isolation level read committed; \
-                              set autocommit = 1, time_zone = '+00:00', \
-                              sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'"
-            .to_owned();
-        if self.has_snapshot_isolation {
-            statements += ", innodb_snapshot_isolation = off";
-        }
-        if role == Role::Writer {
-            statements += &format!(
-                ", net_read_timeout = {STALL_SECONDS_MAX}, net_write_timeout = {STALL_SECONDS_MAX}, \
-                 innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS_MAX}"
-            );
-            if self.has_idle_transaction_timeout {
-                statements += &format!(", idle_transaction_timeout = {STALL_SECONDS_MAX}");
-            }
-        }
-        conn.query_drop(statements).await?;
-        let isolation = conn
-            .query_first::<Row, _>(format!("select @@{}", self.isolation_variable))
-            .await?
-            .and_then(|row| Fields::new(row).text().ok());
-        if standing.is_galera() {
-            // A read or a transaction begins with all that was committed on any node. Last, since it makes even
-            // statements without a table wait while the nodes find out who of them is left.
-            conn.query_drop("set session wsrep_sync_wait = @@session.wsrep_sync_wait | 1")
-                .await?;
-        }
-        Ok(isolation.unwrap_or_default())
+        Ok((settings, standing, found))
     }
 
     /// Adds the start of a transaction, in which a stall ends the session.
@@ -442,6 +415,88 @@ impl Settings {
             (false, true) => Some("set autocommit = 1, wait_timeout = default"),
         }
     }
+}
+
+/// Gives the variables of a session, which are `found` as they are, the values that they must have.
+async fn make(conn: &mut Conn, role: Role, found: &Variables) -> Result<(), Cause> {
+    let stall_seconds_max = (role == Role::Writer).then_some(STALL_SECONDS_MAX);
+    let variables = variables::of_session(stall_seconds_max).into_iter();
+    let wrong: Vec<_> = variables.filter(|variable| variable.is_wrong_in(found)).collect();
+    set(conn, &wrong).await
+}
+
+/// Sets variables and reads them back.
+pub(super) async fn set(conn: &mut Conn, wrong: &[Variable]) -> Result<(), Cause> {
+    let mut statements = "set names binary".to_owned();
+    if !wrong.is_empty() {
+        let assignments: Vec<_> = wrong.iter().map(Variable::assignment).collect();
+        let names: Vec<_> = wrong
+            .iter()
+            .map(|variable| format!("@@session.{}", variable.name))
+            .collect();
+        statements += &format!("; set {}; select {}", assignments.join(", "), names.join(", "));
+    }
+    let answer = match ask(conn, &statements).await {
+        Err(Cause::Server(_)) => return Err(first_refused(conn, wrong).await),
+        answer => answer?,
+    };
+    let values = answer.into_iter().flatten().next().map(Row::unwrap).unwrap_or_default();
+    match variables::first_wrong(wrong, values) {
+        Some((variable, value)) => Err(Cause::Variable {
+            variable: *variable,
+            value,
+            refusal: None,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Which of the variables that cannot be set together it is.
+async fn first_refused(conn: &mut Conn, variables: &[Variable]) -> Cause {
+    for variable in variables {
+        let set = format!("select @@session.{}; set {}", variable.name, variable.assignment());
+        let mut answer = Answer::new(SETTINGS_BYTES_MAX);
+        let Err(cause) = answer.collect(conn, set.as_bytes()).await else {
+            continue;
+        };
+        let Cause::Server(refusal) = cause else { return cause };
+        let value = answer.sets.into_iter().flatten().next();
+        let value = value.and_then(|row| Fields::new(row).text().ok());
+        return Cause::Variable {
+            variable: *variable,
+            value: value.unwrap_or_default(),
+            refusal: Some(refusal),
+        };
+    }
+    Cause::NoServer {
+        told: "the server refused to set variables that it then let be set".to_owned(),
+        trouble: Trouble::Transient,
+    }
+}
+
+/// Logs in. The driver panics at some ways to log in that it does not know.
+async fn log_in(opts: Opts) -> Result<Conn, Cause> {
+    match AssertUnwindSafe(Conn::new(opts)).catch_unwind().await {
+        Ok(conn) => Ok(conn?),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(Cause::Panicked(text.unwrap_or_default()))
+        }
+    }
+}
+
+/// Runs statements on a connection that is being set up.
+async fn ask(conn: &mut Conn, statements: &str) -> Result<Vec<ResultSet>, Cause> {
+    let mut answer = Answer::new(SETTINGS_BYTES_MAX);
+    answer.collect(conn, statements.as_bytes()).await?;
+    Ok(answer.sets)
+}
+
+/// Rows of two columns, the first of them a name.
+fn pairs(rows: impl IntoIterator<Item = Row>) -> Variables {
+    let pairs = rows.into_iter().map(mysql_async::from_row_opt);
+    pairs.filter_map(Result::ok).collect()
 }
 
 /// What the server answered to a packet so far.

@@ -4,6 +4,7 @@ mod database;
 mod early;
 mod faults;
 mod foreseen;
+mod login;
 mod opening;
 mod proxy;
 mod reading;
