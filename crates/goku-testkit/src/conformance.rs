@@ -35,7 +35,7 @@
 //! | W9 leaked a listener for each idle stream | `stream::dropped_streams_leave_nothing_behind` |
 //! | W10 held up all streams while one loaded | `stream::a_stream_that_nobody_reads_holds_up_no_other` |
 //! | W11 left the cursors of quiet prefixes far behind | `stream::progress_tells_how_far_a_quiet_stream_is` |
-//! | W12 let the expiry of a large lease lose to any Set | `expiry::a_large_lease_expires_while_its_keys_are_set` |
+//! | W12 let the expiry of a large lease lose to any Set | `expiry::a_large_lease_expires_while_its_keys_are_set`, `expiry::a_lease_with_many_keys_ends_in_steps` |
 #![allow(missing_docs, reason = "the name of a case says what it checks")]
 
 pub mod concurrency;
@@ -216,6 +216,8 @@ macro_rules! conformance_suite {
                 every_key_of_a_lease_ends_with_it_in_one_revision
                 many_leases_end_at_once
                 a_large_lease_expires_while_its_keys_are_set
+                a_lease_with_many_keys_ends_in_steps
+                a_lease_that_ends_in_steps_is_over_at_once
             ;
             stream:
                 an_event_tells_the_whole_story_of_its_change

@@ -1,5 +1,6 @@
 //! The engine: a store opened in this process, with the tasks that make it a [`Client`].
 
+mod census;
 mod commit;
 mod committer;
 mod follower;
@@ -27,6 +28,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::census::Census;
 pub use self::follower::Deliver;
 use self::follower::{Follower, Log};
 use self::reader::Reader;
@@ -46,7 +48,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::key::Key;
 use crate::lease::{Lease, LeaseRequest, LeasesRequest};
-use crate::limits::{CURSORS_PAGE_MAX, LEASES_PAGE_MAX};
+use crate::limits::{CURSORS_PAGE_MAX, LEASE_KEYS_MAX, LEASES_PAGE_MAX};
 use crate::outage::Outage;
 use crate::request::{DeleteRequest, ListRequest, SetRequest, StreamRequest};
 use crate::status::{Replica, Status};
@@ -96,6 +98,7 @@ pub struct EngineBuilder {
     request_timeout: Duration,
     address: String,
     deliver: Deliver,
+    lease_keys_max: usize,
     #[cfg(any(test, feature = "faults"))]
     faults: Option<crate::faults::Faults>,
 }
@@ -104,6 +107,7 @@ struct Inner {
     store: Arc<dyn Store>,
     writer: Writer,
     reader: Reader,
+    census: Census,
     log: Arc<Log>,
     request_timeout: Duration,
     address: String,
@@ -136,6 +140,7 @@ impl Engine {
             request_timeout: REQUEST_TIMEOUT,
             address: String::new(),
             deliver: Deliver::default(),
+            lease_keys_max: LEASE_KEYS_MAX,
             #[cfg(any(test, feature = "faults"))]
             faults: None,
         }
@@ -173,6 +178,7 @@ impl Engine {
             deliver,
             #[cfg(any(test, feature = "faults"))]
             faults,
+            lease_keys_max,
             ..
         } = builder;
         for warning in store.profile().warnings {
@@ -209,6 +215,7 @@ impl Engine {
             ),
         );
         Ok(Engine(Arc::new(Inner {
+            census: Census::new(store.clone(), lease_keys_max),
             store,
             writer,
             reader,
@@ -239,6 +246,19 @@ impl Engine {
             Ok(result) => result,
             Err(_) => Err(guarded::late()),
         }
+    }
+
+    /// The write as it is decided.
+    async fn to_request(&self, write: Write) -> Result<Request> {
+        if write.sets().all(|set| set.lease.is_none()) {
+            return Ok(write.into());
+        }
+        let full = self.in_time(self.0.census.full(&write)).await?;
+        let request = Request::from(write);
+        Ok(match full.is_empty() {
+            true => request,
+            false => Request::WhileFull(full.into(), Box::new(request)),
+        })
     }
 
     /// The engines that use the store; this one alone where nobody else can.
@@ -292,6 +312,13 @@ impl EngineBuilder {
     /// `OutcomeUnknown`; 10 s where nothing else is said.
     pub fn request_timeout(mut self, request_timeout: Duration) -> EngineBuilder {
         self.request_timeout = request_timeout;
+        self
+    }
+
+    /// Lets a lease take about so many keys, [`LEASE_KEYS_MAX`](crate::limits::LEASE_KEYS_MAX) where nothing else is said. A Set
+    /// that would give it one more fails with `TooLarge`.
+    pub fn lease_keys_max(mut self, lease_keys_max: usize) -> EngineBuilder {
+        self.lease_keys_max = lease_keys_max;
         self
     }
 
@@ -383,12 +410,8 @@ impl Client for Engine {
 
     async fn set(&self, request: SetRequest) -> Result<Entry> {
         request.check()?;
-        self.0
-            .writer
-            .write(Request::Set(request))
-            .await?
-            .into_answer()?
-            .into_entry()
+        let request = self.to_request(Write::Set(request)).await?;
+        self.0.writer.write(request).await?.into_answer()?.into_entry()
     }
 
     async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
@@ -405,7 +428,8 @@ impl Client for Engine {
         if txn.is_read() {
             return self.in_time(self.read_txn(txn)).await;
         }
-        self.0.writer.write(Request::Txn(txn)).await?.into_answer()?.into_txn()
+        let request = self.to_request(Write::Txn(txn)).await?;
+        self.0.writer.write(request).await?.into_answer()?.into_txn()
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
@@ -420,20 +444,26 @@ impl Client for Engine {
 
     async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
         write.check()?;
-        self.0
-            .writer
-            .write(Request::Once(id, Box::new(write.into())))
-            .await?
-            .into_answer()
+        let request = self.to_request(write).await?;
+        let request = Request::Once(id, Box::new(request));
+        self.0.writer.write(request).await?.into_answer()
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {
-        let needs = Needs {
+        let mut needs = Needs {
             leases: [id].into(),
-            members: [id].into(),
             ..Needs::default()
         };
-        let state = self.in_time(self.0.store.load(needs, None)).await?;
+        let read = async {
+            let state = self.0.store.load(needs.clone(), None).await?;
+            if state.leases.get(&id).is_some_and(Option::is_some) {
+                return Ok(state);
+            }
+            // One without a row is known by its key.
+            needs.members.insert(id);
+            self.0.store.load(needs, None).await
+        };
+        let state = self.in_time(read).await?;
         decide::lease_of(&state, id)
     }
 

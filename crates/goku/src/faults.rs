@@ -29,7 +29,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::key::Key;
 use crate::status::Replica;
-use crate::store::{At, Early, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
+use crate::store::{At, Early, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Profile, Store, WriteError};
 
 /// What an engine asks of its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +46,7 @@ pub enum Step {
     Page,
     /// A page of events.
     Events,
-    /// A page of leases, or which are due.
+    /// A page of leases, which are due, or the keys of one.
     Leases,
     /// The head and the time.
     Head,
@@ -363,6 +363,10 @@ impl Store for Faulty {
 
     async fn due_leases(&self, now: Timestamp, limit: usize) -> Result<Vec<LeaseId>> {
         self.take(Step::Leases, self.store.due_leases(now, limit)).await
+    }
+
+    async fn members(&self, lease: LeaseId, after: Option<Key>, limit: usize) -> Result<MembersPage> {
+        self.take(Step::Leases, self.store.members(lease, after, limit)).await
     }
 
     async fn head(&self) -> Result<(Head, Timestamp)> {

@@ -46,7 +46,9 @@ pub enum LeaseRequest {
     Update(LeaseId, Expiry),
     /// Starts a lease's time to live anew; `InvalidArgument` where it has none.
     KeepAlive(LeaseId),
-    /// Ends a lease now; its keys vanish.
+    /// Ends a lease now; its keys vanish. Of one with more than
+    /// [`LEASE_KEYS_AT_ONCE_MAX`](crate::limits::LEASE_KEYS_AT_ONCE_MAX) they vanish in steps after the answer, and no write meets
+    /// them from then on.
     Expire(LeaseId),
 }
 

@@ -28,6 +28,14 @@ pub const TXN_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 256 * 1024;
 /// Leases in one answer of [`list_leases`](crate::Client::list_leases).
 pub const LEASES_PAGE_MAX: usize = 1_000;
 
+/// Keys of a lease that expire together. One that has up to so many ends in one revision; one that has more ends in steps of
+/// at most so many, each a revision, beside the writes of others.
+pub const LEASE_KEYS_AT_ONCE_MAX: usize = 1_024;
+
+/// Keys that a lease takes. It is checked after so many Sets to a lease that it is seldom passed by much; replicas that write
+/// to one at the same time may go beyond.
+pub const LEASE_KEYS_MAX: usize = 100_000;
+
 /// Longest time to live of a lease: 100 years. What is meant to stay longer has no deadline.
 pub const TTL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 

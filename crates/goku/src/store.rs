@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventTypes};
 use crate::id::{EventId, LeaseId};
 use crate::key::{Key, KeyRange};
@@ -33,6 +33,12 @@ pub(crate) const INLINE_BYTES_MAX: usize = 8 * 1024;
 
 /// Values that one plain [`load`](Store::load) may read, in bytes: many large ones are asked for in several.
 pub(crate) const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Values that one batch may read, in bytes: a transaction may list many large ones.
+pub(crate) const BATCH_LOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Loads after which a batch must have all that it needs: each may ask only for what the one before led to.
+pub(crate) const BATCH_LOADS_MAX: usize = 16;
 
 /// [Foreseen](Store::write_foreseen) batches on their way at a time: one whose commit is being made durable, one that is
 /// written, and one that waits for the lock of the head.
@@ -123,6 +129,9 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Reads which leases have a deadline up to `now`, at most `limit`, the earliest first.
     async fn due_leases(&self, now: Timestamp, limit: usize) -> Result<Vec<LeaseId>>;
+
+    /// Reads which keys exist and live by a lease, among the next `limit` after `after` that name it, deleted ones included.
+    async fn members(&self, lease: LeaseId, after: Option<Key>, limit: usize) -> Result<MembersPage>;
 
     /// The head as last committed, and the time of the store.
     async fn head(&self) -> Result<(Head, Timestamp)>;
@@ -226,6 +235,21 @@ pub(crate) struct Page {
     pub(crate) rows: Vec<(Key, Row)>,
     /// The range that is left; none where there is nothing more.
     pub(crate) rest: Option<KeyRange>,
+}
+
+/// Keys that live by a lease.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MembersPage {
+    /// In order.
+    pub(crate) keys: Vec<Key>,
+    /// The key to go on after; none where there is nothing more.
+    pub(crate) rest: Option<Key>,
+}
+
+/// The error of a batch that asks for more after [`BATCH_LOADS_MAX`] loads: alone each of its requests needs fewer.
+pub(crate) fn too_many_loads(needs: &Needs) -> Error {
+    let message = format!("a batch needs more than {BATCH_LOADS_MAX} loads, and still asks for {needs:?}");
+    Error::new(ErrorKind::TooLarge, message)
 }
 
 /// Which events to read.

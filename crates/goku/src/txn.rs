@@ -219,6 +219,15 @@ impl Txn {
         self.then.iter().chain(&self.otherwise).try_for_each(Operation::check)
     }
 
+    /// The Sets of both branches.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = &SetRequest> {
+        let operations = self.then.iter().chain(&self.otherwise);
+        operations.filter_map(|operation| match operation {
+            Operation::Set(set) => Some(set),
+            Operation::Get(_) | Operation::Delete(_) | Operation::List(_) => None,
+        })
+    }
+
     /// Keys and values in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let operations = self.then.iter().chain(&self.otherwise).map(Operation::bytes);

@@ -85,6 +85,16 @@ impl WriteId {
 }
 
 impl Write {
+    /// The Sets that it may do.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = &SetRequest> {
+        let (set, txn) = match self {
+            Write::Set(set) => (Some(set), None),
+            Write::Txn(txn) => (None, Some(txn)),
+            Write::Delete(_) | Write::Lease(_) => (None, None),
+        };
+        set.into_iter().chain(txn.into_iter().flat_map(Txn::sets))
+    }
+
     /// Whether it can be done at all: `TooLarge` or `InvalidArgument` where it cannot.
     pub fn check(&self) -> Result<()> {
         match self {

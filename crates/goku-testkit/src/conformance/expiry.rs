@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use goku::{ErrorKind, EventType, Expiry, LeaseRequest, StreamFrom, Timestamp};
+use goku::limits::{LEASE_KEYS_AT_ONCE_MAX, TXN_OPERATIONS_MAX};
+use goku::{Condition, ErrorKind, EventType, Expiry, LeaseId, LeaseRequest, Operation, StreamFrom, Timestamp, Txn};
 
 use tokio::time::timeout;
 
-use crate::probe::{PATIENCE, Probe, kind, list, set, soon, watch};
+use crate::probe::{PATIENCE, Probe, delete, kind, list, set, soon, version, watch};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(60);
@@ -301,4 +302,91 @@ pub async fn a_large_lease_expires_while_its_keys_are_set(store: Probe) {
             .all(|pair| pair[1].id == pair[0].id.next() && pair[1].rev == pair[0].rev)
     );
     assert_eq!(kind(store.get_lease(lease).await), ErrorKind::LeaseNotFound);
+}
+
+/// A lease with so many keys, named by number.
+async fn grant_with_keys(store: &Probe, keys: usize) -> LeaseId {
+    let lease = store.grant(Expiry::Never).await.id;
+    let sets: Vec<_> = (0..keys)
+        .map(|number| Operation::Set(set(&format!("k{number:05}"), "leased").lease(lease)))
+        .collect();
+    for then in sets.chunks(TXN_OPERATIONS_MAX) {
+        let then = then.to_vec();
+        store.txn(Txn { then, ..Txn::default() }).await.unwrap();
+    }
+    lease
+}
+
+/// Each a revision, so that the end of a lease with ever so many keys takes no longer than any batch at a time.
+pub async fn a_lease_with_many_keys_ends_in_steps(store: Probe) {
+    let keys = 2 * LEASE_KEYS_AT_ONCE_MAX + 100;
+    let lease = grant_with_keys(&store, keys).await;
+    // Another one that ends later, and at once.
+    let small = store.grant(Expiry::Never).await.id;
+    store.put_leased("k small 1", small).await;
+    store.put_leased("k small 2", small).await;
+    let mut stream = store.watch(watch("k").from(StreamFrom::Head)).await;
+    for (lease, ttl) in [(lease, 1), (small, 2)] {
+        let update = LeaseRequest::Update(lease, Expiry::After(Duration::from_millis(ttl)));
+        store.lease(update).await.unwrap();
+    }
+    let events = stream.events(keys + 2).await;
+    assert!(events.iter().all(|event| event.event_type == EventType::Expire));
+    assert!(events.iter().all(|event| event.version == version(2)));
+    let (of_small, of_large): (Vec<_>, Vec<_>) = events.iter().partition(|event| event.lease_id == small);
+    assert_eq!(of_small.len(), 2);
+    assert_eq!(of_small[0].rev, of_small[1].rev);
+    let steps: Vec<_> = of_large.chunk_by(|one, next| one.rev == next.rev).collect();
+    assert!(steps.len() > 2, "{} steps", steps.len());
+    assert!(steps.iter().all(|step| step.len() <= LEASE_KEYS_AT_ONCE_MAX));
+    let mut names: Vec<&str> = of_large.iter().map(|event| event.key.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), keys);
+    assert_eq!(store.keys(list("")).await, [""; 0]);
+    // What knows that it has ended comes with the last of its events, or right after it.
+    let ended = async {
+        while store.status().await.unwrap().leases > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the end of both leases", ended).await;
+    assert_eq!(kind(store.get_lease(lease).await), ErrorKind::LeaseNotFound);
+}
+
+/// Nobody can use it, or meet one of its keys by a write, from the answer on, whichever step it is at.
+pub async fn a_lease_that_ends_in_steps_is_over_at_once(store: Probe) {
+    let keys = 2 * LEASE_KEYS_AT_ONCE_MAX + 100;
+    let lease = grant_with_keys(&store, keys).await;
+    let last = |number: usize| format!("k{:05}", keys - number);
+    store.lease(LeaseRequest::Expire(lease)).await.unwrap();
+    let again = store
+        .set(set(&last(1), "again").condition(Condition::Absent))
+        .await
+        .unwrap();
+    assert_eq!((again.version, again.created_ref), (version(3), again.updated_ref));
+    assert_ne!(again.lease_id, lease);
+    assert_eq!(kind(store.delete(delete(&last(2))).await), ErrorKind::NotFound);
+    assert_eq!(
+        kind(store.set(set("new", "x").lease(lease)).await),
+        ErrorKind::LeaseNotFound
+    );
+    assert_eq!(kind(store.get_lease(lease).await), ErrorKind::LeaseNotFound);
+    for request in [
+        LeaseRequest::Expire(lease),
+        LeaseRequest::KeepAlive(lease),
+        LeaseRequest::Update(lease, Expiry::After(HOUR)),
+    ] {
+        assert_eq!(
+            kind(store.lease(request).await),
+            ErrorKind::LeaseNotFound,
+            "{request:?}"
+        );
+    }
+    let mut stream = store.watch(watch("k")).await;
+    stream.events(2 * keys + 1).await;
+    assert_eq!(store.keys(list("")).await, [last(1)]);
+    let log = store.log("").await;
+    let expired = log.iter().filter(|event| event.event_type == EventType::Expire);
+    assert_eq!(expired.count(), keys);
 }

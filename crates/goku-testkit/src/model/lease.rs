@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use goku::limits::{LEASES_PAGE_MAX, TTL_MAX};
+use goku::limits::{LEASE_KEYS_AT_ONCE_MAX, LEASES_PAGE_MAX, TTL_MAX};
 use goku::{
     ErrorKind, EventType, Expiry, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, Result, SetRequest, Timestamp,
     Version,
@@ -93,23 +93,31 @@ impl Model {
         Ok(id)
     }
 
-    /// Ends a lease and all keys that live by it, and answers with its last state.
+    /// Ends a lease and all keys that live by it, and answers with its last state. Of one with many keys some are left: then it
+    /// is due, and the rest goes with its deadline.
     pub(super) fn end_lease(&mut self, id: LeaseId) -> Result<Lease> {
         self.touch(id, Expiry::Keep)?;
         let last = Lease {
             expires_at: None,
             ..self.get_lease(id)?
         };
-        let keys: Vec<Key> = self
+        let mut keys: Vec<Key> = self
             .rows
             .values()
             .filter(|entry| entry.lease_id == id && entry.deleted_ref.is_none())
             .map(|entry| entry.key.clone())
             .collect();
+        let is_all = keys.len() <= LEASE_KEYS_AT_ONCE_MAX;
+        keys.truncate(LEASE_KEYS_AT_ONCE_MAX);
         for key in keys {
             self.record(EventType::Expire, &key, Bytes::new(), id);
         }
-        self.leases.remove(&id);
+        if is_all {
+            self.leases.remove(&id);
+        } else {
+            let now = self.now;
+            self.held(id)?.expires_at = Some(now);
+        }
         Ok(last)
     }
 

@@ -11,6 +11,7 @@ mod groups;
 mod hostile_defaults;
 mod killed_consumer;
 mod large_batches;
+mod large_leases;
 mod model;
 mod readers;
 mod replicas;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::members::Members;
 use super::needs::Needs;
+use super::piece::Piece;
 use super::session::SessionRow;
 use super::state::{Head, LeaseRow, Row, State};
 use super::working::{Decided, Stop, Working};
@@ -15,7 +17,7 @@ use crate::id::{LeaseId, Tag};
 use crate::key::Key;
 use crate::lease::{Expiry, Lease, LeaseRequest};
 use crate::request::{DeleteRequest, SetRequest};
-use crate::txn::{Operation, Txn, TxnAnswer};
+use crate::txn::{Txn, TxnAnswer};
 use crate::write::{SessionId, Write, WriteAnswer, WriteId};
 
 /// A write.
@@ -27,10 +29,14 @@ pub(crate) enum Request {
     Lease(LeaseRequest),
     /// One of the others, done once however often it is sent.
     Once(WriteId, Box<Request>),
+    /// One of the others, while these leases take no more keys.
+    WhileFull(Arc<[LeaseId]>, Box<Request>),
     /// Expires leases whose deadlines have passed, at most so many, and finds the next deadline after them.
     Reap(usize),
     /// Expires those of these leases whose deadlines have passed.
     ReapThese(Arc<[LeaseId]>),
+    /// Expires some of the keys of a lease whose deadline has passed.
+    ReapPiece(Arc<Piece>),
 }
 
 /// What a write answers.
@@ -43,8 +49,23 @@ pub(crate) enum Answer {
     Reaped {
         more: bool,
     },
-    /// How many of these leases were there to expire.
-    ReapedThese(usize),
+    ReapedThese(Reaped),
+    /// Whether there is more of the lease, and how many keys there were to expire.
+    ReapedPiece {
+        more: bool,
+        keys: usize,
+    },
+}
+
+/// What became of leases that were to expire.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reaped {
+    /// How many were due.
+    pub(crate) due: usize,
+    /// How many of these are left for another time, as others took the room.
+    pub(crate) left: usize,
+    /// Those of these that have too many keys to end in one revision.
+    pub(crate) large: Vec<LeaseId>,
 }
 
 impl Answer {
@@ -54,7 +75,7 @@ impl Answer {
             Answer::Entry(entry) => Ok(WriteAnswer::Entry(entry)),
             Answer::Txn(answer) => Ok(WriteAnswer::Txn(answer)),
             Answer::Lease(lease) => Ok(WriteAnswer::Lease(lease)),
-            Answer::Reaped { .. } | Answer::ReapedThese(_) => {
+            Answer::Reaped { .. } | Answer::ReapedThese(_) | Answer::ReapedPiece { .. } => {
                 Err(Error::new(ErrorKind::Internal, "a write was answered as an expiry"))
             }
         }
@@ -120,57 +141,62 @@ impl From<Write> for Request {
 }
 
 impl Request {
+    /// The write itself, without what is said of it.
+    pub(super) fn write(&self) -> &Request {
+        match self {
+            Request::Once(_, request) | Request::WhileFull(_, request) => request.write(),
+            request => request,
+        }
+    }
+
     /// Whether other writes of users must not hold it up.
     pub(crate) fn is_urgent(&self) -> bool {
-        match self {
-            Request::Lease(_) => true,
-            Request::Once(_, request) => request.is_urgent(),
-            Request::Set(_) | Request::Delete(_) | Request::Txn(_) | Request::Reap(_) | Request::ReapThese(_) => false,
-        }
+        matches!(self.write(), Request::Lease(_))
     }
 
     /// Whether it lets leases expire.
     pub(crate) fn is_expiry(&self) -> bool {
-        matches!(self, Request::Reap(_) | Request::ReapThese(_))
+        matches!(self, Request::Reap(_) | Request::ReapThese(_) | Request::ReapPiece(_))
     }
 
     /// Whether it is decided otherwise at another time even where the same leases are due: it gives a lease a time to live,
     /// or answers how long one has.
     pub(crate) fn depends_on_time(&self) -> bool {
         let sets_deadline = |set: &SetRequest| matches!(set.expiry, Expiry::After(_));
-        match self {
+        match self.write() {
             Request::Set(set) => sets_deadline(set),
-            Request::Delete(_) => false,
-            Request::Txn(txn) => txn
-                .then
-                .iter()
-                .chain(&txn.otherwise)
-                .any(|operation| matches!(operation, Operation::Set(set) if sets_deadline(set))),
+            Request::Txn(txn) => txn.sets().any(sets_deadline),
             Request::Lease(_) => true,
-            Request::Reap(_) | Request::ReapThese(_) => false,
-            Request::Once(_, request) => request.depends_on_time(),
+            _ => false,
+        }
+    }
+
+    fn piece(&self) -> Option<&Piece> {
+        match self {
+            Request::ReapPiece(piece) => Some(piece),
+            _ => None,
         }
     }
 
     /// Keys and values that it holds, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        match self {
+        match self.write() {
             Request::Set(set) => set.bytes(),
             Request::Delete(delete) => delete.key.as_bytes().len(),
             Request::Txn(txn) => txn.bytes(),
-            Request::Once(_, request) => request.bytes(),
-            Request::Lease(_) | Request::Reap(_) | Request::ReapThese(_) => 0,
+            Request::ReapPiece(piece) => piece.bytes(),
+            _ => 0,
         }
     }
 
     /// How much it counts in a batch.
     pub(crate) fn operations(&self) -> usize {
-        match self {
+        match self.write() {
             Request::Txn(txn) => 1 + txn.then.len().max(txn.otherwise.len()),
-            Request::Once(_, request) => request.operations(),
             Request::Reap(leases) => *leases,
             Request::ReapThese(leases) => leases.len(),
-            Request::Set(_) | Request::Delete(_) | Request::Lease(_) => 1,
+            Request::ReapPiece(piece) => 1 + piece.keys.len(),
+            _ => 1,
         }
     }
 
@@ -194,10 +220,17 @@ impl Request {
                 needs.sessions.insert(id.session);
                 request.first_needs(needs);
             }
+            Request::WhileFull(_, request) => request.first_needs(needs),
             Request::Reap(limit) => needs.due = Some(needs.due.unwrap_or(0).max(*limit)),
             Request::ReapThese(leases) => {
                 needs.leases.extend(leases.iter());
                 needs.members.extend(leases.iter());
+            }
+            Request::ReapPiece(piece) => {
+                needs.leases.insert(piece.lease);
+                for key in &piece.keys {
+                    needs.key(key, false);
+                }
             }
         }
     }
@@ -208,16 +241,35 @@ impl Request {
             Request::Delete(delete) => write::delete(working, delete).map(Answer::Entry),
             Request::Txn(txn) => txn::decide(working, txn).map(Answer::Txn),
             Request::Lease(request) => lease::decide(working, *request).map(Answer::Lease),
-            Request::Once(_, request) => request.decide(working),
+            Request::Once(_, request) | Request::WhileFull(_, request) => request.decide(working),
             Request::Reap(_) => {
-                let due = working.state.due.as_ref().ok_or(Stop::Missing)?;
-                Ok(Answer::Reaped { more: due.more })
+                working.state.due.as_ref().ok_or(Stop::Missing)?;
+                let more = working
+                    .head
+                    .next_deadline
+                    .is_some_and(|deadline| deadline <= working.state.now);
+                Ok(Answer::Reaped { more })
             }
             // Like all leases that were loaded, they have expired before the first request.
-            Request::ReapThese(leases) => {
-                let state = working.state;
-                let found = leases.iter().filter_map(|id| *state.leases.get(id)?);
-                Ok(Answer::ReapedThese(found.filter(|row| row.is_due(state.now)).count()))
+            Request::ReapThese(leases) => Ok(Answer::ReapedThese(reaped(working, leases))),
+            // So have its keys.
+            Request::ReapPiece(piece) => {
+                let was_due = |row: &LeaseRow| row.is_due(working.state.now);
+                let found = working.state.leases.get(&piece.lease).copied().flatten();
+                let is_due = found.as_ref().is_some_and(was_due);
+                let is_of_it = |row: &Row| row.is_live() && row.lease_id == piece.lease;
+                let rows = piece
+                    .keys
+                    .iter()
+                    .filter_map(|key| working.state.rows.get(key)?.as_ref());
+                Ok(Answer::ReapedPiece {
+                    more: working.known_lease(piece.lease).as_ref().is_some_and(was_due),
+                    keys: if is_due {
+                        rows.filter(|row| is_of_it(row)).count()
+                    } else {
+                        0
+                    },
+                })
             }
         }
     }
@@ -245,8 +297,9 @@ impl Batch {
             working.head.next_deadline = due.next_deadline;
         }
         require_leases_of_rows(&mut working);
+        let pieces: Vec<_> = self.requests.iter().filter_map(Request::piece).collect();
         // What the expiry misses is in the needs; the requests are gone through all the same to collect theirs.
-        drop(lease::expire_due(&mut working));
+        drop(lease::expire_due(&mut working, &pieces));
         let answers = self
             .requests
             .iter()
@@ -285,9 +338,36 @@ pub(crate) fn first_needs<'r>(requests: impl IntoIterator<Item = &'r Request>) -
     needs
 }
 
+/// What became of these leases, of which all that were loaded and due have expired as far as they could.
+fn reaped(working: &Working<'_>, leases: &[LeaseId]) -> Reaped {
+    let state = working.state;
+    let is_due = |row: LeaseRow| row.is_due(state.now);
+    let mut reaped = Reaped::default();
+    for id in leases {
+        if !state.leases.get(id).copied().flatten().is_some_and(is_due) {
+            continue;
+        }
+        reaped.due += 1;
+        if !working.known_lease(*id).is_some_and(is_due) {
+            continue;
+        }
+        match state.members.get(id) {
+            Some(Members::Many) => reaped.large.push(*id),
+            _ => reaped.left += 1,
+        }
+    }
+    reaped
+}
+
 fn answer(request: &Request, working: &mut Working<'_>) -> Result<Answer> {
     match request {
         Request::Once(id, request) => session::once(working, *id, request, |working| answer(request, working)),
+        Request::WhileFull(leases, request) => {
+            working.full = leases.to_vec();
+            let answer = answer(request, working);
+            working.full.clear();
+            answer
+        }
         request => answer_anew(request, working),
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::batch::Decision;
 use super::known::Known;
+use super::members::Members;
 use super::needs::Needs;
 use super::session::SessionRow;
 use super::state::{Head, LeaseRow, Row, State};
@@ -202,7 +203,7 @@ impl Owners {
     fn of(state: &State) -> Owners {
         let mut owners: HashMap<_, Vec<_>> = HashMap::new();
         for (id, keys) in &state.members {
-            for key in keys {
+            for key in keys.all().into_iter().flatten() {
                 owners.entry(key.clone()).or_default().push(*id);
             }
         }
@@ -245,11 +246,11 @@ impl State {
             return;
         }
         for id in owners.0.remove(key).unwrap_or_default() {
-            if let Some(members) = self.members.get_mut(&id) {
+            if let Some(members) = self.members.get_mut(&id).and_then(Members::all_mut) {
                 members.remove(key);
             }
         }
-        if let Some(members) = self.members.get_mut(&row.lease_id) {
+        if let Some(members) = self.members.get_mut(&row.lease_id).and_then(Members::all_mut) {
             members.insert(key.clone());
             owners.0.insert(key.clone(), vec![row.lease_id]);
             self.rows.entry(key.clone()).or_default();

@@ -3,16 +3,20 @@
 //! A lease that exists only because a key needed one, without a deadline, has no row: it lives as the `lease_id` of
 //! its key's row. It becomes a row when somebody gives it a deadline or another key.
 
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::members::Members;
+use super::piece::Piece;
 use super::state::{LeaseRow, Row, State};
 use super::working::{Decided, Stop, Working};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventType;
 use crate::id::{LeaseId, Version};
+use crate::key::Key;
 use crate::lease::{Expiry, Lease, LeaseRequest};
 
 /// A lease that can be used.
@@ -50,10 +54,7 @@ pub(super) fn decide(working: &mut Working<'_>, request: LeaseRequest) -> Decide
             })?;
             (id, renewed(row, Expiry::After(ttl), now))
         }
-        LeaseRequest::Expire(id) => {
-            find(working, id)?;
-            (id, expire(working, id)?)
-        }
+        LeaseRequest::Expire(id) => return expire(working, id),
     };
     working.put_lease(id, row);
     Ok(to_lease(id, &row, now))
@@ -62,11 +63,13 @@ pub(super) fn decide(working: &mut Working<'_>, request: LeaseRequest) -> Decide
 /// The lease, if it can be used: `LeaseNotFound` else.
 pub(super) fn find(working: &mut Working<'_>, id: LeaseId) -> Decided<Known> {
     match working.lease_row(id)? {
-        Some(row) if row.expired => Err(not_found(id).into()),
+        Some(row) if row.expired || row.is_due(working.state.now) => Err(not_found(id).into()),
         Some(row) => Ok(Known { row, in_table: true }),
         None => {
-            let members = working.members(id)?;
-            let key = members.first().ok_or_else(|| not_found(id))?;
+            let Members::All(keys) = working.members(id)? else {
+                return working.ask_members(id);
+            };
+            let key = keys.first().ok_or_else(|| not_found(id))?;
             let row = working.row(key)?.ok_or(Stop::Missing)?;
             Ok(Known {
                 row: implied_by(&row),
@@ -76,20 +79,44 @@ pub(super) fn find(working: &mut Working<'_>, id: LeaseId) -> Decided<Known> {
     }
 }
 
-/// Expires all leases among those that were loaded whose deadlines have passed, in the order of their deadlines.
-pub(super) fn expire_due(working: &mut Working<'_>) -> Decided<()> {
+/// Ends the leases among those that were loaded whose deadlines have passed, in the order of their deadlines.
+///
+/// One whose keys are all there expires with all of them, in one revision. Of another one those keys expire that the batch
+/// names, so that no request meets a key whose lease is over; it stays due, and ends in [pieces](Piece).
+pub(super) fn expire_due(working: &mut Working<'_>, pieces: &[&Piece]) -> Decided<()> {
     let state = working.state;
     let mut due: Vec<_> = state
         .leases
         .iter()
-        .filter_map(|(id, row)| row.filter(|row| row.is_due(state.now)).map(|row| (row.expires_at, *id)))
+        .filter_map(|(id, row)| {
+            row.filter(|row| row.is_due(state.now))
+                .map(|row| (row.expires_at, *id, row))
+        })
         .collect();
-    due.sort_unstable();
+    due.sort_unstable_by_key(|(expires_at, id, _)| (*expires_at, *id));
+    let mut named = None;
     let mut missing = false;
-    for (_, id) in due {
+    for (expires_at, id, row) in due {
         working.begin();
-        match expire(working, id) {
-            Ok(row) => working.put_lease(id, row),
+        let mut pieces = pieces.iter().filter(|piece| piece.lease == id).peekable();
+        let members = match pieces.peek() {
+            Some(_) => Ok(Members::Many),
+            None => working.members(id),
+        };
+        match members {
+            Ok(Members::All(keys)) => {
+                expire_keys(working, keys)?;
+                working.put_lease(id, ended(row));
+            }
+            Ok(Members::Many | Members::NotLoaded) => {
+                let named = named.get_or_insert_with(|| live_by_lease(state));
+                expire_keys(working, named.remove(&id).unwrap_or_default())?;
+                if pieces.any(|piece| piece.last && piece.version == row.version) {
+                    working.put_lease(id, ended(row));
+                } else if let Some(deadline) = expires_at {
+                    working.keep_deadline(deadline);
+                }
+            }
             Err(Stop::Missing) => missing = true,
             Err(failed) => return Err(failed),
         }
@@ -97,25 +124,61 @@ pub(super) fn expire_due(working: &mut Working<'_>) -> Decided<()> {
     if missing { Err(Stop::Missing) } else { Ok(()) }
 }
 
-/// Lets the keys of a lease vanish; answers with the lease's row after it.
-fn expire(working: &mut Working<'_>, id: LeaseId) -> Decided<LeaseRow> {
-    let members = working.members(id)?;
-    let before = match working.lease_row(id)? {
-        Some(row) => row,
-        None => find(working, id)?.row,
+/// Ends a lease now. One with too many keys for one revision is over with this, and of its keys those vanish that the batch
+/// names; the others are left to those who look for leases that are due.
+fn expire(working: &mut Working<'_>, id: LeaseId) -> Decided<Lease> {
+    let now = working.state.now;
+    let before = find(working, id)?.row;
+    let row = match working.members(id)? {
+        Members::All(keys) => {
+            expire_keys(working, keys)?;
+            ended(before)
+        }
+        Members::Many => {
+            let keys = working.known_live(id);
+            expire_keys(working, keys)?;
+            LeaseRow {
+                expires_at: Some(now),
+                expired: false,
+                ..ended(before)
+            }
+        }
+        Members::NotLoaded => return working.ask_members(id),
     };
-    for key in members {
+    working.put_lease(id, row);
+    Ok(to_lease(id, &ended(before), now))
+}
+
+/// Lets those of these keys vanish that exist.
+fn expire_keys(working: &mut Working<'_>, keys: impl IntoIterator<Item = Key>) -> Decided<()> {
+    for key in keys {
         let row = working.row(&key)?;
         if let Some(live) = row.filter(Row::is_live) {
             working.emit(&key, Some(&live), EventType::Expire, Bytes::new(), live.lease_id);
         }
     }
-    Ok(LeaseRow {
-        version: before.version.next(),
+    Ok(())
+}
+
+/// The keys that exist among the rows that were loaded, by their leases, in order.
+fn live_by_lease(state: &State) -> HashMap<LeaseId, BTreeSet<Key>> {
+    let mut live: HashMap<_, BTreeSet<_>> = HashMap::new();
+    for (key, row) in &state.rows {
+        if let Some(row) = row.as_ref().filter(|row| row.is_live()) {
+            live.entry(row.lease_id).or_default().insert(key.clone());
+        }
+    }
+    live
+}
+
+/// The lease after its end.
+fn ended(row: LeaseRow) -> LeaseRow {
+    LeaseRow {
+        version: row.version.next(),
         expires_at: None,
-        ttl: before.ttl,
+        ttl: row.ttl,
         expired: true,
-    })
+    }
 }
 
 /// The lease after one more write, which gave it `expiry`.
@@ -163,7 +226,7 @@ pub(crate) fn lease_of(state: &State, id: LeaseId) -> Result<Lease> {
         None => state
             .members
             .get(&id)
-            .and_then(|members| members.first())
+            .and_then(|members| members.all()?.first())
             .and_then(|key| state.rows.get(key)?.as_ref())
             .map(implied_by),
     };

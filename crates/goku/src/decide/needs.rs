@@ -14,7 +14,8 @@ pub(crate) struct Needs {
     /// The rows of these leases. A store may put the leases of loaded rows into the state as well: they are asked for
     /// next.
     pub(crate) leases: BTreeSet<LeaseId>,
-    /// All keys whose rows name these leases, tombstones included, without values.
+    /// The keys whose rows name these leases, tombstones included, without values: together at most
+    /// [`MEMBERS_MAX`](super::MEMBERS_MAX), those of the lowest ids first.
     pub(crate) members: BTreeSet<LeaseId>,
     /// The first keys that exist in these ranges.
     pub(crate) ranges: Vec<RangeNeed>,

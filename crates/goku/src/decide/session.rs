@@ -211,7 +211,7 @@ fn shortened(outcome: Vec<u8>) -> Vec<u8> {
 
 /// The answer of the first time to the same request.
 fn recall(outcome: &[u8], request: &Request) -> Result<Answer> {
-    match (postcard::from_bytes(outcome).map_err(unreadable)?, request) {
+    match (postcard::from_bytes(outcome).map_err(unreadable)?, request.write()) {
         (Outcome::Refused(refusal, message), _) if message.is_empty() => {
             let message = "it was refused when it was sent before; what was said then was not kept";
             Err(Error::new(refusal.kind(), message))
@@ -250,7 +250,7 @@ impl Outcome {
             Ok(Answer::Entry(entry)) => Outcome::Entry(EntryRecord::of(entry)),
             Ok(Answer::Lease(lease)) => Outcome::Lease(LeaseRecord::of(lease)),
             Ok(Answer::Txn(answer)) => Outcome::Txn(TxnRecord::of(answer)),
-            Ok(Answer::Reaped { .. } | Answer::ReapedThese(_)) => Outcome::NotKept(None),
+            Ok(Answer::Reaped { .. } | Answer::ReapedThese(_) | Answer::ReapedPiece { .. }) => Outcome::NotKept(None),
             Err(error) => {
                 let message = error.message().chars().take(MESSAGE_CHARS_MAX).collect();
                 Outcome::Refused(Refusal::of(error.kind()), message)

@@ -1,10 +1,11 @@
 //! What a batch knows of the store: the rows that were loaded for it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::members::Members;
 use super::session::SessionRow;
 use crate::clock::Timestamp;
 use crate::entry::Entry;
@@ -101,8 +102,7 @@ pub(crate) struct State {
     pub(crate) now: Timestamp,
     pub(crate) rows: HashMap<Key, Option<Row>>,
     pub(crate) leases: HashMap<LeaseId, Option<LeaseRow>>,
-    /// The keys, tombstones included, whose row names the lease.
-    pub(crate) members: HashMap<LeaseId, BTreeSet<Key>>,
+    pub(crate) members: HashMap<LeaseId, Members>,
     pub(crate) ranges: Vec<LoadedRange>,
     pub(crate) due: Option<DueLeases>,
     pub(crate) sessions: HashMap<SessionId, Option<SessionRow>>,
@@ -222,15 +222,6 @@ impl State {
     /// Takes in a session's row, or that there is none.
     pub(crate) fn put_session(&mut self, id: SessionId, row: Option<SessionRow>) {
         self.sessions.insert(id, row);
-    }
-
-    /// Takes in all rows that name the lease, tombstones included.
-    pub(crate) fn put_members(&mut self, id: LeaseId, rows: Vec<(Key, Row)>) {
-        self.members
-            .insert(id, rows.iter().map(|(key, _)| key.clone()).collect());
-        for (key, row) in rows {
-            self.put_row(key, Some(row));
-        }
     }
 
     /// Takes in the first rows of a range that exist, in order; `complete` where these are all.

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 
+use super::members::Members;
 use super::needs::{Needs, RangeNeed};
 use super::session::SessionRow;
 use super::state::{Head, LeaseRow, Row, State};
+use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::event::{Event, EventType};
 use crate::id::{EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
@@ -41,6 +43,8 @@ pub(super) struct Working<'a> {
     pub(super) sessions: BTreeMap<SessionId, SessionRow>,
     pub(super) events: Vec<Event>,
     pub(super) needs: Needs,
+    /// Leases that take no more keys, as far as the request that is being decided is concerned.
+    pub(super) full: Vec<LeaseId>,
     /// Changes of membership against what was loaded.
     members: HashMap<LeaseId, HashMap<Key, bool>>,
     /// The revision of the request that is being decided, once it made an event.
@@ -71,6 +75,7 @@ impl<'a> Working<'a> {
             sessions: BTreeMap::new(),
             events: Vec::new(),
             needs: Needs::default(),
+            full: Vec::new(),
             members: HashMap::new(),
             rev: None,
             undo: Vec::new(),
@@ -169,24 +174,44 @@ impl<'a> Working<'a> {
         }
     }
 
-    /// The keys whose rows name the lease, tombstones included.
-    pub(super) fn members(&mut self, id: LeaseId) -> Decided<BTreeSet<Key>> {
-        let mut members = match self.state.members.get(&id) {
-            Some(members) => members.clone(),
+    /// The keys whose rows name the lease, tombstones included, as far as they were loaded.
+    pub(super) fn members(&mut self, id: LeaseId) -> Decided<Members> {
+        let mut keys = match self.state.members.get(&id) {
+            Some(Members::All(keys)) => keys.clone(),
+            Some(members) => return Ok(members.clone()),
             None if id.get() > self.state.head.last_lease => BTreeSet::new(),
-            None => {
-                self.needs.members.insert(id);
-                return Err(Stop::Missing);
-            }
+            None => return self.ask_members(id),
         };
         for (key, is_member) in self.members.get(&id).into_iter().flatten() {
             if *is_member {
-                members.insert(key.clone());
+                keys.insert(key.clone());
             } else {
-                members.remove(key);
+                keys.remove(key);
             }
         }
-        Ok(members)
+        Ok(Members::All(keys))
+    }
+
+    /// Asks for the keys of the lease, anew where they were not read with those of others.
+    pub(super) fn ask_members<T>(&mut self, id: LeaseId) -> Decided<T> {
+        self.needs.members.insert(id);
+        Err(Stop::Missing)
+    }
+
+    /// The keys that exist and live by the lease, of those whose rows are there, in order.
+    pub(super) fn known_live(&self, id: LeaseId) -> Vec<Key> {
+        let is_of_it = |row: &Row| row.lease_id == id && row.is_live();
+        let loaded = self.state.rows.iter();
+        let loaded = loaded.filter(|(key, row)| !self.rows.contains_key(*key) && row.as_ref().is_some_and(is_of_it));
+        let changed = self.rows.iter().filter(|(_, row)| is_of_it(row));
+        let keys: BTreeSet<_> = loaded.map(|(key, _)| key).chain(changed.map(|(key, _)| key)).collect();
+        keys.into_iter().cloned().collect()
+    }
+
+    /// A lease that was loaded, with the changes so far.
+    pub(super) fn known_lease(&self, id: LeaseId) -> Option<LeaseRow> {
+        let changed = self.leases.get(&id).copied();
+        changed.or_else(|| *self.state.leases.get(&id)?)
     }
 
     /// A session's row; none where it was not loaded.
@@ -304,11 +329,16 @@ impl<'a> Working<'a> {
         let before = self.leases.get(&id).or_else(|| self.state.leases.get(&id)?.as_ref());
         self.head.leases = self.head.leases + counted(&row) - before.map_or(0, counted);
         if let Some(expires_at) = row.expires_at {
-            let next = self.head.next_deadline.map_or(expires_at, |next| next.min(expires_at));
-            self.head.next_deadline = Some(next);
+            self.keep_deadline(expires_at);
         }
         let overlaid = self.leases.insert(id, row);
         self.undo.push(Undo::Lease(id, overlaid));
+    }
+
+    /// Keeps the head's next deadline at or before this one.
+    pub(super) fn keep_deadline(&mut self, deadline: Timestamp) {
+        let next = self.head.next_deadline.map_or(deadline, |next| next.min(deadline));
+        self.head.next_deadline = Some(next);
     }
 
     /// Gives out the next lease id.

@@ -61,6 +61,10 @@ fn choose_lease(working: &mut Working<'_>, request: &SetRequest, row: Option<&Ro
     if let Some(id) = request.lease {
         let known = lease::find(working, id)?;
         let own = live.is_some_and(|row| row.lease_id == id);
+        if !own && working.full.contains(&id) {
+            let message = format!("lease {id} has as many keys as a lease takes: set the key with another one");
+            return Err(Error::new(ErrorKind::TooLarge, message).into());
+        }
         let after = renewed(known.row, request.expiry, now);
         if known.in_table || !own || after.expires_at.is_some() {
             working.put_lease(id, after);

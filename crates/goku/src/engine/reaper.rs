@@ -1,5 +1,8 @@
 //! The reaper: lets leases expire when their deadlines pass.
 
+mod aside;
+mod ending;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,11 +10,13 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::watch::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
+use self::aside::Aside;
 use super::follower::Log;
 use super::writer::Writer;
 use crate::clock::Timestamp;
 use crate::decide::{Answer, Head, Request};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::LeaseId;
 use crate::outage::Outage;
 use crate::store::Store;
 
@@ -54,6 +59,16 @@ struct Reaper {
     log: Arc<Log>,
     stagger: Duration,
     expiry: Outage,
+    aside: Aside,
+}
+
+/// What became of leases that were to expire by their names.
+#[derive(Default)]
+struct Expired {
+    due: usize,
+    left: usize,
+    large: Vec<LeaseId>,
+    failed: Vec<(LeaseId, Error)>,
 }
 
 /// Steps until the engine stops.
@@ -64,7 +79,8 @@ pub(super) async fn run(store: Arc<dyn Store>, writer: Writer, log: Arc<Log>, ex
     } else {
         0
     };
-    let reaper = Reaper {
+    let mut reaper = Reaper {
+        aside: Aside::new(store.clone(), writer.clone()),
         store,
         writer,
         log,
@@ -78,7 +94,12 @@ pub(super) async fn run(store: Arc<dyn Store>, writer: Writer, log: Arc<Log>, ex
             head.mark_unchanged();
             match reaper.step().await {
                 Wake::Now => {}
-                Wake::After(pause) => tokio::time::sleep(pause).await,
+                Wake::After(pause) => {
+                    tokio::select! {
+                        () = reaper.aside.ended() => {}
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
                 Wake::OnDeadline => {
                     let pause = if shared { IDLE_POLL_INTERVAL } else { Duration::MAX };
                     if let Ok(Err(_)) = tokio::time::timeout(pause, deadline_given(&mut head)).await {
@@ -94,6 +115,14 @@ pub(super) async fn run(store: Arc<dyn Store>, writer: Writer, log: Arc<Log>, ex
     }
 }
 
+/// Whether what failed so would fail for any lease, until the store is there again.
+fn is_of_store(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Stopped | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::Config
+    )
+}
+
 /// Waits until a head with a deadline is told.
 async fn deadline_given(head: &mut watch::Receiver<Head>) -> Result<(), RecvError> {
     loop {
@@ -105,7 +134,7 @@ async fn deadline_given(head: &mut watch::Receiver<Head>) -> Result<(), RecvErro
 }
 
 impl Reaper {
-    async fn step(&self) -> Wake {
+    async fn step(&mut self) -> Wake {
         match self.reap().await {
             Ok(wake) => {
                 self.expiry.worked();
@@ -124,8 +153,10 @@ impl Reaper {
         }
     }
 
-    async fn reap(&self) -> Result<Wake> {
+    async fn reap(&mut self) -> Result<Wake> {
+        self.aside.take_in_ended();
         if !self.is_due().await? {
+            self.aside.keep(&[]);
             return self.next_wake().await;
         }
         if !self.stagger.is_zero() {
@@ -134,34 +165,60 @@ impl Reaper {
                 return Ok(Wake::Now);
             }
         }
-        while let Answer::Reaped { more: true } = self.writer.write(Request::Reap(LEASES_MAX)).await? {
-            if !self.expire_storm().await? {
+        loop {
+            // Those that were set aside are due all the while: only names tell others from them.
+            if self.aside.is_empty() && !self.reap_first().await? {
+                break;
+            }
+            if !self.reap_by_name().await? || !self.aside.is_empty() {
                 break;
             }
         }
         self.next_wake().await
     }
 
-    /// Expires all leases that are due now: each that is read here expires if it is still due under the lock of the head.
-    /// False where others do most of it.
-    async fn expire_storm(&self) -> Result<bool> {
+    /// Expires the leases whose deadlines come first, and finds the next deadline; answers whether there are more that are due.
+    async fn reap_first(&self) -> Result<bool> {
+        match self.writer.write(Request::Reap(LEASES_MAX)).await {
+            Ok(Answer::Reaped { more }) => Ok(more),
+            Ok(_) => Ok(false),
+            Err(error) if is_of_store(&error) => Err(error),
+            // One of them is at fault.
+            Err(error) => {
+                tracing::debug!(?error, "leases could not be expired together");
+                Ok(true)
+            }
+        }
+    }
+
+    /// Expires all leases that are due now but those that were set aside: each that is read here expires if it is still due
+    /// under the lock of the head. False where there is nothing more to do, or others do most of it.
+    async fn reap_by_name(&mut self) -> Result<bool> {
         let (_, now) = self.look().await?;
         loop {
-            let due = self.store.due_leases(now, STORM_LEASES_MAX).await?;
-            let requests: Vec<_> = due.chunks(STORM_REQUEST_LEASES).map(Arc::from).collect();
-            let answers = requests.into_iter().map(|leases| {
-                let writer = self.writer.clone();
-                async move { writer.write(Request::ReapThese(leases)).await }
-            });
-            let mut answers = stream::iter(answers).buffered(STORM_REQUESTS_MAX);
-            let mut found = 0;
-            while let Some(answer) = answers.try_next().await? {
-                if let Answer::ReapedThese(leases) = answer {
-                    found += leases;
-                }
+            let mut due = self.store.due_leases(now, STORM_LEASES_MAX).await?;
+            let is_all = due.len() < STORM_LEASES_MAX;
+            if is_all {
+                self.aside.keep(&due);
             }
-            if due.len() < STORM_LEASES_MAX || found < due.len() / 2 {
-                return Ok(found >= due.len() / 2);
+            due.retain(|lease| !self.aside.has(*lease));
+            let requests: Vec<_> = due.chunks(STORM_REQUEST_LEASES).map(<[LeaseId]>::to_vec).collect();
+            let answers = requests.into_iter().map(|leases| reap_these(&self.writer, leases));
+            let mut answers = stream::iter(answers).buffered(STORM_REQUESTS_MAX);
+            let mut expired = Expired::default();
+            while let Some(answer) = answers.try_next().await? {
+                expired.add(answer);
+            }
+            drop(answers);
+            for lease in &expired.large {
+                self.aside.end(*lease);
+            }
+            for (lease, error) in &expired.failed {
+                self.aside.fail(*lease, error);
+            }
+            let most = expired.due + expired.failed.len() >= due.len().div_ceil(2);
+            if (is_all && expired.left == 0) || !most {
+                return Ok(most && !due.is_empty());
             }
         }
     }
@@ -174,6 +231,7 @@ impl Reaper {
     async fn next_wake(&self) -> Result<Wake> {
         let (head, now) = self.look().await?;
         Ok(match head.next_deadline {
+            Some(_) if !self.aside.is_empty() => Wake::After(POLL_INTERVAL),
             Some(deadline) => Wake::After(deadline.saturating_since(now).min(POLL_INTERVAL)),
             None => Wake::OnDeadline,
         })
@@ -181,5 +239,38 @@ impl Reaper {
 
     async fn look(&self) -> Result<(Head, Timestamp)> {
         self.log.look(&*self.store).await
+    }
+}
+
+/// Expires those of these leases that are due. Where a batch fails for one of them, it is halved until the lease at fault
+/// stands alone.
+async fn reap_these(writer: &Writer, leases: Vec<LeaseId>) -> Result<Expired> {
+    let mut expired = Expired::default();
+    let mut parts = vec![leases];
+    while let Some(mut part) = parts.pop() {
+        match writer.write(Request::ReapThese(part.as_slice().into())).await {
+            Ok(Answer::ReapedThese(reaped)) => {
+                expired.due += reaped.due;
+                expired.left += reaped.left;
+                expired.large.extend(reaped.large);
+            }
+            Ok(_) => {}
+            Err(error) if is_of_store(&error) => return Err(error),
+            Err(error) if part.len() == 1 => expired.failed.extend(part.pop().map(|lease| (lease, error))),
+            Err(_) => {
+                parts.push(part.split_off(part.len() / 2));
+                parts.push(part);
+            }
+        }
+    }
+    Ok(expired)
+}
+
+impl Expired {
+    fn add(&mut self, other: Expired) {
+        self.due += other.due;
+        self.left += other.left;
+        self.large.extend(other.large);
+        self.failed.extend(other.failed);
     }
 }

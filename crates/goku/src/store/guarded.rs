@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use tokio::sync::oneshot;
 
-use super::{At, Early, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
+use super::{At, Early, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
@@ -195,6 +195,10 @@ impl Store for Guarded {
 
     async fn due_leases(&self, now: Timestamp, limit: usize) -> Result<Vec<LeaseId>> {
         self.read(self.store.due_leases(now, limit)).await
+    }
+
+    async fn members(&self, lease: LeaseId, after: Option<Key>, limit: usize) -> Result<MembersPage> {
+        self.read(self.store.members(lease, after, limit)).await
     }
 
     async fn head(&self) -> Result<(Head, Timestamp)> {

@@ -44,7 +44,7 @@ use self::readers::{READERS_MAX, Readers};
 use self::servers::Servers;
 use self::session::Role;
 use self::writer::Writer;
-use super::{At, Early, EventsPage, EventsRequest, Page, PageRequest, Profile, Store, WriteError};
+use super::{At, Early, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
@@ -191,6 +191,10 @@ impl Store for MySqlStore {
         let query = format!("select id from leases where expires_at <= {now} order by expires_at, id limit {limit}");
         let rows = self.readers.run(query).await?.into_iter().flatten();
         rows.map(|row| Fields::new(row).lease_id()).collect()
+    }
+
+    async fn members(&self, lease: LeaseId, after: Option<Key>, limit: usize) -> Result<MembersPage> {
+        self.readers.members(lease, after.as_ref(), limit).await
     }
 
     async fn head(&self) -> Result<(Head, Timestamp)> {

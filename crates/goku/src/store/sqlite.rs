@@ -26,7 +26,10 @@ pub(crate) use self::error::reading as to_error;
 use self::lock::FileLock;
 pub(crate) use self::schema::cursors_table;
 use self::worker::Worker;
-use super::{At, EventsPage, EventsRequest, LOAD_BYTES_MAX, Page, PageRequest, Profile, Store, WriteError};
+use super::{
+    At, BATCH_LOAD_BYTES_MAX, BATCH_LOADS_MAX, EventsPage, EventsRequest, LOAD_BYTES_MAX, MembersPage, Page,
+    PageRequest, Profile, Store, WriteError, too_many_loads,
+};
 use crate::clock::{Clock, Timestamp};
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Row, State};
@@ -193,6 +196,12 @@ impl Store for SqliteStore {
             .await?
     }
 
+    async fn members(&self, lease: LeaseId, after: Option<Key>, limit: usize) -> Result<MembersPage> {
+        self.readers
+            .run(move |connection| read::members(connection, lease, after.as_ref(), limit).map_err(error::reading))
+            .await?
+    }
+
     async fn head(&self) -> Result<(Head, Timestamp)> {
         let clock = self.clock.clone();
         self.readers
@@ -251,7 +260,11 @@ fn load(connection: &mut Connection, needs: &Needs, at: Option<At>, clock: &dyn 
     let transaction = connection.transaction().map_err(error::reading)?;
     let head = schema::head(&transaction).map_err(error::reading)?;
     let mut state = State::new(at.map_or(head, |at| at.head), clock.now());
-    let bytes_max = if at.is_none() { LOAD_BYTES_MAX } else { usize::MAX };
+    let bytes_max = if at.is_none() {
+        LOAD_BYTES_MAX
+    } else {
+        BATCH_LOAD_BYTES_MAX
+    };
     let at = at.map(|at| at.head.last_event);
     read::load(&transaction, needs, at, bytes_max, &mut state).map_err(error::reading)?;
     Ok(state)
@@ -264,12 +277,19 @@ fn write(connection: &mut Connection, batch: &Batch, clock: &dyn Clock, cache: &
     let head = schema::head(&transaction).map_err(error::before_commit)?;
     let mut state = State::new(head, clock.now());
     let mut needs = batch.first_needs();
-    let decision = loop {
-        read::load(&transaction, &needs, None, usize::MAX, &mut state).map_err(error::before_commit)?;
+    let mut decided = None;
+    for _ in 0..BATCH_LOADS_MAX {
+        read::load(&transaction, &needs, None, BATCH_LOAD_BYTES_MAX, &mut state).map_err(error::before_commit)?;
         match batch.decide(&state) {
-            Ok(decision) => break decision,
+            Ok(decision) => {
+                decided = Some(decision);
+                break;
+            }
             Err(more) => needs = *more,
         }
+    }
+    let Some(decision) = decided else {
+        return Err(WriteError::Rejected(too_many_loads(&needs)));
     };
     if !decision.writes {
         return Ok(decision);

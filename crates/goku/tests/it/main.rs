@@ -5,4 +5,5 @@
 mod consumer;
 mod engine;
 mod format;
+mod large_leases;
 mod sqlite;

@@ -167,7 +167,7 @@ impl Fields {
         LeaseId::new(self.int()?)
     }
 
-    fn key(&mut self) -> Result<Key> {
+    pub(super) fn key(&mut self) -> Result<Key> {
         Key::from_bytes(&self.optional_bytes()?.unwrap_or_default())
     }
 

@@ -313,7 +313,8 @@ impl From<Error> for WriteError {
     fn from(error: Error) -> WriteError {
         match error.kind() {
             ErrorKind::Unavailable => WriteError::Retry(error),
-            ErrorKind::TooLarge => WriteError::Rejected(error),
+            // Also rows that cannot be, which only some of the requests meet.
+            ErrorKind::TooLarge | ErrorKind::Internal => WriteError::Rejected(error),
             _ => WriteError::Final(error),
         }
     }

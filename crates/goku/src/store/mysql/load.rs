@@ -1,16 +1,16 @@
 //! What a batch or a read needs to know, asked for in one go and taken into the state.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::columns::{Fields, HEAD, LEASE, NOW, ROW};
 use super::readers::Readers;
 use super::script::{Script, Sql, lists};
 use super::session::ResultSet;
-use crate::decide::{Head, LeaseRow, Needs, RangeNeed, Row, SessionRow, Sighting, State};
+use crate::decide::{Head, LeaseRow, MEMBERS_MAX, Needs, RangeNeed, Row, SessionRow, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, Tag};
 use crate::key::{Key, KeyRange};
-use crate::store::FORMAT;
+use crate::store::{FORMAT, MembersPage};
 use crate::write::SessionId;
 
 /// What comes with rows that are read: always as they were last committed, at the isolation level of all sessions. Under
@@ -155,7 +155,10 @@ impl Loading {
         }) {
             let mut sql = self.reading.select(false);
             sql.raw(" force index (by_lease)").raw(self.reading.join());
-            sql.raw(" where d.lease_id in (").raw(list).raw(")");
+            // In the order of the index, which holds the key, too: no more is read than is taken.
+            sql.raw(" where d.lease_id in (").raw(list);
+            sql.raw(") order by d.lease_id, d.`key` limit ")
+                .int(MEMBERS_MAX as u64 + 1);
             script.statement(sql);
             self.parts.push(Part::Members(ids));
         }
@@ -181,13 +184,14 @@ impl Loading {
         sql.int(limit as u64 + 1);
         script.statement(sql);
         self.parts.push(Part::Due(limit));
-        // Their keys are asked for next, and come at once. Leases that are due by the time of the store but not yet by the
-        // database's have theirs loaded then.
+        // Their keys are asked for next, and come at once where they are few. Leases that are due by the time of the store but
+        // not yet by the database's have theirs loaded then.
         let mut sql = Sql::default();
         sql.raw("select due.id, ").raw(ROW);
         sql.raw(" from (select id from leases where expires_at <= ").raw(NOW);
         sql.raw(" order by expires_at, id limit ").int(limit as u64);
-        sql.raw(") due left join data d force index (by_lease) on d.lease_id = due.id");
+        sql.raw(") due left join data d force index (by_lease) on d.lease_id = due.id limit ")
+            .int(MEMBERS_MAX as u64 + 1);
         script.statement(sql);
         self.parts.push(Part::MembersOfDue);
     }
@@ -207,15 +211,17 @@ impl Part {
                 }
             }
             Part::MembersOfDue => {
-                let mut members: BTreeMap<_, Vec<_>> = BTreeMap::new();
+                // Which leases these are all keys of is not known.
+                if set.len() > MEMBERS_MAX {
+                    return Ok(());
+                }
+                let (mut ids, mut rows) = (BTreeSet::new(), Vec::new());
                 for row in set {
                     let mut fields = Fields::new(row);
-                    let members = members.entry(fields.lease_id()?).or_default();
-                    members.extend(fields.optional_row()?);
+                    ids.insert(fields.lease_id()?);
+                    rows.extend(fields.optional_row()?);
                 }
-                for (id, rows) in members {
-                    state.put_members(id, rows);
-                }
+                state.put_members(ids, rows);
             }
             Part::Sessions => {
                 for row in set {
@@ -226,13 +232,8 @@ impl Part {
                 }
             }
             Part::Members(ids) => {
-                let mut members: BTreeMap<_, Vec<_>> = ids.into_iter().map(|id| (id, Vec::new())).collect();
-                for (key, row) in rows(reading, false, set, state)? {
-                    members.entry(row.lease_id).or_default().push((key, row));
-                }
-                for (id, rows) in members {
-                    state.put_members(id, rows);
-                }
+                let rows = rows(reading, false, set, state)?;
+                state.put_members(ids, rows);
             }
             Part::Range(need) => {
                 let mut rows = rows(reading, need.values, set, state)?;
@@ -327,6 +328,29 @@ impl Readers {
             Ok((key, row))
         });
         rows.collect()
+    }
+
+    /// Reads which keys exist and live by a lease, among the next that name it.
+    pub(super) async fn members(&self, lease: LeaseId, after: Option<&Key>, limit: usize) -> Result<MembersPage> {
+        let mut sql = Sql::default();
+        sql.raw("select d.`key`, d.deleted_ref is null from data d force index (by_lease) where d.lease_id = ");
+        sql.int(lease.get());
+        if let Some(after) = after {
+            sql.raw(" and d.`key` > ").bytes(after.as_bytes());
+        }
+        sql.raw(" order by d.`key` limit ").int(limit as u64);
+        let set: ResultSet = self.run(sql).await?.into_iter().flatten().collect();
+        let is_full = set.len() == limit;
+        let mut page = MembersPage::default();
+        for row in set {
+            let mut fields = Fields::new(row);
+            let key = fields.key()?;
+            if fields.int()? != 0 {
+                page.keys.push(key.clone());
+            }
+            page.rest = Some(key).filter(|_| is_full);
+        }
+        Ok(page)
     }
 
     /// Reads rows as they were last committed.

@@ -17,7 +17,7 @@ use super::error::{Cause, Failure, Trouble};
 use super::script::{Packet, Script};
 use super::standing::{self, READ_ONLY, Refusal, Standing, Variables};
 use super::variables::{self, Variable};
-use crate::store::LOAD_BYTES_MAX;
+use crate::store::{BATCH_LOAD_BYTES_MAX, LOAD_BYTES_MAX};
 
 /// Longest wait for a connection that can be used.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -34,9 +34,6 @@ const STALL_SECONDS_MAX: u32 = 3;
 
 /// What a server may say of itself and its settings, in bytes.
 const SETTINGS_BYTES_MAX: usize = 1024 * 1024;
-
-/// Values that one batch may read, in bytes: a Txn may list many large ones.
-const WRITER_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How long a connection is used: behind its address may be another server by now.
 const AGE_MAX: Duration = Duration::from_secs(60);
@@ -149,7 +146,7 @@ impl Session {
             standing,
             answer_bytes_max: match role {
                 Role::Reader => LOAD_BYTES_MAX,
-                Role::Writer => WRITER_ANSWER_BYTES_MAX,
+                Role::Writer => BATCH_LOAD_BYTES_MAX,
             },
             health: Health::Whole,
             end: now + AGE_MAX + jitter(),

@@ -17,10 +17,7 @@ use super::session::{Role, Session, Settings, Tell};
 use crate::decide::{Batch, Decision, Needs, Premises, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Tag;
-use crate::store::{Early, FORESEEN_MAX, FORMAT, WriteError};
-
-/// Loads after which a batch must have all that it needs: each may ask only for what the one before led to.
-const LOADS_MAX: usize = 16;
+use crate::store::{BATCH_LOADS_MAX, Early, FORESEEN_MAX, FORMAT, WriteError, too_many_loads};
 
 /// Connections for batches.
 const LANES: usize = FORESEEN_MAX;
@@ -210,7 +207,7 @@ impl Writer {
     async fn transact(&self, session: &mut Session, batch: &Batch) -> Result<Decision, WriteError> {
         let mut needs = batch.first_needs();
         let mut state = begin(session, &needs).await?;
-        for _ in 0..LOADS_MAX {
+        for _ in 0..BATCH_LOADS_MAX {
             match batch.decide(&state) {
                 Ok(decision) if decision.writes => return self.commit(session, batch, decision).await,
                 Ok(decision) => return Ok(decision),
@@ -218,7 +215,7 @@ impl Writer {
             }
             load(session, &needs, &mut state).await?;
         }
-        Err(Error::new(ErrorKind::Internal, format!("a batch still asks for {needs:?}")).into())
+        Err(too_many_loads(&needs).into())
     }
 
     async fn commit(&self, session: &mut Session, batch: &Batch, decision: Decision) -> Result<Decision, WriteError> {

@@ -15,7 +15,7 @@ pub(super) fn opening(error: rusqlite::Error) -> Error {
 pub(crate) fn reading(error: rusqlite::Error) -> Error {
     let kind = match class(&error) {
         Class::Passing => ErrorKind::Unavailable,
-        Class::Request if error.sqlite_error_code() == Some(ErrorCode::TooBig) => ErrorKind::TooLarge,
+        Class::TooLarge => ErrorKind::TooLarge,
         Class::SetUp => ErrorKind::Config,
         Class::Request | Class::Broken => ErrorKind::Internal,
     };
@@ -35,6 +35,7 @@ pub(super) fn changing(error: rusqlite::Error) -> Error {
 pub(super) fn before_commit(error: rusqlite::Error) -> WriteError {
     match class(&error) {
         Class::Passing => WriteError::Retry(to_error(ErrorKind::Unavailable, error)),
+        Class::TooLarge => WriteError::Rejected(to_error(ErrorKind::TooLarge, error)),
         Class::Request => WriteError::Rejected(to_error(ErrorKind::Internal, error)),
         Class::SetUp => WriteError::Final(to_error(ErrorKind::Config, error)),
         Class::Broken => WriteError::Final(to_error(ErrorKind::Internal, error)),
@@ -56,7 +57,9 @@ pub(super) fn at_commit(error: rusqlite::Error, decision: Decision) -> WriteErro
 enum Class {
     /// Better later: a full disk, a failing one, a lock.
     Passing,
-    /// This request can not be stored.
+    /// This request is over a limit.
+    TooLarge,
+    /// This request can not be stored, or meets a row that cannot be.
     Request,
     /// The file or its folder lets nobody write.
     SetUp,
@@ -76,10 +79,21 @@ fn class(error: &rusqlite::Error) -> Class {
             | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::SchemaChanged,
         ) => Class::Passing,
-        Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => Class::Request,
+        Some(ErrorCode::TooBig) => Class::TooLarge,
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => Class::Request,
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Class::SetUp,
+        None if is_of_a_row(error) => Class::Request,
         _ => Class::Broken,
     }
+}
+
+/// Whether a row holds what it cannot.
+fn is_of_a_row(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    matches!(
+        error,
+        FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..)
+    )
 }
 
 fn to_error(kind: ErrorKind, error: rusqlite::Error) -> Error {

@@ -4,11 +4,11 @@ use rusqlite::{Connection, OptionalExtension, Statement, ffi, params};
 
 use super::row::{self, EVENT_COLUMNS, LEASE_COLUMNS, ROW_COLUMNS, ROW_VALUE};
 use crate::clock::Timestamp;
-use crate::decide::{LeaseRow, Needs, RangeNeed, Row, SessionRow, State};
+use crate::decide::{LeaseRow, MEMBERS_MAX, Needs, RangeNeed, Row, SessionRow, State};
 use crate::event::Event;
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::{Key, KeyRange};
-use crate::store::{EventsPage, EventsRequest, Page, PageRequest};
+use crate::store::{EventsPage, EventsRequest, MembersPage, Page, PageRequest};
 use crate::write::SessionId;
 
 /// A range without an end, for SQL: no key in UTF-8 holds this byte.
@@ -23,8 +23,8 @@ fn row_columns(with_value: bool) -> String {
     }
 }
 
-/// Loads what is needed into the state, as it is now or as it was after `at`. An error where the values of keys have
-/// more than `bytes_max`.
+/// Loads what is needed into the state, as it is now or as it was after `at`. An error where the values have more than
+/// `bytes_max` together.
 pub(super) fn load(
     connection: &Connection,
     needs: &Needs,
@@ -32,16 +32,18 @@ pub(super) fn load(
     bytes_max: usize,
     state: &mut State,
 ) -> rusqlite::Result<()> {
-    load_keys(connection, needs, at, bytes_max, state)?;
+    let mut room = Room {
+        bytes_max,
+        bytes_left: bytes_max,
+    };
+    load_keys(connection, needs, at, &mut room, state)?;
     for range in &needs.ranges {
-        load_range(connection, range, at, state)?;
+        load_range(connection, range, at, &mut room, state)?;
     }
     for id in &needs.leases {
         state.put_lease(*id, one_lease(connection, *id)?);
     }
-    for id in &needs.members {
-        state.put_members(*id, members(connection, *id)?);
-    }
+    load_members(connection, needs, state)?;
     for id in &needs.sessions {
         state.put_session(*id, one_session(connection, *id)?);
     }
@@ -59,24 +61,15 @@ fn load_keys(
     connection: &Connection,
     needs: &Needs,
     at: Option<EventId>,
-    bytes_max: usize,
+    room: &mut Room,
     state: &mut State,
 ) -> rusqlite::Result<()> {
     let mut plain = connection.prepare_cached(&format!("select {} where key = ?1", row_columns(false)))?;
     let mut valued = connection.prepare_cached(&format!("select {} where key = ?1", row_columns(true)))?;
-    let mut bytes = 0;
     for (key, with_value) in &needs.keys {
         let statement = if *with_value { &mut valued } else { &mut plain };
         let row = one_row(statement, key, *with_value)?;
-        let value = row.as_ref().and_then(|row| row.value.as_ref());
-        bytes += value.map_or(0, bytes::Bytes::len);
-        if bytes > bytes_max {
-            let message = format!("the values to read together have more than {bytes_max} bytes");
-            return Err(rusqlite::Error::SqliteFailure(
-                ffi::Error::new(ffi::SQLITE_TOOBIG),
-                Some(message),
-            ));
-        }
+        room.take(row.as_ref())?;
         let row = match (row, at) {
             (Some(row), Some(at)) => row_at(connection, row, at, *with_value)?,
             (row, _) => row,
@@ -84,6 +77,25 @@ fn load_keys(
         state.put_row(key.clone(), row);
     }
     Ok(())
+}
+
+/// What the values of one load may still have, in bytes.
+struct Room {
+    bytes_max: usize,
+    bytes_left: usize,
+}
+
+impl Room {
+    /// Takes the value of a row; an error where there is no room for it.
+    fn take(&mut self, row: Option<&Row>) -> rusqlite::Result<()> {
+        let value = row.and_then(|row| row.value.as_ref());
+        let left = self.bytes_left.checked_sub(value.map_or(0, bytes::Bytes::len));
+        self.bytes_left = left.ok_or_else(|| {
+            let message = format!("the values to read together have more than {} bytes", self.bytes_max);
+            rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_TOOBIG), Some(message))
+        })?;
+        Ok(())
+    }
 }
 
 /// Reads keys that existed after an event.
@@ -209,10 +221,44 @@ fn one_session(connection: &Connection, id: SessionId) -> rusqlite::Result<Optio
     statement.query_row([id.get().cast_signed()], row::session).optional()
 }
 
-fn members(connection: &Connection, id: LeaseId) -> rusqlite::Result<Vec<(Key, Row)>> {
-    let sql = format!("select {ROW_COLUMNS} from keys where lease_id = ?1");
+/// Loads the keys of leases, with one limit for all of them.
+fn load_members(connection: &Connection, needs: &Needs, state: &mut State) -> rusqlite::Result<()> {
+    let sql = format!("select {ROW_COLUMNS} from keys where lease_id = ?1 order by key limit ?2");
     let mut statement = connection.prepare_cached(&sql)?;
-    statement.query_map([id.get()], row::row)?.collect()
+    let mut rows = Vec::new();
+    for id in &needs.members {
+        let limit = MEMBERS_MAX + 1 - rows.len();
+        for row in statement.query_map(params![id.get(), limit], row::row)? {
+            rows.push(row?);
+        }
+    }
+    state.put_members(needs.members.iter().copied(), rows);
+    Ok(())
+}
+
+/// Reads which keys exist and live by a lease, among the next that name it.
+pub(super) fn members(
+    connection: &Connection,
+    lease: LeaseId,
+    after: Option<&Key>,
+    limit: usize,
+) -> rusqlite::Result<MembersPage> {
+    let sql = "select key, deleted_ref is null from keys where lease_id = ?1 and key > ?2 order by key limit ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    // No key is empty.
+    let after = after.map_or(&b""[..], Key::as_bytes);
+    let mut found = statement.query(params![lease.get(), after, limit])?;
+    let mut page = MembersPage::default();
+    let mut looked_at = 0;
+    while let Some(columns) = found.next()? {
+        let key = row::key(columns, 0)?;
+        if columns.get(1)? {
+            page.keys.push(key.clone());
+        }
+        looked_at += 1;
+        page.rest = Some(key).filter(|_| looked_at == limit);
+    }
+    Ok(page)
 }
 
 fn load_due(connection: &Connection, limit: usize, state: &mut State) -> rusqlite::Result<()> {
@@ -238,6 +284,7 @@ fn load_range(
     connection: &Connection,
     need: &RangeNeed,
     at: Option<EventId>,
+    room: &mut Room,
     state: &mut State,
 ) -> rusqlite::Result<()> {
     let at = at.unwrap_or(state.head.last_event);
@@ -248,11 +295,14 @@ fn load_range(
         let request = PageRequest {
             range,
             rows_max,
-            bytes_max: usize::MAX,
+            bytes_max: room.bytes_left.max(1),
             values: need.values,
             at,
         };
         let page = page(connection, &request)?;
+        for (_, row) in &page.rows {
+            room.take(Some(row))?;
+        }
         rows.extend(page.rows);
         rest = page.rest;
     }

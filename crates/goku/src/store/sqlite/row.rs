@@ -127,7 +127,7 @@ pub(super) fn lease_id(columns: &Columns<'_>, column: usize) -> rusqlite::Result
     checked(column, LeaseId::new(columns.get(column)?))
 }
 
-fn key(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Key> {
+pub(super) fn key(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Key> {
     checked(column, Key::from_bytes(columns.get_ref(column)?.as_blob()?))
 }
 

@@ -284,9 +284,9 @@ async fn a_lease_without_a_row_is_known_by_its_keys() {
     };
     let state = store.load(needs, None).await.unwrap();
     assert_eq!(state.leases[&id], None);
-    assert_eq!(state.members[&id], [key("a")].into());
-    assert_eq!(state.members[&gone], [key("b")].into());
-    assert!(state.members[&gone.next()].is_empty());
+    assert_eq!(state.members[&id], Members::All([key("a")].into()));
+    assert_eq!(state.members[&gone], Members::All([key("b")].into()));
+    assert_eq!(state.members[&gone.next()], Members::All([].into()));
 }
 
 #[tokio::test]

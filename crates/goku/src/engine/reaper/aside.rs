@@ -1,0 +1,134 @@
+//! Leases that are due but do not end with the others: they hold up nobody.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+
+use super::ending::Ending;
+use crate::engine::writer::Writer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::LeaseId;
+use crate::store::Store;
+
+/// Large leases that end at a time.
+const ENDING_MAX: usize = 4;
+
+/// The first pause before a lease is tried again that could not be ended; it doubles up to the second.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(200);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// The leases that were set aside.
+pub(super) struct Aside {
+    store: Arc<dyn Store>,
+    writer: Writer,
+    /// Large ones that end, with room for others between two pieces.
+    ending: JoinSet<(LeaseId, Result<()>)>,
+    /// Large ones that wait until one of these has ended.
+    waiting: VecDeque<LeaseId>,
+    /// All large ones.
+    large: HashSet<LeaseId>,
+    failed: HashMap<LeaseId, Failure>,
+}
+
+/// A lease that could not be ended.
+struct Failure {
+    pause: Duration,
+    /// When it is tried again.
+    again: Instant,
+}
+
+impl Aside {
+    pub(super) fn new(store: Arc<dyn Store>, writer: Writer) -> Aside {
+        Aside {
+            store,
+            writer,
+            ending: JoinSet::new(),
+            waiting: VecDeque::new(),
+            large: HashSet::new(),
+            failed: HashMap::new(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.large.is_empty() && self.failed.is_empty()
+    }
+
+    /// Whether this lease is not to be tried now.
+    pub(super) fn has(&self, lease: LeaseId) -> bool {
+        let waits = |failure: &Failure| failure.again > Instant::now();
+        self.large.contains(&lease) || self.failed.get(&lease).is_some_and(waits)
+    }
+
+    /// Ends a lease piece by piece.
+    pub(super) fn end(&mut self, lease: LeaseId) {
+        if self.large.insert(lease) {
+            tracing::info!(%lease, "a lease has many keys: it ends in steps");
+            self.waiting.push_back(lease);
+            self.start();
+        }
+    }
+
+    /// Sets a lease aside that could not be ended, for longer each time. The first failure is logged, and those that are a
+    /// minute apart.
+    pub(super) fn fail(&mut self, lease: LeaseId, error: &Error) {
+        let before = self.failed.get(&lease).map(|failure| failure.pause * 2);
+        let pause = before.map_or(RETRY_PAUSE_MIN, |pause| pause.min(RETRY_PAUSE_MAX));
+        if before.is_none() || pause == RETRY_PAUSE_MAX {
+            tracing::warn!(%lease, ?error, "a lease could not be ended: it is tried again in {pause:?}");
+        } else {
+            tracing::debug!(%lease, ?error, "a lease could not be ended: it is tried again in {pause:?}");
+        }
+        let again = Instant::now() + pause;
+        self.failed.insert(lease, Failure { pause, again });
+    }
+
+    /// Forgets the failures of leases other than these, which are all that are due.
+    pub(super) fn keep(&mut self, due: &[LeaseId]) {
+        if !self.failed.is_empty() {
+            let due: HashSet<_> = due.iter().collect();
+            self.failed.retain(|lease, _| due.contains(lease));
+        }
+    }
+
+    /// Waits until a large lease has ended, or could not be; for ever where none ends.
+    pub(super) async fn ended(&mut self) {
+        match self.ending.join_next().await {
+            Some(ended) => self.take_in(ended),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes in what has ended so far.
+    pub(super) fn take_in_ended(&mut self) {
+        while let Some(ended) = self.ending.try_join_next() {
+            self.take_in(ended);
+        }
+    }
+
+    fn take_in(&mut self, ended: Result<(LeaseId, Result<()>), JoinError>) {
+        let (lease, outcome) = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        self.large.remove(&lease);
+        match outcome {
+            Ok(()) => drop(self.failed.remove(&lease)),
+            Err(error) if error.kind() == ErrorKind::Stopped => {}
+            Err(error) => self.fail(lease, &error),
+        }
+        self.start();
+    }
+
+    fn start(&mut self) {
+        while self.ending.len() < ENDING_MAX
+            && let Some(lease) = self.waiting.pop_front()
+        {
+            let ending = Ending {
+                store: self.store.clone(),
+                writer: self.writer.clone(),
+                lease,
+            };
+            self.ending.spawn(async move { (lease, ending.run().await) });
+        }
+    }
+}
