@@ -12,7 +12,9 @@ use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tower_service::Service;
 
+use crate::connections::Peer;
 use crate::deadline::Deadline;
+use crate::metadata;
 use crate::one_task::Parts;
 use crate::services::Services;
 
@@ -33,6 +35,7 @@ pub(crate) struct Calls {
 #[derive(Clone)]
 pub(crate) struct Place {
     parts: Parts,
+    peer: Arc<Peer>,
     /// Whether the call that is run next has one answer.
     is_unary: Arc<AtomicBool>,
 }
@@ -45,10 +48,11 @@ impl Calls {
 }
 
 impl Place {
-    /// That of a connection whose task is made of `parts`.
-    pub(crate) fn new(parts: Parts) -> Place {
+    /// That of the connection of `peer`, whose task is made of `parts`.
+    pub(crate) fn new(parts: Parts, peer: Arc<Peer>) -> Place {
         Place {
             parts,
+            peer,
             is_unary: Arc::default(),
         }
     }
@@ -68,6 +72,8 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
         let request = request.map(Body::new);
         if is_goku {
             Either::Left(self.services.goku.clone().call(request))
+        } else if let Some(refusal) = metadata::refusal(request.headers(), self.services.metadata_bytes_max) {
+            Either::Right(Box::pin(std::future::ready(Ok(refusal))))
         } else {
             let mut routes = self.services.routes.clone();
             Either::Right(Box::pin(async move { routes.call(request).await }))
@@ -77,6 +83,11 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Place {
     fn execute(&self, call: F) {
+        let under_way = self.peer.call();
+        let call = async move {
+            let _under_way = under_way;
+            call.await;
+        };
         if self.is_unary.load(Ordering::Relaxed) {
             self.parts.add(call);
         } else {

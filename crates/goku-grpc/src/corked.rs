@@ -1,4 +1,4 @@
-//! A connection whose writes wait for the end of a turn of its task.
+//! A connection that is read up to a limit in a turn of its task, and whose writes wait for the end of the turn.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +9,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How much waits at most: beyond it writes wait until the connection took some.
 const WAITING_BYTES_MAX: usize = 64 * 1024;
+
+/// How much is read in a turn: beyond it what else there is has its turn first, so that one connection that sends without
+/// end neither holds up others nor leaves its own calls unseen. The last read may go over it.
+pub(crate) const TURN_BYTES_MAX: usize = 64 * 1024;
 
 /// How large a buffer is kept for the next turn: most connections rest most of the time.
 const KEPT_BYTES_MAX: usize = 16 * 1024;
@@ -29,17 +33,52 @@ struct Cork<IO> {
     writer: Option<Waker>,
     /// What writing failed with.
     failed: Option<io::ErrorKind>,
+    /// How much may still be read in this turn.
+    read_bytes_left: usize,
+    /// Who waits until more may be read.
+    reader: Option<Waker>,
+    /// Whether nothing is read as long as the peer takes nothing of what waits.
+    reads_from_readers_only: bool,
 }
 
 impl<IO> Corked<IO> {
     pub(crate) fn new(io: IO) -> Corked<IO> {
+        Corked::with(io, false)
+    }
+
+    /// That of a server, which reads nothing from a client that reads nothing: what comes from it would ask for ever more
+    /// answers. A client has to read on where the server does not.
+    #[cfg(feature = "server")]
+    pub(crate) fn of_server(io: IO) -> Corked<IO> {
+        Corked::with(io, true)
+    }
+
+    fn with(io: IO, reads_from_readers_only: bool) -> Corked<IO> {
         Corked(Arc::new(Mutex::new(Cork {
             io,
             waiting: Vec::new(),
             written: 0,
             writer: None,
             failed: None,
+            read_bytes_left: TURN_BYTES_MAX,
+            reader: None,
+            reads_from_readers_only,
         })))
+    }
+
+    /// Begins a turn of the task.
+    pub(crate) fn begin_turn(&self) {
+        let mut cork = self.lock();
+        cork.read_bytes_left = TURN_BYTES_MAX;
+        if let Some(reader) = cork.reader.take() {
+            reader.wake();
+        }
+    }
+
+    /// Whether there may be more to read in another turn.
+    pub(crate) fn wants_a_turn(&self) -> bool {
+        let cork = self.lock();
+        cork.reader.is_some() && !cork.is_held_up()
     }
 
     fn lock(&self) -> MutexGuard<'_, Cork<IO>> {
@@ -77,6 +116,11 @@ impl<IO: AsyncWrite + Unpin> Corked<IO> {
 }
 
 impl<IO> Cork<IO> {
+    /// Whether the peer has to read before it is read from.
+    fn is_held_up(&self) -> bool {
+        self.reads_from_readers_only && self.failed.is_none() && self.waiting.len() >= WAITING_BYTES_MAX
+    }
+
     /// Waits until less than `bytes` wait.
     fn poll_below(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(kind) = self.failed {
@@ -98,7 +142,17 @@ impl<IO> Clone for Corked<IO> {
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Corked<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.lock().io).poll_read(cx, buffer)
+        let mut cork = self.lock();
+        let cork = &mut *cork;
+        if cork.read_bytes_left == 0 || cork.is_held_up() {
+            cork.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut cork.io).poll_read(cx, buffer);
+        let bytes = buffer.filled().len() - before;
+        cork.read_bytes_left = cork.read_bytes_left.saturating_sub(bytes);
+        read
     }
 }
 

@@ -11,10 +11,23 @@ use tower_service::Service;
 
 use crate::deadline::{self, Deadline};
 use crate::message_limit::MessageLimit;
+use crate::metadata;
 
 /// A service whose requests are limited in size and time.
 #[derive(Clone, Debug)]
-pub(crate) struct Edge<S>(pub(crate) S);
+pub(crate) struct Edge<S> {
+    service: S,
+    metadata_bytes_max: usize,
+}
+
+impl<S> Edge<S> {
+    pub(crate) fn new(service: S, metadata_bytes_max: usize) -> Edge<S> {
+        Edge {
+            service,
+            metadata_bytes_max,
+        }
+    }
+}
 
 impl<S: NamedService> NamedService for Edge<S> {
     const NAME: &'static str = S::NAME;
@@ -34,11 +47,16 @@ where
     type Future = Deadline<BoxFuture<Response<Body>, Infallible>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(cx)
+        self.service.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let refusal = metadata::refusal(request.headers(), self.metadata_bytes_max);
         let timeout = deadline::timeout(request.headers());
-        Deadline::new(self.0.call(request.map(MessageLimit::new)), timeout)
+        let response: BoxFuture<Response<Body>, Infallible> = match refusal {
+            Some(refusal) => Box::pin(std::future::ready(Ok(refusal))),
+            None => self.service.call(request.map(MessageLimit::new)),
+        };
+        Deadline::new(response, timeout)
     }
 }

@@ -34,9 +34,11 @@ mod service;
 mod services;
 
 #[cfg(feature = "server")]
+mod accept;
+#[cfg(feature = "server")]
 mod calls;
 #[cfg(feature = "server")]
-mod connection;
+mod connections;
 mod corked;
 #[cfg(feature = "server")]
 mod deadline;
@@ -45,7 +47,13 @@ mod edge;
 #[cfg(feature = "server")]
 mod health;
 #[cfg(feature = "server")]
+mod http2;
+#[cfg(feature = "server")]
+mod inbound;
+#[cfg(feature = "server")]
 mod message_limit;
+#[cfg(feature = "server")]
+mod metadata;
 mod one_task;
 #[cfg(feature = "server")]
 mod stoppable;

@@ -73,6 +73,7 @@ impl<IO: AsyncWrite + Unpin> Future for OneTask<IO> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        this.io.begin_turn();
         loop {
             this.running.extend(this.added.lock().drain(..));
             let polled = loop {
@@ -87,6 +88,9 @@ impl<IO: AsyncWrite + Unpin> Future for OneTask<IO> {
             }
             let goes_on = this.io.flush(cx);
             if polled.is_ready() || !goes_on {
+                if this.io.wants_a_turn() {
+                    cx.waker().wake_by_ref();
+                }
                 return polled;
             }
         }

@@ -1,35 +1,34 @@
 //! The server: goku's services with health and reflection on one listener, and its end.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use goku::outage::Outage;
 use goku::{Client, Result};
-use hyper::server::conn::http2::Builder;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, Router};
 
-use crate::calls::{Calls, Place};
-use crate::connection::Connection;
+use crate::accept::accept;
+use crate::calls::{self, Calls};
+use crate::connections::{self, Connections, Peer};
 use crate::corked::Corked;
 use crate::health::Health;
+use crate::http2;
+use crate::inbound::Inbound;
 use crate::one_task::{OneTask, Parts};
 use crate::service::ServiceOptions;
 use crate::services::Services;
 
-/// How long the server waits before it accepts again after that failed, as it does while it is out of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a client may take to begin to speak HTTP/2.
+const BEGIN_MAX: Duration = Duration::from_secs(10);
 
-/// How long connections may stay silent before they are asked for a sign of life, and how long that may take: streams
-/// of clients that vanished without a word end after both.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection without calls that was asked to go may take for it.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
 
 /// How a server behaves.
 #[derive(Clone, Debug)]
@@ -40,6 +39,18 @@ pub struct ServerOptions {
     pub health: Health,
     /// How long requests that are under way may take once the server is shut down; then their connections are cut.
     pub drain_max: Duration,
+    /// How many connections there may be. Beyond it the one goes that has been silent for the longest time, and the new
+    /// one where all have calls under way. Leave it below the number of files that the process may open.
+    pub connections_max: usize,
+    /// How much metadata a request may have, names and values together; more is `ResourceExhausted`.
+    pub metadata_bytes_max: usize,
+}
+
+impl ServerOptions {
+    /// The default of [`connections_max`](Self::connections_max).
+    pub const CONNECTIONS_MAX: usize = 10_000;
+    /// The default of [`metadata_bytes_max`](Self::metadata_bytes_max).
+    pub const METADATA_BYTES_MAX: usize = 64 * 1024;
 }
 
 impl Default for ServerOptions {
@@ -48,6 +59,8 @@ impl Default for ServerOptions {
             service: ServiceOptions::default(),
             health: Health::default(),
             drain_max: Duration::from_secs(10),
+            connections_max: Self::CONNECTIONS_MAX,
+            metadata_bytes_max: Self::METADATA_BYTES_MAX,
         }
     }
 }
@@ -56,10 +69,15 @@ impl Default for ServerOptions {
 ///
 /// Whoever serves them ends the streams by cancelling `options.service.stopping`.
 pub fn router(client: Arc<dyn Client>, options: &ServerOptions) -> Result<Router> {
-    let Services { goku, routes } = Services::new(client, options)?;
+    let Services { goku, routes, .. } = Services::new(client, options)?;
     Ok(tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_keepalive_interval(Some(http2::KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(http2::KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(http2::CALLS_MAX)
+        .initial_stream_window_size(http2::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(http2::CONNECTION_WINDOW_BYTES)
+        .http2_max_header_list_size(http2::header_list_bytes_max(options.metadata_bytes_max))
+        .http2_max_pending_accept_reset_streams(Some(http2::CANCELLED_UNSEEN_MAX))
         .add_routes(routes.add_service(goku)))
 }
 
@@ -89,6 +107,7 @@ where
     let cut = CancellationToken::new();
     let _cut_if_dropped = cut.clone().drop_guard();
     let services = Services::new(client, &options)?;
+    let connections = Connections::new(options.connections_max);
     options.health.set_serving(true).await;
 
     let stopping = options.service.stopping.clone();
@@ -97,7 +116,13 @@ where
         options.health.set_serving(false).await;
         stopping.cancel();
     };
-    let mut serving = pin!(serve_connections(incoming, services, cut.clone(), shutdown));
+    let mut serving = pin!(serve_connections(
+        incoming,
+        services,
+        connections,
+        cut.clone(),
+        shutdown
+    ));
     tokio::select! {
         () = &mut serving => {}
         () = drain_time(&stopping, options.drain_max) => {
@@ -113,6 +138,7 @@ where
 async fn serve_connections<IO>(
     incoming: impl Stream<Item = IO>,
     services: Services,
+    connections: Connections,
     cut: CancellationToken,
     shutdown: impl Future<Output = ()>,
 ) where
@@ -128,11 +154,14 @@ async fn serve_connections<IO>(
                 io = incoming.next() => io,
             };
             let Some(io) = io else { break };
-            tokio::spawn(serve_connection(
-                Connection::new(io, cut.clone()),
-                &services,
-                ends.clone(),
-            ));
+            // Where there is no place for it, it is closed.
+            let Some(place) = connections.admit(&cut) else {
+                tracing::debug!("a connection was not taken: there are as many as may be, all with calls");
+                continue;
+            };
+            let cut = place.peer.cut.clone();
+            let serving = serve_connection(io, place, &services, ends.clone());
+            tokio::spawn(cut.run_until_cancelled_owned(serving));
         }
     }
     drop(ends);
@@ -142,29 +171,27 @@ async fn serve_connections<IO>(
 
 /// The task of a connection. Once `ends` changes, it takes no more calls and ends with those that it has.
 fn serve_connection<IO>(
-    io: Connection<IO>,
+    io: IO,
+    place: connections::Place,
     services: &Services,
-    mut ends: watch::Receiver<()>,
-) -> OneTask<Connection<IO>>
+    ends: watch::Receiver<()>,
+) -> OneTask<Inbound<IO>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (io, parts) = (Corked::new(io), Parts::default());
-    let place = Place::new(parts.clone());
-    let connection = Builder::new(place.clone())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(None)
-        .auto_date_header(false)
-        .keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .serve_connection(TokioIo::new(io.clone()), Calls::new(services.clone(), place));
+    let io = Corked::of_server(Inbound::new(io, place.peer.clone()));
+    let parts = Parts::default();
+    let executor = calls::Place::new(parts.clone(), place.peer.clone());
+    let calls = Calls::new(services.clone(), executor.clone());
+    let connection =
+        http2::builder(executor, services.metadata_bytes_max).serve_connection(TokioIo::new(io.clone()), calls);
     parts.add(async move {
-        let mut connection = pin!(connection);
         let ended = tokio::select! {
-            ended = &mut connection => ended,
-            _ = ends.changed() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+            ended = run(connection, &place.peer, ends) => ended,
+            () = silence(&place.peer) => {
+                tracing::debug!("a connection was closed that did not begin to speak HTTP/2 in time");
+                place.peer.cut.cancel();
+                return;
             }
         };
         if let Err(error) = ended {
@@ -174,35 +201,44 @@ where
     parts.into_task(io)
 }
 
+/// Runs a connection to its end, which comes sooner where the server ends or wants the connection to leave.
+async fn run<IO>(
+    connection: hyper::server::conn::http2::Connection<TokioIo<Corked<Inbound<IO>>>, Calls, calls::Place>,
+    peer: &Peer,
+    mut ends: watch::Receiver<()>,
+) -> hyper::Result<()>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut connection = pin!(connection);
+    let is_to_leave = tokio::select! {
+        ended = &mut connection => return ended,
+        _ = ends.changed() => false,
+        () = peer.leave.cancelled() => true,
+    };
+    connection.as_mut().graceful_shutdown();
+    if is_to_leave {
+        tokio::select! {
+            ended = &mut connection => return ended,
+            () = tokio::time::sleep(LEAVE_MAX) => {}
+        }
+        if peer.is_idle() {
+            return Ok(());
+        }
+    }
+    connection.await
+}
+
+/// Completes where the peer has not begun to speak in time.
+async fn silence(peer: &Peer) {
+    tokio::time::sleep(BEGIN_MAX).await;
+    if peer.has_begun() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Completes `drain_max` after `stopping` began.
 async fn drain_time(stopping: &CancellationToken, drain_max: Duration) {
     stopping.cancelled().await;
     tokio::time::sleep(drain_max).await;
-}
-
-/// The connections of a listener. One that cannot be accepted ends nothing.
-fn accept(listener: TcpListener) -> Pin<Box<dyn Stream<Item = TcpStream> + Send>> {
-    let at = listener.local_addr().map(|address| address.to_string());
-    let outage = Outage::new("accepts of connections").at(at.unwrap_or_default());
-    Box::pin(futures::stream::unfold(
-        (listener, outage),
-        |(listener, outage)| async move {
-            loop {
-                match listener.accept().await {
-                    Ok((connection, _)) => {
-                        outage.worked();
-                        // Answers are small: waiting to fill a packet would delay each.
-                        if let Err(error) = connection.set_nodelay(true) {
-                            tracing::debug!(%error, "a connection is without TCP_NODELAY");
-                        }
-                        return Some((connection, (listener, outage)));
-                    }
-                    Err(error) => {
-                        outage.failed(&error);
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-            }
-        },
-    ))
 }

@@ -18,6 +18,7 @@ use crate::stoppable::Stoppable;
 pub(crate) struct Services {
     pub(crate) goku: Edge<GokuServer<GrpcService>>,
     pub(crate) routes: Routes,
+    pub(crate) metadata_bytes_max: usize,
 }
 
 impl Services {
@@ -35,12 +36,13 @@ impl Services {
         let v1 = reflection().build_v1().map_err(invalid)?;
         let v1alpha = reflection().build_v1alpha().map_err(invalid)?;
         Ok(Services {
-            goku: Edge(GokuServer::new(service.clone())),
-            routes: Routes::new(Edge(ReflexServer::new(service)))
+            goku: Edge::new(GokuServer::new(service.clone()), options.metadata_bytes_max),
+            routes: Routes::new(Edge::new(ReflexServer::new(service), options.metadata_bytes_max))
                 .add_service(Stoppable::new(options.health.server(), stopping.clone()))
                 .add_service(Stoppable::new(v1, stopping.clone()))
                 .add_service(Stoppable::new(v1alpha, stopping.clone()))
                 .prepare(),
+            metadata_bytes_max: options.metadata_bytes_max,
         })
     }
 }

@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use goku::Deliver;
+use goku_grpc::ServerOptions;
+use rustix::process::{Resource, getrlimit};
+
+/// Files that the process needs beside its connections: those of the store, and of the metrics.
+const OTHER_FILES: usize = 64;
 
 /// The settings of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +28,10 @@ pub struct Config {
     pub hop_details_only: bool,
     /// How long a stopping server waits for what runs, before it drops it.
     pub drain_max: Duration,
+    /// How many clients may be connected; beyond it the one goes that has been silent for the longest time.
+    pub connections_max: usize,
+    /// How much metadata a request may have, names and values together.
+    pub metadata_bytes_max: usize,
 }
 
 impl Config {
@@ -32,6 +41,14 @@ impl Config {
     pub const STORE: &str = "sqlite:goku.db";
     /// The default of [`drain_max`](Self::drain_max): below the 30 s, often 10 s, after which supervisors kill.
     pub const DRAIN_MAX: Duration = Duration::from_secs(9);
+
+    /// The default of [`connections_max`](Self::connections_max): 10,000, or what the process's limit of open files leaves
+    /// for them.
+    pub fn default_connections_max() -> usize {
+        let files = getrlimit(Resource::Nofile).current;
+        let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+        connections_within(files)
+    }
 }
 
 impl Default for Config {
@@ -44,6 +61,27 @@ impl Default for Config {
             metrics_listen: None,
             hop_details_only: false,
             drain_max: Self::DRAIN_MAX,
+            connections_max: Self::default_connections_max(),
+            metadata_bytes_max: ServerOptions::METADATA_BYTES_MAX,
         }
+    }
+}
+
+/// How many connections there may be where the process may open so many files.
+fn connections_within(files: usize) -> usize {
+    let left = files.saturating_sub(OTHER_FILES).max(files / 4);
+    left.clamp(1, ServerOptions::CONNECTIONS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_the_store() {
+        assert_eq!(connections_within(128), 64);
+        assert_eq!(connections_within(64), 16);
+        assert_eq!(connections_within(1_024), 960);
+        assert_eq!(connections_within(usize::MAX), ServerOptions::CONNECTIONS_MAX);
     }
 }

@@ -27,6 +27,7 @@ mod faults;
 mod health_watch;
 mod metered;
 mod metrics_endpoint;
+mod metrics_listener;
 mod server;
 mod store_metrics;
 mod store_url;

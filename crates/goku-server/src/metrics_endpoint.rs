@@ -112,7 +112,5 @@ async fn serve(listener: TcpListener, recorder: Arc<PrometheusRecorder>, collect
         }
     };
     let routes = Router::new().route("/metrics", get(render));
-    if let Err(error) = axum::serve(listener, routes).await {
-        tracing::error!(%error, "the metrics endpoint ended");
-    }
+    crate::metrics_listener::serve(listener, routes).await;
 }

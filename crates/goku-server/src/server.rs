@@ -95,6 +95,8 @@ impl Server {
                 },
                 drain_max: config.drain_max,
                 health: health.clone(),
+                connections_max: config.connections_max,
+                metadata_bytes_max: config.metadata_bytes_max,
             },
             shutdown.clone().cancelled_owned(),
         );

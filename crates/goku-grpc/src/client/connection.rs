@@ -38,6 +38,9 @@ const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// at the moment, each bounded by its own window, hold up neither other calls nor each other.
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
+/// How much of headers and trailers is received: an answer has little, but a proxy may add to it.
+const HEADER_LIST_BYTES_MAX: u32 = 1024 * 1024;
+
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("goku/", env!("CARGO_PKG_VERSION")));
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -157,6 +160,10 @@ impl Inner {
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_header_list_size(HEADER_LIST_BYTES_MAX)
+            // Counts each answer to a call that was given up, for the life of the connection, which it would end in the end
+            // with all other calls. They come no faster than calls are given up.
+            .max_local_error_reset_streams(None)
             .keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .handshake(TokioIo::new(io.clone()))

@@ -8,13 +8,16 @@
 mod fake;
 mod faulty;
 mod logged;
+mod frames;
 mod port;
 mod raw;
 mod replica;
 mod sample;
 mod served;
 
+mod cancelled;
 mod client;
+mod connections;
 mod conversion;
 mod cursors;
 mod endpoints;

@@ -56,6 +56,15 @@ pub(super) struct Serve {
     /// they do where their jettison is older than that and their grpc-go is 1.56 or later
     #[arg(long, env = "GOKU_HOP_DETAILS_ONLY")]
     hop_details_only: bool,
+
+    /// How many clients may be connected; beyond it the one goes that has been silent for the longest time. By default
+    /// 10,000, or what the limit of open files (`ulimit -n`) leaves for them
+    #[arg(long, env = "GOKU_CONNECTIONS_MAX", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    connections_max: Option<u32>,
+
+    /// How much metadata a request may have, in bytes, names and values together; more is refused as RESOURCE_EXHAUSTED
+    #[arg(long, env = "GOKU_METADATA_BYTES_MAX", value_name = "BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1_024..=8_388_608))]
+    metadata_bytes_max: u32,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -85,6 +94,10 @@ impl Serve {
             deliver: self.deliver.into(),
             metrics_listen: self.metrics_listen,
             hop_details_only: self.hop_details_only,
+            connections_max: self
+                .connections_max
+                .map_or_else(Config::default_connections_max, |max| max as usize),
+            metadata_bytes_max: self.metadata_bytes_max as usize,
             ..Config::default()
         };
         let server = tokio::select! {

@@ -1,0 +1,192 @@
+//! The connections of a server: how many there may be, and which of them has to go for another.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The connections that there are, at most `max`.
+///
+/// Where another one comes beyond that, the one that has been silent for the longest time goes: among those that have not
+/// begun to speak HTTP/2 first, then among those without a call. Where all have calls, the new one is not taken.
+#[derive(Clone)]
+pub(crate) struct Connections(Arc<Inner>);
+
+struct Inner {
+    max: usize,
+    since: Instant,
+    admitted: Mutex<Admitted>,
+}
+
+#[derive(Default)]
+struct Admitted {
+    last_id: u64,
+    peers: HashMap<u64, Arc<Peer>>,
+}
+
+/// One connection, as it is seen by those that may end it.
+pub(crate) struct Peer {
+    since: Instant,
+    /// When it last sent something, in milliseconds after `since`.
+    heard_ms: AtomicU64,
+    /// Whether it has begun to speak HTTP/2.
+    begun: AtomicBool,
+    calls: AtomicUsize,
+    /// Asks it to go once its calls are answered.
+    pub(crate) leave: CancellationToken,
+    /// Ends it at once.
+    pub(crate) cut: CancellationToken,
+}
+
+/// The place of a connection, free again once it is dropped.
+pub(crate) struct Place {
+    id: u64,
+    connections: Connections,
+    pub(crate) peer: Arc<Peer>,
+}
+
+/// A call that is under way, until it is dropped.
+pub(crate) struct UnderWay(Arc<Peer>);
+
+impl Connections {
+    pub(crate) fn new(max: usize) -> Connections {
+        Connections(Arc::new(Inner {
+            max,
+            since: Instant::now(),
+            admitted: Mutex::default(),
+        }))
+    }
+
+    /// A place for one more connection, which ends when `cut` is cancelled. `None` where all places are taken by connections
+    /// with calls.
+    pub(crate) fn admit(&self, cut: &CancellationToken) -> Option<Place> {
+        let mut admitted = self.lock();
+        if admitted.peers.len() >= self.0.max {
+            let silent = admitted.peers.iter().filter(|(_, peer)| peer.is_idle());
+            let (id, _) = silent.min_by_key(|(_, peer)| (peer.has_begun(), peer.heard_ms.load(Ordering::Relaxed)))?;
+            let id = *id;
+            if let Some(peer) = admitted.peers.remove(&id) {
+                peer.dismiss();
+            }
+        }
+        let peer = Arc::new(Peer {
+            since: self.0.since,
+            heard_ms: AtomicU64::default(),
+            begun: AtomicBool::new(false),
+            calls: AtomicUsize::new(0),
+            leave: CancellationToken::new(),
+            cut: cut.child_token(),
+        });
+        peer.heard();
+        admitted.last_id += 1;
+        let id = admitted.last_id;
+        admitted.peers.insert(id, peer.clone());
+        Some(Place {
+            id,
+            connections: self.clone(),
+            peer,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Admitted> {
+        // Nothing panics while it is locked.
+        self.0.admitted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Peer {
+    /// Notes that it sent something.
+    pub(crate) fn heard(&self) {
+        let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Notes that it speaks HTTP/2.
+    pub(crate) fn begins(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.calls.load(Ordering::Relaxed) == 0
+    }
+
+    /// Begins a call.
+    pub(crate) fn call(self: &Arc<Peer>) -> UnderWay {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        UnderWay(self.clone())
+    }
+
+    /// One that may have sent a call which is still on its way is asked to go, so that the call is answered.
+    fn dismiss(&self) {
+        if self.has_begun() {
+            self.leave.cancel();
+        } else {
+            self.cut.cancel();
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.lock().peers.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admit(connections: &Connections, heard_ms: u64, begun: bool) -> Place {
+        let place = connections.admit(&CancellationToken::new()).unwrap();
+        place.peer.heard_ms.store(heard_ms, Ordering::Relaxed);
+        if begun {
+            place.peer.begins();
+        }
+        place
+    }
+
+    #[tokio::test]
+    async fn the_longest_silent_goes_for_the_next_and_one_with_a_call_never() {
+        let connections = Connections::new(4);
+        let busy = admit(&connections, 1, true);
+        let call = busy.peer.call();
+        let idle = admit(&connections, 2, true);
+        let late = admit(&connections, 9, false);
+        let early = admit(&connections, 8, false);
+
+        let mut others = vec![admit(&connections, 10, true)];
+        assert!(early.peer.cut.is_cancelled() && !late.peer.cut.is_cancelled());
+        others.push(admit(&connections, 11, true));
+        assert!(late.peer.cut.is_cancelled() && !idle.peer.leave.is_cancelled());
+        others.push(admit(&connections, 12, true));
+        assert!(idle.peer.leave.is_cancelled() && !idle.peer.cut.is_cancelled());
+        assert!(!busy.peer.leave.is_cancelled() && !busy.peer.cut.is_cancelled());
+
+        let calls: Vec<_> = others.iter().map(|other| other.peer.call()).collect();
+        assert!(connections.admit(&CancellationToken::new()).is_none());
+        drop((call, calls));
+        assert!(connections.admit(&CancellationToken::new()).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_place_is_free_once_its_connection_has_ended() {
+        let connections = Connections::new(1);
+        let first = admit(&connections, 1, true);
+        let _call = first.peer.call();
+        assert!(connections.admit(&CancellationToken::new()).is_none());
+        drop(first);
+        assert!(connections.admit(&CancellationToken::new()).is_some());
+    }
+}

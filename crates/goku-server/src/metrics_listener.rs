@@ -1,0 +1,65 @@
+//! The connections of the metrics: HTTP/1 for a few who ask now and then.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use axum::Router;
+use goku::outage::Outage;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Connections at a time. Each asks once, so that the oldest, which goes for another one, has had its time.
+const CONNECTIONS_MAX: usize = 16;
+
+/// How long a request may take to arrive.
+const REQUEST_MAX: Duration = Duration::from_secs(10);
+
+/// How long a connection may last: a request, its answer, and the time until that is read.
+const CONNECTION_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes of a request's head, which has to be read whole.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// How long nothing is accepted after that failed, as it does while the process is out of descriptors.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Answers requests on `listener` by `routes`, for ever.
+pub(crate) async fn serve(listener: TcpListener, routes: Router) {
+    let mut connections: VecDeque<AbortOnDropHandle<()>> = VecDeque::new();
+    let at = listener.local_addr().map(|address| address.to_string());
+    let outage = Outage::new("accepts of connections to the metrics").at(at.unwrap_or_default());
+    loop {
+        match listener.accept().await {
+            Ok((connection, _)) => {
+                outage.worked();
+                connections.retain(|connection| !connection.is_finished());
+                if connections.len() >= CONNECTIONS_MAX {
+                    connections.pop_front();
+                }
+                let answered = tokio::spawn(answer(connection, routes.clone()));
+                connections.push_back(AbortOnDropHandle::new(answered));
+            }
+            Err(error) => {
+                outage.failed(&error);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn answer(connection: TcpStream, routes: Router) {
+    let answered = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(connection), TowerToHyperService::new(routes));
+    match tokio::time::timeout(CONNECTION_MAX, answered).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection to the metrics failed"),
+        Err(_) => tracing::debug!("a connection to the metrics took too long"),
+    }
+}
