@@ -1,8 +1,9 @@
 //! The calls of one connection: which service answers each, and where it runs.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use futures::future::Either;
 use http::{Request, Response};
@@ -12,6 +13,8 @@ use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tower_service::Service;
 
+use crate::accounted;
+use crate::budget::Account;
 use crate::connections::Peer;
 use crate::deadline::Deadline;
 use crate::metadata;
@@ -21,8 +24,8 @@ use crate::services::Services;
 /// What the paths of goku's own calls begin with.
 const GOKU: &str = "/gokupb.Goku/";
 
-/// Those among them that are answered with many messages.
-const STREAMING: [&str; 2] = ["/gokupb.Goku/List", "/gokupb.Goku/Stream"];
+/// The calls that are answered with many messages, those among goku's own first.
+const STREAMING: [&str; 3] = ["/gokupb.Goku/List", "/gokupb.Goku/Stream", "/reflexpb.Reflex/Stream"];
 
 /// The services, for the calls of one connection.
 pub(crate) struct Calls {
@@ -36,8 +39,22 @@ pub(crate) struct Calls {
 pub(crate) struct Place {
     parts: Parts,
     peer: Arc<Peer>,
-    /// Whether the call that is run next has one answer.
-    is_unary: Arc<AtomicBool>,
+    /// The call that is run next.
+    next: Arc<Mutex<Option<Call>>>,
+}
+
+struct Call {
+    is_unary: bool,
+    account: Arc<Account>,
+}
+
+type Unanswered = Either<Deadline<BoxFuture<Response<Body>, Infallible>>, BoxFuture<Response<Body>, Infallible>>;
+
+/// The future of an answer whose bytes are counted.
+pub(crate) struct Answered {
+    response: Unanswered,
+    account: Arc<Account>,
+    is_stream: bool,
 }
 
 impl Calls {
@@ -53,42 +70,76 @@ impl Place {
         Place {
             parts,
             peer,
-            is_unary: Arc::default(),
+            next: Arc::default(),
         }
+    }
+
+    fn next(&self) -> std::sync::MutexGuard<'_, Option<Call>> {
+        // Nothing panics while it is locked.
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl hyper::service::Service<Request<Incoming>> for Calls {
-    type Response = Response<Body>;
+    type Response = Response<accounted::Answer>;
     type Error = Infallible;
-    type Future = Either<Deadline<BoxFuture<Response<Body>, Infallible>>, BoxFuture<Response<Body>, Infallible>>;
+    type Future = Answered;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Answered {
         let path = request.uri().path();
         let is_goku = path.starts_with(GOKU);
+        let is_stream = STREAMING.contains(&path);
+        let account = Arc::new(self.services.budget.account());
         // hyper runs the call with what it gets from here, before it looks at another.
-        let is_unary = is_goku && !STREAMING.contains(&path);
-        self.place.is_unary.store(is_unary, Ordering::Relaxed);
-        let request = request.map(Body::new);
-        if is_goku {
+        *self.place.next() = Some(Call {
+            is_unary: is_goku && !is_stream,
+            account: account.clone(),
+        });
+        let request = request.map(|body| Body::new(accounted::Request::new(body, account.clone())));
+        let response = if is_goku {
             Either::Left(self.services.goku.clone().call(request))
         } else if let Some(refusal) = metadata::refusal(request.headers(), self.services.metadata_bytes_max) {
-            Either::Right(Box::pin(std::future::ready(Ok(refusal))))
+            Either::Right(Box::pin(std::future::ready(Ok(refusal))) as BoxFuture<_, _>)
         } else {
             let mut routes = self.services.routes.clone();
-            Either::Right(Box::pin(async move { routes.call(request).await }))
+            Either::Right(Box::pin(async move { routes.call(request).await }) as BoxFuture<_, _>)
+        };
+        Answered {
+            response,
+            account,
+            is_stream,
         }
+    }
+}
+
+impl Future for Answered {
+    type Output = Result<Response<accounted::Answer>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = ready!(Pin::new(&mut self.response).poll(cx))?;
+        let counted = |body| accounted::Answer::new(body, self.account.clone(), self.is_stream);
+        Poll::Ready(Ok(response.map(counted)))
     }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Place {
     fn execute(&self, call: F) {
+        let Some(Call { is_unary, account }) = self.next().take() else {
+            tokio::spawn(call);
+            return;
+        };
         let under_way = self.peer.call();
         let call = async move {
             let _under_way = under_way;
-            call.await;
+            let mut call = pin!(call);
+            // One that is given up is dropped with all that it holds, and its client told so.
+            std::future::poll_fn(|cx| match call.as_mut().poll(cx) {
+                Poll::Pending => account.poll_given_up(cx),
+                ended => ended,
+            })
+            .await;
         };
-        if self.is_unary.load(Ordering::Relaxed) {
+        if is_unary {
             self.parts.add(call);
         } else {
             tokio::spawn(call);

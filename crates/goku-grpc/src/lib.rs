@@ -36,6 +36,10 @@ mod services;
 #[cfg(feature = "server")]
 mod accept;
 #[cfg(feature = "server")]
+mod accounted;
+#[cfg(feature = "server")]
+mod budget;
+#[cfg(feature = "server")]
 mod calls;
 #[cfg(feature = "server")]
 mod connections;

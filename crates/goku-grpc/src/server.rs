@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
+use goku::limits::MESSAGE_BYTES_MAX;
 use goku::{Client, Result};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,7 +28,7 @@ use crate::services::Services;
 /// How long a client may take to begin to speak HTTP/2.
 const BEGIN_MAX: Duration = Duration::from_secs(10);
 
-/// How long a connection without calls that was asked to go may take for it.
+/// How long a connection may take to go that was asked to, where it has no calls or has not begun to speak.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
 
 /// How a server behaves.
@@ -44,6 +45,10 @@ pub struct ServerOptions {
     pub connections_max: usize,
     /// How much metadata a request may have, names and values together; more is `ResourceExhausted`.
     pub metadata_bytes_max: usize,
+    /// How many bytes the requests under way may hold together, and the answers: one half for each. A request of 16 KiB and
+    /// more is not read before there is room, and refused as `ResourceExhausted` where there is none for 5 seconds. An
+    /// answer that nobody reads is given up where others have waited for room.
+    pub in_flight_bytes_max: usize,
 }
 
 impl ServerOptions {
@@ -51,6 +56,10 @@ impl ServerOptions {
     pub const CONNECTIONS_MAX: usize = 10_000;
     /// The default of [`metadata_bytes_max`](Self::metadata_bytes_max).
     pub const METADATA_BYTES_MAX: usize = 64 * 1024;
+    /// The default of [`in_flight_bytes_max`](Self::in_flight_bytes_max).
+    pub const IN_FLIGHT_BYTES_MAX: usize = 128 * 1024 * 1024;
+    /// The least that [`in_flight_bytes_max`](Self::in_flight_bytes_max) can be: room for the largest message each way.
+    pub const IN_FLIGHT_BYTES_MIN: usize = 4 * MESSAGE_BYTES_MAX;
 }
 
 impl Default for ServerOptions {
@@ -61,6 +70,7 @@ impl Default for ServerOptions {
             drain_max: Duration::from_secs(10),
             connections_max: Self::CONNECTIONS_MAX,
             metadata_bytes_max: Self::METADATA_BYTES_MAX,
+            in_flight_bytes_max: Self::IN_FLIGHT_BYTES_MAX,
         }
     }
 }
@@ -217,12 +227,12 @@ where
         () = peer.leave.cancelled() => true,
     };
     connection.as_mut().graceful_shutdown();
-    if is_to_leave {
+    if is_to_leave || !peer.has_begun() {
         tokio::select! {
             ended = &mut connection => return ended,
             () = tokio::time::sleep(LEAVE_MAX) => {}
         }
-        if peer.is_idle() {
+        if !peer.has_begun() || (is_to_leave && peer.is_idle()) {
             return Ok(());
         }
     }

@@ -14,9 +14,11 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
+use crate::budget::{self, Budget, COUNTED_BYTES_MIN};
 use crate::error::{Details, to_status};
 use crate::proto::gokupb::{self as pb, goku_server::Goku};
 use crate::proto::reflexpb::{self, reflex_server::Reflex};
+use crate::server::ServerOptions;
 use crate::wire;
 
 /// How a service behaves.
@@ -34,6 +36,7 @@ pub struct ServiceOptions {
 pub struct GrpcService {
     client: Arc<dyn Client>,
     options: ServiceOptions,
+    budget: Arc<Budget>,
     requests: Arc<Outage>,
 }
 
@@ -47,9 +50,15 @@ struct Refusal {
 impl GrpcService {
     /// A service over `client`.
     pub fn new(client: Arc<dyn Client>, options: ServiceOptions) -> GrpcService {
+        GrpcService::within(Budget::new(ServerOptions::IN_FLIGHT_BYTES_MAX), client, options)
+    }
+
+    /// A service whose answers take their room from `budget`.
+    pub(crate) fn within(budget: Arc<Budget>, client: Arc<dyn Client>, options: ServiceOptions) -> GrpcService {
         GrpcService {
             client,
             options,
+            budget,
             requests: Arc::new(Outage::new("requests")),
         }
     }
@@ -199,11 +208,29 @@ impl Goku for GrpcService {
     type StreamStream = BoxStream<reflexpb::Event>;
 
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::Kv>, Status> {
-        let work = async {
-            let key = existing_key(&request.get_ref().key)?;
-            Ok(wire::listed(self.client.get(&key).await?))
+        let refusal = self.refusal(&request);
+        let refused = |error: Error| refusal.status(&error);
+        let key = existing_key(&request.get_ref().key).map_err(refused)?;
+        let mut entry = self.client.get(&key).await.map_err(refused)?;
+        refusal.not_needed();
+        let bytes = entry.value.len();
+        if bytes < COUNTED_BYTES_MIN {
+            return Ok(Response::new(wire::listed(entry)));
+        }
+        let room = match self.budget.try_room(bytes) {
+            Some(room) => room,
+            None => {
+                // What waits for room has none: it is read again.
+                drop(entry);
+                let room = self.budget.room(bytes).await.map_err(|error| budget::refusal(&error))?;
+                entry = self.client.get(&key).await.map_err(refused)?;
+                room
+            }
         };
-        self.answer(self.refusal(&request), work).await
+        let mut response = Response::new(wire::listed(entry));
+        // Until the answer is written, which then counts itself.
+        response.extensions_mut().insert(Arc::new(room));
+        Ok(response)
     }
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<Self::ListStream>, Status> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use goku::{Client, Error, ErrorKind, Result};
 use tonic::service::Routes;
 
+use crate::budget::Budget;
 use crate::edge::Edge;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::gokupb::goku_server::GokuServer;
@@ -19,13 +20,15 @@ pub(crate) struct Services {
     pub(crate) goku: Edge<GokuServer<GrpcService>>,
     pub(crate) routes: Routes,
     pub(crate) metadata_bytes_max: usize,
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl Services {
     /// Those over `client`, which end once `options.service.stopping` is cancelled.
     pub(crate) fn new(client: Arc<dyn Client>, options: &ServerOptions) -> Result<Services> {
         let stopping = &options.service.stopping;
-        let service = GrpcService::new(client, options.service.clone());
+        let budget = Budget::new(options.in_flight_bytes_max);
+        let service = GrpcService::within(budget.clone(), client, options.service.clone());
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -43,6 +46,7 @@ impl Services {
                 .add_service(Stoppable::new(v1alpha, stopping.clone()))
                 .prepare(),
             metadata_bytes_max: options.metadata_bytes_max,
+            budget,
         })
     }
 }

@@ -32,6 +32,8 @@ pub struct Config {
     pub connections_max: usize,
     /// How much metadata a request may have, names and values together.
     pub metadata_bytes_max: usize,
+    /// How many bytes the requests and answers under way may hold together.
+    pub in_flight_bytes_max: usize,
 }
 
 impl Config {
@@ -63,6 +65,7 @@ impl Default for Config {
             drain_max: Self::DRAIN_MAX,
             connections_max: Self::default_connections_max(),
             metadata_bytes_max: ServerOptions::METADATA_BYTES_MAX,
+            in_flight_bytes_max: ServerOptions::IN_FLIGHT_BYTES_MAX,
         }
     }
 }

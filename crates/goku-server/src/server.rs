@@ -97,6 +97,7 @@ impl Server {
                 health: health.clone(),
                 connections_max: config.connections_max,
                 metadata_bytes_max: config.metadata_bytes_max,
+                in_flight_bytes_max: config.in_flight_bytes_max,
             },
             shutdown.clone().cancelled_owned(),
         );

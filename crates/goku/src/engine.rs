@@ -9,6 +9,7 @@ mod janitor;
 mod jobs;
 mod last_failure;
 mod list;
+mod page_room;
 mod pages;
 mod reader;
 mod reaper;
@@ -405,7 +406,12 @@ impl Client for Engine {
 
     async fn list(&self, request: ListRequest) -> Result<Listing> {
         let (head, _) = self.in_time(self.0.store.head()).await?;
-        Ok(list::listing(self.0.store.clone(), request, head))
+        Ok(list::listing(
+            self.0.store.clone(),
+            self.0.log.page_room(),
+            request,
+            head,
+        ))
     }
 
     async fn set(&self, request: SetRequest) -> Result<Entry> {

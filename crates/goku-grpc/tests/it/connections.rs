@@ -2,13 +2,23 @@
 
 use futures::StreamExt;
 use goku_grpc::ServerOptions;
-use goku_grpc::proto::gokupb as pb;
 use tokio::io::{AsyncReadExt, DuplexStream};
-use tonic::Code;
+use tonic::{Code, Streaming};
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::served::Served;
 
 const GET: &[u8] = b"\x0a\x01k";
+
+/// A stream that does not end by itself, on a connection of its own.
+async fn watch(served: &Served) -> Streaming<HealthCheckResponse> {
+    let mut health = HealthClient::new(served.channel());
+    let request = HealthCheckRequest { service: String::new() };
+    let mut watched = health.watch(request).await.unwrap().into_inner();
+    watched.next().await.unwrap().unwrap();
+    watched
+}
 
 /// Waits for the end of a connection, after the settings that the server may have sent.
 async fn ends(connection: &mut DuplexStream) {
@@ -22,12 +32,7 @@ async fn the_longest_silent_connection_goes_for_the_next_one() {
         connections_max: 4,
         ..ServerOptions::default()
     });
-    let mut streaming = served.grpc();
-    let mut events = streaming
-        .stream(pb::StreamRequest::default())
-        .await
-        .unwrap()
-        .into_inner();
+    let mut watched = watch(&served).await;
     let mut silent: Vec<_> = (0..8).map(|_| served.connect()).collect();
     // The first five have gone for the last three, and the stream has stayed.
     for connection in silent.iter_mut().take(5) {
@@ -35,7 +40,7 @@ async fn the_longest_silent_connection_goes_for_the_next_one() {
     }
     let answer = served.raw().await.call("/gokupb.Goku/Get", GET).await;
     assert_eq!(answer.status.code(), Code::Ok);
-    assert!(futures::poll!(events.next()).is_pending());
+    assert!(futures::poll!(watched.next()).is_pending(), "the stream goes on");
 }
 
 #[tokio::test]
@@ -44,13 +49,11 @@ async fn no_connection_with_a_call_goes_for_another() {
         connections_max: 2,
         ..ServerOptions::default()
     });
-    let (mut first, mut second) = (served.grpc(), served.grpc());
-    let mut first_events = first.stream(pb::StreamRequest::default()).await.unwrap().into_inner();
-    let second_events = second.stream(pb::StreamRequest::default()).await.unwrap().into_inner();
+    let (mut first, second) = (watch(&served).await, watch(&served).await);
     ends(&mut served.connect()).await;
-    assert!(futures::poll!(first_events.next()).is_pending());
+    assert!(futures::poll!(first.next()).is_pending());
     // One whose calls have ended does.
-    drop(second_events);
+    drop(second);
     loop {
         let mut third = served.connect();
         tokio::task::yield_now().await;
@@ -58,7 +61,7 @@ async fn no_connection_with_a_call_goes_for_another() {
             break;
         }
     }
-    assert!(futures::poll!(first_events.next()).is_pending());
+    assert!(futures::poll!(first.next()).is_pending());
 }
 
 /// A client has ten seconds to begin to speak.

@@ -7,8 +7,8 @@
 
 mod fake;
 mod faulty;
-mod logged;
 mod frames;
+mod logged;
 mod port;
 mod raw;
 mod replica;

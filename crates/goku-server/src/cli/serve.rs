@@ -65,6 +65,12 @@ pub(super) struct Serve {
     /// How much metadata a request may have, in bytes, names and values together; more is refused as RESOURCE_EXHAUSTED
     #[arg(long, env = "GOKU_METADATA_BYTES_MAX", value_name = "BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1_024..=8_388_608))]
     metadata_bytes_max: u32,
+
+    /// How many MiB the requests and answers under way may hold together, one half for each: larger requests wait for room
+    /// before they are read, and get RESOURCE_EXHAUSTED where there is none for 5 s; answers that nobody reads are given
+    /// up for others. The process takes some 200 MiB besides at most
+    #[arg(long, env = "GOKU_IN_FLIGHT_MIB_MAX", value_name = "MIB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
+    in_flight_mib_max: u32,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -98,6 +104,7 @@ impl Serve {
                 .connections_max
                 .map_or_else(Config::default_connections_max, |max| max as usize),
             metadata_bytes_max: self.metadata_bytes_max as usize,
+            in_flight_bytes_max: self.in_flight_mib_max as usize * 1024 * 1024,
             ..Config::default()
         };
         let server = tokio::select! {

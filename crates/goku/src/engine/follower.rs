@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::page_room::PageRoom;
 use super::ring::Ring;
 use super::routes::{Route, Routes};
 use super::throttle::Throttle;
@@ -46,6 +47,8 @@ pub(super) struct Log {
     streams: AtomicUsize,
     /// For the pages that streams read.
     pages: Arc<Semaphore>,
+    /// For the pages that streams and lists keep until they are delivered.
+    page_room: Arc<PageRoom>,
     /// A head was read that lacks what was seen before, or nobody knows what a batch left.
     suspicion: Notify,
     /// Of streams that begin beyond the head.
@@ -188,6 +191,11 @@ impl Log {
         self.pages.clone()
     }
 
+    /// The room for pages that were read.
+    pub(super) fn page_room(&self) -> Arc<PageRoom> {
+        self.page_room.clone()
+    }
+
     /// Begins to stream.
     pub(super) fn follow(self: &Arc<Self>) -> Following {
         self.streams.fetch_add(1, atomic::Ordering::SeqCst);
@@ -216,6 +224,7 @@ impl Follower {
             news: sender,
             streams: AtomicUsize::new(0),
             pages: Arc::new(Semaphore::new(profile.pages)),
+            page_room: Arc::default(),
             suspicion: Notify::new(),
             beyond_head: Throttle::default(),
         });

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use futures::stream;
 
+use super::page_room::{Kept, PageRoom};
 use crate::client::Listing;
 use crate::decide::Head;
 use crate::entry::Entry;
 use crate::error::Result;
-use crate::key::KeyRange;
+use crate::key::{Key, KeyRange};
 use crate::request::ListRequest;
 use crate::store::{PageRequest, Store};
 
@@ -27,11 +28,15 @@ struct Pages {
     left: usize,
     values: bool,
     page_rows: usize,
-    entries: VecDeque<Entry>,
+    room: Arc<PageRoom>,
+    /// The page that is being delivered, the range that it is of, and what of it was delivered last.
+    entries: Kept<VecDeque<Entry>>,
+    page_range: Option<KeyRange>,
+    delivered: Option<Key>,
 }
 
 /// The entries of a request, as they were at `head`.
-pub(super) fn listing(store: Arc<dyn Store>, request: ListRequest, head: Head) -> Listing {
+pub(super) fn listing(store: Arc<dyn Store>, room: Arc<PageRoom>, request: ListRequest, head: Head) -> Listing {
     let range = match &request.start {
         Some(start) => request.prefix.range().starting_at(start),
         None => request.prefix.range(),
@@ -43,7 +48,10 @@ pub(super) fn listing(store: Arc<dyn Store>, request: ListRequest, head: Head) -
         left: request.limit.unwrap_or(usize::MAX),
         values: !request.keys_only,
         page_rows: FIRST_PAGE_ROWS,
-        entries: VecDeque::new(),
+        entries: room.keep(VecDeque::new(), 0),
+        room,
+        page_range: None,
+        delivered: None,
     };
     let entries = stream::try_unfold(pages, |mut pages| async move {
         let entry = pages.next().await?;
@@ -54,25 +62,51 @@ pub(super) fn listing(store: Arc<dyn Store>, request: ListRequest, head: Head) -
 
 impl Pages {
     async fn next(&mut self) -> Result<Option<Entry>> {
-        while self.entries.is_empty() && self.left > 0 {
+        while self.left > 0 {
+            match self.entries.with(VecDeque::pop_front) {
+                Some(Some(entry)) => {
+                    self.left -= 1;
+                    self.delivered = Some(entry.key.clone());
+                    return Ok(Some(entry));
+                }
+                Some(None) => {}
+                None => self.read_again(),
+            }
             let Some(range) = self.rest.take() else { break };
-            let request = PageRequest {
-                range,
-                rows_max: self.page_rows.min(self.left),
-                bytes_max: PAGE_BYTES_MAX,
-                values: self.values,
-                at: self.head.last_event,
-            };
-            let page = self.store.page(request).await?;
-            self.page_rows = (self.page_rows * 4).min(PAGE_ROWS_MAX);
-            self.rest = page.rest;
-            self.entries
-                .extend(page.rows.iter().map(|(key, row)| row.to_entry(key)));
+            self.read(range).await?;
         }
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        Ok(self.entries.pop_front())
+        Ok(None)
     }
+
+    /// Reads the next page.
+    async fn read(&mut self, range: KeyRange) -> Result<()> {
+        self.page_range = Some(range.clone());
+        let request = PageRequest {
+            range,
+            rows_max: self.page_rows.min(self.left),
+            bytes_max: PAGE_BYTES_MAX,
+            values: self.values,
+            at: self.head.last_event,
+        };
+        let page = self.store.page(request).await?;
+        self.page_rows = (self.page_rows * 4).min(PAGE_ROWS_MAX);
+        self.rest = page.rest;
+        let entries: VecDeque<Entry> = page.rows.iter().map(|(key, row)| row.to_entry(key)).collect();
+        let bytes = entries.iter().map(size).sum();
+        self.entries = self.room.keep(entries, bytes);
+        Ok(())
+    }
+
+    /// Goes back to what was delivered last: the page was dropped for those of others.
+    fn read_again(&mut self) {
+        self.rest = self.page_range.take().map(|range| match &self.delivered {
+            Some(delivered) => range.after(delivered),
+            None => range,
+        });
+    }
+}
+
+/// The bytes that an entry takes in memory.
+fn size(entry: &Entry) -> usize {
+    size_of::<Entry>() + entry.key.as_bytes().len() + entry.value.len()
 }

@@ -7,6 +7,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::page_room::{Kept, PAGES_BYTES_MAX, PageRoom};
+use super::ring;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventTypes;
 use crate::id::EventId;
@@ -19,8 +21,9 @@ const EVENTS_MAX: usize = 1_024;
 /// Events of the first page, which is to be there soon.
 const EVENTS_FIRST: usize = 128;
 
-/// Values of a page, in bytes; one event may be larger.
+/// Values of a page, in bytes, and of one while there is little room for pages; one event may be larger.
 const BYTES_MAX: usize = 1024 * 1024;
+const BYTES_MAX_IN_LITTLE_ROOM: usize = 64 * 1024;
 
 /// Events of the log that one page looks at, so that a page of a rare prefix ends in bounded time.
 const SCAN_EVENTS_MAX: i64 = 16_384;
@@ -34,9 +37,13 @@ pub(super) struct Pages {
     store: Arc<dyn Store>,
     /// For each page that is being read, of all streams.
     permits: Arc<Semaphore>,
+    /// For the pages that were read, of all streams and lists.
+    room: Arc<PageRoom>,
     range: KeyRange,
     types: EventTypes,
     pace: Pace,
+    /// What the last page had.
+    page_bytes: usize,
     ahead: VecDeque<Ahead>,
 }
 
@@ -45,7 +52,7 @@ struct Ahead {
     after: EventId,
     /// What it looks at, unless its bytes end it before.
     until: EventId,
-    page: AbortOnDropHandle<Result<EventsPage>>,
+    page: Kept<AbortOnDropHandle<Result<EventsPage>>>,
 }
 
 /// How much a page asks for, by what came of the one before.
@@ -58,10 +65,18 @@ struct Pace {
 
 impl Pages {
     /// The events of these keys and types.
-    pub(super) fn new(store: Arc<dyn Store>, permits: Arc<Semaphore>, range: KeyRange, types: EventTypes) -> Pages {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        permits: Arc<Semaphore>,
+        room: Arc<PageRoom>,
+        range: KeyRange,
+        types: EventTypes,
+    ) -> Pages {
         Pages {
             store,
             permits,
+            room,
+            page_bytes: 0,
             range,
             types,
             pace: Pace {
@@ -76,7 +91,12 @@ impl Pages {
     /// one page is read.
     pub(super) fn read_ahead(&mut self, after: EventId, until: EventId) {
         let mut after = self.ahead.back().map_or(after, |last| last.until);
-        while self.ahead.len() < AHEAD_MAX && (self.pace.dense || self.ahead.is_empty()) && after < until {
+        let ahead_max = if self.room.fits(AHEAD_MAX * self.page_bytes) {
+            AHEAD_MAX
+        } else {
+            1
+        };
+        while self.ahead.len() < ahead_max && (self.pace.dense || self.ahead.is_empty()) && after < until {
             let Ok(ahead) = self.begin(after, until) else {
                 return;
             };
@@ -95,11 +115,8 @@ impl Pages {
             let _permit = permits.acquire().await;
             store.events(request).await
         });
-        Ok(Ahead {
-            after,
-            until,
-            page: AbortOnDropHandle::new(page),
-        })
+        let page = self.room.keep(AbortOnDropHandle::new(page), self.page_bytes);
+        Ok(Ahead { after, until, page })
     }
 
     /// Whether the page after `after` is on its way.
@@ -112,11 +129,18 @@ impl Pages {
         if !self.is_ahead(after) {
             self.ahead.clear();
         }
-        let ahead = match self.ahead.pop_front() {
-            Some(ahead) => ahead,
-            None => self.begin(after, until)?,
+        let page = loop {
+            let ahead = match self.ahead.pop_front() {
+                Some(ahead) => ahead,
+                None => self.begin(after, until)?,
+            };
+            match ahead.page.take() {
+                Some(page) => break page.await.map_err(gone)??,
+                // It went for the pages of others, and so may those after it.
+                None => self.ahead.clear(),
+            }
         };
-        let page = ahead.page.await.map_err(gone)??;
+        self.page_bytes = page.events.iter().map(ring::size).sum();
         let scanned = page.scanned.get() - after.get();
         self.pace = self.pace.after(page.events.len(), scanned);
         Ok(page)
@@ -130,7 +154,11 @@ impl Pages {
             range: self.range.clone(),
             types: self.types,
             rows_max: self.pace.rows,
-            bytes_max: BYTES_MAX,
+            bytes_max: if self.room.fits(PAGES_BYTES_MAX / 2) {
+                BYTES_MAX
+            } else {
+                BYTES_MAX_IN_LITTLE_ROOM
+            },
         })
     }
 }

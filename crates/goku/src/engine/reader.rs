@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::stopped;
@@ -17,6 +18,15 @@ use crate::store::Store;
 
 /// Keys in one read.
 const KEYS_MAX: usize = 256;
+
+/// Values that one read is to have, in bytes, as far as the one before tells.
+const READ_BYTES: usize = 16 * 1024 * 1024;
+
+/// Values that were read and wait for their callers to take them, in KiB; smaller ones than one KiB are not counted.
+const UNTAKEN_KIB_MAX: usize = 16 * 1024;
+
+/// How long a read waits for callers to take what was read before: one that takes nothing must not hold up others.
+const UNTAKEN_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// Gets that wait before callers have to.
 const QUEUE_MAX: usize = 4_096;
@@ -38,7 +48,13 @@ struct Begun<'u>(&'u UnderWay);
 
 struct Job {
     key: Key,
-    answer: oneshot::Sender<Result<Entry>>,
+    answer: oneshot::Sender<Result<Found>>,
+}
+
+/// An entry on its way to its caller.
+struct Found {
+    entry: Entry,
+    _untaken: Option<OwnedSemaphorePermit>,
 }
 
 impl Reader {
@@ -47,13 +63,14 @@ impl Reader {
         let (jobs, receiver) = mpsc::channel(QUEUE_MAX);
         let receiver = Arc::new(Mutex::new(receiver));
         let under_way = Arc::new(UnderWay::default());
+        let untaken = Arc::new(Semaphore::new(UNTAKEN_KIB_MAX));
         for _ in 0..store.profile().readers {
             let (store, receiver, under_way) = (store.clone(), receiver.clone(), under_way.clone());
-            let stop = stop.clone();
+            let (stop, untaken) = (stop.clone(), untaken.clone());
             let task = async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = read_all(&*store, &receiver, &under_way) => {}
+                    () = read_all(&*store, &receiver, &under_way, &untaken) => {}
                 }
             };
             tasks.spawn("reader", task);
@@ -86,24 +103,42 @@ impl Reader {
             })
             .await
             .map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
+        let found = answered.await.map_err(|_| stopped())??;
+        Ok(found.entry)
     }
 }
 
-async fn read_all(store: &dyn Store, jobs: &Mutex<mpsc::Receiver<Job>>, under_way: &UnderWay) {
+async fn read_all(
+    store: &dyn Store,
+    jobs: &Mutex<mpsc::Receiver<Job>>,
+    under_way: &UnderWay,
+    untaken: &Arc<Semaphore>,
+) {
+    let mut keys_max = KEYS_MAX;
     loop {
         let mut taken = Vec::new();
-        if jobs.lock().await.recv_many(&mut taken, KEYS_MAX).await == 0 {
+        if jobs.lock().await.recv_many(&mut taken, keys_max).await == 0 {
             return;
         }
         let _begun = under_way.begin();
         taken.retain(|job| !job.answer.is_closed());
-        read_in_parts(store, taken).await;
+        let keys = taken.len();
+        let bytes = read_in_parts(store, taken, untaken).await;
+        keys_max = keys_max_after(keys, bytes);
     }
 }
 
-/// Reads what jobs ask for: at once, or where that has too many bytes in halves.
-async fn read_in_parts(store: &dyn Store, jobs: Vec<Job>) {
+/// How many keys the next read may have, after one of so many with values of so many bytes.
+fn keys_max_after(keys: usize, bytes: usize) -> usize {
+    match bytes {
+        0 => KEYS_MAX,
+        bytes => (READ_BYTES * keys / bytes).clamp(1, KEYS_MAX),
+    }
+}
+
+/// Reads what jobs ask for, at once, or where that has too many bytes in halves; how many bytes they have.
+async fn read_in_parts(store: &dyn Store, jobs: Vec<Job>, untaken: &Arc<Semaphore>) -> usize {
+    let mut bytes = 0;
     let mut parts = vec![jobs];
     while let Some(mut jobs) = parts.pop() {
         let rows = store.rows(jobs.iter().map(|job| job.key.clone()).collect()).await;
@@ -112,20 +147,44 @@ async fn read_in_parts(store: &dyn Store, jobs: Vec<Job>) {
             parts.push(jobs.split_off(jobs.len() / 2));
             parts.push(jobs);
         } else {
-            answer(jobs, &rows);
+            bytes += answer(jobs, &rows, untaken).await;
         }
     }
+    bytes
 }
 
-fn answer(jobs: Vec<Job>, rows: &Result<HashMap<Key, Row>>) {
+async fn answer(jobs: Vec<Job>, rows: &Result<HashMap<Key, Row>>, untaken: &Arc<Semaphore>) -> usize {
+    let mut bytes = 0;
     for Job { key, answer } in jobs {
         let result = match rows {
             Ok(rows) => entry_of(&key, rows.get(&key)),
             Err(error) => Err(error.clone()),
         };
+        let found = match result {
+            Ok(entry) => {
+                bytes += entry.value.len();
+                let untaken = wait_for_takers(untaken, entry.value.len() / 1024).await;
+                Ok(Found {
+                    entry,
+                    _untaken: untaken,
+                })
+            }
+            Err(error) => Err(error),
+        };
         // A caller that has given up is not there to hear it.
-        drop(answer.send(result));
+        drop(answer.send(found));
     }
+    bytes
+}
+
+/// Waits until callers have taken of the values before so much that another one fits, but not for ever.
+async fn wait_for_takers(untaken: &Arc<Semaphore>, kib: usize) -> Option<OwnedSemaphorePermit> {
+    let kib = u32::try_from(kib).ok().filter(|kib| *kib > 0)?;
+    if let Ok(permit) = untaken.clone().try_acquire_many_owned(kib) {
+        return Some(permit);
+    }
+    let permit = tokio::time::timeout(UNTAKEN_WAIT_MAX, untaken.clone().acquire_many_owned(kib)).await;
+    permit.ok()?.ok()
 }
 
 fn entry_of(key: &Key, row: Option<&Row>) -> Result<Entry> {
@@ -151,5 +210,19 @@ impl UnderWay {
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_of_large_values_have_few_keys() {
+        assert_eq!(keys_max_after(256, 256 * 100), KEYS_MAX);
+        assert_eq!(keys_max_after(3, 0), KEYS_MAX);
+        assert_eq!(keys_max_after(256, 256 * 4 * 1024 * 1024), 4);
+        assert_eq!(keys_max_after(4, 400), KEYS_MAX);
+        assert_eq!(keys_max_after(1, 64 * 1024 * 1024), 1);
     }
 }

@@ -61,7 +61,8 @@ impl Ring {
     }
 }
 
-fn size(event: &Event) -> usize {
+/// The bytes that an event takes in memory.
+pub(super) fn size(event: &Event) -> usize {
     size_of::<Event>() + event.key.as_bytes().len() + event.value.len()
 }
 

@@ -9,7 +9,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::follower::{Following, Log};
+use super::page_room::{Kept, PageRoom};
 use super::pages::Pages;
+use super::ring;
 use super::routes::Route;
 use crate::client::EventStream;
 use crate::decide::Head;
@@ -40,9 +42,14 @@ struct Subscription {
     opened: Head,
     /// Everything up to here was taken.
     position: EventId,
+    /// Everything up to here was delivered.
+    delivered: EventId,
+    /// Up to here everything is to be taken again, since it was dropped for the pages of others.
+    again: EventId,
     /// Where it ends, if it does.
     until: Option<EventId>,
-    taken: VecDeque<Event>,
+    taken: Kept<VecDeque<Event>>,
+    room: Arc<PageRoom>,
     pages: Pages,
     /// Once so few of the events of a page are left, the next one is read: a stream that nobody reads holds one page.
     read_ahead_at: Option<usize>,
@@ -73,15 +80,25 @@ pub(super) async fn open(
     if position > head.last_event {
         log.begins_beyond_head(position, head.last_event, &request.prefix);
     }
+    let room = log.page_room();
     let subscription = Subscription {
-        pages: Pages::new(store.clone(), log.pages(), request.prefix.range(), request.types),
+        pages: Pages::new(
+            store.clone(),
+            log.pages(),
+            room.clone(),
+            request.prefix.range(),
+            request.types,
+        ),
         store,
         route,
         stop,
         opened: head,
         position,
+        delivered: position,
+        again: position,
         until: request.to_head.then_some(head.last_event),
-        taken: VecDeque::new(),
+        taken: room.keep(VecDeque::new(), 0),
+        room,
         read_ahead_at: None,
         delivered_at: Instant::now(),
         told: None,
@@ -193,16 +210,24 @@ impl Subscription {
                     "the event stream has been stopped: go on from its position",
                 ));
             }
-            if let Some(event) = self.taken.front() {
-                if let Some(wait) = self.wait_for_lag(event.timestamp).await? {
-                    self.pause(wait).await;
+            match self.taken.with(|taken| taken.front().map(|event| event.timestamp)) {
+                Some(Some(timestamp)) => {
+                    if let Some(wait) = self.wait_for_lag(timestamp).await? {
+                        self.pause(wait).await;
+                        continue;
+                    }
+                    self.delivered_at = Instant::now();
+                    if let Some(event) = self.pop() {
+                        return Ok(StreamItem::Event(event));
+                    }
                     continue;
                 }
-                self.delivered_at = Instant::now();
-                if let Some(event) = self.taken.pop_front() {
-                    self.read_ahead();
-                    return Ok(StreamItem::Event(event));
-                }
+                Some(None) => {}
+                None => self.take_again(),
+            }
+            if self.position < self.again {
+                self.take(self.again).await?;
+                continue;
             }
             if self.pages.is_ahead(self.position) {
                 self.take_page(self.position).await?;
@@ -228,6 +253,30 @@ impl Subscription {
         }
     }
 
+    /// The next event that was taken.
+    fn pop(&mut self) -> Option<Event> {
+        let event = self.taken.with(VecDeque::pop_front)??;
+        self.delivered = event.id;
+        self.read_ahead();
+        if self.taken.with(|taken| taken.is_empty()) == Some(true) {
+            self.keep(VecDeque::new());
+        }
+        Some(event)
+    }
+
+    /// Keeps what was taken until it is delivered.
+    fn keep(&mut self, taken: VecDeque<Event>) {
+        let bytes = taken.iter().map(ring::size).sum();
+        self.taken = self.room.keep(taken, bytes);
+    }
+
+    /// Goes back to what was delivered last: what was taken after it was dropped.
+    fn take_again(&mut self) {
+        self.again = self.again.max(self.position);
+        self.position = self.delivered;
+        self.keep(VecDeque::new());
+    }
+
     /// Takes the next events up to `until`, and moves the position over those that do not match.
     async fn take(&mut self, until: EventId) -> Result<()> {
         if self.take_from_ring(until) {
@@ -240,17 +289,20 @@ impl Subscription {
 
     async fn take_page(&mut self, until: EventId) -> Result<()> {
         let page = self.pages.next(self.position, until).await?;
+        self.delivered = self.position;
         self.position = page.scanned;
         let partition = self.request.partition;
         let own = page.events.into_iter().filter(|event| is_in(partition, event));
-        self.taken = own.collect();
-        self.read_ahead_at = (!self.taken.is_empty()).then_some(self.taken.len() / 2);
+        let taken: VecDeque<Event> = own.collect();
+        self.read_ahead_at = (!taken.is_empty()).then_some(taken.len() / 2);
+        self.keep(taken);
         Ok(())
     }
 
     /// Has the next page read once half of this one is delivered.
     fn read_ahead(&mut self) {
-        if self.read_ahead_at.take_if(|at| self.taken.len() <= *at).is_none() {
+        let left = self.taken.with(|taken| taken.len()).unwrap_or_default();
+        if self.read_ahead_at.take_if(|at| left <= *at).is_none() {
             return;
         }
         let told = self.log.told();
@@ -266,6 +318,8 @@ impl Subscription {
         let Some(events) = ring.after(self.position, RING_SCAN_MAX) else {
             return false;
         };
+        self.delivered = self.position;
+        let mut taken = VecDeque::new();
         let mut bytes = 0;
         for event in events.take_while(|event| event.id <= until) {
             self.position = event.id;
@@ -274,12 +328,14 @@ impl Subscription {
                 && is_in(self.request.partition, event);
             if is_asked_for {
                 bytes += event.value.len();
-                self.taken.push_back(Event::clone(event));
+                taken.push_back(Event::clone(event));
             }
-            if self.taken.len() >= EVENTS_MAX || bytes >= BYTES_MAX {
+            if taken.len() >= EVENTS_MAX || bytes >= BYTES_MAX {
                 break;
             }
         }
+        drop(ring);
+        self.keep(taken);
         true
     }
 
