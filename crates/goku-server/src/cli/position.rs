@@ -1,31 +1,29 @@
 //! Positions in the log as text.
 
-use goku::{EventId, Position, StreamFrom, Tag};
+use goku::{EventId, Position, StreamFrom};
 
 /// A full position: the event's id and, in hex, the tag that proves that it is still the same event.
 pub(crate) fn show(position: Position) -> String {
-    format!("{}-{:016x}", position.id, position.tag.get())
+    position.to_string()
 }
 
 /// Reads an event's id, or a full position as [`show`] writes it.
 pub(super) fn parse(text: &str) -> Result<StreamFrom, String> {
-    let wrong = || format!("{text:?} is no position; give the id of an event, or the position that JSON output shows");
-    let (id, tag) = match text.split_once('-') {
-        Some((id, tag)) if !id.is_empty() => (id, Some(tag)),
-        _ => (text, None),
-    };
-    let id = EventId::new(id.parse().map_err(|_| wrong())?).map_err(|error| error.to_string())?;
-    Ok(match tag {
-        None => StreamFrom::After(id),
-        Some(tag) => StreamFrom::Resume(Position {
-            id,
-            tag: Tag::new(u64::from_str_radix(tag, 16).map_err(|_| wrong())?),
-        }),
-    })
+    if let Ok(position) = text.parse() {
+        return Ok(StreamFrom::Resume(position));
+    }
+    let id = text.parse().map_err(|_| {
+        format!("{text:?} is no position; give the id of an event, or the position that JSON output shows")
+    })?;
+    EventId::new(id)
+        .map(StreamFrom::After)
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use goku::Tag;
+
     use super::*;
 
     #[test]
