@@ -166,8 +166,8 @@ fn documented(with: &str, database: &str, user: &str) -> Vec<String> {
     let blocks = include_str!("../../../../../../docs/databases.md")
         .split("```sql\n")
         .skip(1);
-    let blocks = blocks.map(|rest| rest.split("```").next().unwrap());
-    let block = blocks.into_iter().find(|block| block.contains(with)).unwrap();
+    let mut blocks = blocks.map(|rest| rest.split("```").next().unwrap());
+    let block = blocks.find(|block| block.contains(with)).unwrap();
     let block = block
         .replace("database goku", &format!("database if not exists {database}"))
         .replace("goku.*", &format!("{database}.*"))
