@@ -12,7 +12,7 @@ pub(super) fn parse(text: &str) -> Result<StreamFrom, String> {
     if let Ok(position) = text.parse() {
         return Ok(StreamFrom::Resume(position));
     }
-    let id = text.parse().map_err(|_| {
+    let id = text.parse::<i64>().map_err(|_| {
         format!("{text:?} is no position; give the id of an event, or the position that JSON output shows")
     })?;
     EventId::new(id)
