@@ -5,6 +5,7 @@ pub(crate) mod effect;
 mod members;
 mod moves;
 pub(crate) mod own;
+mod stubborn;
 mod target;
 
 use std::collections::BTreeMap;

@@ -33,6 +33,7 @@
 //! ```
 
 mod acknowledge;
+mod advance;
 mod cursors;
 mod dead_letter;
 mod group;
@@ -57,6 +58,7 @@ mod wait;
 
 pub use acknowledge::Ack;
 pub use acknowledge::acknowledged;
+pub use advance::Advance;
 pub use cursors::ClientCursors;
 pub use cursors::CursorStore;
 pub use dead_letter::DeadLetter;

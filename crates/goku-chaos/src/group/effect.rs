@@ -14,6 +14,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::stubborn::Stubborn;
+
 /// The variable with the socket of the resource. Where it is set, this program is the command of a member.
 pub(crate) const SOCKET: &str = "GOKU_CHAOS_RESOURCE";
 
@@ -67,9 +69,10 @@ impl Effects {
     pub(crate) async fn serve(resource: Arc<Resource>, mut random: Random) -> Effects {
         let folder = TempDir::new().unwrap();
         let listener = UnixListener::bind(folder.path().join(FILE)).unwrap();
+        let stubborn = Arc::new(Stubborn::default());
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let resource = resource.clone();
+                let (resource, stubborn) = (resource.clone(), stubborn.clone());
                 let late = if random.one_in(LATE_ONE_IN) {
                     random.between(Duration::ZERO, LATE_MAX)
                 } else {
@@ -80,7 +83,10 @@ impl Effects {
                     let mut lines = tokio::io::BufReader::new(reading).lines();
                     if let Ok(Some(line)) = lines.next_line().await {
                         tokio::time::sleep(late).await;
-                        let answer = if resource.apply(read(&line)) {
+                        let effect = read(&line);
+                        let answer = if stubborn.fails(effect.event) {
+                            "failed\n"
+                        } else if resource.apply(effect) {
                             "done\n"
                         } else {
                             "refused\n"

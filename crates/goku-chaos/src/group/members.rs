@@ -15,13 +15,15 @@ use super::MEMBERS;
 use super::moves::Moves;
 
 /// What can go wrong with a member; what comes more often is there more often.
-pub(super) const FAULTS: [Fault; 7] = [
+pub(super) const FAULTS: [Fault; 9] = [
     Fault::Killed,
     Fault::Killed,
     Fault::Killed,
     Fault::Stopped,
     Fault::Stopped,
     Fault::TwoStopped,
+    Fault::Left,
+    Fault::Left,
     Fault::Left,
 ];
 

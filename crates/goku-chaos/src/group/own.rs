@@ -16,6 +16,7 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
+use super::stubborn::Stubborn;
 use super::{NAME, PARTITIONS, PREFIX, effect};
 use crate::cluster;
 use crate::fault;
@@ -146,11 +147,15 @@ async fn consume(
     let client: Arc<dyn Client> = Arc::new(GrpcClient::connect_all(endpoints)?);
     let mut until_asked = std::pin::pin!(until_asked);
     let pool = Pool::new(database);
+    let stubborn = Arc::new(Stubborn::default());
     let once = loop {
-        let label = holder.clone();
+        let (label, stubborn) = (holder.clone(), stubborn.clone());
         let made = MySqlTransactions::new(pool.clone(), move |transaction, delivery| {
-            let holder = label.clone();
+            let (holder, fails) = (label.clone(), stubborn.fails(delivery.id().get()));
             Box::pin(async move {
+                if fails {
+                    return Err("as it was told to".into());
+                }
                 let partition = Partition::of(delivery.key(), PARTITIONS)?.number();
                 // The cursor has moved already, by the token of this holder.
                 let effect = format!(

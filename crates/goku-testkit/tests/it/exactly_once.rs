@@ -9,7 +9,7 @@ use goku::consumer::mysql::MySqlTransactions;
 use goku::consumer::mysql::mysql_async::{Pool, prelude::Queryable};
 use goku::consumer::sqlite::{SqliteTransactions, rusqlite};
 use goku::consumer::{
-    Batch, Consumer, CursorStore, Delivery, ExactlyOnce, Failure, OnFailure, Retry, Spec, dead_letters,
+    Advance, Batch, Consumer, CursorStore, Delivery, ExactlyOnce, Failure, OnFailure, Retry, Spec, dead_letters,
 };
 use goku::{Client, ConsumerName, CursorId, CursorMove, Engine, ErrorKind, Snapshot};
 use goku_testkit::Proxy;
@@ -173,7 +173,12 @@ async fn an_older_holder_has_no_effects_any_more() {
         ..newer
     };
     let event = engine.get(&goku::Key::new("k0").unwrap()).await.unwrap();
-    let handled = other.handle(vec![Delivery::State(event)], Some(back)).await;
+    let advance = Advance {
+        after: back.to.position.id,
+        before: event.updated_ref,
+        request: back,
+    };
+    let handled = other.handle(vec![Delivery::State(event)], Some(advance)).await;
     assert!(matches!(handled, Err(goku::consumer::AttemptError::Refused(_))));
     assert_eq!(sqlite_effects(&folder), BTreeMap::new());
 }

@@ -1,5 +1,5 @@
-//! A consumer whose effects and cursor are in one transaction, in a process of its own that is killed at every step: each
-//! event has its effect once.
+//! A consumer whose effects and cursor are in one transaction, and whose handler fails at times, in a process of its own
+//! that is killed or stopped at every step: each event has its effect once.
 
 mod child;
 
@@ -24,12 +24,19 @@ use tokio::time::timeout;
 
 use child::Step;
 
-/// Kills at one step, one a run.
-const KILLS: u32 = 4;
+/// Ends at one step, one a run.
+const ENDS: u32 = 4;
 
-/// Kills at any time, and how many events there are for them.
-const RANDOM_KILLS: u32 = 12;
+/// Ends at any time, and how many events there are for them.
+const RANDOM_ENDS: u32 = 12;
 const EVENTS: u32 = 800;
+
+/// How a process comes to its end before it has done all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Killed,
+    Stopped,
+}
 
 /// A store with events, and a database of the user's own.
 struct Fixture {
@@ -76,29 +83,32 @@ impl Fixture {
         }
     }
 
-    /// Starts the consumer, which kills itself where it meets a step for so many times.
-    fn start(&self, own: &str, kill_at: Option<(Step, u32)>) -> Child {
-        let kill_at = kill_at.map(|(step, nth)| format!("{step:?}:{nth}"));
-        Command::new(env::current_exe().unwrap())
+    /// Starts the consumer, which ends itself so where it meets a step for so many times.
+    fn start(&self, own: &str, end: End, end_at: Option<(Step, u32)>) -> Child {
+        let end_at = end_at.map(|(step, nth)| format!("{step:?}:{nth}"));
+        let mut command = Command::new(env::current_exe().unwrap());
+        command
             .args(["--exact", child::TEST, "--nocapture"])
             .env(child::STORE, store(&self.folder))
             .env(child::OWN, own)
-            .env(child::KILL_AT, kill_at.unwrap_or_default())
-            .stdin(Stdio::null())
+            .env(child::END_AT, end_at.unwrap_or_default())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
+            .kill_on_drop(true);
+        if end == End::Stopped {
+            command.env(child::IS_STOPPED, "");
+        }
+        command.spawn().unwrap()
     }
 
-    /// Runs the consumer until it was killed, or has done all. Whether it was killed.
-    async fn run(&self, kill_at: Option<(Step, u32)>) -> bool {
-        was_killed(self.start(&self.own_url(), kill_at)).await
+    /// Runs the consumer until it was ended so, or has done all. Whether it was ended.
+    async fn run(&self, end: End, end_at: Option<(Step, u32)>) -> bool {
+        was_ended(self.start(&self.own_url(), end, end_at), end).await
     }
 
     /// Lets the consumer come to its end, and looks at what it did.
     async fn check(&self, what: &str) {
-        assert!(!self.run(None).await);
+        assert!(!self.run(End::Killed, None).await);
         assert_eq!(self.effects().await, self.once_each, "{what}");
     }
 
@@ -120,30 +130,38 @@ impl Fixture {
         }
     }
 
-    async fn kill_at_every_step(&self, step: Step) {
-        let mut kills = 0;
-        for nth in 1..=KILLS {
-            kills += u32::from(self.run(Some((step, nth))).await);
+    async fn end_at_every_step(&self, end: End, step: Step) {
+        let mut ends = 0;
+        for nth in 1..=ENDS {
+            ends += u32::from(self.run(end, Some((step, nth))).await);
         }
-        println!("{step:?}: {kills} kills");
-        assert!(kills > 0, "{step:?} was never met");
-        self.check(&format!("{step:?}")).await;
+        println!("{step:?}: {end:?} {ends} times");
+        assert!(ends > 0, "{step:?} was never met");
+        self.check(&format!("{end:?} {step:?}")).await;
     }
 
-    async fn kill_at_any_time(&self) {
+    async fn end_at_any_time(&self, end: End) {
         let mut random = Random::from_environment();
-        let mut kills = 0;
-        for _ in 0..RANDOM_KILLS {
-            let mut child = self.start(&self.own_url(), None);
+        let mut ends = 0;
+        for _ in 0..RANDOM_ENDS {
+            let mut child = self.start(&self.own_url(), end, None);
             let time = random.between(Duration::ZERO, Duration::from_millis(120));
+            // `wait` alone would close the input.
+            let input = child.stdin.take();
             if timeout(time, child.wait()).await.is_ok() {
                 break;
             }
-            child.kill().await.unwrap();
-            kills += 1;
+            match end {
+                End::Killed => child.kill().await.unwrap(),
+                End::Stopped => {
+                    drop(input);
+                    was_ended(child, end).await;
+                }
+            }
+            ends += 1;
         }
-        println!("at any time: {kills} kills");
-        self.check("at any time").await;
+        println!("at any time: {end:?} {ends} times");
+        self.check(&format!("{end:?} at any time")).await;
     }
 }
 
@@ -151,41 +169,74 @@ fn store(folder: &TempDir) -> String {
     format!("sqlite:{}", folder.path().join("goku.db").display())
 }
 
-/// Waits for its end, which is that or success.
-async fn was_killed(mut child: Child) -> bool {
+/// Waits for its end, which is that or success. Its input is open until then.
+async fn was_ended(mut child: Child, end: End) -> bool {
     use std::os::unix::process::ExitStatusExt;
+    let _input = child.stdin.take();
     let status = soon("the end of a consumer", child.wait()).await.unwrap();
-    let is_killed = status.signal() == Some(Signal::KILL.as_raw());
-    assert!(is_killed || status.success(), "{status}");
-    is_killed
+    let is_ended = match end {
+        End::Killed => status.signal() == Some(Signal::KILL.as_raw()),
+        End::Stopped => status.code() == Some(child::STOPPED),
+    };
+    assert!(is_ended || status.success(), "{status}");
+    is_ended
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_sqlite_killed_at_every_step() {
-    let steps = Step::ALL.map(async |step| Fixture::on_sqlite(12).await.kill_at_every_step(step).await);
+    on_sqlite_at_every_step(End::Killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_sqlite_stopped_at_every_step() {
+    on_sqlite_at_every_step(End::Stopped).await;
+}
+
+async fn on_sqlite_at_every_step(end: End) {
+    let steps = Step::ALL.map(async |step| Fixture::on_sqlite(12).await.end_at_every_step(end, step).await);
     join_all(steps).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_sqlite_killed_at_any_time() {
-    Fixture::on_sqlite(EVENTS).await.kill_at_any_time().await;
+    Fixture::on_sqlite(EVENTS).await.end_at_any_time(End::Killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_sqlite_stopped_at_any_time() {
+    Fixture::on_sqlite(EVENTS).await.end_at_any_time(End::Stopped).await;
 }
 
 on_every_server!(
     killed_at_every_step,
+    stopped_at_every_step,
     killed_at_any_time,
+    stopped_at_any_time,
     killed_while_a_commit_is_under_way
 );
 
 async fn killed_at_every_step(options: Options) {
+    at_every_step(options, End::Killed).await;
+}
+
+async fn stopped_at_every_step(options: Options) {
+    at_every_step(options, End::Stopped).await;
+}
+
+async fn at_every_step(options: Options, end: End) {
     let server = MariaDb::start(options);
-    let steps = Step::ALL.map(async |step| Fixture::on(&server, 12).await.kill_at_every_step(step).await);
+    let steps = Step::ALL.map(async |step| Fixture::on(&server, 12).await.end_at_every_step(end, step).await);
     join_all(steps).await;
 }
 
 async fn killed_at_any_time(options: Options) {
     let server = MariaDb::start(options);
-    Fixture::on(&server, EVENTS).await.kill_at_any_time().await;
+    Fixture::on(&server, EVENTS).await.end_at_any_time(End::Killed).await;
+}
+
+async fn stopped_at_any_time(options: Options) {
+    let server = MariaDb::start(options);
+    Fixture::on(&server, EVENTS).await.end_at_any_time(End::Stopped).await;
 }
 
 /// What it sent may arrive after its end.
@@ -197,7 +248,7 @@ async fn killed_while_a_commit_is_under_way(options: Options) {
         for nth in 1..=3 {
             let proxy = Proxy::before(&fixture.own_url()).await;
             let trap = proxy.at_commit(nth, point, Action::Hold);
-            let mut child = fixture.start(proxy.url(), None);
+            let mut child = fixture.start(proxy.url(), End::Killed, None);
             tokio::select! {
                 () = trap.sprung() => {
                     child.kill().await.unwrap();

@@ -16,6 +16,7 @@ mod model;
 mod readers;
 mod replicas;
 mod round_trips;
+mod stopped_consumer;
 mod store_faults;
 mod torn_log;
 mod traffic;

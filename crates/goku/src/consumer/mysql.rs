@@ -32,6 +32,7 @@ pub use mysql_async;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Pool, Row, Transaction, TxOpts};
 
+use super::advance::Advance;
 use super::cursors::CursorStore;
 use super::handler::{Delivery, Failure};
 use super::unit::{AttemptError, ExactlyOnce};
@@ -105,10 +106,10 @@ where
         self.pool.start_transaction(options).await
     }
 
-    async fn handle_all(&self, deliveries: Vec<Delivery>, to: Option<CursorMove>) -> Result<(), AttemptError> {
+    async fn handle_all(&self, deliveries: Vec<Delivery>, to: Option<Advance>) -> Result<(), AttemptError> {
         let mut transaction = self.begin().await.map_err(|error| of_handler(error.into()))?;
         if let Some(to) = &to {
-            match move_cursor(&mut transaction, to).await {
+            match write_move(&mut transaction, &to.request.id, |stored, now| to.change(stored, now)).await {
                 Ok(Change::Write(_)) => {}
                 // An earlier attempt was committed, though nobody heard of it.
                 Ok(Change::Keep(_)) => return Ok(()),
@@ -135,7 +136,8 @@ where
 
     async fn save(&self, request: CursorMove) -> Result<Cursor> {
         let mut transaction = self.begin().await.map_err(to_error)?;
-        let cursor = move_cursor(&mut transaction, &request).await?.into_cursor();
+        let decide = |stored: Option<&Cursor>, now| cursor::decide(stored, &request, None, now);
+        let cursor = write_move(&mut transaction, &request.id, decide).await?.into_cursor();
         transaction.commit().await.map_err(to_error)?;
         Ok(cursor)
     }
@@ -146,15 +148,19 @@ impl<F> ExactlyOnce for MySqlTransactions<F>
 where
     F: for<'t> Fn(&'t mut Transaction<'_>, Delivery) -> BoxFuture<'t, Result<(), Failure>> + Send + Sync + 'static,
 {
-    async fn handle(&self, deliveries: Vec<Delivery>, to: Option<CursorMove>) -> Result<(), AttemptError> {
+    async fn handle(&self, deliveries: Vec<Delivery>, to: Option<Advance>) -> Result<(), AttemptError> {
         self.handle_all(deliveries, to).await
     }
 }
 
 /// Locks the cursor, decides a move and writes it.
-async fn move_cursor(transaction: &mut Transaction<'_>, request: &CursorMove) -> Result<Change> {
-    let stored = read(transaction, &request.id).await?;
-    let change = cursor::decide(stored.as_ref(), request, None, SystemClock.now())?;
+async fn write_move(
+    transaction: &mut Transaction<'_>,
+    id: &CursorId,
+    decide: impl FnOnce(Option<&Cursor>, Timestamp) -> Result<Change>,
+) -> Result<Change> {
+    let stored = read(transaction, id).await?;
+    let change = decide(stored.as_ref(), SystemClock.now())?;
     if let Change::Write(cursor) = &change {
         // Of two that made it at the same time one is refused, and comes again.
         let insert = format!(

@@ -11,7 +11,7 @@ use super::cursors::{ClientCursors, CursorStore};
 use super::dead_letter::{self, DeadLetter};
 use super::group;
 use super::handler::{BatchHandler, Handler};
-use super::input;
+use super::input::{self, Source};
 use super::policy::{Halt, Retry};
 use super::session::Session;
 use super::spec::{Batch, Spec};
@@ -165,19 +165,12 @@ impl Consumer {
     /// Reads the cursor and handles what follows, until something is in the way. `done` is how far it has come, which the
     /// cursor may not be yet.
     async fn run_once(&self, stop: &CancellationToken, done: &mut Option<Done>) -> Result<()> {
-        if self.spec.partition.is_none() {
-            group::refuse(&*self.client, self.spec.name()).await?;
-        }
-        let cursor = self.claim().await?;
-        let stored = cursor.as_ref().map(|cursor| cursor.at);
-        let held = cursor.as_ref().map(|cursor| cursor.token).unwrap_or_default();
-        let token = self.spec.token.unwrap_or(held);
-        let from = match *done {
-            // The stored cursor may be behind; where it was reset since, it says where to go on.
-            Some(Done { at, token: own }) if !self.is_once() && held <= own && is_behind(stored, at) => Some(at),
-            _ => stored,
+        let opened = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            opened = self.open(*done) => opened?,
         };
-        let source = input::open(self.client.clone(), &self.spec, from).await?;
+        let Opened { source, stored, token } = opened;
         let mut session = Session::new(self, stop, token, stored);
         if let Some(begins_at) = source.begins_at {
             // Kept before anything is handled: the next run is not to begin at a later head.
@@ -190,6 +183,24 @@ impl Consumer {
             *done = Some(Done { at, token });
         }
         outcome
+    }
+
+    /// Reads the cursor and opens what follows it, or what follows `done`, where that is further on.
+    async fn open(&self, done: Option<Done>) -> Result<Opened> {
+        if self.spec.partition.is_none() {
+            group::refuse(&*self.client, self.spec.name()).await?;
+        }
+        let cursor = self.claim().await?;
+        let stored = cursor.as_ref().map(|cursor| cursor.at);
+        let held = cursor.as_ref().map(|cursor| cursor.token).unwrap_or_default();
+        let token = self.spec.token.unwrap_or(held);
+        let from = match done {
+            // The stored cursor may be behind; where it was reset since, it says where to go on.
+            Some(Done { at, token: own }) if !self.is_once() && held <= own && is_behind(stored, at) => Some(at),
+            _ => stored,
+        };
+        let source = input::open(self.client.clone(), &self.spec, from).await?;
+        Ok(Opened { source, stored, token })
     }
 
     /// The cursor, where there is one, held by the token of the spec.
@@ -214,6 +225,14 @@ impl Consumer {
     }
 }
 
+/// What a run begins with.
+struct Opened {
+    source: Source,
+    /// Where the stored cursor is.
+    stored: Option<Snapshot>,
+    token: FencingToken,
+}
+
 /// How far a run has come, by the holder of which token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Done {
@@ -233,8 +252,10 @@ pub(super) async fn stopped_by<T>(
 ) -> T {
     let mut running = pin!(running);
     tokio::select! {
-        ended = &mut running => return ended,
+        // What is to end begins nothing.
+        biased;
         () = shutdown => stop.cancel(),
+        ended = &mut running => return ended,
     }
     running.await
 }

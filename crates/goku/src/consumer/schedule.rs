@@ -33,6 +33,7 @@ pub(super) struct Schedule {
     in_flight: usize,
     order: Order,
     batch: Option<Batch>,
+    is_closed: bool,
 }
 
 #[derive(Debug)]
@@ -52,7 +53,17 @@ impl Schedule {
             in_flight: if batch.is_some() { 1 } else { in_flight },
             order,
             batch,
+            is_closed: false,
         }
+    }
+
+    /// Has nothing begin any more: a unit ended before it was done, and what comes after it must not be handled before it.
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// Whether another may be taken in.
@@ -76,7 +87,7 @@ impl Schedule {
 
     /// The unit to begin now, where there is one.
     pub(super) fn next(&mut self, now: Instant) -> Option<Unit> {
-        if self.under_way >= self.in_flight {
+        if self.is_closed || self.under_way >= self.in_flight {
             return None;
         }
         let unit = match self.batch {
@@ -89,7 +100,7 @@ impl Schedule {
 
     /// When a batch that is not full is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        let batch = self.batch.filter(|_| self.under_way == 0)?;
+        let batch = self.batch.filter(|_| self.under_way == 0 && !self.is_closed)?;
         self.waiting.front().map(|first| first.since + batch.wait)
     }
 
@@ -197,6 +208,23 @@ mod tests {
         assert_eq!(numbers(&begun(&mut schedule)), [5]);
         schedule.end(&first[0]);
         assert_eq!(numbers(&begun(&mut schedule)), [1]);
+    }
+
+    #[test]
+    fn nothing_begins_once_it_is_closed() {
+        let batch = Batch::new(1, Duration::ZERO);
+        let now = Instant::now();
+        for (order, batch) in [(Order::PerKey, None), (Order::None, None), (Order::None, Some(batch))] {
+            let mut schedule = Schedule::new(2, order, batch);
+            for number in 0..4 {
+                schedule.take(number, delivery("a"), now);
+            }
+            let unit = schedule.next(now).unwrap();
+            schedule.close();
+            assert!(schedule.next(now).is_none());
+            schedule.end(&unit);
+            assert!(schedule.next(now).is_none() && schedule.due().is_none() && schedule.is_idle());
+        }
     }
 
     #[test]

@@ -10,12 +10,14 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::advance::Advance;
+use super::handler::Delivery;
 use super::input::Input;
 use super::run::{AWAY, Consumer, is_passing, sleep_until};
 use super::schedule::{Schedule, Unit};
 use super::stats::RunStats;
 use super::tracker::Tracker;
-use super::unit::{Attempts, Ending};
+use super::unit::{Advances, Attempts, Ended, Ending};
 use crate::cursor::{Cursor, CursorMove, FencingToken, Motion};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{EventId, Snapshot};
@@ -35,9 +37,9 @@ pub(super) struct Session<'a> {
     attempts: Arc<Attempts>,
     schedule: Schedule,
     pub(super) tracker: Tracker,
-    under_way: JoinSet<(Unit, Ending)>,
+    under_way: JoinSet<(Unit, Ended)>,
     /// What is under way where one at a time is: here, since a task for each delivery costs more than most handlers do.
-    alone: Option<BoxFuture<'static, (Unit, Ending)>>,
+    alone: Option<BoxFuture<'static, (Unit, Ended)>>,
     is_alone: bool,
     token: FencingToken,
     /// Where the stored cursor is.
@@ -50,6 +52,8 @@ pub(super) struct Session<'a> {
     stats: RunStats,
     /// The last event that was taken in.
     taken: EventId,
+    /// The place after the last event that was handed out.
+    handed_out: Option<Snapshot>,
     looking: Option<BoxFuture<'static, Result<Status>>>,
     look_at: Instant,
 }
@@ -86,6 +90,7 @@ impl<'a> Session<'a> {
             failed_saves: 0,
             stats: consumer.stats.begin(),
             taken: EventId::ZERO,
+            handed_out: None,
             looking: None,
             look_at: Instant::now(),
         };
@@ -98,6 +103,10 @@ impl<'a> Session<'a> {
         loop {
             // Where events and handler never have to wait, others on this thread would.
             tokio::task::consume_budget().await;
+            // Which of the branches below is taken first is up to chance: nothing begins in any of them.
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
             // Where the cursor is moved with the effects, nothing else moves it meanwhile.
             let is_apart = !self.consumer.is_once();
             if is_apart || self.saving.is_none() {
@@ -174,11 +183,10 @@ impl<'a> Session<'a> {
 
     fn begin(&mut self, unit: Unit) {
         let attempts = self.attempts.clone();
-        let places = unit.numbers.iter().map(|number| self.tracker.place(*number));
-        let places = places.map(|place| place.map(|place| self.moved_to(place))).collect();
+        let advances = self.advances(&unit);
         let attempt = async move {
-            let ending = attempts.run(unit.deliveries.clone(), places).await;
-            (unit, ending)
+            let ended = attempts.run(unit.deliveries.clone(), advances).await;
+            (unit, ended)
         };
         if self.is_alone {
             self.alone = Some(Box::pin(attempt));
@@ -187,8 +195,34 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The moves of the cursor over a unit that is handed out now.
+    fn advances(&mut self, unit: &Unit) -> Advances {
+        if !self.consumer.is_once() {
+            return Advances::default();
+        }
+        let before = self.handed_out.or(self.saved);
+        let mut each = Vec::with_capacity(unit.numbers.len());
+        for (number, delivery) in unit.numbers.iter().zip(&unit.deliveries) {
+            let place = self.tracker.place(*number);
+            each.push(place.map(|to| self.advance(self.handed_out.or(before), delivery, to)));
+            self.handed_out = place.or(self.handed_out);
+        }
+        let first = unit.deliveries.iter().find(|delivery| delivery.event().is_some());
+        let last = unit.numbers.last().and_then(|number| self.tracker.place(*number));
+        let all = first.zip(last).map(|(first, to)| self.advance(before, first, to));
+        Advances { all, each }
+    }
+
+    fn advance(&self, before: Option<Snapshot>, first: &Delivery, to: Snapshot) -> Advance {
+        Advance {
+            request: self.moved_to(to),
+            after: before.map_or(EventId::ZERO, |before| before.position.id),
+            before: first.id(),
+        }
+    }
+
     /// What ends next, of what is under way.
-    async fn next_ended(&mut self) -> Option<Result<(Unit, Ending), JoinError>> {
+    async fn next_ended(&mut self) -> Option<Result<(Unit, Ended), JoinError>> {
         if self.alone.is_some() {
             let ended = wait_for(&mut self.alone).await;
             self.alone = None;
@@ -197,24 +231,25 @@ impl<'a> Session<'a> {
         self.under_way.join_next().await
     }
 
-    fn ended(&mut self, ended: Result<(Unit, Ending), JoinError>) -> Result<()> {
-        let (unit, ending) = ended
+    fn ended(&mut self, ended: Result<(Unit, Ended), JoinError>) -> Result<()> {
+        let (unit, Ended { done, ending }) = ended
             .map_err(|error| Error::new(ErrorKind::Internal, "the task of a handler failed").with_source(error))?;
         self.schedule.end(&unit);
+        let done = &unit.numbers[..done];
+        if let Some(number) = done.last().filter(|_| self.consumer.is_once()) {
+            // Its transaction has moved the cursor.
+            self.saved = self.tracker.place(*number).or(self.saved);
+        }
+        for number in done {
+            self.tracker.finish(*number);
+        }
+        self.tell();
+        if !matches!(ending, Ending::Done) {
+            self.schedule.close();
+        }
         match ending {
-            Ending::Done => {
-                if let Some(number) = unit.numbers.last().filter(|_| self.consumer.is_once()) {
-                    // Its transaction has moved the cursor.
-                    self.saved = self.tracker.place(*number).or(self.saved);
-                }
-                for number in unit.numbers {
-                    self.tracker.finish(number);
-                }
-                self.tell();
-                Ok(())
-            }
-            Ending::Interrupted => Ok(()),
             Ending::Refused(error) => Err(error),
+            Ending::Done | Ending::Interrupted => Ok(()),
         }
     }
 
@@ -289,6 +324,7 @@ impl<'a> Session<'a> {
                 Ok(None) => break,
                 Err(_) => {
                     tracing::warn!(consumer = %self.consumer.spec.name(), "attempts are given up, they will be made again");
+                    self.schedule.close();
                     break;
                 }
             }
@@ -296,6 +332,10 @@ impl<'a> Session<'a> {
         self.alone = None;
         self.under_way.shutdown().await;
         if matches!(&outcome, Err(error) if is_refused(error)) {
+            return outcome;
+        }
+        if self.consumer.is_once() && self.schedule.is_closed() {
+            // Its transaction may be committed, though nobody heard of it: then the cursor is beyond what is known here.
             return outcome;
         }
         let mut tries = 0;

@@ -28,11 +28,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 pub use rusqlite;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio_util::sync::CancellationToken;
 
+use super::advance::Advance;
 use super::cursors::CursorStore;
 use super::handler::{Delivery, Failure};
 use super::unit::{AttemptError, ExactlyOnce};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::cursor::{self, Change, Cursor, CursorId, CursorMove};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::sqlite::{cursors_table, read_cursor, to_error, write_cursor};
@@ -65,12 +67,15 @@ where
         job: impl FnOnce(&mut Connection, &F) -> T + Send + 'static,
     ) -> Result<T, Failure> {
         let inner = self.0.clone();
+        let given_up = CancellationToken::new();
+        let _given_up_when_dropped = given_up.clone().drop_guard();
         let job = tokio::task::spawn_blocking(move || {
             // A transaction that a panic left open was rolled back.
             let mut connection = inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            job(&mut connection, &inner.handle)
+            // Nobody waits for it any more, and somebody else may have begun where it would.
+            (!given_up.is_cancelled()).then(|| job(&mut connection, &inner.handle))
         });
-        Ok(job.await?)
+        job.await?.ok_or_else(|| "it was given up before it began".into())
     }
 }
 
@@ -89,7 +94,8 @@ where
         let saved = self.run(move |connection, _| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
             let transaction = transaction.map_err(to_error)?;
-            let cursor = move_cursor(&transaction, &request)?.into_cursor();
+            let decide = |stored: Option<&Cursor>, now| cursor::decide(stored, &request, None, now);
+            let cursor = write_move(&transaction, &request.id, decide)?.into_cursor();
             transaction.commit().map_err(to_error)?;
             Ok(cursor)
         });
@@ -102,12 +108,12 @@ impl<F> ExactlyOnce for SqliteTransactions<F>
 where
     F: Fn(&Transaction<'_>, &Delivery) -> Result<(), Failure> + Send + Sync + 'static,
 {
-    async fn handle(&self, deliveries: Vec<Delivery>, to: Option<CursorMove>) -> Result<(), AttemptError> {
+    async fn handle(&self, deliveries: Vec<Delivery>, to: Option<Advance>) -> Result<(), AttemptError> {
         let handled = self.run(move |connection, handle| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
             let transaction = transaction.map_err(|error| of_handler(error.into()))?;
             if let Some(to) = &to {
-                match move_cursor(&transaction, to) {
+                match write_move(&transaction, &to.request.id, |stored, now| to.change(stored, now)) {
                     Ok(Change::Write(_)) => {}
                     // An earlier attempt was committed, though nobody heard of it.
                     Ok(Change::Keep(_)) => return Ok(()),
@@ -128,9 +134,13 @@ where
 }
 
 /// Decides a move and writes it.
-fn move_cursor(transaction: &Transaction<'_>, request: &CursorMove) -> Result<Change> {
-    let stored = read_cursor(transaction, TABLE, &request.id).map_err(to_error)?;
-    let change = cursor::decide(stored.as_ref(), request, None, SystemClock.now())?;
+fn write_move(
+    transaction: &Transaction<'_>,
+    id: &CursorId,
+    decide: impl FnOnce(Option<&Cursor>, Timestamp) -> Result<Change>,
+) -> Result<Change> {
+    let stored = read_cursor(transaction, TABLE, id).map_err(to_error)?;
+    let change = decide(stored.as_ref(), SystemClock.now())?;
     if let Change::Write(cursor) = &change {
         write_cursor(transaction, TABLE, cursor).map_err(to_error)?;
     }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
+use super::advance::Advance;
 use super::cursors::CursorStore;
 use super::dead_letter;
 use super::handler::{BatchHandler, Delivery, Failure, Handler};
@@ -15,20 +16,20 @@ use super::policy::{Halt, OnFailure};
 use super::spec::Spec;
 use super::stats::Stats;
 use crate::client::Client;
-use crate::cursor::CursorMove;
 use crate::error::Error;
 
 /// Handles deliveries and moves the cursor behind them in one transaction of the user's own database, which keeps the
 /// cursor, too.
 #[async_trait]
 pub trait ExactlyOnce: CursorStore {
-    /// Handles all of them or none. `to` is where the cursor goes; none for a state, before which there is no place.
-    async fn handle(&self, deliveries: Vec<Delivery>, to: Option<CursorMove>) -> Result<(), AttemptError>;
+    /// Handles all of them or none. `to` is where the cursor goes; none for a state, before which there is no place. The
+    /// cursor is moved only where it stands as [`Advance`] says: this keeps an event from being passed unhandled.
+    async fn handle(&self, deliveries: Vec<Delivery>, to: Option<Advance>) -> Result<(), AttemptError>;
 }
 
 #[async_trait]
 impl<E: ExactlyOnce + ?Sized> ExactlyOnce for Arc<E> {
-    async fn handle(&self, deliveries: Vec<Delivery>, to: Option<CursorMove>) -> Result<(), AttemptError> {
+    async fn handle(&self, deliveries: Vec<Delivery>, to: Option<Advance>) -> Result<(), AttemptError> {
         (**self).handle(deliveries, to).await
     }
 }
@@ -52,6 +53,14 @@ pub(super) enum Work {
     Once(Arc<dyn ExactlyOnce>),
 }
 
+/// The moves of the cursor over the deliveries of a unit: over all of them at once, and over each alone. None over a
+/// state, and where the cursor is not moved with the effects.
+#[derive(Debug, Default)]
+pub(super) struct Advances {
+    pub(super) all: Option<Advance>,
+    pub(super) each: Vec<Option<Advance>>,
+}
+
 /// What the attempts at a unit need.
 pub(super) struct Attempts {
     pub(super) client: Arc<dyn Client>,
@@ -63,8 +72,16 @@ pub(super) struct Attempts {
 
 /// How the attempts at a unit ended.
 #[derive(Debug)]
+pub(super) struct Ended {
+    /// Deliveries of the unit, from the first on, that were handled, or given up as the policy says: the cursor may pass them.
+    pub(super) done: usize,
+    pub(super) ending: Ending,
+}
+
+/// Why there are no more attempts.
+#[derive(Debug)]
 pub(super) enum Ending {
-    /// It was handled, or given up as the policy says: the cursor may pass it.
+    /// All deliveries are done.
     Done,
     /// The consumer stops before that.
     Interrupted,
@@ -73,33 +90,39 @@ pub(super) enum Ending {
 }
 
 impl Attempts {
-    /// Handles deliveries; `places` is where the cursor is to go behind each of them.
-    pub(super) async fn run(&self, deliveries: Vec<Delivery>, places: Vec<Option<CursorMove>>) -> Ending {
-        let to = places.last().cloned().flatten();
-        let ending = self.attempt(&deliveries, to.clone()).await;
-        let Attempted::GivenUp(failure) = ending else {
-            return ending.into();
+    /// Handles deliveries; `advances` are the moves of the cursor: over all of them, and over each alone.
+    pub(super) async fn run(&self, deliveries: Vec<Delivery>, advances: Advances) -> Ended {
+        let count = deliveries.len();
+        let ended = |ending: Ending| Ended {
+            done: if matches!(ending, Ending::Done) { count } else { 0 },
+            ending,
+        };
+        let failure = match self.attempt(&deliveries, advances.all.clone()).await {
+            Attempted::GivenUp(failure) => failure,
+            attempted => return ended(attempted.into()),
         };
         if let [delivery] = deliveries.as_slice() {
-            return self.give_up(delivery, &failure, to).await;
+            return ended(self.give_up(delivery, &failure, advances.all).await);
         }
         // Which of them is at fault shows when each is alone.
-        for (delivery, to) in deliveries.into_iter().zip(places) {
-            let ending = match self.attempt(std::slice::from_ref(&delivery), to.clone()).await {
-                Attempted::GivenUp(failure) => self.give_up(&delivery, &failure, to).await,
-                ending => ending.into(),
+        let advances = advances.each.into_iter().chain(std::iter::repeat(None));
+        for (done, (delivery, advance)) in deliveries.into_iter().zip(advances).enumerate() {
+            let ending = match self.attempt(std::slice::from_ref(&delivery), advance.clone()).await {
+                Attempted::GivenUp(failure) => self.give_up(&delivery, &failure, advance).await,
+                attempted => attempted.into(),
             };
             if !matches!(ending, Ending::Done) {
-                return ending;
+                return Ended { done, ending };
             }
         }
-        Ending::Done
+        ended(Ending::Done)
     }
 
-    async fn attempt(&self, deliveries: &[Delivery], to: Option<CursorMove>) -> Attempted {
+    async fn attempt(&self, deliveries: &[Delivery], to: Option<Advance>) -> Attempted {
         let mut attempts = 0;
         let mut absences = 0;
-        loop {
+        // An attempt that has begun comes to its end, and no other begins once the run is to end.
+        while !self.stop.is_cancelled() {
             let call = AssertUnwindSafe(self.work.handle(deliveries.to_vec(), to.clone()));
             let failure = match call.catch_unwind().await {
                 Ok(Ok(())) => {
@@ -110,10 +133,8 @@ impl Attempts {
                 Ok(Err(AttemptError::Unavailable(failure))) => {
                     absences += 1;
                     tracing::warn!(consumer = %self.spec.name(), error = %failure, "the database is waited for");
-                    tokio::select! {
-                        () = self.stop.cancelled() => return Attempted::Interrupted,
-                        () = tokio::time::sleep(self.spec.retry.pause(absences)) => continue,
-                    }
+                    self.pause(absences).await;
+                    continue;
                 }
                 Ok(Err(AttemptError::Failed(failure))) => match failure.downcast::<Halt>() {
                     Ok(halt) => return Attempted::Refused(halt.0),
@@ -129,15 +150,25 @@ impl Attempts {
             if self.spec.on_failure.attempts_max().is_some_and(|max| attempts >= max) {
                 return Attempted::GivenUp(GivenUp { failure, attempts });
             }
-            tokio::select! {
-                () = self.stop.cancelled() => return Attempted::Interrupted,
-                () = tokio::time::sleep(self.spec.retry.pause(attempts)) => self.stats.retried(),
+            self.pause(attempts).await;
+            if !self.stop.is_cancelled() {
+                self.stats.retried();
             }
+        }
+        Attempted::Interrupted
+    }
+
+    /// Waits until another try is due after so many, or the run is to end.
+    async fn pause(&self, tries: u32) {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(self.spec.retry.pause(tries)) => {}
         }
     }
 
     /// Goes on without a delivery, once that is kept where it is to be.
-    async fn give_up(&self, delivery: &Delivery, given_up: &GivenUp, to: Option<CursorMove>) -> Ending {
+    async fn give_up(&self, delivery: &Delivery, given_up: &GivenUp, to: Option<Advance>) -> Ending {
         let GivenUp { failure, attempts } = given_up;
         let name = self.spec.name();
         match self.spec.on_failure {
@@ -147,9 +178,9 @@ impl Attempts {
                     tries += 1;
                     let event = delivery.id();
                     tracing::error!(consumer = %name, %event, ?error, "a dead letter could not be kept yet");
-                    tokio::select! {
-                        () = self.stop.cancelled() => return Ending::Interrupted,
-                        () = tokio::time::sleep(self.spec.retry.pause(tries)) => {}
+                    self.pause(tries).await;
+                    if self.stop.is_cancelled() {
+                        return Ending::Interrupted;
                     }
                 }
                 self.stats.dead(delivery);
@@ -163,14 +194,14 @@ impl Attempts {
         // What is kept apart from the cursor is done before the cursor passes it.
         if let (Work::Once(once), Some(to)) = (&self.work, to) {
             let mut tries = 0;
-            while let Err(error) = once.save(to.clone()).await {
+            while let Err(error) = once.save(to.request.clone()).await {
                 if !super::run::is_passing(&error) {
                     return Ending::Refused(error);
                 }
                 tries += 1;
-                tokio::select! {
-                    () = self.stop.cancelled() => return Ending::Interrupted,
-                    () = tokio::time::sleep(self.spec.retry.pause(tries)) => {}
+                self.pause(tries).await;
+                if self.stop.is_cancelled() {
+                    return Ending::Interrupted;
                 }
             }
         }
@@ -212,7 +243,7 @@ impl Work {
         }
     }
 
-    async fn handle(&self, deliveries: Vec<Delivery>, to: Option<CursorMove>) -> Result<(), AttemptError> {
+    async fn handle(&self, deliveries: Vec<Delivery>, to: Option<Advance>) -> Result<(), AttemptError> {
         match self {
             Work::Each(handler) => {
                 for delivery in deliveries {

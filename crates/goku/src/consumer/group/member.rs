@@ -44,13 +44,15 @@ pub(super) async fn run(group: &Group, stop: &CancellationToken) -> Result<Endin
         Ok::<_, Error>((settings, tenure))
     };
     let (settings, tenure) = tokio::select! {
-        joined = joining => joined?,
+        biased;
         () = stop.cancelled() => return Ok(Ending::Left),
+        joined = joining => joined?,
     };
     let mut membership = Membership::new(group, settings, tenure.lease());
     let mut outcome = tokio::select! {
-        outcome = membership.work(stop) => outcome,
+        biased;
         () = tenure.lost() => Ok(Ending::Lost),
+        outcome = membership.work(stop) => outcome,
     };
     if !matches!(outcome, Ok(Ending::Lost)) {
         let left = tokio::select! {
@@ -122,6 +124,10 @@ impl<'a> Membership<'a> {
         };
         let mut news = Subscription::open(self.group.client.clone(), self.group.spec.name().clone());
         loop {
+            // Which of the branches below is taken first is up to chance: nothing is claimed or begun once this is to end.
+            if stop.is_cancelled() {
+                return Ok(Ending::Left);
+            }
             let now = Instant::now();
             let due = self.paused.values().map(|pause| pause.until);
             let due = due.filter(|until| *until > now).min();
