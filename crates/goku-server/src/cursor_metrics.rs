@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use goku::consumer::{Lag, dead_letter_counts, lag_at};
+use goku::consumer::{Failing, Lag, dead_letter_counts, failing, lag_at};
 use goku::{Client, Cursor, CursorsRequest, ErrorKind, Status};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
@@ -19,13 +19,16 @@ const CURSORS_TOLD_MAX: usize = 1_000;
 /// Dead letters that are counted, of all consumers together.
 const DEAD_LETTERS_COUNTED_MAX: usize = 10_000;
 
+/// Partitions of which it is told what fails.
+const FAILING_TOLD_MAX: usize = 1_000;
+
 /// How long what was told is told again, however often it is asked for.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// How long the store may take to tell. What it has not told by then is left out.
 const COLLECT_MAX: Duration = Duration::from_secs(2);
 
-/// Tells how far cursors are behind, and of dead letters.
+/// Tells how far cursors are behind, what fails, and of dead letters.
 pub(crate) struct CursorMetrics {
     client: Arc<dyn Client>,
     told: Mutex<Option<(Instant, String)>>,
@@ -63,6 +66,9 @@ impl CursorMetrics {
         };
         let dead = timeout_at(until, dead_letter_counts(&*self.client, DEAD_LETTERS_COUNTED_MAX)).await;
         let mut text = dead.map_or_else(|_| String::new(), |dead| dead_text(&dead.unwrap_or_default()));
+        if let Ok(Ok(failing)) = timeout_at(until, failing(&*self.client, FAILING_TOLD_MAX)).await {
+            text += &failing_text(&failing, &status);
+        }
         let mut families = Families::new();
         for cursor in cursors {
             families.add(&cursor, &self.find(&cursor, &status, until).await);
@@ -143,6 +149,28 @@ impl Families {
     fn text(self) -> String {
         self.events.text() + &self.seconds.text() + &self.lost.text()
     }
+}
+
+fn failing_text(failing: &[Failing], status: &Status) -> String {
+    let mut attempts = Family::gauge(
+        "goku_failing_attempts",
+        "Attempts that failed at the delivery of a consumer that fails at the moment.",
+    );
+    let mut seconds = Family::gauge(
+        "goku_failing_seconds",
+        "How long the delivery of a consumer has failed that fails at the moment.",
+    );
+    for failing in failing {
+        let partition = failing.cursor.partition.to_string();
+        let labels = [
+            ("consumer", failing.cursor.consumer.as_str()),
+            ("partition", &partition),
+        ];
+        attempts.sample(&labels, f64::from(failing.attempts));
+        let since = status.time.saturating_since(failing.since);
+        seconds.sample(&labels, since.as_secs_f64());
+    }
+    attempts.text() + &seconds.text()
 }
 
 fn dead_text(dead: &BTreeMap<String, usize>) -> String {

@@ -43,6 +43,7 @@ pub mod consumer;
 pub mod cursor;
 pub mod delete;
 pub mod expiry;
+pub mod failing;
 pub mod get;
 pub mod group;
 pub mod hostile_keys;
@@ -304,6 +305,11 @@ macro_rules! conformance_suite {
                 a_spec_that_cannot_be_right_is_refused
                 waiting_ends_with_the_first_state_or_event_that_is_it
             ;
+            failing:
+                the_first_that_fails_is_told_of_until_it_succeeds
+                what_failed_at_the_end_is_told_of_no_longer
+                what_fails_in_a_group_is_told_of_by_partition
+            ;
             group:
                 members_share_the_partitions_and_nothing_is_lost_or_out_of_order
                 one_that_joins_gets_its_share_and_one_that_leaves_gives_it_up
@@ -409,6 +415,7 @@ mod tests {
             ("cursor", include_str!("conformance/cursor.rs")),
             ("delete", include_str!("conformance/delete.rs")),
             ("expiry", include_str!("conformance/expiry.rs")),
+            ("failing", include_str!("conformance/failing.rs")),
             ("get", include_str!("conformance/get.rs")),
             ("group", include_str!("conformance/group.rs")),
             ("hostile_keys", include_str!("conformance/hostile_keys.rs")),
@@ -438,6 +445,7 @@ mod tests {
         let modules = [
             ("concurrency", include_str!("conformance/concurrency.rs")),
             ("expiry", include_str!("conformance/expiry.rs")),
+            ("failing", include_str!("conformance/failing.rs")),
             ("get", include_str!("conformance/get.rs")),
             ("hostile_keys", include_str!("conformance/hostile_keys.rs")),
             ("isolation", include_str!("conformance/isolation.rs")),

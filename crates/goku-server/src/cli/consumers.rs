@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use goku::consumer::{self, Lag, Member, Place, Roster, dead_letter_counts, dead_letters};
-use goku::{Client, ConsumerName, Cursor, CursorsRequest, Error, ErrorKind, EventId, Status};
+use goku::consumer::{self, Failing, Lag, Member, Place, Roster, dead_letter_counts, dead_letters};
+use goku::{Client, ConsumerName, Cursor, CursorId, CursorsRequest, Error, ErrorKind, EventId, Status};
 
 use crate::cli::Connection;
 use crate::cli::consume::consumer_name;
 use crate::exit::Outcome;
 use crate::output::Output;
 
-/// List consumers with their positions, how far they are behind, and their dead letters; reset them
+/// List consumers with their positions, how far they are behind, what fails, and their dead letters; reset them
 ///
 /// A line has name, partition, position, the events after it with the age of the first of them, dead letters, when the cursor
-/// was moved, and the member that holds the partition of a group, separated by tabs. The events after a position are those of
+/// was moved, the member that holds the partition of a group, and the event that fails at the moment, separated by tabs. The events after a position are those of
 /// all keys, what a group writes for itself among them: a consumer that has nothing to do passes them within 5 s.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -72,14 +72,18 @@ struct Named {
     name: ConsumerName,
 }
 
-/// What is told of a cursor.
+/// What is told of a consumer, or of a partition of a group.
 pub(crate) struct Standing {
-    pub(crate) cursor: Cursor,
-    /// None where what follows it is not retained, or was lost.
+    pub(crate) id: CursorId,
+    /// `None` where it is in the user's own database, or there is none yet.
+    pub(crate) cursor: Option<Cursor>,
+    /// `None` where there is no cursor, or what follows it is not retained, or was lost.
     pub(crate) lag: Option<Lag>,
     pub(crate) dead: usize,
     /// Who holds the partition; none where it is no group's, or nobody does at the moment.
     pub(crate) holder: Option<Member>,
+    /// What fails at the moment, where something does.
+    pub(crate) failing: Option<Failing>,
 }
 
 impl Consumers {
@@ -140,7 +144,7 @@ async fn list(client: &dyn Client, output: &mut Output) -> Outcome {
     loop {
         let page = client.list_cursors(request.clone()).await?;
         let Some(last) = page.last() else {
-            return Ok(());
+            return telling.tell_without_cursors(output).await;
         };
         request.after = Some(last.id.clone());
         telling.tell(page, output).await?;
@@ -152,6 +156,8 @@ struct Telling<'a> {
     client: &'a dyn Client,
     /// How many dead letters there are of each consumer that has some.
     dead: BTreeMap<String, usize>,
+    /// What fails and was not told of yet.
+    failing: BTreeMap<CursorId, Failing>,
     /// Of the last that was told of.
     common: Option<Common>,
 }
@@ -175,35 +181,66 @@ impl Common {
 
 impl Telling<'_> {
     async fn begin(client: &dyn Client) -> goku::Result<Telling<'_>> {
+        let failing = consumer::failing(client, None).await?.into_iter();
         Ok(Telling {
             client,
             dead: dead_letter_counts(client, None).await?,
+            failing: failing.map(|failing| (failing.cursor.clone(), failing)).collect(),
             common: None,
         })
     }
 
     async fn tell(&mut self, cursors: Vec<Cursor>, output: &mut Output) -> Outcome {
         for cursor in cursors {
-            let common = match self.common.take() {
-                Some(of) if of.name == cursor.id.consumer => self.common.insert(of),
-                _ => self.common.insert(Common::of(self.client, &cursor.id.consumer).await?),
-            };
-            let lag = match consumer::lag_at(self.client, &cursor, &common.status).await {
+            let status = self.common(&cursor.id.consumer).await?.status.clone();
+            let lag = match consumer::lag_at(self.client, &cursor, &status).await {
                 Ok(lag) => Some(lag),
                 Err(error) if matches!(error.kind(), ErrorKind::Compacted { .. } | ErrorKind::PositionLost) => None,
                 Err(error) => return Err(error.into()),
             };
-            let roster = common.roster.as_ref();
-            let holder = roster.and_then(|roster| roster.holder(cursor.id.partition)).cloned();
-            let dead = self.dead.get(cursor.id.consumer.as_str()).copied().unwrap_or(0);
-            output.consumer(&Standing {
-                cursor,
-                lag,
-                dead,
-                holder,
-            })?;
+            self.tell_of(cursor.id.clone(), Some(cursor), lag, output).await?;
         }
         Ok(())
+    }
+
+    /// Tells of what fails though there is no cursor of it in the store.
+    async fn tell_without_cursors(&mut self, output: &mut Output) -> Outcome {
+        let ids: Vec<CursorId> = self.failing.keys().cloned().collect();
+        for id in ids {
+            self.tell_of(id, None, None, output).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_of(
+        &mut self,
+        id: CursorId,
+        cursor: Option<Cursor>,
+        lag: Option<Lag>,
+        output: &mut Output,
+    ) -> Outcome {
+        let roster = self.common(&id.consumer).await?.roster.as_ref();
+        let holder = roster.and_then(|roster| roster.holder(id.partition)).cloned();
+        let dead = self.dead.get(id.consumer.as_str()).copied().unwrap_or(0);
+        let failing = self.failing.remove(&id);
+        output.consumer(&Standing {
+            id,
+            cursor,
+            lag,
+            dead,
+            holder,
+            failing,
+        })?;
+        Ok(())
+    }
+
+    /// What the cursors of this consumer have in common.
+    async fn common(&mut self, name: &ConsumerName) -> goku::Result<&Common> {
+        let common = match self.common.take() {
+            Some(of) if of.name == *name => of,
+            _ => Common::of(self.client, name).await?,
+        };
+        Ok(self.common.insert(common))
     }
 }
 

@@ -95,19 +95,27 @@ pub(super) fn replayed(replayed: Replayed) -> impl Serialize {
 }
 
 pub(super) fn consumer(standing: &Standing) -> impl Serialize {
-    let cursor = &standing.cursor;
+    let cursor = standing.cursor.as_ref();
     ConsumerForm {
-        consumer: cursor.id.consumer.as_str(),
-        partition: cursor.id.partition,
-        position: show_position(cursor.at.position),
-        epoch: cursor.at.epoch.to_string(),
-        token: cursor.token.get(),
-        moved_at: show_time(cursor.moved_at),
+        consumer: standing.id.consumer.as_str(),
+        partition: standing.id.partition,
+        position: cursor.map(|cursor| show_position(cursor.at.position)),
+        epoch: cursor.map(|cursor| cursor.at.epoch.to_string()),
+        token: cursor.map(|cursor| cursor.token.get()),
+        moved_at: cursor.map(|cursor| show_time(cursor.moved_at)),
         lag_events: standing.lag.map(|lag| lag.events),
         lag_seconds: standing.lag.map(|lag| lag.age.as_secs_f64()),
         dead_letters: standing.dead,
         member: standing.holder.as_ref().map(|member| member.label.as_str()),
         member_lease: standing.holder.as_ref().map(|member| member.lease.get()),
+        failing: standing.failing.as_ref().map(|failing| FailingForm {
+            event: failing.event.get(),
+            key: failing.key.as_str(),
+            attempts: failing.attempts,
+            error: &failing.error,
+            since: show_time(failing.since),
+            told_at: show_time(failing.told_at),
+        }),
     }
 }
 
@@ -320,17 +328,30 @@ struct ReplayedForm {
 struct ConsumerForm<'a> {
     consumer: &'a str,
     partition: u32,
-    position: String,
-    epoch: String,
-    token: u64,
-    moved_at: String,
-    /// Null where the position is gone.
+    /// Null, as the next three, where there is no cursor in the store.
+    position: Option<String>,
+    epoch: Option<String>,
+    token: Option<u64>,
+    moved_at: Option<String>,
+    /// Null where the position is gone, too.
     lag_events: Option<u64>,
     lag_seconds: Option<f64>,
     dead_letters: usize,
     /// Null where nobody holds the partition, or it is no group's.
     member: Option<&'a str>,
     member_lease: Option<i64>,
+    /// Null where nothing fails at the moment.
+    failing: Option<FailingForm<'a>>,
+}
+
+#[derive(Serialize)]
+struct FailingForm<'a> {
+    event: i64,
+    key: &'a str,
+    attempts: u32,
+    error: &'a str,
+    since: String,
+    told_at: String,
 }
 
 #[derive(Serialize)]

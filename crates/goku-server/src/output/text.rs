@@ -90,7 +90,7 @@ pub(super) fn lease(lease: &Lease) -> String {
 }
 
 /// The columns of a [`consumer`].
-pub(super) const CONSUMER: [&str; 7] = [
+pub(super) const CONSUMER: [&str; 8] = [
     "consumer",
     "partition",
     "position",
@@ -98,34 +98,52 @@ pub(super) const CONSUMER: [&str; 7] = [
     "dead_letters",
     "moved_at",
     "member",
+    "failing",
 ];
 
-/// Name, partition, position, lag, dead letters, when the cursor was moved, and who holds the partition.
+/// Name, partition, position, lag, dead letters, when the cursor was moved, who holds the partition, and what fails.
 pub(super) fn consumer(standing: &Standing) -> String {
     let Standing {
+        id,
         cursor,
         lag,
         dead,
         holder,
+        failing,
     } = standing;
-    let holder = holder.as_ref();
-    let holder = holder.map(|member| format!("\theld by {} (lease {})", quoted(&member.label), member.lease));
-    let lag = match lag {
-        Some(lag) if lag.events == 0 => "at the head".to_owned(),
-        Some(lag) => {
+    let cursor = cursor.as_ref();
+    let position = cursor.map_or_else(|| "-".to_owned(), |cursor| show_position(cursor.at.position));
+    let moved = cursor.map_or_else(|| "-".to_owned(), |cursor| show_time(cursor.moved_at));
+    let lag = match (cursor, lag) {
+        (_, Some(lag)) if lag.events == 0 => "at the head".to_owned(),
+        (_, Some(lag)) => {
             let age = Duration::from_secs(lag.age.as_secs());
             format!("{} events behind ({})", lag.events, show_duration(age))
         }
-        None => "position gone".to_owned(),
+        (Some(_), None) => "position gone".to_owned(),
+        (None, None) => "no cursor here".to_owned(),
     };
-    format!(
-        "{}\t{}\t{}\t{lag}\t{dead} dead\tmoved {}{}",
-        quoted(cursor.id.consumer.as_str()),
-        cursor.id.partition,
-        show_position(cursor.at.position),
-        show_time(cursor.moved_at),
-        holder.unwrap_or_default(),
-    )
+    let mut line = format!(
+        "{}\t{}\t{position}\t{lag}\t{dead} dead\tmoved {moved}",
+        quoted(id.consumer.as_str()),
+        id.partition,
+    );
+    match holder {
+        Some(member) => line.push_str(&format!("\theld by {} (lease {})", quoted(&member.label), member.lease)),
+        None if failing.is_some() => line.push_str("\t-"),
+        None => {}
+    }
+    if let Some(failing) = failing {
+        line.push_str(&format!(
+            "\tfailing since {}: event {} of {}, {} attempts: {}",
+            show_time(failing.since),
+            failing.event,
+            key(&failing.key),
+            failing.attempts,
+            quoted(&failing.error)
+        ));
+    }
+    line
 }
 
 /// The columns of a [`member`].

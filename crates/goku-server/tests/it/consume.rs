@@ -80,6 +80,40 @@ fn a_command_that_fails_is_run_again() {
     assert!(run.stderr.contains("exit status: 7"), "{}", run.stderr);
 }
 
+/// A consumer that is stuck was nowhere to be seen: it had no cursor before its first event was handled.
+#[test]
+fn what_fails_is_shown_until_the_consumer_goes_on() {
+    let goku = Goku::start();
+    goku.run(&["set", "k", "a"]).done();
+    let folder = tempfile::TempDir::new().unwrap();
+    let mark = folder.path().join("mark");
+    let script = format!("test -e {} || exit 7", mark.display());
+    let consumer = goku.follow(&["consume", "stuck", "k", "--", "sh", "-c", &script]);
+    let standing = loop {
+        match consumers(&goku).pop() {
+            Some(standing) if standing["failing"].is_object() => break standing,
+            _ => {}
+        }
+    };
+    assert!(standing["position"].as_str().unwrap().starts_with("0-"), "{standing}");
+    let failing = &standing["failing"];
+    assert_eq!((&failing["event"], &failing["key"]), (&1.into(), &"k".into()));
+    assert_eq!(failing["error"], "the command ended with exit status: 7");
+    assert!(
+        failing["attempts"].as_u64().unwrap() > 0 && failing["since"].is_string(),
+        "{failing}"
+    );
+    let text = goku.run(&["consumers"]).done();
+    assert!(
+        text.contains("\tfailing since ") && text.contains(": event 1 of k, "),
+        "{text}"
+    );
+
+    std::fs::write(mark, "").unwrap();
+    while !consumers(&goku)[0]["failing"].is_null() {}
+    stop(consumer);
+}
+
 #[test]
 fn dead_letters_are_listed_and_replayed() {
     let goku = Goku::start();
@@ -125,7 +159,7 @@ fn a_command_that_cannot_be_started_loses_nothing() {
         let message = refused.failed(2);
         assert!(message.contains(&format!("{command:?} cannot be started")), "{message}");
     }
-    assert_eq!(consumers(&goku), Vec::<Value>::new());
+    assert_eq!(consumers(&goku)[0]["lag_events"], 1);
     let mut consumer = goku.follow(&["consume", "c", "k", "--", "cat"]);
     assert_eq!(taken(&mut consumer, 1), ["set k=a"]);
     stop(consumer);

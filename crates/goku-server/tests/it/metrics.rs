@@ -76,7 +76,19 @@ fn consumers_are_told_of_by_their_cursors() {
     let age = metrics.lines().find_map(|line| line.strip_prefix(seconds)).unwrap();
     assert!(age.parse::<f64>().unwrap() > 0.0, "{metrics}");
 
+    // As a consumer leaves it that fails.
+    let report = "attempts: 7\nerror: no\nkey: k\nid: 2\nsince-ms: 1000\ntold-ms: 2000\n\n";
+    goku.run(&["set", "goku:consumers/failing/behind/0000", report]).done();
+    let since = r#"goku_failing_seconds{consumer="behind",partition="0"} "#;
+    let metrics = until_told(
+        address,
+        &[r#"goku_failing_attempts{consumer="behind",partition="0"} 7"#],
+    );
+    let age = metrics.lines().find_map(|line| line.strip_prefix(since)).unwrap();
+    assert!(age.parse::<f64>().unwrap() > 0.0, "{metrics}");
+
     // What is deleted is not told of any more.
+    goku.run(&["delete", "goku:consumers/failing/behind/0000"]).done();
     goku.run(&["consumers", "delete", "behind"]).done();
     until(address, &|metrics| {
         metrics.contains("goku_cursor_lag_events{consumer=\"head") && !metrics.contains("{consumer=\"behind\",")

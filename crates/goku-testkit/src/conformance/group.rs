@@ -333,8 +333,14 @@ pub async fn a_group_at_the_head_begins_at_the_same_place_everywhere(store: Prob
     store.client().delete_cursors(&name()).await.unwrap();
     store.put("k", "after").await;
     let a = run(member(&gate, "a", spec().start(Start::Head), &resource));
-    soon("an effect", async {
-        while resource.applied() == 0 {
+    let request = CursorsRequest {
+        consumer: Some(name()),
+        ..CursorsRequest::default()
+    };
+    let client = store.client();
+    let cursors = async || client.list_cursors(request.clone()).await.unwrap();
+    soon("an effect, and a cursor for each partition", async {
+        while resource.applied() == 0 || cursors().await.len() < PARTITIONS as usize {
             tokio::time::sleep(POLL).await;
         }
     })
@@ -342,12 +348,7 @@ pub async fn a_group_at_the_head_begins_at_the_same_place_everywhere(store: Prob
     a.stop().await;
     let after = store.log("k").await.split_off(1);
     assert_eq!(resource.violations(&after), [""; 0]);
-    let request = CursorsRequest {
-        consumer: Some(name()),
-        ..CursorsRequest::default()
-    };
-    let cursors = store.client().list_cursors(request).await.unwrap();
-    assert_eq!(cursors.len(), PARTITIONS as usize);
+    let cursors = cursors().await;
     assert!(cursors.iter().all(|cursor| cursor.at.position.id >= head.position.id));
 }
 

@@ -1,17 +1,16 @@
 //! Dead letters: deliveries that were given up, kept as keys of the store.
 //!
 //! The key is `goku:consumers/dead/NAME/ID`, with the event's id in 19 digits, so that a list is in the order of the
-//! events. The value is text for any language to read: lines of `name: text`, an empty line, the value of the event. In the
-//! text of a line `%`, carriage return and line feed are written as `%25`, `%0D` and `%0A`.
+//! events. The value is text for any language to read: lines of `name: text`, an empty line, the value of the event.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use bytes::Bytes;
 use futures::StreamExt;
 
 use super::RESERVED_PREFIX;
 use super::handler::{Delivery, Failure};
+use super::lines::{self, Lines};
 use crate::client::Client;
 use crate::clock::Timestamp;
 use crate::cursor::ConsumerName;
@@ -22,9 +21,6 @@ use crate::id::{EventId, LeaseId, Revision, Tag, Version};
 use crate::key::{Key, Prefix};
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::request::{DeleteRequest, ListRequest, SetRequest};
-
-/// Bytes of an error's text that are kept.
-const ERROR_BYTES_MAX: usize = 2_048;
 
 /// The type of a delivery that is no event.
 const STATE: &str = "state";
@@ -117,8 +113,8 @@ pub(super) async fn remove(client: &dyn Client, letter: &DeadLetter) -> Result<(
 fn write(delivery: &Delivery, attempts: u32, error: &str) -> Bytes {
     let mut lines: Vec<(&str, String)> = vec![
         ("attempts", attempts.to_string()),
-        ("error", escape(shortened(error))),
-        ("key", escape(delivery.key().as_str())),
+        ("error", lines::shortened(error).to_owned()),
+        ("key", delivery.key().to_string()),
     ];
     let value = match delivery {
         Delivery::State(entry) => {
@@ -151,13 +147,7 @@ fn write(delivery: &Delivery, attempts: u32, error: &str) -> Bytes {
             &event.value
         }
     };
-    let mut text = String::new();
-    for (name, line) in lines {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{name}: {line}");
-    }
-    text.push('\n');
-    let mut bytes = text.into_bytes();
+    let mut bytes = lines::write(&lines);
     bytes.extend_from_slice(value);
     bytes.into()
 }
@@ -183,16 +173,16 @@ fn numbers(
 }
 
 fn read(entry: Entry) -> Result<DeadLetter> {
-    let (lines, value) = parts(&entry).ok_or_else(|| malformed(&entry.key, "it has no lines"))?;
+    let (lines, value) = Lines::read(&entry.value).ok_or_else(|| malformed(&entry.key, "it has no lines"))?;
     let text = |name: &str| {
-        let line = lines.get(name).copied();
+        let line = lines.text(name);
         line.ok_or_else(|| malformed(&entry.key, &format!("it has no line {name:?}")))
     };
     let number = |name: &str| {
         let number = text(name)?.parse::<i64>();
         number.map_err(|_| malformed(&entry.key, &format!("its line {name:?} is no number")))
     };
-    let key = Key::new(unescape(text("key")?))?;
+    let key = Key::new(text("key")?)?;
     let (version, created_version) = (
         Version::new(number("version")?)?,
         Version::new(number("created-version")?)?,
@@ -239,7 +229,7 @@ fn read(entry: Entry) -> Result<DeadLetter> {
         })
     };
     let attempts = u32::try_from(number("attempts")?).unwrap_or(u32::MAX);
-    let error = unescape(text("error")?);
+    let error = text("error")?;
     Ok(DeadLetter {
         key: entry.key,
         delivery,
@@ -248,29 +238,8 @@ fn read(entry: Entry) -> Result<DeadLetter> {
     })
 }
 
-/// The lines by their names, and what follows them.
-fn parts(entry: &Entry) -> Option<(BTreeMap<&str, &str>, Bytes)> {
-    let end = entry.value.windows(2).position(|pair| pair == b"\n\n")?;
-    let text = std::str::from_utf8(&entry.value[..end]).ok()?;
-    let lines = text.lines().filter_map(|line| line.split_once(": "));
-    Some((lines.collect(), entry.value.slice(end + 2..)))
-}
-
 fn malformed(key: &Key, why: &str) -> Error {
     Error::new(ErrorKind::Internal, format!("{key:?} is no dead letter: {why}"))
-}
-
-fn shortened(text: &str) -> &str {
-    let end = (0..=ERROR_BYTES_MAX.min(text.len())).rfind(|end| text.is_char_boundary(*end));
-    &text[..end.unwrap_or(0)]
-}
-
-fn escape(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-fn unescape(text: &str) -> String {
-    text.replace("%0A", "\n").replace("%0D", "\r").replace("%25", "%")
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(super) enum Input {
 /// What is taken in, up to an error, and the place where it begins.
 pub(super) struct Source {
     pub(super) inputs: BoxStream<'static, Result<Input>>,
-    /// None where the cursor is not to be moved before something was handled.
+    /// None where the run goes on from a cursor, or begins with the state, anew until it is through.
     pub(super) begins_at: Option<Snapshot>,
 }
 
@@ -36,9 +36,8 @@ pub(super) async fn open(client: Arc<dyn Client>, spec: &Spec, from: Option<Snap
         return match spec.start {
             Start::Beginning => {
                 let (inputs, head) = events(&*client, spec, StreamFrom::Beginning).await?;
-                // A holder of a partition says at once that it holds it.
-                let beginning = at(head.epoch, Position::default());
-                let begins_at = spec.token.map(|_| beginning);
+                // It is seen from then on, though the first event may never be handled.
+                let begins_at = Some(at(head.epoch, Position::default()));
                 Ok(Source { inputs, begins_at })
             }
             Start::Head => {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::advance::Advance;
+use super::failing::{Failures, Report, Reported};
 use super::handler::Delivery;
 use super::input::Input;
 use super::run::{AWAY, Consumer, is_passing, sleep_until};
@@ -56,6 +57,8 @@ pub(super) struct Session<'a> {
     handed_out: Option<Snapshot>,
     looking: Option<BoxFuture<'static, Result<Status>>>,
     look_at: Instant,
+    report: Report,
+    reporting: Option<BoxFuture<'static, Reported>>,
 }
 
 impl<'a> Session<'a> {
@@ -67,6 +70,7 @@ impl<'a> Session<'a> {
     ) -> Session<'a> {
         let stop = stop.child_token();
         let spec = &consumer.spec;
+        let failures = Arc::new(Failures::default());
         let session = Session {
             consumer,
             attempts: Arc::new(Attempts {
@@ -74,6 +78,7 @@ impl<'a> Session<'a> {
                 spec: spec.clone(),
                 work: consumer.work.clone(),
                 stats: consumer.stats.clone(),
+                failures: failures.clone(),
                 stop: stop.clone(),
             }),
             stop,
@@ -93,6 +98,8 @@ impl<'a> Session<'a> {
             handed_out: None,
             looking: None,
             look_at: Instant::now(),
+            report: Report::new(consumer.client.clone(), spec.id.clone(), failures),
+            reporting: None,
         };
         session.tell();
         session
@@ -137,6 +144,11 @@ impl<'a> Session<'a> {
                     self.looked(looked);
                 }
                 () = tokio::time::sleep_until(self.look_at), if self.looking.is_none() => self.look(),
+                () = self.report.due(), if self.reporting.is_none() => self.reporting = Some(self.report.write()),
+                reported = wait_for(&mut self.reporting) => {
+                    self.reporting = None;
+                    self.report.written(reported);
+                }
                 input = inputs.next(), if self.schedule.has_room() => match input {
                     Some(input) => self.take(input?),
                     None => return Err(Error::new(ErrorKind::Unavailable, "the stream ended without saying why")),
@@ -173,7 +185,10 @@ impl<'a> Session<'a> {
 
     fn looked(&mut self, looked: Result<Status>) {
         match looked {
-            Ok(status) => self.stats.seen(status.head.position.id, status.time),
+            Ok(status) => {
+                self.stats.seen(status.head.position.id, status.time);
+                self.report.seen(status.time);
+            }
             // What cannot be told is no reason to stop: the stream says what is wrong.
             Err(error) => {
                 tracing::debug!(consumer = %self.consumer.spec.name(), ?error, "how long the log is could not be asked")
@@ -312,6 +327,12 @@ impl<'a> Session<'a> {
 
     /// Waits for the attempts that are under way, and moves the cursor.
     pub(super) async fn end(&mut self, outcome: Result<()>) -> Result<()> {
+        let outcome = self.end_attempts(outcome).await;
+        self.report.end(self.reporting.take()).await;
+        outcome
+    }
+
+    async fn end_attempts(&mut self, outcome: Result<()>) -> Result<()> {
         self.stop.cancel();
         let grace = Instant::now() + self.consumer.spec.grace;
         let mut outcome = outcome;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::advance::Advance;
 use super::cursors::CursorStore;
 use super::dead_letter;
+use super::failing::Failures;
 use super::handler::{BatchHandler, Delivery, Failure, Handler};
 use super::policy::{Halt, OnFailure};
 use super::spec::Spec;
@@ -67,6 +68,7 @@ pub(super) struct Attempts {
     pub(super) spec: Spec,
     pub(super) work: Work,
     pub(super) stats: Stats,
+    pub(super) failures: Arc<Failures>,
     pub(super) stop: CancellationToken,
 }
 
@@ -126,12 +128,14 @@ impl Attempts {
             let call = AssertUnwindSafe(self.work.handle(deliveries.to_vec(), to.clone()));
             let failure = match call.catch_unwind().await {
                 Ok(Ok(())) => {
+                    self.failures.remove(deliveries);
                     self.stats.handled(deliveries);
                     return Attempted::Done;
                 }
                 Ok(Err(AttemptError::Refused(error))) => return Attempted::Refused(error),
                 Ok(Err(AttemptError::Unavailable(failure))) => {
                     absences += 1;
+                    self.failures.add(deliveries, &failure);
                     tracing::warn!(consumer = %self.spec.name(), error = %failure, "the database is waited for");
                     self.pause(absences).await;
                     continue;
@@ -143,6 +147,7 @@ impl Attempts {
                 Err(panic) => panicked(&*panic),
             };
             attempts += 1;
+            self.failures.add(deliveries, &failure);
             self.stats.failed();
             let name = self.spec.name();
             let (key, event) = deliveries.first().map(|first| (first.key(), first.id())).unzip();
@@ -176,6 +181,7 @@ impl Attempts {
                 let mut tries = 0;
                 while let Err(error) = dead_letter::keep(&*self.client, name, delivery, *attempts, failure).await {
                     tries += 1;
+                    self.failures.add(std::slice::from_ref(delivery), &error);
                     let event = delivery.id();
                     tracing::error!(consumer = %name, %event, ?error, "a dead letter could not be kept yet");
                     self.pause(tries).await;
@@ -199,12 +205,14 @@ impl Attempts {
                     return Ending::Refused(error);
                 }
                 tries += 1;
+                self.failures.add(std::slice::from_ref(delivery), &error);
                 self.pause(tries).await;
                 if self.stop.is_cancelled() {
                     return Ending::Interrupted;
                 }
             }
         }
+        self.failures.remove(std::slice::from_ref(delivery));
         Ending::Done
     }
 }
