@@ -18,6 +18,8 @@ pub struct Config {
     pub advertise: Option<String>,
     /// The store: `sqlite:PATH`, `sqlite::memory:` or `mysql://user:password@host:port/database`.
     pub store: String,
+    /// Whether goku's tables may be made in a database that holds tables of other programs and none of goku's.
+    pub share_database: bool,
     /// When streams are given the commits of other replicas.
     pub deliver: Deliver,
     /// Where metrics are served over HTTP for Prometheus, `ADDR:PORT`; nowhere by default.
@@ -59,6 +61,7 @@ impl Default for Config {
             listen: Self::LISTEN.to_string(),
             advertise: None,
             store: Self::STORE.to_string(),
+            share_database: false,
             deliver: Deliver::default(),
             metrics_listen: None,
             hop_details_only: false,

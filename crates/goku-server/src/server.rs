@@ -60,7 +60,8 @@ impl Server {
         let store = without_password(&config.store);
         let builder = Engine::builder()
             .address(config.advertise.unwrap_or_else(|| address.to_string()))
-            .deliver(config.deliver);
+            .deliver(config.deliver)
+            .share_database(config.share_database);
         #[cfg(feature = "faults")]
         let faults = crate::faults::planned()?;
         #[cfg(feature = "faults")]

@@ -58,6 +58,7 @@ use crate::store::guarded::{self, Guarded};
 use crate::store::mysql::MySqlStore;
 #[cfg(feature = "sqlite")]
 use crate::store::sqlite::{Location, SqliteStore};
+use crate::store::tables::Sharing;
 use crate::store::{At, Store};
 use crate::txn::{Txn, TxnAnswer};
 use crate::write::{Write, WriteAnswer, WriteId};
@@ -100,6 +101,7 @@ pub struct EngineBuilder {
     address: String,
     deliver: Deliver,
     lease_keys_max: usize,
+    sharing: Sharing,
     #[cfg(any(test, feature = "faults"))]
     faults: Option<crate::faults::Faults>,
 }
@@ -142,6 +144,7 @@ impl Engine {
             address: String::new(),
             deliver: Deliver::default(),
             lease_keys_max: LEASE_KEYS_MAX,
+            sharing: Sharing::default(),
             #[cfg(any(test, feature = "faults"))]
             faults: None,
         }
@@ -166,8 +169,8 @@ impl Engine {
         }
     }
 
-    /// Completes, with the reason, once a task of the engine has panicked. The engine has stopped then, and only another one
-    /// helps: a server ends, so that its supervisor starts it again. Never completes otherwise.
+    /// Completes, with the reason, once a task of the engine has panicked or its store is lost. The engine has stopped then, and
+    /// only another one helps: a server ends, so that its supervisor starts it again. Never completes otherwise.
     pub async fn broken(&self) -> Error {
         self.0.breakage.wait().await
     }
@@ -204,6 +207,10 @@ impl Engine {
         if store.profile().shared {
             tasks.spawn("herald", herald::run(store.clone(), address.clone(), stop.clone()));
         }
+        tasks.spawn(
+            "watch of the store",
+            stop_when_lost(store.clone(), breakage.clone(), stop.clone()),
+        );
         tasks.spawn("janitor", janitor::run(store.clone(), stop.clone()));
         tasks.spawn(
             "reaper",
@@ -309,6 +316,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Whether goku's tables may be made in a database that holds tables of other programs and none of goku's; opening one
+    /// fails with `Config` unless this says so. Where goku's tables are there already, it says nothing.
+    pub fn share_database(mut self, share: bool) -> EngineBuilder {
+        self.sharing = if share { Sharing::Allowed } else { Sharing::Refused };
+        self
+    }
+
     /// Lets a call take so long before it fails with `Unavailable`, or, where it may have been applied,
     /// `OutcomeUnknown`; 10 s where nothing else is said.
     pub fn request_timeout(mut self, request_timeout: Duration) -> EngineBuilder {
@@ -361,9 +375,11 @@ impl EngineBuilder {
     async fn open_store(&self, url: &str) -> Result<Arc<dyn Store>> {
         Ok(match StoreUrl::parse(url)? {
             #[cfg(feature = "sqlite")]
-            StoreUrl::Sqlite(location) => Arc::new(SqliteStore::open(location, self.clock.clone()).await?),
+            StoreUrl::Sqlite(location) => {
+                Arc::new(SqliteStore::open(location, self.clock.clone(), self.sharing).await?)
+            }
             #[cfg(feature = "mysql")]
-            StoreUrl::MySql(url) => Arc::new(MySqlStore::open(url).await?),
+            StoreUrl::MySql(url) => Arc::new(MySqlStore::open_with(url, self.sharing).await?),
         })
     }
 }
@@ -381,6 +397,12 @@ impl<'u> StoreUrl<'u> {
         #[cfg(feature = "sqlite")]
         if let Some(path) = url.strip_prefix("sqlite:") {
             return Ok(StoreUrl::Sqlite(match path.strip_prefix("//").unwrap_or(path) {
+                path if path.starts_with("file:") => {
+                    return Err(config(format!(
+                        "a SQLite store is named by a plain path, not by a URI: write 'sqlite:PATH' for {path:?}, \
+                         or 'sqlite:./{path}' for a file that is called so"
+                    )));
+                }
                 "" => return Err(config("a SQLite store is 'sqlite:PATH' or 'sqlite::memory:'")),
                 ":memory:" => Location::Memory,
                 path => Location::File(path.into()),
@@ -536,6 +558,18 @@ impl Client for Engine {
     async fn delete_cursors(&self, consumer: &ConsumerName) -> Result<u64> {
         self.running()?;
         self.0.store.delete_cursors(consumer.clone()).await
+    }
+}
+
+/// Stops the engine where its store is lost: nothing more is to be read or acknowledged.
+async fn stop_when_lost(store: Arc<dyn Store>, breakage: Breakage, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        error = store.lost() => {
+            tracing::error!(%error, "the engine stops");
+            breakage.tell(error);
+            stop.cancel();
+        }
     }
 }
 

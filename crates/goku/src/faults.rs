@@ -403,6 +403,10 @@ impl Store for Faulty {
         self.take(Step::MoveCursors, self.store.delete_cursors(consumer)).await
     }
 
+    async fn lost(&self) -> Error {
+        self.store.lost().await
+    }
+
     async fn close(&self) {
         let close = async {
             self.store.close().await;

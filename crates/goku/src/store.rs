@@ -5,6 +5,7 @@ pub(crate) mod guarded;
 pub(crate) mod mysql;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+pub(crate) mod tables;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -158,6 +159,11 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Removes the cursors of a consumer; answers with how many.
     async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64>;
 
+    /// Waits until the store can never be used again, and answers with why; for ever where that does not happen.
+    async fn lost(&self) -> Error {
+        std::future::pending().await
+    }
+
     /// Closes all connections. What comes after it fails.
     async fn close(&self);
 }
@@ -203,6 +209,8 @@ pub(crate) enum WriteError {
         /// What happened.
         error: Error,
     },
+    /// It was committed, to a database that may not be found again, and that is not to be found out.
+    Lost(Error),
     /// The code of the store panicked: whether anything was applied is not known, nor what would hold. Resolve it; a
     /// batch that was not applied is taken as rejected.
     Panicked(Error),

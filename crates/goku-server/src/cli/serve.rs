@@ -43,6 +43,10 @@ pub(super) struct Serve {
     #[arg(long, env = "GOKU_STORE", hide_env_values = true, value_name = "URL", default_value = Config::STORE)]
     store: String,
 
+    /// Make goku's tables in a database that holds tables of other programs and none of goku's: refused without this
+    #[arg(long, env = "GOKU_SHARE_DATABASE")]
+    share_database: bool,
+
     /// When streams are given the commits of other servers on the database: as soon as they can be read, or once they
     /// are on disk, for databases that show them before (the log says so at the start)
     #[arg(long, env = "GOKU_DELIVER", default_value = "visible")]
@@ -97,6 +101,7 @@ impl Serve {
             listen: self.listen,
             advertise: self.advertise,
             store: self.store,
+            share_database: self.share_database,
             deliver: self.deliver.into(),
             metrics_listen: self.metrics_listen,
             hop_details_only: self.hop_details_only,

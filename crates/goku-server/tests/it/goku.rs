@@ -18,6 +18,7 @@ pub(crate) fn binary() -> Command {
         "GOKU_ENDPOINT",
         "GOKU_LISTEN",
         "GOKU_STORE",
+        "GOKU_SHARE_DATABASE",
         "GOKU_METRICS_LISTEN",
         "GOKU_LOG",
         "RUST_LOG",

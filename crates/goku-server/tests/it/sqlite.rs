@@ -1,6 +1,7 @@
 //! A server on a SQLite file, killed and out of space.
 
 use std::fs::File;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -75,6 +76,114 @@ async fn a_second_server_on_the_file_is_refused_until_the_first_is_dead() {
     let second = Goku::serve(&["--store", &store]);
     let probe = Probe::new(Arc::new(client(&second)));
     assert_eq!(probe.read("k").await.unwrap().value, "w");
+}
+
+/// How a server ends that must not start.
+async fn refused(store: String, folder: &Path) -> String {
+    let mut serve = binary();
+    serve
+        .current_dir(folder)
+        .args(["serve", "--store", &store, "--listen", "127.0.0.1:0"]);
+    let run = tokio::task::spawn_blocking(move || Run::of(serve.spawn().unwrap()))
+        .await
+        .unwrap();
+    assert_ne!(run.code, 0, "{}", run.stderr);
+    run.stderr
+}
+
+/// Two servers on one file lose what they acknowledge.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_server_is_refused_by_whatever_name_it_opens_the_file() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("goku.db");
+    // The first server makes what it points to.
+    symlink("goku.db", folder.path().join("link.db")).unwrap();
+    let first = Goku::serve(&[
+        "--store",
+        &format!("sqlite:{}", folder.path().join("link.db").display()),
+    ]);
+    let probe = Probe::new(Arc::new(client(&first)));
+    probe.put("k", "v").await;
+    std::fs::create_dir(folder.path().join("other")).unwrap();
+    std::fs::hard_link(&path, folder.path().join("other/hard.db")).unwrap();
+    for name in ["goku.db", "./goku.db", "link.db", "other/../goku.db", "other/hard.db"] {
+        let stderr = refused(format!("sqlite:{name}"), folder.path()).await;
+        assert!(stderr.contains("in use by another goku"), "{name}: {stderr}");
+    }
+    let stderr = refused("sqlite:file:goku.db".to_owned(), folder.path()).await;
+    assert!(stderr.contains("not by a URI"), "{stderr}");
+    assert_eq!(probe.put("k", "w").await.version.get(), 2);
+    // Killed: what it wrote last is in the log beside the name that it had.
+    drop(first);
+    let stderr = refused("sqlite:other/hard.db".to_owned(), folder.path()).await;
+    assert!(stderr.contains("2 names"), "{stderr}");
+    std::fs::remove_file(folder.path().join("other/hard.db")).unwrap();
+    let second = Goku::serve(&["--store", &store(folder.path())]);
+    let probe = Probe::new(Arc::new(client(&second)));
+    assert_eq!(probe.read("k").await.unwrap().value, "w");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_ends_when_its_file_is_replaced_and_acknowledges_nothing_more() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("goku.db");
+    let aside = folder.path().join("aside.db");
+    let first = Goku::serve(&["--store", &store(folder.path())]);
+    let client = client(&first);
+    let probe = Probe::new(Arc::new(client.clone()));
+    probe.put("k", "v").await;
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::write(&path, "").unwrap();
+    let error = client
+        .request_timeout(Some(Duration::from_secs(2)))
+        .set(set("k", "w"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error.kind(),
+            ErrorKind::Config | ErrorKind::Stopped | ErrorKind::Unavailable
+        ),
+        "{error:?}"
+    );
+    let (code, _) = tokio::task::spawn_blocking(move || first.wait()).await.unwrap();
+    assert_ne!(code, 0);
+    std::fs::rename(&aside, &path).unwrap();
+    let second = Goku::serve(&["--store", &store(folder.path())]);
+    let probe = Probe::new(Arc::new(self::client(&second)));
+    assert_eq!(probe.read("k").await.unwrap().value, "v");
+    assert_eq!(probe.log("").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_gokus_is_refused_and_nothing_is_left_beside_it() {
+    let folder = TempDir::new().unwrap();
+    std::fs::create_dir(folder.path().join("folder")).unwrap();
+    std::fs::write(folder.path().join("text"), "no database ".repeat(100)).unwrap();
+    let foreign = goku::consumer::sqlite::rusqlite::Connection::open(folder.path().join("foreign.db")).unwrap();
+    foreign.execute_batch("create table accounts (id)").unwrap();
+    drop(foreign);
+    for (name, says) in [
+        ("folder", "is a folder: name a file in it"),
+        ("text", "not a database"),
+        ("foreign.db", "--share-database"),
+    ] {
+        let stderr = refused(format!("sqlite:{name}"), folder.path()).await;
+        assert!(stderr.contains(says), "{name}: {stderr}");
+    }
+    let names = std::fs::read_dir(folder.path()).unwrap();
+    let mut names: Vec<_> = names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["folder", "foreign.db", "text"]);
+    let share = [
+        "--store",
+        &format!("sqlite:{}", folder.path().join("foreign.db").display()),
+        "--share-database",
+    ];
+    let goku = Goku::serve(&share);
+    Probe::new(Arc::new(client(&goku))).put("k", "v").await;
 }
 
 /// A command that runs `command` where `folder` is a small disk of its own; none where this machine does not let it.

@@ -159,6 +159,7 @@ impl Commit {
                 Some(false) => Settled::NotApplied(error),
                 None => Settled::Unknown(error),
             },
+            Err(WriteError::Lost(error)) => Settled::Unknown(error),
             // What it would have answered is lost with its decision.
             Err(WriteError::Panicked(error)) => match self.resolve(jobs, batch, &error).await {
                 Some(false) => Settled::Refused(error),

@@ -51,6 +51,7 @@ mod tests {
     use crate::request::SetRequest;
     use crate::store::guarded::Guarded;
     use crate::store::sqlite::{Location, SqliteStore};
+    use crate::store::tables::Sharing;
     use crate::write::{SessionId, WriteId};
 
     async fn write(store: &SqliteStore, session: u64, number: u64) -> Result<()> {
@@ -68,7 +69,9 @@ mod tests {
     #[tokio::test]
     async fn sessions_that_were_not_used_are_forgotten_and_the_others_kept() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0).unwrap()));
-        let store = SqliteStore::open(Location::Memory, clock.clone()).await.unwrap();
+        let store = SqliteStore::open(Location::Memory, clock.clone(), Sharing::Refused)
+            .await
+            .unwrap();
         for session in 0..SESSIONS_MAX as u64 + 5 {
             write(&store, session, 1).await.unwrap();
         }
@@ -90,7 +93,9 @@ mod tests {
         let kind = |result: Result<()>| result.err().map(|error| error.kind());
         for fault in Fault::ALL {
             let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0).unwrap()));
-            let store = SqliteStore::open(Location::Memory, clock.clone()).await.unwrap();
+            let store = SqliteStore::open(Location::Memory, clock.clone(), Sharing::Refused)
+                .await
+                .unwrap();
             let store = Arc::new(store);
             write(&store, 1, 1).await.unwrap();
             clock.advance(SESSION_IDLE_MAX + Duration::from_millis(1));

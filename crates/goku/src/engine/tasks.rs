@@ -23,12 +23,12 @@ pub(super) struct Tasks {
     pub(super) faults: crate::faults::Faults,
 }
 
-/// Why an engine cannot go on, once a task of it has panicked. Clones share it.
+/// Why an engine cannot go on, once a task of it has panicked or its store is lost. Clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Breakage(watch::Sender<Option<Error>>);
 
 impl Breakage {
-    /// Waits for a task to panic.
+    /// Waits until the engine cannot go on.
     pub(super) async fn wait(&self) -> Error {
         let mut reason = self.0.subscribe();
         // The sender lives as long as this value.
@@ -40,7 +40,7 @@ impl Breakage {
     }
 
     /// Tells the reason; the first one stays.
-    fn tell(&self, error: Error) {
+    pub(super) fn tell(&self, error: Error) {
         self.0.send_if_modified(|reason| {
             let is_first = reason.is_none();
             reason.get_or_insert(error);

@@ -82,6 +82,7 @@ impl Guarded {
             Some(
                 WriteError::Retry(error)
                 | WriteError::Final(error)
+                | WriteError::Lost(error)
                 | WriteError::Panicked(error)
                 | WriteError::Unknown { error, .. },
             ) => note(&self.writes, Some(error)),
@@ -232,6 +233,10 @@ impl Store for Guarded {
 
     async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64> {
         self.change(self.store.delete_cursors(consumer)).await
+    }
+
+    async fn lost(&self) -> Error {
+        caught(self.store.lost()).await.unwrap_or_else(|panic| panic)
     }
 
     async fn close(&self) {

@@ -15,6 +15,7 @@ mod error;
 mod events;
 mod history;
 mod load;
+mod original;
 mod page;
 mod readers;
 mod replicas;
@@ -44,6 +45,7 @@ use self::readers::{READERS_MAX, Readers};
 use self::servers::Servers;
 use self::session::Role;
 use self::writer::Writer;
+use super::tables::Sharing;
 use super::{At, Early, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
@@ -99,11 +101,12 @@ impl MySqlStore {
     /// the tables. `?socket=PATH` names a Unix socket. With `host:port,host:port` the one of several servers is used that
     /// takes writes, or the node of a Galera cluster that all replicas write to.
     ///
-    /// `Config` where the URL, the user's rights or the tables cannot be right, `Unavailable` where there is no server
+    /// `Config` where the URL, the user's rights or the tables cannot be right, or all tables are another program's and
+    /// `sharing` refuses that, `Unavailable` where there is no server
     /// or it has no connection left.
-    pub(crate) async fn open(url: &str) -> Result<MySqlStore> {
+    pub(crate) async fn open_with(url: &str, sharing: Sharing) -> Result<MySqlStore> {
         let servers = Arc::new(Servers::parse(url)?);
-        let writing = schema::open(&servers).await?;
+        let writing = schema::open(&servers, sharing).await?;
         let reading = servers.connect(Role::Reader).await?;
         let settings = writing.settings();
         let id = getrandom::u64().map_err(|error| {

@@ -5,13 +5,14 @@ mod cache;
 mod cursors;
 mod error;
 mod lock;
+mod names;
 mod read;
 mod row;
 mod schema;
 mod worker;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -24,8 +25,10 @@ pub(crate) use self::cursors::one as read_cursor;
 pub(crate) use self::cursors::write as write_cursor;
 pub(crate) use self::error::reading as to_error;
 use self::lock::FileLock;
+use self::names::Names;
 pub(crate) use self::schema::cursors_table;
 use self::worker::Worker;
+use super::tables::Sharing;
 use super::{
     At, BATCH_LOAD_BYTES_MAX, BATCH_LOADS_MAX, EventsPage, EventsRequest, LOAD_BYTES_MAX, MembersPage, Page,
     PageRequest, Profile, Store, WriteError, too_many_loads,
@@ -51,12 +54,15 @@ const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// requests can end in their time.
 const LOCK_WAIT_MAX: Duration = Duration::from_millis(50);
 
+/// How often the names of the files are looked at where nobody writes.
+const NAMES_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Where the tables are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
     /// In this process, gone with the store.
     Memory,
-    /// In this file, with `-wal`, `-shm` and `-lock` beside it.
+    /// In this file, with `-wal` and `-shm` beside it.
     File(PathBuf),
 }
 
@@ -64,6 +70,7 @@ pub(crate) enum Location {
 pub(crate) struct SqliteStore {
     writer: Worker,
     readers: Worker,
+    names: Arc<Names>,
     cache: Arc<Cache>,
     clock: Arc<dyn Clock>,
     /// After how many pages the log is copied, as it was set last.
@@ -71,38 +78,67 @@ pub(crate) struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the database and makes the tables where there are none. `Config` where it cannot be used: another
-    /// process has it, its folder does not exist, it is no database or of a newer format.
-    pub(crate) async fn open(location: Location, clock: Arc<dyn Clock>) -> Result<SqliteStore> {
-        tokio::task::spawn_blocking(move || Self::open_blocking(&location, clock))
+    /// Opens the database and makes the tables where there are none.
+    ///
+    /// # Errors
+    ///
+    /// `Config` where it cannot be used: another process has it, its folder does not exist, it is no database, of a newer
+    /// format, or another program's and `sharing` refuses that.
+    pub(crate) async fn open(location: Location, clock: Arc<dyn Clock>, sharing: Sharing) -> Result<SqliteStore> {
+        tokio::task::spawn_blocking(move || Self::open_blocking(&location, clock, sharing))
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, "opening the database failed").with_source(error))?
     }
 
-    fn open_blocking(location: &Location, clock: Arc<dyn Clock>) -> Result<SqliteStore> {
+    fn open_blocking(location: &Location, clock: Arc<dyn Clock>, sharing: Sharing) -> Result<SqliteStore> {
         let lock = match location {
             Location::Memory => None,
             Location::File(path) => Some(Arc::new(FileLock::take(path)?)),
         };
-        let mut connection = connect(location, schema::WRITER_CACHE_KIB)?;
+        // The name without links is an absolute one, which SQLite takes for what it is: no URI, no database in memory.
+        let file = lock.as_ref().map(|lock| lock.path());
+        let open = |cache_kib| connect(file, cache_kib, sharing).map_err(|failed| failed.context(describe(location)));
+        let mut connection = open(schema::WRITER_CACHE_KIB)?;
         schema::create(&mut connection).map_err(|error| error.context(describe(location)))?;
         connection.busy_timeout(LOCK_WAIT_MAX).map_err(error::opening)?;
-        let writer = Worker::start("goku-sqlite-writer", vec![connection], lock.clone())?;
-        let readers = match location {
-            Location::Memory => writer.clone(),
-            Location::File(_) => {
-                let connections = (0..READERS).map(|_| connect(location, schema::READER_CACHE_KIB));
-                let connections = connections.collect::<Result<_>>()?;
-                Worker::start("goku-sqlite-reader", connections, lock)?
+        let (readers, names) = match (location, &lock) {
+            (Location::File(path), Some(lock)) => {
+                let readers = (0..READERS).map(|_| open(schema::READER_CACHE_KIB));
+                (readers.collect::<Result<Vec<_>>>()?, Names::of(path, lock)?)
             }
+            _ => (Vec::new(), Names::none()),
+        };
+        let names = Arc::new(names);
+        let writer = Worker::start("goku-sqlite-writer", vec![connection], lock.clone(), &names)?;
+        let readers = if readers.is_empty() {
+            writer.clone()
+        } else {
+            Worker::start("goku-sqlite-reader", readers, lock, &names)?
         };
         Ok(SqliteStore {
             writer,
             readers,
+            names,
             cache: Arc::new(Cache::new()),
             clock,
             checkpoint_pages: AtomicI64::default(),
         })
+    }
+
+    /// Runs a change of cursors, which are acknowledged only where the file that they were written to is still the one that
+    /// will be found: `Config` where it was lost before, `OutcomeUnknown` where it may have been since.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let names = self.names.clone();
+        let changed = self.writer.run(move |connection| {
+            names.check()?;
+            let changed = change(connection)?;
+            names.check().map_err(|lost| lost_meanwhile(&lost))?;
+            Ok(changed)
+        });
+        changed.await?
     }
 }
 
@@ -125,21 +161,31 @@ impl Store for SqliteStore {
 
     async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
         let written = self.writer.run_here(|connection| {
+            self.names.check().map_err(|lost| match lost.kind() {
+                ErrorKind::Unavailable => WriteError::Retry(lost),
+                _ => WriteError::Final(lost),
+            })?;
             let pages = schema::checkpoint_pages(batch.requests.len());
             if self.checkpoint_pages.load(Ordering::Relaxed) != pages {
                 schema::set_checkpoint_pages(connection, pages).map_err(error::before_commit)?;
                 self.checkpoint_pages.store(pages, Ordering::Relaxed);
             }
-            write(connection, &batch, &*self.clock, &self.cache)
+            let decision = write(connection, &batch, &*self.clock, &self.cache)?;
+            match self.names.check() {
+                Err(error) if decision.writes && error.kind() == ErrorKind::Unavailable => Err(WriteError::Unknown {
+                    decision: Box::new(decision),
+                    error,
+                }),
+                Err(lost) if decision.writes => Err(WriteError::Lost(lost_meanwhile(&lost))),
+                _ => Ok(decision),
+            }
         });
         written.map_err(WriteError::Final)?
     }
 
     async fn resolve(&self, batch: &Batch) -> Result<bool> {
         let tag = batch.tag;
-        self.writer
-            .run(move |connection| apply::resolve(connection, tag))
-            .await?
+        self.change(move |connection| apply::resolve(connection, tag)).await
     }
 
     async fn load(&self, needs: Needs, at: Option<At>) -> Result<State> {
@@ -233,9 +279,8 @@ impl Store for SqliteStore {
 
     async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
         let clock = self.clock.clone();
-        self.writer
-            .run(move |connection| cursors::move_all(connection, &moves, clock.now()))
-            .await?
+        self.change(move |connection| cursors::move_all(connection, &moves, clock.now()))
+            .await
     }
 
     async fn cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>> {
@@ -245,9 +290,26 @@ impl Store for SqliteStore {
     }
 
     async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64> {
-        self.writer
-            .run(move |connection| cursors::delete(connection, &consumer).map_err(error::changing))
-            .await?
+        self.change(move |connection| cursors::delete(connection, &consumer).map_err(error::changing))
+            .await
+    }
+
+    async fn lost(&self) -> Error {
+        let look = async {
+            while self.names.can_be_lost() {
+                tokio::time::sleep(NAMES_CHECK_INTERVAL).await;
+                let names = self.names.clone();
+                // What it finds is told below; once the store is closed there is nothing to find.
+                if self.readers.run(move |_| drop(names.check())).await.is_err() {
+                    break;
+                }
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            lost = self.names.lost() => lost,
+            never = look => never,
+        }
     }
 
     async fn close(&self) {
@@ -302,28 +364,30 @@ fn write(connection: &mut Connection, batch: &Batch, clock: &dyn Clock, cache: &
     }
 }
 
-/// A connection that is set up with so much memory for pages; to a database that is empty or goku's, else nothing was changed.
-fn connect(location: &Location, cache_kib: i64) -> Result<Connection> {
-    let open = || {
-        let connection = match location {
-            Location::Memory => Connection::open_in_memory(),
-            Location::File(path) => {
-                let flags =
-                    OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                Connection::open_with_flags(path, flags)
-            }
-        };
-        let connection = connection.map_err(error::opening)?;
-        // SQLite opens what it may not write, too, and says so at the first write.
-        if connection.is_readonly("main").map_err(error::opening)? {
-            let message = "it cannot be written: give its user the right, or use another file";
-            return Err(Error::new(ErrorKind::Config, message));
+/// The error of a change that was committed to a file which may not be found again.
+fn lost_meanwhile(lost: &Error) -> Error {
+    Error::new(ErrorKind::OutcomeUnknown, lost.message().to_owned()).with_source(lost.clone())
+}
+
+/// A connection that is set up with so much memory for pages, to a file or to a database in memory; to a database that goku may
+/// use, else nothing was changed.
+fn connect(file: Option<&Path>, cache_kib: i64, sharing: Sharing) -> Result<Connection> {
+    let connection = match file {
+        None => Connection::open_in_memory(),
+        Some(path) => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            Connection::open_with_flags(path, flags)
         }
-        schema::recognise(&connection)?;
-        schema::configure(&connection, cache_kib).map_err(error::opening)?;
-        Ok(connection)
     };
-    open().map_err(|failed: Error| failed.context(describe(location)))
+    let connection = connection.map_err(error::opening)?;
+    // SQLite opens what it may not write, too, and says so at the first write.
+    if connection.is_readonly("main").map_err(error::opening)? {
+        let message = "it cannot be written: give its user the right, or use another file";
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    schema::recognise(&connection, sharing)?;
+    schema::configure(&connection, cache_kib).map_err(error::opening)?;
+    Ok(connection)
 }
 
 fn describe(location: &Location) -> String {

@@ -362,6 +362,7 @@ mod tests {
             Err(WriteError::Rejected(_)) => "rejected",
             Err(WriteError::Final(_)) => "final",
             Err(WriteError::Unknown { .. }) => "unknown",
+            Err(WriteError::Lost(_)) => "lost",
             Err(WriteError::Panicked(_)) => "panicked",
         }
     }

@@ -3,12 +3,14 @@
 use mysql_async::ServerError;
 
 use super::columns::{Fields, NOW};
-use super::error::{Cause, Trouble};
+use super::error::{Cause, Failure, Trouble};
+use super::original;
 use super::script::Sql;
 use super::servers::{NoServer, Servers, Target};
 use super::session::{ResultSet, Role, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::FORMAT;
+use crate::store::tables::{OTHERS_NAMED_MAX, OwnTable, Sharing, Tables};
 
 /// Attempts to make the tables while other replicas do the same.
 const CREATE_ATTEMPTS_MAX: usize = 5;
@@ -114,18 +116,44 @@ const TABLES: [&str; 8] = [
     ) engine = InnoDB",
 ];
 
-/// Columns by which the tables are told from those of another program with the same names.
-const PROBE: &str = "select value_bytes, created_rev, updated_rev from data limit 0; \
-                     select value_bytes, tag, rev, prev_ref from events limit 0; \
-                     select expires_at, ttl_ms, expired from leases limit 0; \
-                     select batch, seen_at, flushes, address, version from writers limit 0; \
-                     select node, term, moved_at from writer_node limit 0; \
-                     select outcomes, seen_at from sessions limit 0; \
-                     select part, epoch, event, tag, token, moved_at from cursors limit 0; \
-                     select batch from head limit 0";
+/// The tables by the columns that tell them from those of another program with the same names.
+const OWN: [OwnTable; 8] = [
+    OwnTable {
+        name: "data",
+        columns: &["value_bytes", "created_rev", "updated_rev"],
+    },
+    OwnTable {
+        name: "events",
+        columns: &["value_bytes", "tag", "rev", "prev_ref"],
+    },
+    OwnTable {
+        name: "leases",
+        columns: &["expires_at", "ttl_ms", "expired"],
+    },
+    OwnTable {
+        name: "writers",
+        columns: &["batch", "seen_at", "flushes", "address", "version"],
+    },
+    OwnTable {
+        name: "writer_node",
+        columns: &["node", "term", "moved_at"],
+    },
+    OwnTable {
+        name: "sessions",
+        columns: &["outcomes", "seen_at"],
+    },
+    OwnTable {
+        name: "cursors",
+        columns: &["part", "epoch", "event", "tag", "token", "moved_at"],
+    },
+    OwnTable {
+        name: "head",
+        columns: &["format", "batch"],
+    },
+];
 
 /// Connects to the database with tables that can be used; what does not exist yet is made.
-pub(super) async fn open(servers: &Servers) -> Result<Session> {
+pub(super) async fn open(servers: &Servers, sharing: Sharing) -> Result<Session> {
     let mut session = match servers.connect(Role::Writer).await {
         Err(none) if none.failure.trouble() == Trouble::NoDatabase => {
             create_database(servers).await?;
@@ -134,7 +162,7 @@ pub(super) async fn open(servers: &Servers) -> Result<Session> {
         outcome => outcome,
     }
     .map_err(explain)?;
-    prepare(&mut session).await.map_err(|error| {
+    prepare(&mut session, sharing).await.map_err(|error| {
         let address = servers.chosen();
         error.context(format_args!("database `{}` at {address}", address.database()))
     })?;
@@ -171,9 +199,14 @@ async fn create_database(servers: &Servers) -> Result<()> {
     })
 }
 
-async fn prepare(session: &mut Session) -> Result<()> {
+async fn prepare(session: &mut Session, sharing: Sharing) -> Result<()> {
     let mut format = read_format(session).await?;
-    if format.is_none() {
+    if format.is_none() || !is_complete(session).await? {
+        look(session).await?.check(&OWN, sharing)?;
+        if format.is_none() && has_events(session).await? && read_format(session).await?.is_none() {
+            let message = "its table `head` has lost its row, and there are events: restore the database from a backup";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
         create_tables(session).await?;
         format = read_format(session).await?;
     }
@@ -181,33 +214,76 @@ async fn prepare(session: &mut Session) -> Result<()> {
     if format > FORMAT {
         return Err(too_old(format));
     }
-    let probe = match session.run(PROBE).await {
-        // A table that an earlier version did not have.
-        Err(failure) if failure.trouble() == Trouble::NoTable => {
-            create_tables(session).await?;
-            session.run(PROBE).await
-        }
-        outcome => outcome,
-    };
-    probe.map_err(|failure| match &failure.cause {
-        Cause::Server(ServerError { code: 1054, .. }) => Error::new(
-            ErrorKind::Config,
-            "it has tables of another program, of the original goku or of a goku before its first release, with the names \
-             of goku's: use another database",
-        )
-        .with_source(failure),
-        _ => failure.into(),
-    })?;
+    original::create_views(session).await?;
     forget_old_writers(session).await
 }
 
-/// The format of the tables; none where they are not complete.
+/// The format of the tables; none where they are not complete, or another program's.
 async fn read_format(session: &mut Session) -> Result<Option<i64>> {
     match session.run("select format from head where id = 1").await {
         Ok(sets) => row_of(sets).map(|mut fields| fields.int()).transpose(),
-        Err(failure) if failure.trouble() == Trouble::NoTable => Ok(None),
+        Err(failure) if lacks(&failure) => Ok(None),
         Err(failure) => Err(failure.into()),
     }
+}
+
+/// Whether all tables are there, with columns of goku's.
+async fn is_complete(session: &mut Session) -> Result<bool> {
+    let probe = OWN.map(|table| format!("select {} from {} limit 0", table.columns.join(", "), table.name));
+    match session.run(probe.join("; ")).await {
+        Ok(_) => Ok(true),
+        Err(failure) if lacks(&failure) => Ok(false),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+async fn has_events(session: &mut Session) -> Result<bool> {
+    match session.run("select id from events limit 1").await {
+        Ok(sets) => Ok(row_of(sets).is_some()),
+        Err(failure) if lacks(&failure) => Ok(false),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Whether a table or a column is not there.
+fn lacks(failure: &Failure) -> bool {
+    failure.trouble() == Trouble::NoTable || matches!(&failure.cause, Cause::Server(ServerError { code: 1054, .. }))
+}
+
+/// Reads which tables the database holds, as far as the user may see them.
+async fn look(session: &mut Session) -> Result<Tables> {
+    let quoted = |names: Vec<&str>| {
+        names
+            .iter()
+            .map(|name| format!("'{name}'"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let own: Vec<&str> = OWN.iter().map(|table| table.name).collect();
+    let views = original::VIEWS.iter().map(|(name, _)| *name);
+    let known = quoted(own.iter().copied().chain(views).collect());
+    let limit = OTHERS_NAMED_MAX + 1;
+    // Names are compared there without regard to case, here with it.
+    let query = format!(
+        "select table_name, lower(column_name) from information_schema.columns \
+         where table_schema = database() and table_name in ({}); \
+         select table_name from information_schema.tables \
+         where table_schema = database() and cast(table_name as binary) not in ({known}) order by table_name limit {limit}",
+        quoted(own.clone())
+    );
+    let mut sets = session.run(query).await?.into_iter();
+    let mut tables = Tables::default();
+    for row in sets.next().unwrap_or_default() {
+        let mut fields = Fields::new(row);
+        let (table, column) = (fields.text()?, fields.text()?);
+        if own.contains(&table.as_str()) {
+            tables.add_column(&table, &column);
+        }
+    }
+    for row in sets.next().unwrap_or_default() {
+        tables.add_other(Fields::new(row).text()?);
+    }
+    Ok(tables)
 }
 
 async fn create_tables(session: &mut Session) -> Result<()> {

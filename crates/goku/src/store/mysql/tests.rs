@@ -22,7 +22,15 @@ use crate::event::EventTypes;
 use crate::id::{EventId, Tag};
 use crate::key::{Key, Prefix};
 use crate::request::{Condition, DeleteRequest, SetRequest};
+use crate::store::tables::Sharing;
 use crate::store::{At, EventsPage, EventsRequest, Page, PageRequest, Store as _, WriteError};
+
+impl MySqlStore {
+    /// Opens a store in a database that must not hold tables of other programs.
+    async fn open(url: &str) -> Result<MySqlStore> {
+        MySqlStore::open_with(url, Sharing::Refused).await
+    }
+}
 
 fn key(name: &str) -> Key {
     Key::new(name).unwrap()

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::decide::Head;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Epoch;
+use crate::store::tables::{OTHERS_NAMED_MAX, OwnTable, Sharing, Tables};
 
 /// The version of the tables' layout. 1 had the values in the rows of the keys, in a table `data`.
 const FORMAT: i64 = 2;
@@ -97,6 +98,41 @@ create table head (
 );
 ";
 
+/// The table that every format has.
+const HEAD: OwnTable = OwnTable {
+    name: "head",
+    columns: &["format", "epoch_salt", "last_event"],
+};
+
+/// Tables and views by the columns that tell them from those of another program with the same names.
+const OWN: [OwnTable; 7] = [
+    OwnTable {
+        name: "data",
+        columns: &["created_rev", "updated_rev"],
+    },
+    OwnTable {
+        name: "keys",
+        columns: &["created_rev", "updated_rev"],
+    },
+    OwnTable {
+        name: "events",
+        columns: &["tag", "rev", "prev_ref"],
+    },
+    OwnTable {
+        name: "leases",
+        columns: &["expires_at", "ttl_ms", "expired"],
+    },
+    OwnTable {
+        name: "sessions",
+        columns: &["outcomes", "seen_at"],
+    },
+    OwnTable {
+        name: "cursors",
+        columns: &["part", "epoch", "event", "tag", "token", "moved_at"],
+    },
+    HEAD,
+];
+
 /// Keys with their values, as format 1 had them in a table, for all who read.
 const VIEW: &str = "
 create view data as
@@ -154,20 +190,44 @@ pub(super) fn set_checkpoint_pages(connection: &Connection, pages: i64) -> rusql
     connection.pragma_update(None, "wal_autocheckpoint", pages)
 }
 
-/// Checks, before anything is changed, that the database is empty or goku's: `Config` where it is not.
-pub(super) fn recognise(connection: &Connection) -> Result<()> {
-    let (tables, heads): (i64, i64) = connection
-        .query_row(
-            "select count(*), count(*) filter (where name = 'head') from sqlite_schema where type = 'table'",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .map_err(error::opening)?;
-    if tables > 0 && heads == 0 {
-        let message = "it holds the tables of another program, it was not made by goku: use another file";
-        return Err(Error::new(ErrorKind::Config, message));
+/// Checks, before anything is changed, that the database is goku's or that its tables may be made there.
+///
+/// # Errors
+///
+/// `Config` where it is another program's, unless nothing stands in the way and `sharing` allows it.
+pub(super) fn recognise(connection: &Connection, sharing: Sharing) -> Result<()> {
+    let tables = look(connection).map_err(error::opening)?;
+    // Those of any format of goku's; which one, is looked at when it is opened.
+    if tables.is_alike(&HEAD) {
+        return Ok(());
     }
-    Ok(())
+    tables.check(&OWN, sharing)
+}
+
+/// Reads which tables the database holds.
+fn look(connection: &Connection) -> rusqlite::Result<Tables> {
+    let own = OWN.map(|table| format!("'{}'", table.name)).join(", ");
+    let mut tables = Tables::default();
+    let columns = format!(
+        "select lower(found.name), lower(of.name) from sqlite_schema found, pragma_table_info(found.name) of \
+         where found.type in ('table', 'view') and lower(found.name) in ({own})"
+    );
+    let mut columns = connection.prepare(&columns)?;
+    let mut rows = columns.query([])?;
+    while let Some(row) = rows.next()? {
+        tables.add_column(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?);
+    }
+    let others = format!(
+        "select name from sqlite_schema where type in ('table', 'view') and lower(name) not in ({own}) \
+         and name not like 'sqlite!_%' escape '!' order by name limit {}",
+        OTHERS_NAMED_MAX + 1
+    );
+    let mut others = connection.prepare(&others)?;
+    let mut rows = others.query([])?;
+    while let Some(row) = rows.next()? {
+        tables.add_other(row.get(0)?);
+    }
+    Ok(tables)
 }
 
 /// Makes the tables where there are none, or of an earlier format. `Config` where they are of a later one.
@@ -179,12 +239,14 @@ pub(super) fn create(connection: &mut Connection) -> Result<()> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(error::opening)?;
-    let tables: i64 = transaction
-        .query_row("select count(*) from sqlite_schema where type = 'table'", [], |row| {
-            row.get(0)
-        })
+    let heads: i64 = transaction
+        .query_row(
+            "select count(*) from sqlite_schema where type = 'table' and name = 'head'",
+            [],
+            |row| row.get(0),
+        )
         .map_err(error::opening)?;
-    if tables == 0 {
+    if heads == 0 {
         transaction.execute_batch(TABLES).map_err(error::opening)?;
         transaction.execute_batch(VIEW).map_err(error::opening)?;
         insert_head(&transaction)?;

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::lock::FileLock;
+use super::names::Names;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::guarded::panic_error;
 
@@ -33,8 +34,14 @@ struct Shared {
 }
 
 impl Worker {
-    /// Starts a thread for each connection. They hold `lock` until the last connection is closed.
-    pub(super) fn start(name: &str, connections: Vec<Connection>, lock: Option<Arc<FileLock>>) -> Result<Worker> {
+    /// Starts a thread for each connection. They hold `lock` until the last connection is closed, each after a last look at
+    /// `names`.
+    pub(super) fn start(
+        name: &str,
+        connections: Vec<Connection>,
+        lock: Option<Arc<FileLock>>,
+        names: &Arc<Names>,
+    ) -> Result<Worker> {
         let (sender, receiver) = mpsc::channel::<Job>();
         let receiver = Arc::new(Mutex::new(receiver));
         let (running, ended) = tokio::sync::mpsc::channel(1);
@@ -43,11 +50,12 @@ impl Worker {
             let connection = connection.clone();
             let receiver = receiver.clone();
             let lock = lock.clone();
+            let names = names.clone();
             let running = running.clone();
             std::thread::Builder::new()
                 .name(name.to_owned())
                 .spawn(move || {
-                    work(&connection, &receiver);
+                    work(&connection, &receiver, &names);
                     drop(lock);
                     drop(running);
                 })
@@ -113,13 +121,15 @@ impl Shared {
     }
 }
 
-fn work(connection: &Shared, jobs: &Mutex<mpsc::Receiver<Job>>) {
+fn work(connection: &Shared, jobs: &Mutex<mpsc::Receiver<Job>>, names: &Names) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { break };
         connection.run(job);
     }
-    drop(connection.lock().take());
+    if let Some(connection) = connection.lock().take() {
+        names.before_close(&connection);
+    }
 }
 
 fn stopped() -> Error {

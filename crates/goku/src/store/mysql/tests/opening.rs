@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::client::Client as _;
+use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, CursorId, CursorMove, CursorsRequest};
 use crate::engine::Engine;
-use crate::lease::LeaseRequest;
+use crate::lease::{Expiry, LeaseRequest};
 use crate::request::{ListRequest, StreamRequest};
 use crate::txn::{Compare, Operation, Txn};
 use crate::write::{SessionId, Write, WriteId};
@@ -99,15 +100,214 @@ async fn tables_of_a_version_without_cursors_are_taken_along() {
     write(&store, [set("k", "w")]).await;
 }
 
+/// The tables as the Go program makes them.
+const ORIGINAL: &str = "
+    create table data (`key` varchar(255) not null, value mediumblob, version bigint not null, created_ref bigint not null,
+        updated_ref bigint not null, deleted_ref bigint, lease_id bigint, primary key (`key`), index (lease_id));
+    create table events (id bigint not null auto_increment, type int not null, `key` varchar(255) not null,
+        timestamp datetime(3) not null, metadata mediumblob, primary key (id));
+    create table leases (id bigint not null auto_increment, version bigint not null, expires_at datetime(3),
+        expired bool not null default false, primary key (id), index (expires_at))";
+
+/// Tables and views of the database, by name.
+async fn tables(connection: &mut mysql_async::Conn) -> Vec<String> {
+    connection.query("show tables").await.unwrap()
+}
+
+/// Opens a store, which is refused before anything was made.
+async fn refused(database: &Database, sharing: Sharing) -> String {
+    let mut connection = database.connect().await;
+    let before = tables(&mut connection).await;
+    let error = MySqlStore::open_with(&database.url(), sharing).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert_eq!(tables(&mut connection).await, before);
+    error.message().to_owned()
+}
+
 #[tokio::test]
-async fn tables_of_another_program_are_refused() {
+async fn a_table_of_another_program_with_a_name_of_ours_is_refused_before_anything_is_made() {
+    for table in [
+        "create table sessions (id bigint primary key, user varchar(20))",
+        "create table events (id bigint primary key, name varchar(20))",
+        "create table head (id bigint primary key)",
+        "create view leases as select 1 as id",
+    ] {
+        let database = Database::create().await;
+        database.connect().await.query_drop(table).await.unwrap();
+        for sharing in [Sharing::Refused, Sharing::Allowed] {
+            let message = refused(&database, sharing).await;
+            assert!(
+                message.contains("another program") && message.contains("another database"),
+                "{message}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_tables_of_the_original_are_refused_by_name() {
+    let database = Database::create().await;
+    database.connect().await.query_drop(ORIGINAL).await.unwrap();
+    let message = refused(&database, Sharing::Allowed).await;
+    assert!(message.contains("the tables of the original goku"), "{message}");
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_shared_only_where_that_is_asked_for() {
     let database = Database::create().await;
     let mut connection = database.connect().await;
-    let original = "create table data (`key` varchar(255) primary key, value blob, version bigint)";
-    connection.query_drop(original).await.unwrap();
-    let error = MySqlStore::open(&database.url()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.message().contains("another database"), "{error}");
+    let foreign = "create table accounts (id bigint primary key); create table Data (id bigint primary key); \
+                   insert into accounts values (7)";
+    connection.query_drop(foreign).await.unwrap();
+    let message = refused(&database, Sharing::Refused).await;
+    assert!(
+        message.contains("(accounts, Data)") && message.contains("--share-database"),
+        "{message}"
+    );
+
+    let store = MySqlStore::open_with(&database.url(), Sharing::Allowed).await.unwrap();
+    write(&store, [set("k", "v")]).await;
+    // It is asked for once.
+    let again = database.store().await;
+    assert_eq!(get(&again, "k").await.unwrap().version.get(), 1);
+    let account: Option<i64> = connection.query_first("select id from accounts").await.unwrap();
+    assert_eq!(account, Some(7));
+}
+
+/// A start that was cut off between two tables.
+#[tokio::test]
+async fn tables_that_were_made_in_part_are_made_complete() {
+    let database = Database::create().await;
+    drop(database.store().await);
+    let mut connection = database.connect().await;
+    connection
+        .query_drop("create table accounts (id bigint primary key)")
+        .await
+        .unwrap();
+    // In the order of their making, from the last one back.
+    for table in [
+        "head",
+        "cursors",
+        "sessions",
+        "writer_node",
+        "writers",
+        "leases",
+        "events",
+    ] {
+        connection.query_drop(format!("drop table {table}")).await.unwrap();
+        let store = database.store().await;
+        assert_eq!(event_ids(&write(&store, [set("k", "v")]).await), [1], "{table}");
+        store.close().await;
+        let empty = "delete from data; delete from events; delete from leases; drop table head";
+        connection.query_drop(empty).await.unwrap();
+    }
+}
+
+/// New events would be given the ids of those that are there.
+#[tokio::test]
+async fn a_head_that_is_lost_is_not_made_anew_beside_events() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    write(&store, [set("k", "v")]).await;
+    store.close().await;
+    let mut connection = database.connect().await;
+    connection.query_drop("delete from head").await.unwrap();
+    assert!(refused(&database, Sharing::Refused).await.contains("has lost its row"));
+    connection.query_drop("drop table head").await.unwrap();
+    assert!(refused(&database, Sharing::Refused).await.contains("has lost its row"));
+}
+
+/// A row of `original_events`: id, key, type, metadata, and whether its time is one of the last hour.
+type EventRow = (i64, String, i32, Option<Vec<u8>>, bool);
+
+/// A row of `original_data`.
+type DataRow = (String, Option<Vec<u8>>, i64, i64, i64, Option<i64>, i64);
+
+/// As lock libraries on the original look for leases, and reflex for events.
+#[tokio::test]
+async fn sql_that_was_written_for_the_original_reads_its_views() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let now = store.head().await.unwrap().1.as_millis();
+    let until = |millis: i64| Timestamp::from_millis(now + millis).unwrap();
+    let lease = |name: &str, millis| Request::Set(SetRequest::new(key(name), "v").expiry(Expiry::At(until(millis))));
+    write(
+        &store,
+        [
+            lease("soon", 60_000),
+            lease("late", 3_600_000),
+            set("ever", "w"),
+            delete("late"),
+        ],
+    )
+    .await;
+
+    let mut connection = database.connect().await;
+    for zone in ["+00:00", "-07:00"] {
+        connection
+            .query_drop(format!("set time_zone = '{zone}'"))
+            .await
+            .unwrap();
+        // Its sessions are in UTC; elsewhere `utc_timestamp` is what it means.
+        let time = if zone == "+00:00" { "now(3)" } else { "utc_timestamp(3)" };
+        let due = format!(
+            "select id, version, unix_timestamp(convert_tz(expires_at, '+00:00', @@time_zone)) * 1000, expired \
+             from original_leases where expires_at <= {time} + interval 10 minute and expired = false order by id"
+        );
+        let due: Vec<(i64, i64, f64, bool)> = connection.query(due).await.unwrap();
+        assert_eq!(due, [(1, 1, (now + 60_000) as f64, false)], "{zone}");
+
+        let events = format!(
+            "select id, `key`, type, metadata, timestamp between {time} - interval 1 hour and {time} from original_events \
+             where id > 1 order by id limit 1000"
+        );
+        let events: Vec<EventRow> = connection.query(events).await.unwrap();
+        let expected = [
+            (2, "late", 1, Some("v")),
+            (3, "ever", 1, Some("w")),
+            (4, "late", 2, None),
+        ];
+        let expected = expected.map(|(id, key, kind, value)| (id, key.to_owned(), kind, value.map(Vec::from), true));
+        assert_eq!(events, expected, "{zone}");
+    }
+    let rows = "select * from original_data where `key` like 'l%' or `key` = 'ever' order by `key`";
+    let rows: Vec<DataRow> = connection.query(rows).await.unwrap();
+    let expected = [
+        ("ever".to_owned(), Some(b"w".to_vec()), 1, 3, 3, None, 3),
+        ("late".to_owned(), None, 2, 2, 4, Some(4), 2),
+    ];
+    assert_eq!(rows, expected);
+    let types = "select column_type from information_schema.columns where table_schema = database() \
+                 and table_name like 'original\\_%' and column_name in ('timestamp', 'expires_at')";
+    let types: Vec<String> = connection.query(types).await.unwrap();
+    assert!(
+        types.len() == 2 && types.iter().all(|name| name.starts_with("datetime(3)")),
+        "{types:?}"
+    );
+}
+
+#[tokio::test]
+async fn views_are_made_later_where_they_are_not_and_where_the_user_may() {
+    let database = Database::create().await;
+    drop(database.store().await);
+    let name = database.name();
+    let user = format!("{name}_v");
+    let mut root = database.connect().await;
+    root.query_drop("drop view original_data, original_leases")
+        .await
+        .unwrap();
+    let grant =
+        format!("create user {user}@'%'; grant select, insert, update, delete, create on {name}.* to {user}@'%'");
+    root.query_drop(grant).await.unwrap();
+    let views = "select count(*) from information_schema.views where table_schema = database()";
+    let store = MySqlStore::open(&format!("mysql://{user}@{}/{name}", database.host()))
+        .await
+        .unwrap();
+    write(&store, [set("k", "v")]).await;
+    assert_eq!(root.query_first(views).await.unwrap(), Some(1));
+    drop(database.store().await);
+    assert_eq!(root.query_first(views).await.unwrap(), Some(3));
+    root.query_drop(format!("drop user {user}@'%'")).await.unwrap();
 }
 
 #[tokio::test]
