@@ -220,6 +220,7 @@ impl Txn {
     }
 
     /// The Sets of both branches.
+    #[cfg(any(feature = "sqlite", feature = "mysql"))]
     pub(crate) fn sets(&self) -> impl Iterator<Item = &SetRequest> {
         let operations = self.then.iter().chain(&self.otherwise);
         operations.filter_map(|operation| match operation {

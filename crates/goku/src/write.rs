@@ -86,6 +86,7 @@ impl WriteId {
 
 impl Write {
     /// The Sets that it may do.
+    #[cfg(any(feature = "sqlite", feature = "mysql"))]
     pub(crate) fn sets(&self) -> impl Iterator<Item = &SetRequest> {
         let (set, txn) = match self {
             Write::Set(set) => (Some(set), None),
