@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use goku::{
     Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, Error, ErrorKind, EventStream, Key,
-    Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, StreamRequest, Txn,
-    TxnAnswer, Write, WriteAnswer, WriteId,
+    Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest,
+    StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
@@ -278,6 +278,12 @@ impl Client for GrpcClient {
     async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
         let request = pb::ListLeasesRequest::from(request);
         let send = async |mut grpc: GokuClient<_>, request| grpc.list_leases(request).await;
+        self.read(request, send).await?.try_into()
+    }
+
+    async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
+        let request = pb::ListLeaseKeysRequest::from(request);
+        let send = async |mut grpc: GokuClient<_>, request| grpc.list_lease_keys(request).await;
         self.read(request, send).await?.try_into()
     }
 

@@ -298,6 +298,15 @@ impl Goku for GrpcService {
         self.answer(refusal, work).await
     }
 
+    async fn list_lease_keys(
+        &self,
+        request: Request<pb::ListLeaseKeysRequest>,
+    ) -> Result<Response<pb::ListLeaseKeysResponse>, Status> {
+        let refusal = self.refusal(&request);
+        let work = async { self.client.lease_keys(request.into_inner().try_into()?).await };
+        self.answer(refusal, work).await
+    }
+
     async fn keep_alive(&self, request: Request<pb::KeepAliveRequest>) -> Result<Response<pb::Lease>, Status> {
         let write =
             |message: pb::KeepAliveRequest| Ok(Write::Lease(LeaseRequest::KeepAlive(LeaseId::new(message.lease_id)?)));

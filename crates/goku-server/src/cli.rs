@@ -24,6 +24,7 @@ mod watch;
 
 pub(crate) use bench::Report;
 pub(crate) use consumers::Standing;
+pub(crate) use lease::HeldKeys;
 pub(crate) use position::show as show_position;
 pub(crate) use time::show as show_time;
 pub(crate) use time::show_duration;

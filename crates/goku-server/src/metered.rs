@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use goku::{
     Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, EventStream, Key, Lease, LeaseId,
-    LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, Status, StreamItem, StreamRequest, Txn,
-    TxnAnswer, Write, WriteAnswer, WriteId,
+    LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, Status,
+    StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
 };
 use metrics::{Recorder, Unit};
 
@@ -90,6 +90,10 @@ impl<C: Client> Client for Metered<C> {
 
     async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
         self.count("list_leases", self.client.list_leases(request)).await
+    }
+
+    async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
+        self.count("lease_keys", self.client.lease_keys(request)).await
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

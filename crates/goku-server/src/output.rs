@@ -13,7 +13,7 @@ use goku::{Entry, Event, Lease, OperationAnswer, Snapshot, Status, TxnAnswer};
 use goku_server::{MetricsEndpoint, Server, telemetry};
 use serde::Serialize;
 
-use crate::cli::{Report, Standing, show_position};
+use crate::cli::{HeldKeys, Report, Standing, show_position};
 use crate::exit::Failure;
 use table::Table;
 
@@ -145,11 +145,11 @@ impl Output {
         }
     }
 
-    /// A lease that was ended.
-    pub(crate) fn expired(&mut self, lease: &Lease) -> io::Result<()> {
+    /// A lease that was ended, with the keys that it had where they are known.
+    pub(crate) fn expired(&mut self, lease: &Lease, held: Option<&HeldKeys>) -> io::Result<()> {
         match self.format {
-            Format::Text => writeln!(self.out, "{}", text::expired(lease)),
-            Format::Json => self.json(&json::expired(lease)),
+            Format::Text => writeln!(self.out, "{}", text::expired(lease, held)),
+            Format::Json => self.json(&json::expired(lease, held)),
         }
     }
 
@@ -159,6 +159,21 @@ impl Output {
             Format::Text => writeln!(self.out, "{}", text::lease(lease)),
             Format::Json => self.json(&json::lease(lease)),
         }
+    }
+
+    /// A lease's state, with its keys where they are known.
+    pub(crate) fn lease_with_keys(&mut self, lease: &Lease, held: Option<&HeldKeys>) -> io::Result<()> {
+        if self.format == Format::Json {
+            return self.json(&json::lease_with_keys(lease, held));
+        }
+        writeln!(self.out, "{}", text::lease(lease))?;
+        for key in held.iter().flat_map(|held| &held.keys) {
+            writeln!(self.out, "\t{}", text::key(key))?;
+        }
+        if held.is_some_and(|held| held.more) {
+            writeln!(self.out, "\t… and more")?;
+        }
+        Ok(())
     }
 
     /// A consumer's cursor, how far it is behind, and its dead letters.

@@ -197,6 +197,8 @@ macro_rules! conformance_suite {
                 a_lease_without_keys_expires_without_an_event
                 listed_are_leases_that_stand_for_themselves
                 leases_are_listed_in_pages
+                the_keys_of_a_lease_are_listed_in_pages
+                the_keys_of_a_lease_without_a_deadline_are_known
                 the_first_and_the_last_deadline_are_deadlines
                 a_keys_own_lease_outlives_its_deletion
                 a_keys_own_lease_goes_when_the_key_is_re_created

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use goku::{
     Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, EventStream, Key, Lease, LeaseId,
-    LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, Status, StreamRequest, Txn, TxnAnswer,
+    LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, Status,
+    StreamRequest, Txn, TxnAnswer,
 };
 use tokio::sync::watch;
 
@@ -78,6 +79,10 @@ impl Client for Gate {
 
     async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
         self.call(self.client.list_leases(request)).await
+    }
+
+    async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
+        self.call(self.client.lease_keys(request)).await
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::StreamItem;
 use crate::id::{LeaseId, Snapshot};
 use crate::key::Key;
-use crate::lease::{Lease, LeaseRequest, LeasesRequest};
+use crate::lease::{Lease, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest};
 use crate::request::{DeleteRequest, ListRequest, SetRequest, StreamRequest};
 use crate::status::Status;
 use crate::txn::{Txn, TxnAnswer};
@@ -69,6 +69,13 @@ pub trait Client: Send + Sync {
 
     /// A page of leases, by id.
     async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>>;
+
+    /// A page of the keys that live by a lease, as they are now; `LeaseNotFound` where it does not exist or has expired. Pages
+    /// are of different moments: a key that moves to another lease between them may be in none.
+    async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
+        let message = format!("the keys of lease {} cannot be read here", request.id);
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
 
     /// The events of a prefix, each once and in order, without end unless asked for.
     ///
@@ -145,6 +152,10 @@ impl<C: Client + ?Sized> Client for Arc<C> {
 
     async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
         (**self).list_leases(request).await
+    }
+
+    async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
+        (**self).lease_keys(request).await
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

@@ -8,6 +8,7 @@ mod herald;
 mod janitor;
 mod jobs;
 mod last_failure;
+mod lease_keys;
 mod list;
 mod page_room;
 mod pages;
@@ -19,7 +20,6 @@ mod spin;
 mod stream;
 mod tasks;
 mod threads;
-mod throttle;
 mod writer;
 
 use std::sync::Arc;
@@ -48,7 +48,7 @@ use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::key::Key;
-use crate::lease::{Lease, LeaseRequest, LeasesRequest};
+use crate::lease::{Lease, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest};
 use crate::limits::{CURSORS_PAGE_MAX, LEASE_KEYS_MAX, LEASES_PAGE_MAX};
 use crate::outage::Outage;
 use crate::request::{DeleteRequest, ListRequest, SetRequest, StreamRequest};
@@ -503,6 +503,10 @@ impl Client for Engine {
         };
         let (now, rows) = self.in_time(read).await?;
         Ok(rows.iter().map(|(id, row)| decide::to_lease(*id, row, now)).collect())
+    }
+
+    async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
+        self.in_time(lease_keys::page(&*self.0.store, request)).await
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

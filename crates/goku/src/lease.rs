@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, Version};
+use crate::key::Key;
 use crate::limits::TTL_MAX;
 
 /// When a lease ends. Deadlines are judged by the time of the store alone.
@@ -60,6 +61,37 @@ pub struct LeasesRequest {
     pub after: Option<LeaseId>,
     /// At most so many; [`LEASES_PAGE_MAX`](crate::limits::LEASES_PAGE_MAX) where it is not given or more.
     pub limit: Option<usize>,
+}
+
+/// Asks for a page of the keys that live by a lease, in the order of their bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseKeysRequest {
+    /// The lease.
+    pub id: LeaseId,
+    /// Only keys after this one.
+    pub after: Option<Key>,
+    /// At most so many; [`LEASE_KEYS_PAGE_MAX`](crate::limits::LEASE_KEYS_PAGE_MAX) where it is not given or more.
+    pub limit: Option<usize>,
+}
+
+/// A page of the keys that live by a lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaseKeys {
+    /// In the order of their bytes. There may be few, or none, though there are more after them.
+    pub keys: Vec<Key>,
+    /// The key after which the next page begins; none where this is the last one.
+    pub rest: Option<Key>,
+}
+
+impl LeaseKeysRequest {
+    /// Asks for the first page of the keys of `id`.
+    pub fn new(id: LeaseId) -> LeaseKeysRequest {
+        LeaseKeysRequest {
+            id,
+            after: None,
+            limit: None,
+        }
+    }
 }
 
 impl Expiry {

@@ -81,6 +81,8 @@ pub use key::KeyRange;
 pub use key::Prefix;
 pub use lease::Expiry;
 pub use lease::Lease;
+pub use lease::LeaseKeys;
+pub use lease::LeaseKeysRequest;
 pub use lease::LeaseRequest;
 pub use lease::LeasesRequest;
 pub use partition::Partition;

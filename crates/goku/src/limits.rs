@@ -36,6 +36,9 @@ pub const LEASE_KEYS_AT_ONCE_MAX: usize = 1_024;
 /// to one at the same time may go beyond.
 pub const LEASE_KEYS_MAX: usize = 100_000;
 
+/// Keys in one answer of [`lease_keys`](crate::Client::lease_keys).
+pub const LEASE_KEYS_PAGE_MAX: usize = 1_000;
+
 /// Longest time to live of a lease: 100 years. What is meant to stay longer has no deadline.
 pub const TTL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use goku::{Error, Expiry, Lease, LeaseId, LeaseRequest, LeasesRequest, Result, Version};
+use goku::{
+    Error, Expiry, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, Result, Version,
+};
 
 use super::time::{WireExpiry, from_wire, millis, to_wire};
 use super::{impossible, invalid, missing};
@@ -134,4 +136,61 @@ impl TryFrom<pb::ListLeasesResponse> for Vec<Lease> {
     fn try_from(list: pb::ListLeasesResponse) -> Result<Vec<Lease>> {
         list.leases.into_iter().map(Lease::try_from).collect()
     }
+}
+
+impl From<LeaseKeysRequest> for pb::ListLeaseKeysRequest {
+    fn from(request: LeaseKeysRequest) -> pb::ListLeaseKeysRequest {
+        pb::ListLeaseKeysRequest {
+            lease_id: request.id.get(),
+            after: text_of(request.after),
+            limit: request.limit.map(|limit| limit as u64),
+        }
+    }
+}
+
+impl TryFrom<pb::ListLeaseKeysRequest> for LeaseKeysRequest {
+    type Error = Error;
+
+    fn try_from(list: pb::ListLeaseKeysRequest) -> Result<LeaseKeysRequest> {
+        Ok(LeaseKeysRequest {
+            id: LeaseId::new(list.lease_id)?,
+            after: key_of(&list.after)?,
+            limit: list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+        })
+    }
+}
+
+impl From<LeaseKeys> for pb::ListLeaseKeysResponse {
+    fn from(page: LeaseKeys) -> pb::ListLeaseKeysResponse {
+        pb::ListLeaseKeysResponse {
+            keys: page.keys.into_iter().map(|key| key.as_str().to_owned()).collect(),
+            rest: text_of(page.rest),
+        }
+    }
+}
+
+impl TryFrom<pb::ListLeaseKeysResponse> for LeaseKeys {
+    type Error = Error;
+
+    fn try_from(page: pb::ListLeaseKeysResponse) -> Result<LeaseKeys> {
+        let read = || {
+            Ok(LeaseKeys {
+                keys: page.keys.into_iter().map(Key::new).collect::<Result<_>>()?,
+                rest: key_of(&page.rest)?,
+            })
+        };
+        read().map_err(impossible)
+    }
+}
+
+/// A key where there is one; else the empty text, which none is.
+fn text_of(key: Option<Key>) -> String {
+    key.map_or_else(String::new, |key| key.as_str().to_owned())
+}
+
+fn key_of(text: &str) -> Result<Option<Key>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Key::new(text).map(Some)
 }

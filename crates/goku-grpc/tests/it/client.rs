@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use goku::{
-    Client, Compare, DeleteRequest, ErrorKind, Expiry, LeaseRequest, LeasesRequest, ListRequest, Operation, SetRequest,
-    StreamItem, StreamRequest, Txn,
+    Client, Compare, DeleteRequest, ErrorKind, Expiry, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest,
+    Operation, SetRequest, StreamItem, StreamRequest, Txn,
 };
 use goku_grpc::GrpcClient;
 
@@ -59,6 +59,14 @@ async fn every_call_asks_and_answers_what_the_store_was_asked_and_answered() {
     };
     assert_eq!(client.list_leases(leases).await.unwrap(), [sample::lease()]);
     asked(Asked::ListLeases(leases));
+
+    let keys = LeaseKeysRequest {
+        after: Some(key("a")),
+        limit: Some(2),
+        ..LeaseKeysRequest::new(lease_id(3))
+    };
+    assert_eq!(client.lease_keys(keys.clone()).await.unwrap(), sample::lease_keys());
+    asked(Asked::LeaseKeys(keys));
 
     fake.have([Ok(sample::entry()), Ok(sample::entry())]);
     let listing = client.list(ListRequest::default()).await.unwrap();

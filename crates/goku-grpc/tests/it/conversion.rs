@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use goku::{
     Compare, Condition, DeleteRequest, Entry, Epoch, Event, EventId, EventType, EventTypes, Expiry, Key, Lease,
-    LeaseId, LeaseRequest, LeasesRequest, ListRequest, Operation, OperationAnswer, Partition, Position, Prefix,
-    Relation, Revision, SetRequest, Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Tag, Target, Timestamp,
-    Txn, TxnAnswer, Version,
+    LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Operation, OperationAnswer,
+    Partition, Position, Prefix, Relation, Revision, SetRequest, Snapshot, Status, StreamFrom, StreamItem,
+    StreamRequest, Tag, Target, Timestamp, Txn, TxnAnswer, Version,
 };
 use goku_grpc::proto::{gokupb as pb, reflexpb};
 use proptest::collection::vec;
@@ -309,6 +309,10 @@ proptest! {
         prop_assert_eq!(grant, LeaseRequest::Grant(granted));
         let leases = LeasesRequest { after, limit };
         prop_assert_eq!(around::<pb::ListLeasesRequest, _>(leases), leases);
+        for after in [None, Some(crate::sample::key("a"))] {
+            let keys = LeaseKeysRequest { id, after, limit };
+            prop_assert_eq!(around::<pb::ListLeaseKeysRequest, _>(keys.clone()), keys);
+        }
     }
 
     #[test]
@@ -318,6 +322,9 @@ proptest! {
         prop_assert_eq!(around::<pb::Lease, _>(lease), lease);
         prop_assert_eq!(around::<pb::Empty, Lease>(lease), lease);
         prop_assert_eq!(around::<pb::ListLeasesResponse, _>(vec![lease, lease]), vec![lease, lease]);
+        let keys = crate::sample::lease_keys();
+        prop_assert_eq!(around::<pb::ListLeaseKeysResponse, _>(keys.clone()), keys);
+        prop_assert_eq!(around::<pb::ListLeaseKeysResponse, _>(LeaseKeys::default()), LeaseKeys::default());
         prop_assert_eq!(around::<pb::TxnResponse, _>(txn.clone()), txn);
         let status = Status { head: at, ..crate::sample::status() };
         prop_assert_eq!(around::<pb::StatusResponse, _>(status.clone()), status);

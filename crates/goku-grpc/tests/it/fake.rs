@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 use goku::{
-    Client, DeleteRequest, Entry, Error, EventId, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest,
-    ListRequest, Listing, Result, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer,
+    Client, DeleteRequest, Entry, Error, EventId, EventStream, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest,
+    LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, Status, StreamItem, StreamRequest, Txn,
+    TxnAnswer,
 };
 use tokio::sync::watch;
 
@@ -23,6 +24,7 @@ pub(crate) enum Asked {
     Lease(LeaseRequest),
     GetLease(LeaseId),
     ListLeases(LeasesRequest),
+    LeaseKeys(LeaseKeysRequest),
     Stream(StreamRequest),
     Status,
 }
@@ -156,6 +158,11 @@ impl Client for Fake {
     async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
         self.note(Asked::ListLeases(request)).await?;
         Ok(vec![sample::lease()])
+    }
+
+    async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
+        self.note(Asked::LeaseKeys(request)).await?;
+        Ok(sample::lease_keys())
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

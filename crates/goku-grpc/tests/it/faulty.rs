@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use goku::{
     Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Engine, Entry, Error, ErrorKind,
-    EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, Status,
-    StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
+    EventStream, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing,
+    Result, SetRequest, Status, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
 };
 
 /// How a write fails.
@@ -121,6 +121,10 @@ impl Client for Faulty {
 
     async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
         self.go(self.engine.list_leases(request)).await
+    }
+
+    async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
+        self.go(self.engine.lease_keys(request)).await
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use goku::{
-    Entry, Epoch, Event, EventId, EventType, Key, Lease, LeaseId, OperationAnswer, Position, Replica, Revision,
-    Snapshot, Status, Tag, Timestamp, TxnAnswer, Version,
+    Entry, Epoch, Event, EventId, EventType, Key, Lease, LeaseId, LeaseKeys, OperationAnswer, Position, Replica,
+    Revision, Snapshot, Status, Tag, Timestamp, TxnAnswer, Version,
 };
 
 pub(crate) fn key(key: &str) -> Key {
@@ -83,6 +83,13 @@ pub(crate) fn snapshot() -> Snapshot {
             id: event_id(33),
             tag: Tag::new(u64::MAX - 34),
         },
+    }
+}
+
+pub(crate) fn lease_keys() -> LeaseKeys {
+    LeaseKeys {
+        keys: vec![key("a/key"), key("b/key")],
+        rest: Some(key("b/key")),
     }
 }
 

@@ -3,14 +3,25 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use goku::{Client, ErrorKind, Expiry, Lease as LeaseState, LeaseId, LeaseRequest, LeasesRequest};
+use goku::limits::LEASE_KEYS_PAGE_MAX;
+use goku::{
+    Client, ErrorKind, Expiry, Key, Lease as LeaseState, LeaseId, LeaseKeysRequest, LeaseRequest, LeasesRequest,
+};
 use tokio::time::Instant;
 
 use crate::cli::Connection;
 use crate::cli::expiry::{Deadline, ExpiryOptions};
 use crate::cli::signal::EndSignals;
 use crate::exit::{Failure, Outcome};
-use crate::output::Output;
+use crate::output::{self, Output};
+
+/// Keys of a lease.
+#[derive(Debug, Default)]
+pub(crate) struct HeldKeys {
+    pub(crate) keys: Vec<Key>,
+    /// Whether there are more.
+    pub(crate) more: bool,
+}
 
 /// A lease that is kept alive is renewed so often in its time to live: two renewals may be lost.
 const RENEWALS_PER_TTL: u32 = 3;
@@ -22,8 +33,11 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 pub(super) enum Lease {
     /// Make a new lease and write its id; without an option it has no deadline
     Grant(Grant),
-    /// Show a lease
-    Get(Named),
+    /// Show a lease and its keys
+    ///
+    /// Text output is the lease, then one key a line, after a tab. JSON output is one object, with "keys", and "more_keys": true
+    /// where there are more than --limit.
+    Get(Get),
     /// List the leases that were granted, given a deadline or shared by several keys, by id
     List(List),
     /// Start a lease's time to live anew: once, or until interrupted
@@ -31,6 +45,8 @@ pub(super) enum Lease {
     /// Give a lease another deadline
     Update(Update),
     /// End a lease now; its keys vanish
+    ///
+    /// It tells how many keys the lease had just before, where these are 1,000 at most.
     Expire(Named),
 }
 
@@ -45,6 +61,16 @@ pub(super) struct Named {
     /// The lease
     #[arg(value_parser = lease_id, allow_negative_numbers = true)]
     id: LeaseId,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Get {
+    #[command(flatten)]
+    lease: Named,
+
+    /// Show at most so many of its keys
+    #[arg(long, value_name = "N", default_value_t = LEASE_KEYS_PAGE_MAX)]
+    limit: usize,
 }
 
 #[derive(Debug, Args)]
@@ -85,17 +111,16 @@ impl Lease {
                 let lease = connection.client()?.lease(LeaseRequest::Grant(grant.expiry())).await?;
                 return Ok(output.granted(&lease)?);
             }
-            Lease::Get(named) => {
-                let lease = connection.client()?.get_lease(named.id).await?;
-                return Ok(output.lease(&lease)?);
-            }
+            Lease::Get(get) => return get.run(connection, output).await,
             Lease::List(list) => return list.run(connection, output).await,
             Lease::KeepAlive(keep_alive) if keep_alive.again => return keep_alive.run(connection, output).await,
             Lease::KeepAlive(keep_alive) => LeaseRequest::KeepAlive(keep_alive.lease.id),
             Lease::Update(update) => LeaseRequest::Update(update.lease.id, update.expiry.expiry()),
             Lease::Expire(named) => {
-                let lease = connection.client()?.lease(LeaseRequest::Expire(named.id)).await?;
-                return Ok(output.expired(&lease)?);
+                let client = connection.client()?;
+                let held = held_keys(&client, named.id, LEASE_KEYS_PAGE_MAX).await?;
+                let lease = client.lease(LeaseRequest::Expire(named.id)).await?;
+                return Ok(output.expired(&lease, held.as_ref())?);
             }
         };
         let lease = connection.client()?.lease(change).await?;
@@ -106,6 +131,42 @@ impl Lease {
 impl Grant {
     fn expiry(&self) -> Expiry {
         self.deadline.expiry()
+    }
+}
+
+impl Get {
+    async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
+        let client = connection.client()?;
+        let lease = client.get_lease(self.lease.id).await?;
+        let held = held_keys(&client, self.lease.id, self.limit).await?;
+        if held.is_none() {
+            output::note(
+                connection.format,
+                "the server is an older goku, which does not tell the keys of a lease",
+            );
+        }
+        Ok(output.lease_with_keys(&lease, held.as_ref())?)
+    }
+}
+
+/// The first keys of a lease, up to a limit, and whether there are more; none where the server does not tell.
+async fn held_keys(client: &impl Client, id: LeaseId, limit: usize) -> goku::Result<Option<HeldKeys>> {
+    let mut request = LeaseKeysRequest::new(id);
+    let mut held = HeldKeys::default();
+    loop {
+        // One more shows whether these are all.
+        request.limit = Some((limit - held.keys.len()).saturating_add(1));
+        let page = match client.lease_keys(request.clone()).await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(None),
+            page => page?,
+        };
+        held.keys.extend(page.keys);
+        held.more = held.keys.len() > limit;
+        held.keys.truncate(limit);
+        if held.more || page.rest.is_none() {
+            return Ok(Some(held));
+        }
+        request.after = page.rest;
     }
 }
 

@@ -5,12 +5,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use goku::consumer::{DeadLetter, Delivery, Member, Replayed};
-use goku::{Entry, Event, EventId, EventType, Lease, OperationAnswer, Replica, Revision, Snapshot, Status, TxnAnswer};
+use goku::{
+    Entry, Event, EventId, EventType, Key, Lease, OperationAnswer, Replica, Revision, Snapshot, Status, TxnAnswer,
+};
 use goku_server::Server;
 use serde::Serialize;
 
 use super::Term;
-use crate::cli::{Standing, show_position, show_time};
+use crate::cli::{HeldKeys, Standing, show_position, show_time};
 
 /// An entry with its value.
 pub(super) fn entry(entry: &Entry) -> impl Serialize {
@@ -134,24 +136,38 @@ pub(super) fn member(member: &Member) -> impl Serialize {
 }
 
 pub(super) fn lease(lease: &Lease) -> impl Serialize {
+    lease_form(lease)
+}
+
+fn lease_form(lease: &Lease) -> LeaseForm {
     LeaseForm {
         lease: lease.id.get(),
         version: lease.version.get(),
         expired: false,
+        expired_keys: None,
         term: term_form(lease),
     }
 }
 
-pub(super) fn expired(lease: &Lease) -> impl Serialize {
+pub(super) fn expired(lease: &Lease, held: Option<&HeldKeys>) -> impl Serialize {
     LeaseForm {
         lease: lease.id.get(),
         version: lease.version.get(),
         expired: true,
+        expired_keys: held.filter(|held| !held.more).map(|held| held.keys.len()),
         term: TermForm {
             remaining_ms: Some(0),
             ttl_ms: lease.ttl.map(milliseconds),
             ..TermForm::default()
         },
+    }
+}
+
+pub(super) fn lease_with_keys(lease: &Lease, held: Option<&HeldKeys>) -> impl Serialize {
+    LeaseWithKeysForm {
+        lease: lease_form(lease),
+        keys: held.map(|held| held.keys.iter().map(Key::as_str).collect()),
+        more_keys: held.map(|held| held.more),
     }
 }
 
@@ -400,8 +416,21 @@ struct LeaseForm {
     version: i64,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     expired: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expired_keys: Option<usize>,
     #[serde(flatten)]
     term: TermForm,
+}
+
+#[derive(Serialize)]
+struct LeaseWithKeysForm<'a> {
+    #[serde(flatten)]
+    lease: LeaseForm,
+    /// Absent where the server does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more_keys: Option<bool>,
 }
 
 /// When a lease ends: all null where it does not by itself.

@@ -8,7 +8,7 @@ use goku::{Entry, Event, EventType, Key, Lease, Status};
 use goku_server::Server;
 
 use super::Term;
-use crate::cli::{Standing, show_duration, show_position, show_remaining, show_time};
+use crate::cli::{HeldKeys, Standing, show_duration, show_position, show_remaining, show_time};
 
 /// Characters of a value that are shown before it is cut.
 const PREVIEW_CHARACTERS_MAX: usize = 80;
@@ -65,9 +65,14 @@ pub(super) fn event(event: &Event) -> String {
     line
 }
 
-/// Id and version of a lease that has ended.
-pub(super) fn expired(lease: &Lease) -> String {
-    format!("lease {}\tversion {}\texpired", lease.id, lease.version)
+/// Id and version of a lease that has ended, and how many keys it had.
+pub(super) fn expired(lease: &Lease, held: Option<&HeldKeys>) -> String {
+    let keys = match held {
+        None => String::new(),
+        Some(held) if held.more => format!("\tmore than {} keys", held.keys.len()),
+        Some(held) => format!("\t{} keys", held.keys.len()),
+    };
+    format!("lease {}\tversion {}\texpired{keys}", lease.id, lease.version)
 }
 
 /// Id, version, deadline with what remains, time to live.

@@ -1,6 +1,6 @@
 //! `lease`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::goku::Goku;
 
@@ -44,6 +44,37 @@ fn a_lease_is_shown_with_what_remains_of_it() {
 }
 
 #[test]
+fn a_lease_is_shown_with_its_keys() {
+    let goku = Goku::start();
+    goku.run(&["lease", "grant"]).done();
+    for key in ["b", "a\nb", "c"] {
+        goku.run(&["set", key, "v", "--lease", "1"]).done();
+    }
+    goku.run(&["delete", "c"]).done();
+    assert_eq!(
+        goku.run(&["lease", "get", "1"]).done(),
+        "lease 1\tversion 4\tno deadline\n\t\"a\\nb\"\n\tb\n"
+    );
+    let json = |arguments: &[&str]| {
+        let all = [&["lease", "get", "1", "--output", "json"], arguments].concat();
+        goku.run(&all).json().remove(0)
+    };
+    let shown = json(&[]);
+    assert_eq!(
+        (&shown["keys"], &shown["more_keys"]),
+        (&json!(["a\nb", "b"]), &json!(false))
+    );
+    let shown = json(&["--limit", "1"]);
+    assert_eq!((&shown["keys"], &shown["more_keys"]), (&json!(["a\nb"]), &json!(true)));
+    assert_eq!(json(&["--limit", "0"])["keys"], json!([]));
+    assert!(
+        goku.run(&["lease", "get", "1", "--limit", "1"])
+            .done()
+            .ends_with("\t… and more\n")
+    );
+}
+
+#[test]
 fn leases_are_listed_by_id() {
     let goku = Goku::start();
     for _ in 0..5 {
@@ -71,7 +102,7 @@ fn keys_vanish_with_their_lease() {
     goku.run(&["set", "b", "2", "--lease", lease]).done();
     goku.run(&["set", "c", "3"]).done();
     let expired = goku.run(&["lease", "expire", lease]).done();
-    assert_eq!(expired, format!("lease {lease}\tversion 4\texpired\n"));
+    assert_eq!(expired, format!("lease {lease}\tversion 4\texpired\t2 keys\n"));
     assert_eq!(goku.run(&["list", "--keys-only"]).done(), "c\n");
     goku.run(&["lease", "get", lease]).failed(3);
 }

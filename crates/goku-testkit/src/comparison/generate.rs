@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use goku::{
-    Compare, Condition, DeleteRequest, EventId, Expiry, Key, LeaseId, LeaseRequest, LeasesRequest, ListRequest,
-    Operation, Prefix, Relation, SetRequest, Target, Timestamp, Txn, Version,
+    Compare, Condition, DeleteRequest, EventId, Expiry, Key, LeaseId, LeaseKeysRequest, LeaseRequest, LeasesRequest,
+    ListRequest, Operation, Prefix, Relation, SetRequest, Target, Timestamp, Txn, Version,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -58,6 +58,7 @@ fn step(ttl: Ttl) -> impl Strategy<Value = Step> {
         1 => list().prop_map(Step::List),
         1 => lease_id().prop_map(Step::GetLease),
         1 => leases().prop_map(Step::ListLeases),
+        1 => lease_keys().prop_map(Step::LeaseKeys),
         2 => (0..4_000_u64).prop_map(|ms| Step::Advance(Duration::from_millis(ms))),
     ]
 }
@@ -152,6 +153,14 @@ fn lease(ttl: Ttl) -> impl Strategy<Value = LeaseRequest> {
 
 fn leases() -> impl Strategy<Value = LeasesRequest> {
     (option::of(lease_id()), option::of(1..4_usize)).prop_map(|(after, limit)| LeasesRequest { after, limit })
+}
+
+fn lease_keys() -> impl Strategy<Value = LeaseKeysRequest> {
+    (lease_id(), option::of(key()), option::of(1..4_usize)).prop_map(|(id, after, limit)| LeaseKeysRequest {
+        id,
+        after,
+        limit,
+    })
 }
 
 fn txn(ttl: Ttl) -> impl Strategy<Value = Txn> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use goku::{
-    Client, DeleteRequest, Entry, ErrorKind, EventId, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest,
-    Result, SetRequest, Snapshot, Timestamp, Txn, TxnAnswer,
+    Client, DeleteRequest, Entry, ErrorKind, EventId, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest,
+    LeasesRequest, ListRequest, Result, SetRequest, Snapshot, Timestamp, Txn, TxnAnswer,
 };
 
 /// A call, or a passing of time.
@@ -27,6 +27,8 @@ pub enum Step {
     GetLease(LeaseId),
     /// Lists leases.
     ListLeases(LeasesRequest),
+    /// Lists the keys of a lease.
+    LeaseKeys(LeaseKeysRequest),
     /// Moves the clock, where there is one to move.
     Advance(Duration),
 }
@@ -38,6 +40,7 @@ pub(super) enum Answer {
     Entries(EventId, Vec<Entry>),
     Txn(TxnAnswer),
     Leases(Vec<Lease>),
+    LeaseKeys(LeaseKeys),
     Nothing,
 }
 
@@ -65,6 +68,7 @@ async fn answer(client: &dyn Client, step: &Step) -> Result<Answer> {
         Step::Lease(request) => Answer::Leases(vec![client.lease(request).await?]),
         Step::GetLease(id) => Answer::Leases(vec![client.get_lease(id).await?]),
         Step::ListLeases(request) => Answer::Leases(client.list_leases(request).await?),
+        Step::LeaseKeys(request) => Answer::LeaseKeys(client.lease_keys(request).await?),
         Step::Advance(_) => Answer::Nothing,
     })
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use goku::{
-    Client, Condition, DeleteRequest, Entry, EventStream, EventType, Expiry, Key, Lease, LeaseId, LeaseRequest,
-    LeasesRequest, ListRequest, Listing, ManualClock, OperationAnswer, Result, SetRequest, Status, StreamItem,
-    StreamRequest, Txn, TxnAnswer,
+    Client, Condition, DeleteRequest, Entry, EventStream, EventType, Expiry, Key, Lease, LeaseId, LeaseKeys,
+    LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, ManualClock, OperationAnswer, Result,
+    SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer,
 };
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -161,6 +161,10 @@ impl Client for Flawed {
 
     async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
         self.client.list_leases(request).await
+    }
+
+    async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
+        self.client.lease_keys(request).await
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

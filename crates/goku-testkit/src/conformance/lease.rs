@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use goku::limits::{LEASES_PAGE_MAX, TTL_MAX};
-use goku::{ErrorKind, EventType, Expiry, LeaseId, LeaseRequest, LeasesRequest, Timestamp, Version};
+use goku::{
+    ErrorKind, EventType, Expiry, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, Timestamp, Version,
+};
 
-use crate::probe::{Probe, kind, list, set, version};
+use crate::probe::{Probe, key, kind, list, set, version};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -389,6 +391,71 @@ pub async fn leases_are_listed_in_pages(store: Probe) {
     assert_eq!(page(None, None).await, granted);
     assert_eq!(page(None, Some(0)).await, []);
     assert_eq!(page(Some(lease_id(i64::MAX)), None).await, []);
+}
+
+pub async fn the_keys_of_a_lease_are_listed_in_pages(store: Probe) {
+    let (lease, other) = (
+        store.grant(Expiry::After(HOUR)).await.id,
+        store.grant(Expiry::Never).await.id,
+    );
+    assert_eq!(lease_keys(&store, lease, None).await, [""; 0]);
+    for name in ["d", "a", "c", "%", "gone", "b"] {
+        store.put_leased(name, lease).await;
+    }
+    store.put_leased("other", other).await;
+    store.put_leased("c", other).await;
+    store.remove("gone").await;
+    for limit in [None, Some(0), Some(1), Some(2), Some(5), Some(usize::MAX)] {
+        assert_eq!(
+            lease_keys(&store, lease, limit).await,
+            ["%", "a", "b", "d"],
+            "{limit:?}"
+        );
+    }
+    assert_eq!(lease_keys(&store, other, None).await, ["c", "other"]);
+    let after_all = LeaseKeysRequest {
+        after: Some(key("z")),
+        ..LeaseKeysRequest::new(lease)
+    };
+    assert_eq!(store.lease_keys(after_all).await.unwrap(), LeaseKeys::default());
+
+    store.lease(LeaseRequest::Expire(lease)).await.unwrap();
+    for missing in [lease, lease_id(99)] {
+        let request = LeaseKeysRequest::new(missing);
+        assert_eq!(kind(store.lease_keys(request).await), ErrorKind::LeaseNotFound);
+    }
+}
+
+/// A lease that a key got by itself is no row of any table.
+pub async fn the_keys_of_a_lease_without_a_deadline_are_known(store: Probe) {
+    let own = store.put("a", "x").await.lease_id;
+    assert_eq!(lease_keys(&store, own, None).await, ["a"]);
+    store.put_leased("b", own).await;
+    assert_eq!(lease_keys(&store, own, None).await, ["a", "b"]);
+    // It is there until its key is created anew.
+    let another = store.put("c", "x").await.lease_id;
+    store.remove("c").await;
+    assert_eq!(lease_keys(&store, another, None).await, [""; 0]);
+    store.put("c", "y").await;
+    let request = LeaseKeysRequest::new(another);
+    assert_eq!(kind(store.lease_keys(request).await), ErrorKind::LeaseNotFound);
+}
+
+/// The keys of a lease, from pages of at most so many.
+async fn lease_keys(store: &Probe, id: LeaseId, limit: Option<usize>) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut request = LeaseKeysRequest {
+        limit,
+        ..LeaseKeysRequest::new(id)
+    };
+    loop {
+        let page = store.lease_keys(request.clone()).await.unwrap();
+        keys.extend(page.keys.iter().map(|key| key.as_str().to_owned()));
+        if page.rest.is_none() {
+            return keys;
+        }
+        request.after = page.rest;
+    }
 }
 
 /// Go's zero time, which clients of the original send for no deadline, is here a time like any other.

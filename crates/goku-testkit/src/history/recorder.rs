@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use goku::{
     Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, ErrorKind, EventId, EventStream,
-    Key, Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing, Prefix, Result, SetRequest, Status,
-    StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
+    Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, Prefix,
+    Result, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
 };
 
 use super::{Answer, Call, History, Last, Moment, Request, Subscription};
@@ -294,6 +294,10 @@ impl Client for Recorded {
 
     async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
         self.inner.list_leases(request).await
+    }
+
+    async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
+        self.inner.lease_keys(request).await
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

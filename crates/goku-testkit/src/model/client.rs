@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use futures::stream;
 use goku::{
     Client, Clock, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, Epoch, Error, ErrorKind,
-    EventId, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest,
-    Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Txn, TxnAnswer,
+    EventId, EventStream, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest,
+    Listing, Result, SetRequest, Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Txn, TxnAnswer,
 };
 use tokio::time::{Instant, sleep};
 
@@ -80,6 +80,10 @@ impl Client for ModelClient {
 
     async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
         Ok(self.model().list_leases(request))
+    }
+
+    async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
+        self.model().lease_keys(request)
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

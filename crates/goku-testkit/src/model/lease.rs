@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use goku::limits::{LEASE_KEYS_AT_ONCE_MAX, LEASES_PAGE_MAX, TTL_MAX};
+use goku::limits::{LEASE_KEYS_AT_ONCE_MAX, LEASE_KEYS_PAGE_MAX, LEASES_PAGE_MAX, TTL_MAX};
 use goku::{
-    ErrorKind, EventType, Expiry, Key, Lease, LeaseId, LeaseRequest, LeasesRequest, Result, SetRequest, Timestamp,
-    Version,
+    ErrorKind, EventType, Expiry, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest,
+    Result, SetRequest, Timestamp, Version,
 };
 
 use super::{Model, error};
@@ -66,6 +66,24 @@ impl Model {
             .take(request.limit.unwrap_or(LEASES_PAGE_MAX).min(LEASES_PAGE_MAX))
             .map(|(id, _)| self.get_lease(*id).expect("it is there"))
             .collect()
+    }
+
+    /// A page of the keys that live by a lease.
+    pub fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
+        self.leases.get(&request.id).ok_or_else(not_found)?;
+        let limit = request.limit.unwrap_or(LEASE_KEYS_PAGE_MAX);
+        let rows = self.rows.iter().filter(|(_, entry)| entry.lease_id == request.id);
+        let next = rows.filter(|(key, _)| request.after.as_ref().is_none_or(|after| *key > after));
+        let looked_at: Vec<_> = next.take(limit.clamp(1, LEASE_KEYS_PAGE_MAX)).collect();
+        let is_full = looked_at.len() == limit.clamp(1, LEASE_KEYS_PAGE_MAX);
+        Ok(LeaseKeys {
+            rest: looked_at.last().map(|(key, _)| (*key).clone()).filter(|_| is_full),
+            keys: looked_at
+                .into_iter()
+                .filter(|(_, entry)| entry.deleted_ref.is_none())
+                .map(|(key, _)| key.clone())
+                .collect(),
+        })
     }
 
     /// How many leases stand for themselves.

@@ -6,13 +6,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::page_room::PageRoom;
 use super::ring::Ring;
 use super::routes::{Route, Routes};
-use super::throttle::Throttle;
 use crate::clock::Timestamp;
 use crate::decide::{self, Head, Needs, State};
 use crate::error::Result;
@@ -51,8 +49,6 @@ pub(super) struct Log {
     page_room: Arc<PageRoom>,
     /// A head was read that lacks what was seen before, or nobody knows what a batch left.
     suspicion: Notify,
-    /// Of streams that begin beyond the head.
-    beyond_head: Throttle,
 }
 
 /// A commit of this process: the head that it left and its events.
@@ -144,17 +140,6 @@ impl Log {
         *self.head.borrow()
     }
 
-    /// Notes that a stream begins after an event that is still to come, which its reader may not expect.
-    pub(super) fn begins_beyond_head(&self, position: EventId, head: EventId, prefix: &Prefix) {
-        if let Some(held_back) = self.beyond_head.pass(Instant::now()) {
-            tracing::warn!(
-                %position, %head, prefix = prefix.as_str(), others = held_back,
-                "a stream begins beyond the head of the log, and is not given the events up to its position: is its cursor of \
-                 another store?"
-            );
-        }
-    }
-
     /// Raises the suspicion that the log is not as it was last seen.
     pub(super) fn suspect(&self) {
         self.suspicion.notify_one();
@@ -226,7 +211,6 @@ impl Follower {
             pages: Arc::new(Semaphore::new(profile.pages)),
             page_room: Arc::default(),
             suspicion: Notify::new(),
-            beyond_head: Throttle::default(),
         });
         let follower = Follower {
             shared: profile.shared,

@@ -77,9 +77,6 @@ pub(super) async fn open(
     let route = log.route(routed);
     let (head, _) = log.look(&*store).await?;
     let position = start(&*store, &request, &head).await?;
-    if position > head.last_event {
-        log.begins_beyond_head(position, head.last_event, &request.prefix);
-    }
     let room = log.page_room();
     let subscription = Subscription {
         pages: Pages::new(
