@@ -313,9 +313,13 @@ impl From<Error> for WriteError {
     fn from(error: Error) -> WriteError {
         match error.kind() {
             ErrorKind::Unavailable => WriteError::Retry(error),
-            // Also rows that cannot be, which only some of the requests meet.
             ErrorKind::TooLarge | ErrorKind::Internal => WriteError::Rejected(error),
-            _ => WriteError::Final(error),
+            ErrorKind::Config | ErrorKind::Stopped => WriteError::Final(error),
+            // A row that cannot be, which only some of the requests meet.
+            _ => {
+                let message = format!("the tables hold a row that cannot be: {error}");
+                WriteError::Rejected(Error::new(ErrorKind::Internal, message).with_source(error))
+            }
         }
     }
 }
