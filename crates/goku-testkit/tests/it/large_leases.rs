@@ -169,6 +169,7 @@ async fn a_lease_that_cannot_end_holds_up_no_other(options: Options) {
     for name in ["small/1", "small/2", "small/3"] {
         store.put_leased(name, small).await;
     }
+    // The engine may still know the row of the large one, and then does not read it.
     let spoil = "update goku.data set version = -version where `key` in ('small/2', 'large/10000')";
     database.run(spoil).await;
     let past = Expiry::At(Timestamp::from_millis(1).unwrap());
@@ -204,7 +205,8 @@ async fn a_lease_that_cannot_end_holds_up_no_other(options: Options) {
     for (number, kind) in join_all(writes).await.into_iter().enumerate() {
         assert_eq!(kind, (number == 25).then_some(ErrorKind::Internal), "{number}");
     }
-    database.run(spoil).await;
+    let mend = "update goku.data set version = -version where version < 0";
+    database.run(mend).await;
     let keys = async {
         while store.keys(list("")).await.len() > 49 {
             tokio::time::sleep(Duration::from_millis(5)).await;
