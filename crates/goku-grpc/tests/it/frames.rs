@@ -103,11 +103,12 @@ impl Frames {
     pub(crate) async fn read_until(&mut self, enough: impl Fn(&Frames) -> bool) {
         while !enough(self) {
             while let Some((kind, flags, id, payload)) = self.take_frame() {
+                let told = String::from_utf8_lossy(&payload);
+                assert!(kind != GOAWAY, "the server took leave: {told:?}");
                 match kind {
                     DATA => *self.answers.entry(id).or_default() += payload.len(),
                     SETTINGS if flags & ACK == 0 => self.put(SETTINGS, ACK, 0, &[]),
                     PING if flags & ACK == 0 => self.put(PING, ACK, 0, &payload),
-                    GOAWAY => panic!("the server took leave: {:?}", String::from_utf8_lossy(&payload)),
                     _ => {}
                 }
                 if matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0 {

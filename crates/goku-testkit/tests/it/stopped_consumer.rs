@@ -121,7 +121,7 @@ impl Trial {
 
     /// What it does for the events from the trial's beginning to its end, with the consumers that `make` makes, whose cursor
     /// is in the `cursors`. Whether it was stopped on the way.
-    async fn put_through(self, ordered: Ordered, make: &dyn Fn(&Trial) -> (Consumer, Arc<dyn CursorStore>)) -> bool {
+    async fn put_through(self, ordered: Ordered, make: impl Fn(&Trial) -> (Consumer, Arc<dyn CursorStore>)) -> bool {
         let (consumer, cursors) = make(&self);
         self.run(&consumer).await;
         let was_stopped = self.polls.were_reached();

@@ -34,9 +34,9 @@ pub(super) enum Cause {
     AnswerTooLarge(usize),
     /// A variable of the session does not have the value that it must have, and cannot be given it.
     Variable {
-        variable: Variable,
+        variable: Box<Variable>,
         value: String,
-        refusal: Option<ServerError>,
+        refusal: Option<Box<ServerError>>,
     },
     /// The driver failed by a panic with this text when it logged in.
     Panicked(String),

@@ -440,7 +440,7 @@ pub(super) async fn set(conn: &mut Conn, wrong: &[Variable]) -> Result<(), Cause
     let values = answer.into_iter().flatten().next().map(Row::unwrap).unwrap_or_default();
     match variables::first_wrong(wrong, values) {
         Some((variable, value)) => Err(Cause::Variable {
-            variable: *variable,
+            variable: Box::new(*variable),
             value,
             refusal: None,
         }),
@@ -460,9 +460,9 @@ async fn first_refused(conn: &mut Conn, variables: &[Variable]) -> Cause {
         let value = answer.sets.into_iter().flatten().next();
         let value = value.and_then(|row| Fields::new(row).text().ok());
         return Cause::Variable {
-            variable: *variable,
+            variable: Box::new(*variable),
             value: value.unwrap_or_default(),
-            refusal: Some(refusal),
+            refusal: Some(Box::new(refusal)),
         };
     }
     Cause::NoServer {

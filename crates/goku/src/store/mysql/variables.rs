@@ -175,10 +175,10 @@ impl fmt::Display for Wanted {
 }
 
 /// Values that were read back in the order of `variables`: the first that is wrong, with its value.
-pub(super) fn first_wrong<'v>(
-    variables: &'v [Variable],
+pub(super) fn first_wrong(
+    variables: &[Variable],
     values: impl IntoIterator<Item = Value>,
-) -> Option<(&'v Variable, String)> {
+) -> Option<(&Variable, String)> {
     let read = variables.iter().zip(values.into_iter().map(|value| plain(&value)));
     read.into_iter().find(|(variable, value)| !variable.wanted.is(value))
 }
