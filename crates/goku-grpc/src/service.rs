@@ -1,15 +1,16 @@
 //! The services `gokupb.Goku` and `reflexpb.Reflex` over any [`Client`].
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt};
-use goku::outage::Outage;
+use goku::outage::{Outage, Tracker};
 use goku::{
     Client, ConsumerName, Error, ErrorKind, EventStream, Key, LeaseId, LeaseRequest, ListRequest, Prefix, Result,
     Snapshot, StreamFrom, StreamRequest, Write, WriteAnswer, WriteId,
 };
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
@@ -38,6 +39,8 @@ pub struct GrpcService {
     options: ServiceOptions,
     budget: Arc<Budget>,
     requests: Arc<Outage>,
+    /// Streams that start beyond the head; told of once a minute at most, since their clients come again and again.
+    beyond_head: Arc<Mutex<Tracker>>,
 }
 
 /// How a request is told that it failed, and the log where nobody but an operator can mend it.
@@ -60,6 +63,7 @@ impl GrpcService {
             options,
             budget,
             requests: Arc::new(Outage::new("requests")),
+            beyond_head: Arc::default(),
         }
     }
 
@@ -123,6 +127,29 @@ impl GrpcService {
         }
     }
 
+    /// Logs that a stream waits for the log to come to where it starts, if it does. A plain id beyond the head is no error,
+    /// as in the original, but rarely meant: it is a cursor of another store, whose events up to there this one never delivers.
+    fn note_start(&self, prefix: &Prefix, from: StreamFrom, head: Snapshot) {
+        let StreamFrom::After(after) = from else { return };
+        // A client of an older server does not know the head.
+        if after <= head.position.id || head == Snapshot::default() {
+            return;
+        }
+        // A tracker is whole at any moment.
+        let mut tracker = self.beyond_head.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(notice) = tracker.failed(Instant::now()) else {
+            return;
+        };
+        tracing::warn!(
+            %after,
+            head = %head.position.id,
+            ?prefix,
+            streams = notice.failures,
+            "a stream starts beyond the head and delivers nothing until the log is there: if its cursor is of another store, \
+             delete the cursor or set it to the head"
+        );
+    }
+
     async fn open_stream(
         &self,
         refusal: Refusal,
@@ -135,7 +162,7 @@ impl GrpcService {
             }
             let (prefix, from) = (request.prefix.clone(), request.from);
             let events = self.client.stream(request).await?;
-            warn_beyond_head(&prefix, from, events.opened_at());
+            self.note_start(&prefix, from, events.opened_at());
             Ok(events)
         };
         let events = open.await.map_err(|error| refusal.status(&error))?;
@@ -174,22 +201,6 @@ impl Refusal {
     /// Notes that the request was answered well.
     fn not_needed(&self) {
         self.requests.worked();
-    }
-}
-
-/// Logs that a stream waits for the log to come to where it starts. A plain id beyond the head is no error, as in the
-/// original, but rarely meant: it is a cursor of another store, whose events up to there this one never delivers.
-fn warn_beyond_head(prefix: &Prefix, from: StreamFrom, head: Snapshot) {
-    let StreamFrom::After(after) = from else { return };
-    // A client of an older server does not know the head.
-    if after > head.position.id && head != Snapshot::default() {
-        tracing::warn!(
-            %after,
-            head = %head.position.id,
-            ?prefix,
-            "a stream starts beyond the head and delivers nothing until the log is there: if its cursor is of another \
-             store, delete the cursor or set it to the head"
-        );
     }
 }
 

@@ -118,7 +118,7 @@ fn help_is_as_wide_as_the_terminal() {
     ] {
         for columns in [50, 80] {
             let mut command = binary();
-            command.args(arguments).env("TERM", "dumb");
+            command.args(arguments).env("TERM", "dumb").env("NO_COLOR", "1");
             let (code, text) = Terminal::run_on(columns, command).end();
             assert_eq!(code, 0);
             // A word that is longer stays whole, as does the line of the usage.

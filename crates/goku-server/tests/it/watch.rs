@@ -189,7 +189,9 @@ fn the_servers_log_tells_of_streams_beyond_its_head() {
         .arg(&log)
         .stdout(Stdio::piped());
     let goku = Goku::run_by(command);
-    goku.run(&["watch", "--after", "77", "--to-head"]);
+    for _ in 0..3 {
+        goku.run(&["watch", "--after", "77", "--to-head"]);
+    }
     goku.signal("TERM");
     goku.wait();
     let log = std::fs::read_to_string(log).unwrap();

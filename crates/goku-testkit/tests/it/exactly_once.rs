@@ -226,6 +226,7 @@ where
 
 async fn mysql_effects(url: &str) -> BTreeMap<i64, i64> {
     let mut connection = Pool::new(url).get_conn().await.unwrap();
+    connection.query_drop("set session sql_big_selects = 1").await.unwrap();
     let rows: Vec<(i64, i64)> = connection
         .query("select event, times from effects limit 1000")
         .await

@@ -398,7 +398,15 @@ impl<E: ExactlyOnce> ExactlyOnce for Committed<E> {
 on_every_server!(exactly_once_on_a_server);
 
 async fn exactly_once_on_a_server(options: Options) {
-    let server = MariaDb::start(options);
+    // On one thread: on several, the stop may come between an attempt's look at it and what the attempt tells.
+    let on_one_thread = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(exactly_once_on(MariaDb::start(options)));
+    };
+    tokio::task::spawn_blocking(on_one_thread).await.unwrap();
+}
+
+async fn exactly_once_on(server: MariaDb) {
     at_every_poll(|at| {
         let server = &server;
         async move {

@@ -155,7 +155,8 @@ impl Group {
                 Ok(Ending::Left) => return Ok(()),
                 Ok(Ending::Lost) => {}
                 Err(error) if is_passing(&error) => {
-                    tracing::warn!(group = %self.spec.name(), ?error, "the member could not join yet");
+                    // It joins later.
+                    self.spec.outages.goku.failed(&error);
                 }
                 Err(error) => return Err(error),
             }

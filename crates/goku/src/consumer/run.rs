@@ -151,9 +151,11 @@ impl Consumer {
                 done = None;
             } else if !is_passing(&error) {
                 return Err(error);
+            } else {
+                // It begins again where it was.
+                self.spec.outages.goku.failed(&error);
             }
             failures += 1;
-            tracing::warn!(consumer = %self.spec.name(), ?error, "the consumer begins again where it was");
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(AWAY.pause(failures)) => {}
@@ -170,6 +172,7 @@ impl Consumer {
             () = stop.cancelled() => return Ok(()),
             opened = self.open(*done) => opened?,
         };
+        self.spec.outages.goku.worked();
         let Opened { source, stored, token } = opened;
         let mut session = Session::new(self, stop, token, stored);
         if let Some(begins_at) = source.begins_at {

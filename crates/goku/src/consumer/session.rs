@@ -283,12 +283,13 @@ impl<'a> Session<'a> {
     fn saved(&mut self, saved: Result<Cursor>) -> Result<()> {
         match saved {
             Ok(cursor) => {
+                self.consumer.spec.outages.goku.worked();
                 self.saved = Some(cursor.at);
                 self.failed_saves = 0;
             }
             Err(error) if is_passing(&error) => {
                 self.failed_saves += 1;
-                tracing::warn!(consumer = %self.consumer.spec.name(), ?error, "the cursor could not be moved yet");
+                self.consumer.spec.outages.goku.failed(&error);
             }
             Err(error) => return Err(error),
         }

@@ -1,5 +1,6 @@
 //! What a consumer is to do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::{OnFailure, Retry};
@@ -7,6 +8,7 @@ use crate::cursor::{ConsumerName, CursorId, FencingToken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventTypes;
 use crate::key::Prefix;
+use crate::outage::Outage;
 use crate::partition::Partition;
 
 /// Most deliveries that may be under way at once.
@@ -64,12 +66,32 @@ pub struct Spec {
     pub(super) flush: Duration,
     pub(super) progress: Duration,
     pub(super) grace: Duration,
+    pub(super) outages: Arc<Outages>,
+}
+
+/// The lines in the log of all consumers that are made of one [`Spec`], as those of a group's partitions are.
+#[derive(Debug)]
+pub(super) struct Outages {
+    /// Of goku.
+    pub(super) goku: Outage,
+    /// Of the user's own database, where the cursor is moved with the effects.
+    pub(super) database: Outage,
+}
+
+impl Outages {
+    fn of(name: &ConsumerName) -> Outages {
+        Outages {
+            goku: Outage::new("a consumer's calls to goku").at(name.to_string()),
+            database: Outage::new("a consumer's transactions").at(name.to_string()),
+        }
+    }
 }
 
 impl Spec {
     /// Everything under `prefix` from the first event on, one delivery at a time, each tried until it succeeds.
     pub fn new(name: ConsumerName, prefix: Prefix) -> Spec {
         Spec {
+            outages: Arc::new(Outages::of(&name)),
             id: CursorId::of(name),
             token: None,
             partition: None,

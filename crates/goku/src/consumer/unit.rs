@@ -128,6 +128,7 @@ impl Attempts {
             let call = AssertUnwindSafe(self.work.handle(deliveries.to_vec(), to.clone()));
             let failure = match call.catch_unwind().await {
                 Ok(Ok(())) => {
+                    self.spec.outages.database.worked();
                     self.failures.remove(deliveries);
                     self.stats.handled(deliveries);
                     return Attempted::Done;
@@ -136,7 +137,7 @@ impl Attempts {
                 Ok(Err(AttemptError::Unavailable(failure))) => {
                     absences += 1;
                     self.failures.add(deliveries, &failure);
-                    tracing::warn!(consumer = %self.spec.name(), error = %failure, "the database is waited for");
+                    self.spec.outages.database.failed(&failure);
                     self.pause(absences).await;
                     continue;
                 }
@@ -182,13 +183,13 @@ impl Attempts {
                 while let Err(error) = dead_letter::keep(&*self.client, name, delivery, *attempts, failure).await {
                     tries += 1;
                     self.failures.add(std::slice::from_ref(delivery), &error);
-                    let event = delivery.id();
-                    tracing::error!(consumer = %name, %event, ?error, "a dead letter could not be kept yet");
+                    self.spec.outages.goku.failed(&error);
                     self.pause(tries).await;
                     if self.stop.is_cancelled() {
                         return Ending::Interrupted;
                     }
                 }
+                self.spec.outages.goku.worked();
                 self.stats.dead(delivery);
             }
             OnFailure::Skip { .. } | OnFailure::Retry => {

@@ -59,10 +59,11 @@ impl Polls {
         })
     }
 
-    /// A run that is told of the stop at its next poll.
+    /// A run that is told of the stop at its next poll. Its polls are not bound by tokio's budget, which it shares with the other
+    /// runs of its task: one without budget would not look at its stop.
     pub(super) fn of_run<F: Future>(self: &Arc<Polls>, run: F) -> impl Future<Output = F::Output> + use<F> {
         let polls = self.clone();
-        let mut run = Box::pin(run);
+        let mut run = Box::pin(tokio::task::unconstrained(run));
         std::future::poll_fn(move |context| {
             polls.count();
             polls.is_told.store(polls.were_reached(), Ordering::SeqCst);

@@ -40,7 +40,7 @@ pub(super) enum Ending {
 pub(super) async fn run(group: &Group, stop: &CancellationToken) -> Result<Ending> {
     let joining = async {
         let settings = Settings::agree(&*group.client, &group.spec, group.partitions).await?;
-        let tenure = Tenure::begin(group.client.clone(), group.ttl).await?;
+        let tenure = Tenure::begin(group.client.clone(), group.ttl, group.spec.outages.clone()).await?;
         Ok::<_, Error>((settings, tenure))
     };
     let (settings, tenure) = tokio::select! {
@@ -122,7 +122,7 @@ impl<'a> Membership<'a> {
             Err(error) if error.kind() == ErrorKind::LeaseNotFound => return Ok(Ending::Lost),
             set => set?,
         };
-        let mut news = Subscription::open(self.group.client.clone(), self.group.spec.name().clone());
+        let mut news = Subscription::open(self.group.client.clone(), &self.group.spec);
         loop {
             // Which of the branches below is taken first is up to chance: nothing is claimed or begun once this is to end.
             if stop.is_cancelled() {
@@ -248,6 +248,7 @@ impl<'a> Membership<'a> {
         self.claiming.remove(&partition);
         match answer {
             Ok(entry) => {
+                self.group.spec.outages.goku.worked();
                 if let Some(view) = &mut self.view {
                     view.claimed(partition, entry.updated_ref, self.lease);
                 }
@@ -256,7 +257,7 @@ impl<'a> Membership<'a> {
             // Somebody else was faster, or it was this one, and the answer was lost: the news tell.
             Err(error) if error.kind() == ErrorKind::ConditionFailed => Ok(()),
             Err(error) if is_passing(&error) => {
-                tracing::warn!(group = %self.group.spec.name(), partition, ?error, "a partition could not be claimed yet");
+                self.group.spec.outages.goku.failed(&error);
                 self.pause(partition);
                 Ok(())
             }

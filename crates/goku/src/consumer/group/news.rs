@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::run::{AWAY, is_of_place, is_passing};
+use super::super::spec::Spec;
 use super::keys::Keys;
 use super::view::View;
 use crate::client::Client;
@@ -38,7 +39,8 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    pub(super) fn open(client: Arc<dyn Client>, name: ConsumerName) -> Subscription {
+    pub(super) fn open(client: Arc<dyn Client>, spec: &Spec) -> Subscription {
+        let (name, outages) = (spec.name().clone(), spec.outages.clone());
         let (teller, news) = mpsc::channel(WAITING_MAX);
         let reading = async move {
             let mut failures = 0;
@@ -52,7 +54,8 @@ impl Subscription {
                     return;
                 }
                 failures += 1;
-                tracing::warn!(group = %name, ?error, "what happens in the group is read anew");
+                // What happens in the group is read anew.
+                outages.goku.failed(&error);
                 tokio::time::sleep(AWAY.pause(failures)).await;
             }
         };

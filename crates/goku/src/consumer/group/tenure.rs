@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::super::spec::Outages;
 use crate::client::Client;
 use crate::error::{ErrorKind, Result};
 use crate::id::LeaseId;
@@ -29,11 +30,11 @@ pub(super) struct Tenure {
 
 impl Tenure {
     /// Grants a lease that lives for `ttl` unless it is renewed.
-    pub(super) async fn begin(client: Arc<dyn Client>, ttl: Duration) -> Result<Tenure> {
+    pub(super) async fn begin(client: Arc<dyn Client>, ttl: Duration, outages: Arc<Outages>) -> Result<Tenure> {
         let asked = Instant::now();
         let lease = client.lease(LeaseRequest::Grant(Expiry::After(ttl))).await?.id;
         let lost = CancellationToken::new();
-        let renewal = renew(client.clone(), lease, ttl, asked, lost.clone());
+        let renewal = renew(client.clone(), lease, ttl, asked, lost.clone(), outages);
         Ok(Tenure {
             client,
             lease,
@@ -63,29 +64,41 @@ impl Tenure {
     }
 }
 
-async fn renew(client: Arc<dyn Client>, lease: LeaseId, ttl: Duration, granted: Instant, lost: CancellationToken) {
+async fn renew(
+    client: Arc<dyn Client>,
+    lease: LeaseId,
+    ttl: Duration,
+    granted: Instant,
+    lost: CancellationToken,
+    outages: Arc<Outages>,
+) {
     // Whatever ends this, nobody renews the lease then.
     let _lost = lost.drop_guard();
     let pause = ttl / RENEWALS;
     let (mut asked, mut renew_at) = (granted, granted + pause);
+    let mut last_error = None;
     loop {
         // It lives from when it was asked for at least: not from the answer, which may have been long on its way.
         let deadline = asked + ttl;
         sleep_until(renew_at.min(deadline)).await;
         let now = Instant::now();
         if now >= deadline {
-            tracing::warn!(%lease, "a member could not renew its lease in time");
+            tracing::warn!(%lease, ?last_error, "a member could not renew its lease in time");
             return;
         }
         let patience = pause.min(deadline - now);
         match timeout(patience, client.lease(LeaseRequest::KeepAlive(lease))).await {
-            Ok(Ok(_)) => (asked, renew_at) = (now, now + pause),
+            Ok(Ok(_)) => {
+                outages.goku.worked();
+                (asked, renew_at, last_error) = (now, now + pause, None);
+            }
             Ok(Err(error)) if error.kind() == ErrorKind::LeaseNotFound => {
                 tracing::warn!(%lease, "a member's lease has ended");
                 return;
             }
             Ok(Err(error)) => {
-                tracing::warn!(%lease, ?error, "a member's lease could not be renewed yet");
+                outages.goku.failed(&error);
+                last_error = Some(error);
                 renew_at = Instant::now() + pause / ATTEMPTS;
             }
             Err(_) => renew_at = Instant::now(),

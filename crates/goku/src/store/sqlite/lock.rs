@@ -104,17 +104,12 @@ fn take_file(path: &Path) -> Result<FileLock> {
     if descriptor.held {
         return Err(in_use(path));
     }
-    let metadata = descriptor.file.metadata().map_err(|failed| cannot_open(path, failed))?;
-    if metadata.nlink() > 1 {
-        let message = format!(
-            "{} has {} names (hard links), and SQLite would find what it wrote last by one of them only: remove the others \
-             (`find -samefile` lists them), or copy the file",
-            path.display(),
-            metadata.nlink()
-        );
-        return Err(Error::new(ErrorKind::Config, message));
-    }
     record::lock(&descriptor.file).map_err(|failed| not_locked(path, failed))?;
+    // Of a file that another has, this is not the news.
+    if let Err(error) = check_names(path, &descriptor.file) {
+        record::unlock(&descriptor.file).map_err(|failed| cannot_open(path, failed))?;
+        return Err(error);
+    }
     descriptor.held = true;
     Ok(FileLock {
         id: descriptor.id,
@@ -122,6 +117,20 @@ fn take_file(path: &Path) -> Result<FileLock> {
         file: descriptor.file.clone(),
         beside: None,
     })
+}
+
+/// Refuses a file that has several names.
+fn check_names(path: &Path, file: &File) -> Result<()> {
+    let names = file.metadata().map_err(|failed| cannot_open(path, failed))?.nlink();
+    if names <= 1 {
+        return Ok(());
+    }
+    let message = format!(
+        "{} has {names} names (hard links), and SQLite would find what it wrote last by one of them only: remove the others \
+         (`find -samefile` lists them), or copy the file",
+        path.display()
+    );
+    Err(Error::new(ErrorKind::Config, message))
 }
 
 /// The descriptor of the file at `path`, opened unless there is one.
