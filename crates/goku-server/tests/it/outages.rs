@@ -1,14 +1,20 @@
 //! What the log says of a database that goes away: a few lines, whatever is asked of the server meanwhile.
 
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use goku::{Client, SetRequest};
+use futures::TryStreamExt as _;
+use goku::{Client, ErrorKind, SetRequest};
 use goku_grpc::GrpcClient;
 use goku_testkit::mariadb::Options;
-use goku_testkit::probe::{PATIENCE, key, set, watch};
+use goku_testkit::probe::{PATIENCE, key, list, set, watch};
 use goku_testkit::{PrivateDatabase, Probe};
+use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
 use crate::goku::{Goku, binary};
@@ -45,6 +51,26 @@ fn callers(goku: &Goku, failed: &Arc<AtomicU64>, is_over: &Arc<AtomicBool>) -> V
     (0..4).map(|number| caller(number % 2 == 0)).collect()
 }
 
+/// Waits until so much failed that a line each would be too many.
+async fn until_many_failed(failed: &AtomicU64) {
+    let many_failed = async {
+        while failed.load(Ordering::SeqCst) < FAILED {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, many_failed).await.expect("requests fail");
+}
+
+/// Ends the server; all that it logged.
+async fn all_lines(goku: Goku, lines: LogLines) -> Vec<String> {
+    goku.signal("TERM");
+    let end = tokio::task::spawn_blocking(move || {
+        assert_eq!(goku.wait().0, 0);
+        lines.rest()
+    });
+    end.await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_goes_away_has_a_few_lines_that_name_it() {
     let database = PrivateDatabase::start(Options::default()).await;
@@ -53,7 +79,7 @@ async fn a_database_that_goes_away_has_a_few_lines_that_name_it() {
     let (log, mut lines) = LogLines::pipe();
     let mut command = binary();
     command.args(["serve", "--store", &url]).stderr(log);
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let goku = Goku::run_with_log(command);
     let probe = Probe::new(Arc::new(GrpcClient::connect(&goku.endpoint).unwrap()));
     probe.put("k", "v").await;
@@ -74,13 +100,7 @@ async fn a_database_that_goes_away_has_a_few_lines_that_name_it() {
         told.contains(" WARN ") && told.contains(&format!("at=\"{place}\"")),
         "{told}"
     );
-    timeout(PATIENCE, async {
-        while failed.load(Ordering::SeqCst) < FAILED {
-            sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await
-    .expect("requests fail");
+    until_many_failed(&failed).await;
     database.restart();
     let back = tokio::task::spawn_blocking(move || {
         let told = lines.until(|line| line.contains("reads of the store work again"));
@@ -94,12 +114,7 @@ async fn a_database_that_goes_away_has_a_few_lines_that_name_it() {
         caller.await.unwrap();
     }
     probe.put("k", "w").await;
-    goku.signal("TERM");
-    let lines = tokio::task::spawn_blocking(move || {
-        assert_eq!(goku.wait().0, 0);
-        lines.rest()
-    });
-    let lines = lines.await.unwrap();
+    let lines = all_lines(goku, lines).await;
     let start = lines
         .iter()
         .position(|line| line.contains("reads of the store fail") || line.contains("writes to"));
@@ -108,4 +123,86 @@ async fn a_database_that_goes_away_has_a_few_lines_that_name_it() {
     // On a machine that is slow enough there are reminders as well.
     let reminders = 3 * (began.elapsed().as_secs() / REMINDER_INTERVAL_SECONDS) as usize;
     assert!(about.len() <= LINES_MAX + 2 * reminders, "{about:#?}");
+}
+
+/// Keys with values that fill some hundred pages of a file.
+const KEYS: usize = 400;
+const VALUE_BYTES: usize = 2_000;
+
+/// The first pages of a SQLite file have the tables' description and their roots, which a server has in memory.
+const PAGE_BYTES: u64 = 4_096;
+const WHOLE_PAGES: u64 = 20;
+
+/// Overwrites all pages of a SQLite file but the first ones.
+fn damage(path: &Path) {
+    let file = File::options().write(true).open(path).unwrap();
+    let (start, end) = (WHOLE_PAGES * PAGE_BYTES, file.metadata().unwrap().len());
+    assert!(end > 2 * start, "{end}");
+    let garbage = vec![0xa5; usize::try_from(end - start).unwrap()];
+    file.write_all_at(&garbage, start).unwrap();
+}
+
+/// The texts of the errors of Gets, Lists and Sets, which fail as `Internal`.
+async fn texts_of_failures(client: &GrpcClient, count: u64) -> BTreeSet<String> {
+    let mut texts = BTreeSet::new();
+    let mut failed = 0;
+    for number in (0..KEYS).cycle() {
+        let key = key(format!("k{number}"));
+        let listed = async { client.list(list("")).await?.try_collect::<Vec<_>>().await };
+        let outcomes = [
+            client.get(&key).await.map(drop),
+            client.set(SetRequest::new(key, "v")).await.map(drop),
+            listed.await.map(drop),
+        ];
+        for error in outcomes.into_iter().filter_map(Result::err) {
+            assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
+            texts.insert(error.message().to_owned());
+            failed += 1;
+        }
+        if failed >= count {
+            break;
+        }
+    }
+    texts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_damaged_has_a_few_lines_that_name_it() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("goku.db");
+    let store = format!("sqlite:{}", path.display());
+    let goku = tokio::task::block_in_place(|| Goku::serve(&["--store", &store]));
+    let probe = Probe::new(Arc::new(GrpcClient::connect(&goku.endpoint).unwrap()));
+    for number in 0..KEYS {
+        probe.put(&format!("k{number}"), vec![b'v'; VALUE_BYTES]).await;
+    }
+    // The next one has none of these pages in memory.
+    goku.signal("TERM");
+    tokio::task::spawn_blocking(move || assert_eq!(goku.wait().0, 0))
+        .await
+        .unwrap();
+    let (log, lines) = LogLines::pipe();
+    let mut command = binary();
+    command.args(["serve", "--store", &store]).stderr(log);
+    let began = Instant::now();
+    let goku = tokio::task::block_in_place(|| Goku::run_with_log(command));
+
+    damage(&path);
+    let client = GrpcClient::connect(&goku.endpoint).unwrap();
+    let client = client.retries(false).request_timeout(Some(PATIENCE));
+    let texts = texts_of_failures(&client, FAILED).await;
+    for text in &texts {
+        assert!(
+            text.contains("malformed") && text.contains("from a backup"),
+            "{texts:?}"
+        );
+    }
+
+    let lines = all_lines(goku, lines).await;
+    let of_file = format!("at=\"{}\" error={}", path.display(), texts.first().unwrap());
+    let told = lines.iter().find(|line| line.contains("reads of the store fail"));
+    assert!(told.is_some_and(|line| line.contains(&of_file)), "{lines:#?}");
+    // Reads, writes and requests, and the two at the end.
+    let reminders = 3 * (began.elapsed().as_secs() / REMINDER_INTERVAL_SECONDS) as usize;
+    assert!(lines.len() <= 3 + 2 + reminders, "{lines:#?}");
 }

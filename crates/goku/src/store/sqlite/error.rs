@@ -97,5 +97,9 @@ fn is_of_a_row(error: &rusqlite::Error) -> bool {
 }
 
 fn to_error(kind: ErrorKind, error: rusqlite::Error) -> Error {
-    Error::new(kind, format!("SQLite: {error}")).with_source(error)
+    let advice = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => "; the file is damaged: restore it from a backup",
+        _ => "",
+    };
+    Error::new(kind, format!("SQLite: {error}{advice}")).with_source(error)
 }
