@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use goku::outage::Outage;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,7 @@ struct Inner {
     max: usize,
     since: Instant,
     admitted: Mutex<Admitted>,
+    admissions: Outage,
 }
 
 #[derive(Default)]
@@ -56,12 +58,25 @@ impl Connections {
             max,
             since: Instant::now(),
             admitted: Mutex::default(),
+            admissions: Outage::new("admissions of connections"),
         }))
     }
 
     /// A place for one more connection, which ends when `cut` is cancelled. `None` where all places are taken by connections
     /// with calls.
     pub(crate) fn admit(&self, cut: &CancellationToken) -> Option<Place> {
+        let place = self.place(cut);
+        match &place {
+            Some(_) => self.0.admissions.worked(),
+            None => self.0.admissions.failed(&format_args!(
+                "all {} places are taken by connections with calls: let connections_max and `ulimit -n` allow more",
+                self.0.max
+            )),
+        }
+        place
+    }
+
+    fn place(&self, cut: &CancellationToken) -> Option<Place> {
         let mut admitted = self.lock();
         if admitted.peers.len() >= self.0.max {
             let silent = admitted.peers.iter().filter(|(_, peer)| peer.is_idle());

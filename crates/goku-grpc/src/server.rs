@@ -165,10 +165,7 @@ async fn serve_connections<IO>(
             };
             let Some(io) = io else { break };
             // Where there is no place for it, it is closed.
-            let Some(place) = connections.admit(&cut) else {
-                tracing::debug!("a connection was not taken: there are as many as may be, all with calls");
-                continue;
-            };
+            let Some(place) = connections.admit(&cut) else { continue };
             let cut = place.peer.cut.clone();
             let serving = serve_connection(io, place, &services, ends.clone());
             tokio::spawn(cut.run_until_cancelled_owned(serving));

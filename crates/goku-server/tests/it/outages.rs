@@ -1,9 +1,10 @@
-//! What the log says of a database that goes away: a few lines, whatever is asked of the server meanwhile.
+//! What the log says of a database or of descriptors that are away: a few lines, whatever is asked of the server meanwhile.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -205,4 +206,96 @@ async fn a_file_that_is_damaged_has_a_few_lines_that_name_it() {
     // Reads, writes and requests, and the two at the end.
     let reminders = 3 * (began.elapsed().as_secs() / REMINDER_INTERVAL_SECONDS) as usize;
     assert!(lines.len() <= 3 + 2 + reminders, "{lines:#?}");
+}
+
+/// How many files the process may open, and how many clients want a connection for a stream and for Gets.
+const FILES: &str = "64";
+const CLIENTS: usize = 100;
+
+/// Lines of a server that is short of descriptors, in all.
+const CROWDED_LINES_MAX: usize = 15;
+
+/// Clients that hold a stream each and read all the time, and count what fails.
+fn crowd(goku: &Goku, failed: &Arc<AtomicU64>, is_over: &Arc<AtomicBool>) -> Vec<tokio::task::JoinHandle<()>> {
+    let member = || {
+        let client = GrpcClient::connect(&goku.endpoint).unwrap().retries(false);
+        let client = client.request_timeout(Some(Duration::from_millis(500)));
+        let (failed, is_over) = (failed.clone(), is_over.clone());
+        tokio::spawn(async move {
+            let _events = client.stream(watch("")).await;
+            while !is_over.load(Ordering::SeqCst) {
+                if client.get(&key("k")).await.is_err() {
+                    failed.fetch_add(1, Ordering::SeqCst);
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        })
+    };
+    (0..CLIENTS).map(|_| member()).collect()
+}
+
+/// A server that may open few files, under a crowd that leaves; all lines that it logs.
+async fn lines_under_a_crowd(options: &[&str], told: &'static str, ended: &'static str) -> Vec<String> {
+    let folder = TempDir::new().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("goku.db").display());
+    let (log, mut lines) = LogLines::pipe();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -n $0 && exec \"$@\"", FILES, env!("CARGO_BIN_EXE_goku")])
+        .args(["serve", "--store", &store])
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log);
+    let goku = tokio::task::block_in_place(|| Goku::run_with_log(command));
+    let fresh = || GrpcClient::connect(&goku.endpoint).unwrap();
+    Probe::new(Arc::new(fresh())).put("k", "v").await;
+
+    let (failed, is_over) = (Arc::new(AtomicU64::new(0)), Arc::default());
+    let crowd = crowd(&goku, &failed, &is_over);
+    let begun = tokio::task::spawn_blocking(move || {
+        lines.until(|line| line.contains(told));
+        lines
+    });
+    let mut lines = begun.await.unwrap();
+    until_many_failed(&failed).await;
+    is_over.store(true, Ordering::SeqCst);
+    for member in crowd {
+        member.await.unwrap();
+    }
+
+    let served = async { while fresh().set(set("k", "w")).await.is_err() {} };
+    timeout(PATIENCE, served).await.expect("clients are served again");
+    let mut told_end = tokio::task::spawn_blocking(move || {
+        lines.until(|line| line.contains(ended));
+        lines
+    });
+    let lines = loop {
+        tokio::select! {
+            lines = &mut told_end => break lines.unwrap(),
+            () = sleep(Duration::from_millis(100)) => drop(fresh().get(&key("k")).await),
+        }
+    };
+    all_lines(goku, lines).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_descriptors_has_a_few_lines_and_serves_when_it_has_some() {
+    let (told, ended) = ("accepts of connections fail", "accepts of connections work again");
+    let lines = lines_under_a_crowd(&["--connections-max", "1000"], told, ended).await;
+    assert!(
+        lines.iter().any(|line| line.contains("Too many open files")),
+        "{lines:#?}"
+    );
+    assert!(lines.len() <= CROWDED_LINES_MAX, "{lines:#?}");
+}
+
+/// Connections that found no place were closed, and the log had no word of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_places_for_connections_says_so() {
+    let (told, ended) = ("admissions of connections fail", "admissions of connections work again");
+    let lines = lines_under_a_crowd(&[], told, ended).await;
+    let told = lines.iter().find(|line| line.contains(told)).unwrap();
+    assert!(told.contains("all 16 places are taken"), "{told}");
+    assert!(lines.len() <= CROWDED_LINES_MAX, "{lines:#?}");
 }
