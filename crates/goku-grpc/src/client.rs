@@ -19,9 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use goku::{
-    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, Error, ErrorKind, EventStream, Key,
-    Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest,
-    StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, Error, ErrorKind, EventStream, Key, Lease,
+    LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Result, StreamRequest, Write,
+    WriteAnswer, WriteId,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
@@ -47,8 +47,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// - One that reads: always. A [listing](Client::list) until it has its first entry; one that breaks later ends with
 ///   `Unavailable`.
-/// - One that writes: always, as it is numbered ([`Client::write_once`]), so that the servers do it once however often
-///   it is sent. A server that does not know numbers, an older goku, gets it again only where the error says that it was
+/// - One that writes: always, as it is numbered ([`WriteId`]), so that the servers do it once however often it is
+///   sent. A server that does not know numbers, an older goku, gets it again only where the error says that it was
 ///   not applied; else the error is `OutcomeUnknown`.
 /// - A stream that was opened goes on after the last item that it delivered, without losing or repeating any, for as
 ///   long as nobody drops it. So it never ends with `Unavailable` or `Stopped`, but with one of the other errors of
@@ -163,7 +163,7 @@ impl GrpcClient {
     }
 
     /// The same client, which tries again what failed and may be, and resumes streams, or does not: then every error is
-    /// that of the one attempt, and writes are not numbered but by [`Client::write_once`].
+    /// that of the one attempt, and only those writes are numbered that come with a [`WriteId`].
     pub fn retries(self, retries: bool) -> GrpcClient {
         GrpcClient { retries, ..self }
     }
@@ -176,56 +176,6 @@ impl GrpcClient {
             }),
             request_timeout: Some(REQUEST_TIMEOUT),
             retries,
-        }
-    }
-
-    /// Sends a write of any kind, numbered by `own` where it has a number already.
-    async fn send(&self, own: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
-        match write {
-            Write::Set(request) => {
-                let request = pb::SetRequest::from(request);
-                let send = async |mut grpc: GokuClient<_>, request| grpc.set(request).await;
-                let answer = self.write(own, request, send).await?;
-                answer.try_into().map(WriteAnswer::Entry)
-            }
-            Write::Delete(request) => {
-                let request = pb::DeleteRequest::from(request);
-                let send = async |mut grpc: GokuClient<_>, request| grpc.delete(request).await;
-                let answer = self.write(own, request, send).await?;
-                answer.try_into().map(WriteAnswer::Entry)
-            }
-            Write::Txn(txn) => {
-                let request = pb::TxnRequest::from(txn);
-                let send = async |mut grpc: GokuClient<_>, request| grpc.txn(request).await;
-                let answer = self.write(own, request, send).await?;
-                answer.try_into().map(WriteAnswer::Txn)
-            }
-            Write::Lease(request) => self.send_lease(own, request).await.map(WriteAnswer::Lease),
-        }
-    }
-
-    async fn send_lease(&self, own: Option<WriteId>, request: LeaseRequest) -> Result<Lease> {
-        match request {
-            LeaseRequest::Grant(expiry) => {
-                let request = pb::GrantLeaseRequest::from(expiry);
-                let send = async |mut grpc: GokuClient<_>, request| grpc.grant_lease(request).await;
-                self.write(own, request, send).await?.try_into()
-            }
-            LeaseRequest::Update(id, expiry) => {
-                let request = pb::UpdateLeaseRequest::from((id, expiry));
-                let send = async |mut grpc: GokuClient<_>, request| grpc.update_lease(request).await;
-                self.write(own, request, send).await?.try_into()
-            }
-            LeaseRequest::KeepAlive(id) => {
-                let request = pb::KeepAliveRequest { lease_id: id.get() };
-                let send = async |mut grpc: GokuClient<_>, request| grpc.keep_alive(request).await;
-                self.write(own, request, send).await?.try_into()
-            }
-            LeaseRequest::Expire(id) => {
-                let request = pb::ExpireLeaseRequest { lease_id: id.get() };
-                let send = async |mut grpc: GokuClient<_>, request| grpc.expire_lease(request).await;
-                self.write(own, request, send).await?.try_into()
-            }
         }
     }
 }
@@ -244,29 +194,31 @@ impl Client for GrpcClient {
         self.open_listing(request.into()).await
     }
 
-    async fn set(&self, request: SetRequest) -> Result<Entry> {
-        self.send(None, Write::Set(request)).await?.into_entry()
-    }
-
-    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
-        self.send(None, Write::Delete(request)).await?.into_entry()
-    }
-
-    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
-        if txn.is_read() {
-            let send = async |mut grpc: GokuClient<_>, request| grpc.txn(request).await;
-            return self.read(pb::TxnRequest::from(txn), send).await?.try_into();
+    /// As [`Client::write`]. An `id` is sent only to a server that is known to honour it.
+    async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
+        match write {
+            Write::Set(request) => {
+                let send = async |mut grpc: GokuClient<_>, request| grpc.set(request).await;
+                let answer = self.send_write(id, pb::SetRequest::from(request), send).await?;
+                answer.try_into().map(WriteAnswer::Entry)
+            }
+            Write::Delete(request) => {
+                let send = async |mut grpc: GokuClient<_>, request| grpc.delete(request).await;
+                let answer = self.send_write(id, pb::DeleteRequest::from(request), send).await?;
+                answer.try_into().map(WriteAnswer::Entry)
+            }
+            Write::Txn(txn) => {
+                let is_read = id.is_none() && txn.is_read();
+                let send = async |mut grpc: GokuClient<_>, request| grpc.txn(request).await;
+                let request = pb::TxnRequest::from(txn);
+                let answer = match is_read {
+                    true => self.read(request, send).await?,
+                    false => self.send_write(id, request, send).await?,
+                };
+                answer.try_into().map(WriteAnswer::Txn)
+            }
+            Write::Lease(request) => self.send_lease(id, request).await.map(WriteAnswer::Lease),
         }
-        self.send(None, Write::Txn(txn)).await?.into_txn()
-    }
-
-    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
-        self.send(None, Write::Lease(request)).await?.into_lease()
-    }
-
-    /// As [`Client::write_once`]. It is sent only to a server that is known to honour the number.
-    async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
-        self.send(Some(id), write).await
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt};
 use goku::outage::{Outage, Tracker};
 use goku::{
     Client, ConsumerName, Error, ErrorKind, EventStream, Key, LeaseId, LeaseRequest, ListRequest, Prefix, Result,
-    Snapshot, StreamFrom, StreamRequest, Write, WriteAnswer, WriteId,
+    Snapshot, StreamFrom, StreamRequest, Write, WriteAnswer,
 };
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -103,7 +103,7 @@ impl GrpcService {
     ) -> Result<Response<A>, Status> {
         let refusal = self.refusal(&request);
         let id = wire::write_id(request.metadata()).map_err(|error| refusal.status(&error))?;
-        let work = async { self.write(id, write(request.into_inner())?).await.and_then(take) };
+        let work = async { self.client.write(id, write(request.into_inner())?).await.and_then(take) };
         match work.await {
             Ok(answer) => {
                 refusal.not_needed();
@@ -114,16 +114,6 @@ impl GrpcService {
                 Ok(response)
             }
             Err(error) => Err(refusal.status(&error)),
-        }
-    }
-
-    async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
-        match (id, write) {
-            (Some(id), write) => self.client.write_once(id, write).await,
-            (None, Write::Set(set)) => self.client.set(set).await.map(WriteAnswer::Entry),
-            (None, Write::Delete(delete)) => self.client.delete(delete).await.map(WriteAnswer::Entry),
-            (None, Write::Txn(txn)) => self.client.txn(txn).await.map(WriteAnswer::Txn),
-            (None, Write::Lease(lease)) => self.client.lease(lease).await.map(WriteAnswer::Lease),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use goku::{
-    Client, DeleteRequest, Entry, Error, ErrorKind, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest,
-    ListRequest, Listing, Result, SetRequest, Status, StreamRequest, Txn, TxnAnswer,
+    Client, Entry, Error, ErrorKind, EventStream, Key, Lease, LeaseId, LeasesRequest, ListRequest, Listing, Result,
+    SetRequest, Status, StreamRequest, Write, WriteAnswer, WriteId,
 };
 
 /// The calls that somebody answers who is no goku: those of the workloads `set`, `get` and `status`, and a stream. What is
@@ -40,8 +40,11 @@ impl<C: Calls> Client for Partial<C> {
         self.0.get(key).await
     }
 
-    async fn set(&self, request: SetRequest) -> Result<Entry> {
-        self.0.set(request).await
+    async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
+        match (id, write) {
+            (None, Write::Set(request)) => self.0.set(request).await.map(WriteAnswer::Entry),
+            _ => unsupported(),
+        }
     }
 
     async fn status(&self) -> Result<Status> {
@@ -53,18 +56,6 @@ impl<C: Calls> Client for Partial<C> {
     }
 
     async fn list(&self, _: ListRequest) -> Result<Listing> {
-        unsupported()
-    }
-
-    async fn delete(&self, _: DeleteRequest) -> Result<Entry> {
-        unsupported()
-    }
-
-    async fn txn(&self, _: Txn) -> Result<TxnAnswer> {
-        unsupported()
-    }
-
-    async fn lease(&self, _: LeaseRequest) -> Result<Lease> {
         unsupported()
     }
 

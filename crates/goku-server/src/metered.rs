@@ -6,9 +6,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures::StreamExt;
 use goku::{
-    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, EventStream, Key, Lease, LeaseId,
-    LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, Status,
-    StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, EventStream, Key, Lease, LeaseId, LeaseKeys,
+    LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, Status, StreamItem, StreamRequest,
+    Write, WriteAnswer, WriteId,
 };
 use metrics::{Recorder, Unit};
 
@@ -58,30 +58,8 @@ impl<C: Client> Client for Metered<C> {
         self.count("list", self.client.list(request)).await
     }
 
-    async fn set(&self, request: SetRequest) -> Result<Entry> {
-        self.count("set", self.client.set(request)).await
-    }
-
-    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
-        self.count("delete", self.client.delete(request)).await
-    }
-
-    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
-        self.count("txn", self.client.txn(txn)).await
-    }
-
-    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
-        self.count(lease_method(&request), self.client.lease(request)).await
-    }
-
-    async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
-        let method = match &write {
-            Write::Set(_) => "set",
-            Write::Delete(_) => "delete",
-            Write::Txn(_) => "txn",
-            Write::Lease(request) => lease_method(request),
-        };
-        self.count(method, self.client.write_once(id, write)).await
+    async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
+        self.count(write_method(&write), self.client.write(id, write)).await
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {
@@ -129,12 +107,15 @@ impl<C: Client> Client for Metered<C> {
     }
 }
 
-fn lease_method(request: &LeaseRequest) -> &'static str {
-    match request {
-        LeaseRequest::Grant(_) => "grant_lease",
-        LeaseRequest::Update(..) => "update_lease",
-        LeaseRequest::KeepAlive(_) => "keep_alive_lease",
-        LeaseRequest::Expire(_) => "expire_lease",
+fn write_method(write: &Write) -> &'static str {
+    match write {
+        Write::Set(_) => "set",
+        Write::Delete(_) => "delete",
+        Write::Txn(_) => "txn",
+        Write::Lease(LeaseRequest::Grant(_)) => "grant_lease",
+        Write::Lease(LeaseRequest::Update(..)) => "update_lease",
+        Write::Lease(LeaseRequest::KeepAlive(_)) => "keep_alive_lease",
+        Write::Lease(LeaseRequest::Expire(_)) => "expire_lease",
     }
 }
 

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use goku::{
-    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, EventStream, Key, Lease, LeaseId,
-    LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, Status,
-    StreamRequest, Txn, TxnAnswer,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, EventStream, Key, Lease, LeaseId, LeaseKeys,
+    LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Result, Status, StreamRequest, Write, WriteAnswer, WriteId,
 };
 use tokio::sync::watch;
 
@@ -57,20 +56,8 @@ impl Client for Gate {
         self.call(self.client.list(request)).await
     }
 
-    async fn set(&self, request: SetRequest) -> Result<Entry> {
-        self.call(self.client.set(request)).await
-    }
-
-    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
-        self.call(self.client.delete(request)).await
-    }
-
-    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
-        self.call(self.client.txn(txn)).await
-    }
-
-    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
-        self.call(self.client.lease(request)).await
+    async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
+        self.call(self.client.write(id, write)).await
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use goku::{
     DeleteRequest, Entry, ErrorKind, Event, EventId, Key, Lease, LeaseId, LeaseRequest, ListRequest, Operation,
-    SetRequest, Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Txn, TxnAnswer,
+    SetRequest, Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer,
 };
 
 pub use recorder::Recorder;
@@ -85,6 +85,27 @@ pub enum Answer {
     Txn(TxnAnswer),
     /// To what concerns a lease.
     Lease(Lease),
+}
+
+impl From<Write> for Request {
+    fn from(write: Write) -> Request {
+        match write {
+            Write::Set(request) => Request::Set(request),
+            Write::Delete(request) => Request::Delete(request),
+            Write::Txn(txn) => Request::Txn(txn),
+            Write::Lease(request) => Request::Lease(request),
+        }
+    }
+}
+
+impl From<WriteAnswer> for Answer {
+    fn from(answer: WriteAnswer) -> Answer {
+        match answer {
+            WriteAnswer::Entry(entry) => Answer::Entry(entry),
+            WriteAnswer::Txn(answer) => Answer::Txn(answer),
+            WriteAnswer::Lease(lease) => Answer::Lease(lease),
+        }
+    }
 }
 
 /// One stream.

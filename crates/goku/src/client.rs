@@ -32,36 +32,69 @@ pub trait Client: Send + Sync {
     /// The keys of a prefix at one point in history, however long the listing is read.
     async fn list(&self, request: ListRequest) -> Result<Listing>;
 
-    /// Sets a key and answers with its new state, without the value.
+    /// Does a write of any kind. [`set`](Self::set), [`delete`](Self::delete), [`txn`](Self::txn) and
+    /// [`lease`](Self::lease) are this call for one kind each; all that an implementation writes goes through here.
     ///
-    /// `ConditionFailed` where the condition does not hold, `LeaseNotFound` where the named lease does not exist,
-    /// `TooLarge` over [`ENTRY_BYTES_MAX`](crate::limits::ENTRY_BYTES_MAX), `InvalidArgument` for a time to live of
-    /// nothing. Writers to one key are queued: a Set without a condition never fails for a race.
-    async fn set(&self, request: SetRequest) -> Result<Entry>;
-
-    /// Deletes a key and answers with the state that this left; `NotFound` where it does not exist,
-    /// `ConditionFailed` where it does but not as the condition asks.
-    async fn delete(&self, request: DeleteRequest) -> Result<Entry>;
-
-    /// Decides a transaction; errors as [`Txn`] says.
-    async fn txn(&self, txn: Txn) -> Result<TxnAnswer>;
-
-    /// Grants, updates, keeps alive or expires a lease and answers with the state that this left; `LeaseNotFound`
-    /// where it does not exist or has expired. A renewal that is answered before the deadline always wins.
-    async fn lease(&self, request: LeaseRequest) -> Result<Lease>;
-
-    /// Does a write once, however often it is sent: a repeated id is answered with the outcome of the first time, a
-    /// refusal included, and writes nothing. So it can be sent again after any error that is no answer.
+    /// A write is applied as a whole or not at all, and is durable once it is answered. With an `id` it is applied once,
+    /// however often it is sent: a repeated `id` is answered with the outcome of the first time, a refusal included, and
+    /// writes nothing. So a numbered write can be sent again after any error that does not come from the store's
+    /// decision. A transaction that only reads and has no `id` is a read.
     ///
-    /// Errors as those of the write itself; `AnswerNotKept` where the first answer of a transaction is too large to be
-    /// given again; `SessionExpired` where the store does not know the id any more;
-    /// `Unsupported`, and nothing done, where it keeps no sessions.
-    async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
-        let _ = write;
-        Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("write {id} cannot be done once: no sessions are kept here"),
-        ))
+    /// # Errors
+    ///
+    /// The errors of [`set`](Self::set), [`delete`](Self::delete), [`txn`](Self::txn) and [`lease`](Self::lease) for a
+    /// write of that kind. For a write with an `id` also:
+    ///
+    /// - `AnswerNotKept`: a transaction was applied before, and its answer was too large to be kept.
+    /// - `SessionExpired`: the store does not know the `id` any more.
+    /// - `Unsupported`: no sessions are kept here. Nothing was applied.
+    async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer>;
+
+    /// Sets a key and answers with its new state, without the value. Writers to one key are queued: a Set without a
+    /// condition never fails because of a race.
+    ///
+    /// # Errors
+    ///
+    /// - `ConditionFailed`: the condition does not hold.
+    /// - `LeaseNotFound`: the lease that the request names does not exist or has expired.
+    /// - `TooLarge`: key and value are over [`ENTRY_BYTES_MAX`](crate::limits::ENTRY_BYTES_MAX), or the lease takes no
+    ///   more keys.
+    /// - `InvalidArgument`: the time to live is zero.
+    fn set(&self, request: SetRequest) -> WriteFuture<'_, Entry> {
+        WriteFuture::new(self.write(None, Write::Set(request)), WriteAnswer::into_entry)
+    }
+
+    /// Deletes a key and answers with the state that this left.
+    ///
+    /// # Errors
+    ///
+    /// - `NotFound`: the key does not exist.
+    /// - `ConditionFailed`: the key exists, and the condition does not hold.
+    fn delete(&self, request: DeleteRequest) -> WriteFuture<'_, Entry> {
+        WriteFuture::new(self.write(None, Write::Delete(request)), WriteAnswer::into_entry)
+    }
+
+    /// Decides a transaction.
+    ///
+    /// # Errors
+    ///
+    /// - `ConditionFailed`, `LeaseNotFound`: a Set or Delete of the branch that was taken fails so, and with it the whole
+    ///   transaction.
+    /// - `TooLarge`: the transaction is over one of the limits that [`Txn`] names.
+    /// - `InvalidArgument`: a comparison or an operation cannot be right.
+    fn txn(&self, txn: Txn) -> WriteFuture<'_, TxnAnswer> {
+        WriteFuture::new(self.write(None, Write::Txn(txn)), WriteAnswer::into_txn)
+    }
+
+    /// Grants, updates, keeps alive or expires a lease and answers with the state that this left. A renewal that is
+    /// answered before the deadline always wins.
+    ///
+    /// # Errors
+    ///
+    /// - `LeaseNotFound`: the lease does not exist or has expired.
+    /// - `InvalidArgument`: the time to live is zero.
+    fn lease(&self, request: LeaseRequest) -> WriteFuture<'_, Lease> {
+        WriteFuture::new(self.write(None, Write::Lease(request)), WriteAnswer::into_lease)
     }
 
     /// The lease's current state; `LeaseNotFound` where it does not exist or has expired.
@@ -126,24 +159,8 @@ impl<C: Client + ?Sized> Client for Arc<C> {
         (**self).list(request).await
     }
 
-    async fn set(&self, request: SetRequest) -> Result<Entry> {
-        (**self).set(request).await
-    }
-
-    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
-        (**self).delete(request).await
-    }
-
-    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
-        (**self).txn(txn).await
-    }
-
-    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
-        (**self).lease(request).await
-    }
-
-    async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
-        (**self).write_once(id, write).await
+    async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
+        (**self).write(id, write).await
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {
@@ -179,6 +196,16 @@ impl<C: Client + ?Sized> Client for Arc<C> {
     }
 }
 
+/// The answer to a write of one kind, once it is awaited: [`Client::write`] and the part of its answer that belongs to the
+/// kind.
+///
+/// A type of its own, so that the methods for one kind need no box besides that of `write`.
+#[must_use = "a write does nothing unless it is awaited"]
+pub struct WriteFuture<'c, T> {
+    write: Pin<Box<dyn Future<Output = Result<WriteAnswer>> + Send + 'c>>,
+    take: fn(WriteAnswer) -> Result<T>,
+}
+
 /// Entries in the order of their keys, all of one [`Snapshot`]. After an error there are no more.
 pub struct Listing {
     at: Snapshot,
@@ -189,6 +216,24 @@ pub struct Listing {
 pub struct EventStream {
     opened_at: Snapshot,
     items: Pin<Box<dyn Stream<Item = Result<StreamItem>> + Send>>,
+}
+
+impl<'c, T> WriteFuture<'c, T> {
+    fn new(
+        write: Pin<Box<dyn Future<Output = Result<WriteAnswer>> + Send + 'c>>,
+        take: fn(WriteAnswer) -> Result<T>,
+    ) -> WriteFuture<'c, T> {
+        WriteFuture { write, take }
+    }
+}
+
+impl<T> Future for WriteFuture<'_, T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let answer = self.write.as_mut().poll(cx);
+        answer.map(|answer| answer.and_then(self.take))
+    }
 }
 
 impl Listing {

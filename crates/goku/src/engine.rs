@@ -48,10 +48,10 @@ use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::key::Key;
-use crate::lease::{Lease, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest};
+use crate::lease::{Lease, LeaseKeys, LeaseKeysRequest, LeasesRequest};
 use crate::limits::{CURSORS_PAGE_MAX, LEASE_KEYS_MAX, LEASES_PAGE_MAX};
 use crate::outage::Outage;
-use crate::request::{DeleteRequest, ListRequest, SetRequest, StreamRequest};
+use crate::request::{ListRequest, StreamRequest};
 use crate::status::{Replica, Status};
 use crate::store::guarded::{self, Guarded};
 #[cfg(feature = "mysql")]
@@ -436,44 +436,19 @@ impl Client for Engine {
         ))
     }
 
-    async fn set(&self, request: SetRequest) -> Result<Entry> {
-        request.check()?;
-        let request = self.to_request(Write::Set(request)).await?;
-        self.0.writer.write(request).await?.into_answer()?.into_entry()
-    }
-
-    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
-        self.0
-            .writer
-            .write(Request::Delete(request))
-            .await?
-            .into_answer()?
-            .into_entry()
-    }
-
-    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
-        txn.check()?;
-        if txn.is_read() {
-            return self.in_time(self.read_txn(txn)).await;
-        }
-        let request = self.to_request(Write::Txn(txn)).await?;
-        self.0.writer.write(request).await?.into_answer()?.into_txn()
-    }
-
-    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
-        request.check()?;
-        self.0
-            .writer
-            .write(Request::Lease(request))
-            .await?
-            .into_answer()?
-            .into_lease()
-    }
-
-    async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
+    async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
         write.check()?;
+        let write = match (id, write) {
+            (None, Write::Txn(txn)) if txn.is_read() => {
+                return self.in_time(self.read_txn(txn)).await.map(WriteAnswer::Txn);
+            }
+            (_, write) => write,
+        };
         let request = self.to_request(write).await?;
-        let request = Request::Once(id, Box::new(request));
+        let request = match id {
+            Some(id) => Request::Once(id, Box::new(request)),
+            None => request,
+        };
         self.0.writer.write(request).await?.into_answer()
     }
 

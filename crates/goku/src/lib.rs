@@ -43,6 +43,7 @@ pub mod bench;
 pub use client::Client;
 pub use client::EventStream;
 pub use client::Listing;
+pub use client::WriteFuture;
 pub use clock::Clock;
 pub use clock::ManualClock;
 pub use clock::SystemClock;

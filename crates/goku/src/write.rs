@@ -82,6 +82,14 @@ impl WriteId {
             answered: 0,
         }
     }
+
+    /// The error of a [`Client`](crate::Client) that keeps no sessions: `Unsupported`, and nothing was applied.
+    pub fn unsupported(self) -> Error {
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("write {self} cannot be done once: no sessions are kept here"),
+        )
+    }
 }
 
 impl Write {

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use goku::{Error, ErrorKind, Result, SessionId, WriteId};
+use goku::{Error, ErrorKind, Lease, LeaseRequest, Result, SessionId, WriteId};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -59,7 +59,7 @@ impl GrpcClient {
     ///
     /// A number is of use only where the server honours it, so none is sent before that is known: a server that was not
     /// asked yet, or failed since, is first asked to begin a session.
-    pub(super) async fn write<Q, A, F>(
+    pub(super) async fn send_write<Q, A, F>(
         &self,
         own: Option<WriteId>,
         message: Q,
@@ -107,6 +107,32 @@ impl GrpcClient {
                     }
                 }
                 Next::End(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends a change of a lease, which has a call of its own for each kind.
+    pub(super) async fn send_lease(&self, own: Option<WriteId>, request: LeaseRequest) -> Result<Lease> {
+        match request {
+            LeaseRequest::Grant(expiry) => {
+                let send = async |mut grpc: GokuClient<_>, request| grpc.grant_lease(request).await;
+                let request = pb::GrantLeaseRequest::from(expiry);
+                self.send_write(own, request, send).await?.try_into()
+            }
+            LeaseRequest::Update(id, expiry) => {
+                let send = async |mut grpc: GokuClient<_>, request| grpc.update_lease(request).await;
+                let request = pb::UpdateLeaseRequest::from((id, expiry));
+                self.send_write(own, request, send).await?.try_into()
+            }
+            LeaseRequest::KeepAlive(id) => {
+                let send = async |mut grpc: GokuClient<_>, request| grpc.keep_alive(request).await;
+                let request = pb::KeepAliveRequest { lease_id: id.get() };
+                self.send_write(own, request, send).await?.try_into()
+            }
+            LeaseRequest::Expire(id) => {
+                let send = async |mut grpc: GokuClient<_>, request| grpc.expire_lease(request).await;
+                let request = pb::ExpireLeaseRequest { lease_id: id.get() };
+                self.send_write(own, request, send).await?.try_into()
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use goku::{
     Client, Compare, DeleteRequest, ErrorKind, Expiry, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest,
-    Operation, SetRequest, StreamItem, StreamRequest, Txn,
+    Operation, SetRequest, StreamItem, StreamRequest, Txn, Write,
 };
 use goku_grpc::GrpcClient;
 
@@ -26,11 +26,11 @@ async fn every_call_asks_and_answers_what_the_store_was_asked_and_answered() {
 
     let set = SetRequest::new(key("k"), "v");
     assert_eq!(client.set(set.clone()).await.unwrap(), sample::written());
-    asked(Asked::Set(set));
+    asked(Asked::Write(Write::Set(set)));
 
     let delete = DeleteRequest::new(key("k"));
     assert_eq!(client.delete(delete.clone()).await.unwrap(), sample::deleted());
-    asked(Asked::Delete(delete));
+    asked(Asked::Write(Write::Delete(delete)));
 
     let txn = Txn {
         compare: vec![Compare::absent(key("k"))],
@@ -38,7 +38,7 @@ async fn every_call_asks_and_answers_what_the_store_was_asked_and_answered() {
         otherwise: vec![Operation::Get(key("k"))],
     };
     assert_eq!(client.txn(txn.clone()).await.unwrap(), sample::txn_answer());
-    asked(Asked::Txn(txn));
+    asked(Asked::Write(Write::Txn(txn)));
 
     for request in [
         LeaseRequest::Grant(Expiry::After(Duration::from_secs(5))),
@@ -47,7 +47,7 @@ async fn every_call_asks_and_answers_what_the_store_was_asked_and_answered() {
         LeaseRequest::Expire(lease_id(3)),
     ] {
         assert_eq!(client.lease(request).await.unwrap(), sample::lease());
-        asked(Asked::Lease(request));
+        asked(Asked::Write(Write::Lease(request)));
     }
 
     assert_eq!(client.get_lease(lease_id(3)).await.unwrap(), sample::lease());

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 use goku::{
-    Client, DeleteRequest, Entry, Error, EventId, EventStream, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest,
-    LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, Status, StreamItem, StreamRequest, Txn,
-    TxnAnswer,
+    Client, Entry, Error, EventId, EventStream, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest,
+    ListRequest, Listing, Result, Status, StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
 };
 use tokio::sync::watch;
 
@@ -18,10 +17,7 @@ use crate::sample;
 pub(crate) enum Asked {
     Get(Key),
     List(ListRequest),
-    Set(SetRequest),
-    Delete(DeleteRequest),
-    Txn(Txn),
-    Lease(LeaseRequest),
+    Write(Write),
     GetLease(LeaseId),
     ListLeases(LeasesRequest),
     LeaseKeys(LeaseKeysRequest),
@@ -130,24 +126,18 @@ impl Client for Fake {
         Ok(Listing::new(sample::snapshot(), futures::stream::iter(entries)))
     }
 
-    async fn set(&self, request: SetRequest) -> Result<Entry> {
-        self.note(Asked::Set(request)).await?;
-        Ok(sample::written())
-    }
-
-    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
-        self.note(Asked::Delete(request)).await?;
-        Ok(sample::deleted())
-    }
-
-    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
-        self.note(Asked::Txn(txn)).await?;
-        Ok(sample::txn_answer())
-    }
-
-    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
-        self.note(Asked::Lease(request)).await?;
-        Ok(sample::lease())
+    async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
+        if let Some(id) = id {
+            return Err(id.unsupported());
+        }
+        let answer = match &write {
+            Write::Set(_) => WriteAnswer::Entry(sample::written()),
+            Write::Delete(_) => WriteAnswer::Entry(sample::deleted()),
+            Write::Txn(_) => WriteAnswer::Txn(sample::txn_answer()),
+            Write::Lease(_) => WriteAnswer::Lease(sample::lease()),
+        };
+        self.note(Asked::Write(write)).await?;
+        Ok(answer)
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {

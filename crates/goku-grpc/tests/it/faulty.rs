@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use goku::{
-    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Engine, Entry, Error, ErrorKind,
-    EventStream, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing,
-    Result, SetRequest, Status, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Engine, Entry, Error, ErrorKind, EventStream, Key, Lease,
+    LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Result, Status, StreamRequest, Write,
+    WriteAnswer, WriteId,
 };
 
 /// How a write fails.
@@ -90,29 +90,15 @@ impl Client for Faulty {
         self.go(self.engine.list(request)).await
     }
 
-    async fn set(&self, request: SetRequest) -> Result<Entry> {
-        self.go(self.engine.set(request)).await
-    }
-
-    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
-        self.go(self.engine.delete(request)).await
-    }
-
-    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
-        self.go(self.engine.txn(txn)).await
-    }
-
-    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
-        self.go(self.engine.lease(request)).await
-    }
-
-    async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
-        if id.number == 1 {
-            self.check()?;
-            return self.engine.write_once(id, write).await;
+    async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
+        if let Some(id) = id {
+            if id.number == 1 {
+                self.check()?;
+                return self.engine.write(Some(id), write).await;
+            }
+            self.numbers.lock().unwrap().push(id);
         }
-        self.numbers.lock().unwrap().push(id);
-        self.go(self.engine.write_once(id, write)).await
+        self.go(self.engine.write(id, write)).await
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {

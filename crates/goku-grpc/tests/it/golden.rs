@@ -1,6 +1,6 @@
 //! Bytes that clients of the original send and expect, as seen on its wire.
 
-use goku::{Event, Expiry, SetRequest, StreamItem};
+use goku::{Event, Expiry, SetRequest, StreamItem, Write};
 use goku_grpc::proto::reflexpb;
 use prost::Message;
 
@@ -33,7 +33,7 @@ async fn a_set_without_options_from_a_go_client_has_no_deadline() {
     let answer = served.raw().await.call("/gokupb.Goku/Set", &sent).await;
     assert_eq!(answer.status.code(), tonic::Code::Ok);
     let asked = SetRequest::new(key("key1"), "").expiry(Expiry::Never);
-    assert_eq!(served.fake.asked(), [Asked::Set(asked)]);
+    assert_eq!(served.fake.asked(), [Asked::Write(Write::Set(asked))]);
 }
 
 #[tokio::test]

@@ -110,14 +110,14 @@ async fn what_became_of_a_write_stays_unknown_when_a_later_attempt_is_only_not_a
 async fn a_number_of_the_callers_own_is_sent_as_it_is() {
     let (faulty, _server, client) = served().await;
     let session = SessionId::new(77);
-    let write = |number| client.write_once(WriteId::new(session, number), Write::Set(set()));
+    let write = |number| client.write(Some(WriteId::new(session, number)), Write::Set(set()));
     let first = write(1).await.unwrap();
     faulty.fail([Fault::After(ErrorKind::OutcomeUnknown)]);
     assert_eq!(write(2).await.unwrap().into_entry().unwrap().version.get(), 2);
     assert_eq!(write(2).await.unwrap().into_entry().unwrap().version.get(), 2);
     assert_eq!(write(1).await.unwrap(), first);
     let other = WriteId::new(SessionId::new(78), 5);
-    let refused = client.write_once(other, Write::Set(set())).await;
+    let refused = client.write(Some(other), Write::Set(set())).await;
     assert_eq!(kind(refused), ErrorKind::SessionExpired);
     assert!(faulty.numbers().iter().all(|id| *id == other || id.session == session));
 }
@@ -137,7 +137,7 @@ async fn a_server_that_knows_no_numbers_gets_a_write_again_only_where_it_was_not
 
     let id = WriteId::new(SessionId::new(77), 1);
     assert_eq!(
-        kind(client.write_once(id, Write::Set(set())).await),
+        kind(client.write(Some(id), Write::Set(set())).await),
         ErrorKind::Unsupported
     );
     assert_eq!(client.get(&key("k")).await.unwrap().version.get(), 3);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use goku::{
     Condition, DeleteRequest, ErrorKind, EventType, EventTypes, Expiry, LeaseRequest, ListRequest, Position, Prefix,
-    SetRequest, StreamFrom, StreamRequest, Tag, Timestamp,
+    SetRequest, StreamFrom, StreamRequest, Tag, Timestamp, Write,
 };
 use goku_grpc::proto::gokupb as pb;
 use goku_grpc::proto::reflexpb::{self, reflex_client::ReflexClient};
@@ -175,7 +175,7 @@ async fn set_asks_for_what_its_fields_say() {
     ];
     for (request, asked) in cases {
         let answer = grpc.set(request.clone()).await.unwrap().into_inner();
-        assert_eq!(served.fake.asked(), [Asked::Set(asked)], "{request:?}");
+        assert_eq!(served.fake.asked(), [Asked::Write(Write::Set(asked))], "{request:?}");
         let kv = answer.kv.unwrap();
         assert_eq!((kv.version, kv.lease_id, kv.value.len()), (11, 14, 0));
     }
@@ -341,7 +341,7 @@ async fn delete_takes_a_condition_and_answers_with_the_event_that_deleted() {
     let answer = served.grpc().delete(request).await.unwrap().into_inner();
     assert_eq!(answer.kv.unwrap().deleted_ref, 13);
     let asked = DeleteRequest::new(key("k")).condition(Condition::Version(version(8)));
-    assert_eq!(served.fake.asked(), [Asked::Delete(asked)]);
+    assert_eq!(served.fake.asked(), [Asked::Write(Write::Delete(asked))]);
 }
 
 #[tokio::test]
@@ -657,7 +657,7 @@ async fn update_lease_asks_for_what_its_fields_say() {
         let answer = grpc.update_lease(request).await.unwrap().into_inner();
         assert_eq!(answer.lease.unwrap().version, 42);
         let asked = LeaseRequest::Update(lease_id(6), expiry);
-        assert_eq!(served.fake.asked(), [Asked::Lease(asked)]);
+        assert_eq!(served.fake.asked(), [Asked::Write(Write::Lease(asked))]);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use goku::{
-    Client, DeleteRequest, Entry, Error, ErrorKind, EventStream, Key, Lease, LeaseId, LeaseRequest, LeasesRequest,
-    ListRequest, Listing, Result, SetRequest, Status, StreamRequest, Txn, TxnAnswer,
+    Client, Entry, Error, ErrorKind, EventStream, Key, Lease, LeaseId, LeasesRequest, ListRequest, Listing, Result,
+    Status, StreamRequest, Write, WriteAnswer, WriteId,
 };
 
 /// Fails at once, with errors of this kind.
@@ -25,19 +25,7 @@ impl Client for Failing {
         self.fail()
     }
 
-    async fn set(&self, _: SetRequest) -> Result<Entry> {
-        self.fail()
-    }
-
-    async fn delete(&self, _: DeleteRequest) -> Result<Entry> {
-        self.fail()
-    }
-
-    async fn txn(&self, _: Txn) -> Result<TxnAnswer> {
-        self.fail()
-    }
-
-    async fn lease(&self, _: LeaseRequest) -> Result<Lease> {
+    async fn write(&self, _: Option<WriteId>, _: Write) -> Result<WriteAnswer> {
         self.fail()
     }
 

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use goku::{
     Client, Condition, DeleteRequest, Entry, EventStream, EventType, Expiry, Key, Lease, LeaseId, LeaseKeys,
     LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, ManualClock, OperationAnswer, Result,
-    SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer,
+    SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
 };
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -48,6 +48,55 @@ struct Flawed {
 }
 
 impl Flawed {
+    async fn set(&self, mut request: SetRequest) -> Result<Entry> {
+        match (self.flaw, request.condition) {
+            (Flaw::SetClearsDeadline, _) if request.expiry == Expiry::Keep => request.expiry = Expiry::Never,
+            (Flaw::SetIgnoresLease, _) => request.lease = None,
+            (Flaw::SetIgnoresVersion, Condition::Version(_)) => request.condition = Condition::Any,
+            (Flaw::SetIgnoresRef, Condition::Ref(_)) => request.condition = Condition::Any,
+            (Flaw::SetForgetsThatTheKeyMustHaveBeenDeleted, Condition::AbsentAt(version)) => {
+                request.condition = Condition::Version(version);
+            }
+            _ => {}
+        }
+        self.client.set(request).await
+    }
+
+    async fn delete(&self, mut request: DeleteRequest) -> Result<Entry> {
+        if let Flaw::DeleteIgnoresCondition = self.flaw {
+            request.condition = Condition::Any;
+        }
+        let entry = self.client.delete(request).await?;
+        if let Flaw::DeleteExpiresLease = self.flaw {
+            self.client.lease(LeaseRequest::Expire(entry.lease_id)).await?;
+        }
+        Ok(entry)
+    }
+
+    async fn txn(&self, mut txn: Txn) -> Result<TxnAnswer> {
+        match self.flaw {
+            Flaw::TxnIsNotAtomic => return self.piecemeal(txn).await,
+            Flaw::TxnTakesTheOtherBranch => std::mem::swap(&mut txn.then, &mut txn.otherwise),
+            _ => {}
+        }
+        self.client.txn(txn).await
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
+        match (self.flaw, request) {
+            (Flaw::GrantForgetsTimeToLive, LeaseRequest::Grant(Expiry::After(ttl))) => {
+                let at = self.client.status().await?.time.saturating_add(ttl);
+                self.client.lease(LeaseRequest::Grant(Expiry::At(at))).await
+            }
+            (Flaw::KeepAliveDoesNothing, LeaseRequest::KeepAlive(id)) => self.client.get_lease(id).await,
+            (Flaw::UpdateDoesNothing, LeaseRequest::Update(id, _)) => self.client.get_lease(id).await,
+            (Flaw::ExpireKeepsKeys, LeaseRequest::Expire(id)) => {
+                self.client.lease(LeaseRequest::Update(id, Expiry::Never)).await
+            }
+            (_, request) => self.client.lease(request).await,
+        }
+    }
+
     /// The operations as requests of their own.
     async fn piecemeal(&self, txn: Txn) -> Result<TxnAnswer> {
         let compared = Txn {
@@ -106,52 +155,12 @@ impl Client for Flawed {
         Ok(Listing::new(at, futures::stream::iter(entries)))
     }
 
-    async fn set(&self, mut request: SetRequest) -> Result<Entry> {
-        match (self.flaw, request.condition) {
-            (Flaw::SetClearsDeadline, _) if request.expiry == Expiry::Keep => request.expiry = Expiry::Never,
-            (Flaw::SetIgnoresLease, _) => request.lease = None,
-            (Flaw::SetIgnoresVersion, Condition::Version(_)) => request.condition = Condition::Any,
-            (Flaw::SetIgnoresRef, Condition::Ref(_)) => request.condition = Condition::Any,
-            (Flaw::SetForgetsThatTheKeyMustHaveBeenDeleted, Condition::AbsentAt(version)) => {
-                request.condition = Condition::Version(version);
-            }
-            _ => {}
-        }
-        self.client.set(request).await
-    }
-
-    async fn delete(&self, mut request: DeleteRequest) -> Result<Entry> {
-        if let Flaw::DeleteIgnoresCondition = self.flaw {
-            request.condition = Condition::Any;
-        }
-        let entry = self.client.delete(request).await?;
-        if let Flaw::DeleteExpiresLease = self.flaw {
-            self.client.lease(LeaseRequest::Expire(entry.lease_id)).await?;
-        }
-        Ok(entry)
-    }
-
-    async fn txn(&self, mut txn: Txn) -> Result<TxnAnswer> {
-        match self.flaw {
-            Flaw::TxnIsNotAtomic => return self.piecemeal(txn).await,
-            Flaw::TxnTakesTheOtherBranch => std::mem::swap(&mut txn.then, &mut txn.otherwise),
-            _ => {}
-        }
-        self.client.txn(txn).await
-    }
-
-    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
-        match (self.flaw, request) {
-            (Flaw::GrantForgetsTimeToLive, LeaseRequest::Grant(Expiry::After(ttl))) => {
-                let at = self.client.status().await?.time.saturating_add(ttl);
-                self.client.lease(LeaseRequest::Grant(Expiry::At(at))).await
-            }
-            (Flaw::KeepAliveDoesNothing, LeaseRequest::KeepAlive(id)) => self.client.get_lease(id).await,
-            (Flaw::UpdateDoesNothing, LeaseRequest::Update(id, _)) => self.client.get_lease(id).await,
-            (Flaw::ExpireKeepsKeys, LeaseRequest::Expire(id)) => {
-                self.client.lease(LeaseRequest::Update(id, Expiry::Never)).await
-            }
-            (_, request) => self.client.lease(request).await,
+    async fn write(&self, _: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
+        match write {
+            Write::Set(request) => self.set(request).await.map(WriteAnswer::Entry),
+            Write::Delete(request) => self.delete(request).await.map(WriteAnswer::Entry),
+            Write::Txn(txn) => self.txn(txn).await.map(WriteAnswer::Txn),
+            Write::Lease(request) => self.lease(request).await.map(WriteAnswer::Lease),
         }
     }
 

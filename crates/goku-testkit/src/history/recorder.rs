@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use goku::{
-    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, ErrorKind, EventId, EventStream,
-    Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, Prefix,
-    Result, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, ErrorKind, EventId, EventStream, Key, Lease,
+    LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Prefix, Result, Status, StreamItem,
+    StreamRequest, Write, WriteAnswer, WriteId,
 };
 
 use super::{Answer, Call, History, Last, Moment, Request, Subscription};
@@ -244,44 +244,15 @@ impl Client for Recorded {
         Ok(Listing::new(at, stream::iter(entries.into_iter().map(Ok))))
     }
 
-    async fn set(&self, request: SetRequest) -> Result<Entry> {
-        let call = self.inner.set(request.clone());
-        self.call(Request::Set(request), call, |entry| Answer::Entry(entry.clone()))
-            .await
-    }
-
-    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
-        let call = self.inner.delete(request.clone());
-        self.call(Request::Delete(request), call, |entry| Answer::Entry(entry.clone()))
-            .await
-    }
-
-    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
-        let call = self.inner.txn(txn.clone());
-        self.call(Request::Txn(txn), call, |answer| Answer::Txn(answer.clone()))
-            .await
-    }
-
-    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
-        let call = self.inner.lease(request);
-        self.call(Request::Lease(request), call, |lease| Answer::Lease(*lease))
-            .await
-    }
-
-    async fn write_once(&self, id: WriteId, write: Write) -> Result<WriteAnswer> {
-        let request = match &write {
-            Write::Set(request) => Request::Set(request.clone()),
-            Write::Delete(request) => Request::Delete(request.clone()),
-            Write::Txn(txn) => Request::Txn(txn.clone()),
-            Write::Lease(request) => Request::Lease(*request),
+    async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
+        let request = write.clone().into();
+        let to_answer = |answer: &WriteAnswer| answer.clone().into();
+        let Some(id) = id else {
+            return self.call(request, self.inner.write(None, write), to_answer).await;
         };
         let call = self.recorder.begin_once(self.number, id, request);
-        let outcome = self.inner.write_once(id, write).await;
-        let answered = outcome.as_ref().map_err(Clone::clone).map(|answer| match answer {
-            WriteAnswer::Entry(entry) => Answer::Entry(entry.clone()),
-            WriteAnswer::Txn(answer) => Answer::Txn(answer.clone()),
-            WriteAnswer::Lease(lease) => Answer::Lease(*lease),
-        });
+        let outcome = self.inner.write(Some(id), write).await;
+        let answered = outcome.as_ref().map(to_answer).map_err(Clone::clone);
         self.recorder.end_once(call, answered);
         outcome
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream;
 use goku::{
-    Client, Clock, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, Epoch, Error, ErrorKind,
-    EventId, EventStream, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest,
-    Listing, Result, SetRequest, Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Txn, TxnAnswer,
+    Client, Clock, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, Epoch, Error, ErrorKind, EventId,
+    EventStream, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Result,
+    Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
 };
 use tokio::time::{Instant, sleep};
 
@@ -58,20 +58,17 @@ impl Client for ModelClient {
         Ok(Listing::new(model.snapshot(), stream::iter(entries)))
     }
 
-    async fn set(&self, request: SetRequest) -> Result<Entry> {
-        self.model().set(&request)
-    }
-
-    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
-        self.model().delete(&request)
-    }
-
-    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
-        self.model().txn(&txn)
-    }
-
-    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
-        self.model().lease(request)
+    async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
+        if let Some(id) = id {
+            return Err(id.unsupported());
+        }
+        let mut model = self.model();
+        match write {
+            Write::Set(request) => model.set(&request).map(WriteAnswer::Entry),
+            Write::Delete(request) => model.delete(&request).map(WriteAnswer::Entry),
+            Write::Txn(txn) => model.txn(&txn).map(WriteAnswer::Txn),
+            Write::Lease(request) => model.lease(request).map(WriteAnswer::Lease),
+        }
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {

@@ -116,7 +116,7 @@ impl Caller {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let outcome = self.replica().write_once(id, write.clone()).await;
+            let outcome = self.replica().write(Some(id), write.clone()).await;
             let again = match &outcome {
                 // An answer may be lost on its way: sent again, the write is not done again.
                 Ok(_) => self.random.one_in(20),

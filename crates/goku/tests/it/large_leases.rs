@@ -65,7 +65,7 @@ async fn a_lease_takes_so_many_keys() {
     assert_eq!(txn.unwrap_err().kind(), ErrorKind::TooLarge);
     // Sent again it is answered as before, and a number that was done before is not refused.
     let session = SessionId::random().unwrap();
-    let once = |number, write: SetRequest| engine.write_once(WriteId::new(session, number), Write::Set(write));
+    let once = |number, write: SetRequest| engine.write(Some(WriteId::new(session, number)), Write::Set(write));
     for _ in 0..2 {
         assert_eq!(once(1, too_many()).await.unwrap_err().kind(), ErrorKind::TooLarge);
     }

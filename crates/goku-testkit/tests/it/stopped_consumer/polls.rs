@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use futures::{Stream, StreamExt};
 use goku::{
-    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, DeleteRequest, Entry, EventStream, Key, Lease, LeaseId,
-    LeaseRequest, LeasesRequest, ListRequest, Listing, Result, SetRequest, Status, StreamRequest, Txn, TxnAnswer,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, EventStream, Key, Lease, LeaseId, LeasesRequest,
+    ListRequest, Listing, Result, Status, StreamRequest, Write, WriteAnswer, WriteId,
 };
 use tokio::sync::watch;
 
@@ -115,20 +115,8 @@ impl<C: Client> Client for Polled<C> {
         self.polls.counted(self.client.list(request)).await
     }
 
-    async fn set(&self, request: SetRequest) -> Result<Entry> {
-        self.polls.counted(self.client.set(request)).await
-    }
-
-    async fn delete(&self, request: DeleteRequest) -> Result<Entry> {
-        self.polls.counted(self.client.delete(request)).await
-    }
-
-    async fn txn(&self, txn: Txn) -> Result<TxnAnswer> {
-        self.polls.counted(self.client.txn(txn)).await
-    }
-
-    async fn lease(&self, request: LeaseRequest) -> Result<Lease> {
-        self.polls.counted(self.client.lease(request)).await
+    async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
+        self.polls.counted(self.client.write(id, write)).await
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {

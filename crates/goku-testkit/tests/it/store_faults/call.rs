@@ -67,7 +67,7 @@ impl Called {
         self.wrote(client.txn(txn).await);
         for (number, value) in [(1, "n1"), (1, "n1"), (2, "n2"), (1, "n1")] {
             let id = WriteId::new(SessionId::new(7), number);
-            self.wrote(client.write_once(id, Write::Set(set("n", value))).await);
+            self.wrote(client.write(Some(id), Write::Set(set("n", value))).await);
         }
         let granted = self.wrote(client.lease(LeaseRequest::Grant(Expiry::After(TTL))).await);
         if let Some(lease) = granted {

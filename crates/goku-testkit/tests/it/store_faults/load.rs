@@ -70,7 +70,7 @@ async fn a_write_that_is_repeated_in_vain_may_have_been_done_before() {
         (Fault::Panic, ErrorKind::Internal),
     ] {
         faults.always(Step::Write, fault);
-        assert_eq!(kind(client.write_once(id, Write::Set(set("k", "v"))).await), expected);
+        assert_eq!(kind(client.write(Some(id), Write::Set(set("k", "v"))).await), expected);
         faults.heal();
     }
     check::assert_sound(&recorder.finish(&engine).await.unwrap());

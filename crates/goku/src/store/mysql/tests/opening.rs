@@ -419,7 +419,7 @@ async fn use_all(url: &str, name: &str) {
         number: if name == "first" { 1 } else { 2 },
         answered: 0,
     };
-    one.write_once(numbered, Write::Delete(DeleteRequest::new(key("other"))))
+    one.write(Some(numbered), Write::Delete(DeleteRequest::new(key("other"))))
         .await
         .unwrap();
     let listing = one.list(ListRequest::default()).await.unwrap();
