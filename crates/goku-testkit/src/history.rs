@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use goku::{
     DeleteRequest, Entry, ErrorKind, Event, EventId, Key, Lease, LeaseId, LeaseRequest, ListRequest, Operation,
-    SetRequest, Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer,
+    Outcome, SetRequest, Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer,
 };
 
 pub use recorder::Recorder;
@@ -181,13 +181,12 @@ impl Call {
 
     /// Whether nobody can tell from the outside if it was done.
     pub fn is_unknown(&self) -> bool {
-        matches!(
-            self.returned,
-            None | Some((
-                _,
-                Err(ErrorKind::OutcomeUnknown | ErrorKind::SessionExpired | ErrorKind::AnswerNotKept { .. })
-            ))
-        )
+        match self.returned {
+            None => true,
+            Some((_, Ok(_))) => false,
+            // Where it was applied, what it answered is still not known.
+            Some((_, Err(kind))) => kind.outcome() != Outcome::NotApplied,
+        }
     }
 
     /// The places in the log that its answer names as its own, in order.

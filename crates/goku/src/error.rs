@@ -92,6 +92,76 @@ kinds! {
     Internal = "internal",
 }
 
+/// Whether a call that failed changed anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The call changed nothing, and will not later.
+    NotApplied,
+    /// The write was applied; only its answer is missing.
+    Applied,
+    /// The write was applied or not, or is still under way and may be applied later.
+    Unknown,
+}
+
+impl ErrorKind {
+    /// Whether the call that failed with this kind changed anything.
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            ErrorKind::InvalidArgument
+            | ErrorKind::InvalidKey
+            | ErrorKind::InvalidCursor
+            | ErrorKind::TooLarge
+            | ErrorKind::NotFound
+            | ErrorKind::LeaseNotFound
+            | ErrorKind::ConditionFailed
+            | ErrorKind::Compacted { .. }
+            | ErrorKind::PositionLost
+            | ErrorKind::CursorBackward { .. }
+            | ErrorKind::Fenced { .. }
+            | ErrorKind::HeadReached
+            | ErrorKind::Stopped
+            | ErrorKind::Unavailable
+            | ErrorKind::Unsupported
+            | ErrorKind::Config
+            | ErrorKind::Internal => Outcome::NotApplied,
+            ErrorKind::AnswerNotKept { .. } => Outcome::Applied,
+            ErrorKind::OutcomeUnknown | ErrorKind::SessionExpired => Outcome::Unknown,
+        }
+    }
+
+    /// Whether the cause is likely to pass by itself: the store, the server or the way to it is away for now.
+    ///
+    /// A call that may be done twice, such as a read or a renewal of a lease, can be made again after any of these.
+    pub const fn is_transient(self) -> bool {
+        match self {
+            ErrorKind::Stopped | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => true,
+            ErrorKind::InvalidArgument
+            | ErrorKind::InvalidKey
+            | ErrorKind::InvalidCursor
+            | ErrorKind::TooLarge
+            | ErrorKind::NotFound
+            | ErrorKind::LeaseNotFound
+            | ErrorKind::ConditionFailed
+            | ErrorKind::Compacted { .. }
+            | ErrorKind::PositionLost
+            | ErrorKind::CursorBackward { .. }
+            | ErrorKind::Fenced { .. }
+            | ErrorKind::HeadReached
+            | ErrorKind::AnswerNotKept { .. }
+            | ErrorKind::SessionExpired
+            | ErrorKind::Unsupported
+            | ErrorKind::Config
+            | ErrorKind::Internal => false,
+        }
+    }
+
+    /// Whether any call, a write without a number included, can be made again as it is: it was not applied, and another
+    /// attempt is likely to succeed.
+    pub const fn is_retryable(self) -> bool {
+        self.is_transient() && matches!(self.outcome(), Outcome::NotApplied)
+    }
+}
+
 /// An error with its [kind](ErrorKind), a message for people and, where there is one, its cause.
 #[derive(Clone)]
 pub struct Error {
@@ -161,5 +231,46 @@ impl std::error::Error for Error {
         self.source
             .as_deref()
             .map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The classes of a kind: what became of the call, whether the cause passes, whether any call can be made again. A new
+    /// kind does not compile before it has a place here.
+    fn classes(kind: ErrorKind) -> (Outcome, bool, bool) {
+        use Outcome::{Applied, NotApplied, Unknown};
+        match kind {
+            ErrorKind::InvalidArgument => (NotApplied, false, false),
+            ErrorKind::InvalidKey => (NotApplied, false, false),
+            ErrorKind::InvalidCursor => (NotApplied, false, false),
+            ErrorKind::TooLarge => (NotApplied, false, false),
+            ErrorKind::NotFound => (NotApplied, false, false),
+            ErrorKind::LeaseNotFound => (NotApplied, false, false),
+            ErrorKind::ConditionFailed => (NotApplied, false, false),
+            ErrorKind::Compacted { .. } => (NotApplied, false, false),
+            ErrorKind::PositionLost => (NotApplied, false, false),
+            ErrorKind::CursorBackward { .. } => (NotApplied, false, false),
+            ErrorKind::Fenced { .. } => (NotApplied, false, false),
+            ErrorKind::HeadReached => (NotApplied, false, false),
+            ErrorKind::Stopped => (NotApplied, true, true),
+            ErrorKind::Unavailable => (NotApplied, true, true),
+            ErrorKind::OutcomeUnknown => (Unknown, true, false),
+            ErrorKind::AnswerNotKept { .. } => (Applied, false, false),
+            ErrorKind::SessionExpired => (Unknown, false, false),
+            ErrorKind::Unsupported => (NotApplied, false, false),
+            ErrorKind::Config => (NotApplied, false, false),
+            ErrorKind::Internal => (NotApplied, false, false),
+        }
+    }
+
+    #[test]
+    fn each_kind_says_what_became_of_the_call_and_whether_to_make_it_again() {
+        for kind in ErrorKind::all() {
+            let found = (kind.outcome(), kind.is_transient(), kind.is_retryable());
+            assert_eq!(found, classes(kind), "{kind:?}");
+        }
     }
 }

@@ -64,6 +64,7 @@ pub use engine::EngineBuilder;
 pub use entry::Entry;
 pub use error::Error;
 pub use error::ErrorKind;
+pub use error::Outcome;
 pub use error::Result;
 pub use event::Event;
 pub use event::EventType;

@@ -107,8 +107,3 @@ impl<'a> Attempts<'a> {
         Some(deadline.saturating_duration_since(Instant::now()))
     }
 }
-
-/// Whether a call that failed so certainly was not applied, and may be by another attempt.
-pub(super) fn is_passing(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Stopped)
-}

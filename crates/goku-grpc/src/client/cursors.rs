@@ -1,10 +1,10 @@
 //! Calls that move and remove cursors: made again as long as that does no harm.
 
-use goku::{ConsumerName, Cursor, CursorMove, Error, ErrorKind, Motion, Result};
+use goku::{ConsumerName, Cursor, CursorMove, Error, Motion, Outcome, Result};
 use tonic::{Request, Response, Status};
 
 use super::GrpcClient;
-use super::attempts::{Attempts, is_passing};
+use super::attempts::Attempts;
 use super::transport::Transport;
 use crate::error::Call;
 use crate::proto::gokupb::{self as pb, goku_client::GokuClient};
@@ -54,13 +54,13 @@ impl GrpcClient {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(error) => error,
             };
-            let is_unknown = error.kind() == ErrorKind::OutcomeUnknown;
+            let is_unknown = error.kind().outcome() == Outcome::Unknown;
             if is_unknown {
                 unknown = Some(error.clone());
             }
-            let goes_on = is_passing(&error) || is_unknown && may_repeat;
+            let goes_on = error.kind().is_retryable() || is_unknown && may_repeat;
             if !goes_on || !attempts.again(Some(&error)).await {
-                return Err(attempts.given_up(if is_passing(&error) {
+                return Err(attempts.given_up(if error.kind().is_retryable() {
                     unknown.unwrap_or(error)
                 } else {
                     error

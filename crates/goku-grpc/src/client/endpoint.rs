@@ -169,13 +169,12 @@ impl Endpoint {
             self.reached.store(true, Ordering::Relaxed);
         }
         let error = self.error(status, call);
-        match error.kind() {
-            ErrorKind::Unavailable | ErrorKind::Stopped | ErrorKind::OutcomeUnknown => {
-                self.set_numbering(Numbering::Unknown);
-                self.standing.failed(began, Instant::now());
-                self.outages.failed(&error, was_answered);
-            }
-            _ => self.answered(began),
+        if error.kind().is_transient() {
+            self.set_numbering(Numbering::Unknown);
+            self.standing.failed(began, Instant::now());
+            self.outages.failed(&error, was_answered);
+        } else {
+            self.answered(began);
         }
         error
     }

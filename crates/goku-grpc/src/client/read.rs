@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::GrpcClient;
-use super::attempts::{Attempts, is_passing};
+use super::attempts::Attempts;
 use super::endpoint::Endpoint;
 use super::transport::Transport;
 use crate::error::Call;
@@ -32,7 +32,7 @@ impl GrpcClient {
             let time = attempts.time(endpoint);
             match endpoint.unary(Call::Read, time, None, message.clone(), &send).await {
                 Ok(answer) => return Ok(answer.into_inner()),
-                Err(error) if is_passing(&error) && attempts.again(Some(&error)).await => {}
+                Err(error) if error.kind().is_retryable() && attempts.again(Some(&error)).await => {}
                 Err(error) => return Err(attempts.given_up(error)),
             }
         }
@@ -55,7 +55,7 @@ impl GrpcClient {
                 Ok((headers, first, entries)) => {
                     let first = first.map_err(|status| endpoint.failed(began, status, Call::Read));
                     if let Err(error) = &first
-                        && is_passing(error)
+                        && error.kind().is_retryable()
                         && attempts.again(Some(error)).await
                     {
                         continue;
@@ -65,7 +65,7 @@ impl GrpcClient {
                     let entries = futures::stream::iter(first).chain(entries_of(rest));
                     return Ok(Listing::new(wire::read_headers(&headers)?, entries));
                 }
-                Err(error) if is_passing(&error) && attempts.again(Some(&error)).await => {}
+                Err(error) if error.kind().is_retryable() && attempts.again(Some(&error)).await => {}
                 Err(error) => return Err(attempts.given_up(error)),
             }
         }

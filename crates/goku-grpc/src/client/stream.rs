@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tonic::{Response, Status, Streaming};
 
 use super::GrpcClient;
-use super::attempts::{Attempts, is_passing};
+use super::attempts::Attempts;
 use super::backoff::Backoff;
 use super::endpoint::Endpoint;
 use crate::error::Call;
@@ -57,7 +57,7 @@ impl GrpcClient {
             match opened {
                 Ok(Opened::Silence(_)) if attempts.again(None).await => {}
                 Ok(opened) => return Ok(Subscription::new(self, request, endpoint, opened).into_stream()),
-                Err(error) if is_passing(&error) && attempts.again(Some(&error)).await => {}
+                Err(error) if error.kind().is_retryable() && attempts.again(Some(&error)).await => {}
                 Err(error) => return Err(attempts.given_up(error)),
             }
         }
@@ -216,7 +216,7 @@ impl Subscription {
     /// Whether the stream goes on after `error`, which it ends with where not.
     fn broken(&self, error: Error) -> Result<()> {
         let ended_early = error.kind() == ErrorKind::HeadReached && self.is_behind_end();
-        let goes_on = is_passing(&error) || ended_early;
+        let goes_on = error.kind().is_retryable() || ended_early;
         // Where it would have to start is not known.
         let is_lost = self.request.from == StreamFrom::Head;
         if !goes_on || is_lost || !self.client.retries {

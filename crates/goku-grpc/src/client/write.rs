@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::GrpcClient;
-use super::attempts::{Attempts, is_passing};
+use super::attempts::Attempts;
 use super::endpoint::{Endpoint, Numbering};
 use super::sessions::Sessions;
 use super::transport::Transport;
@@ -229,7 +229,7 @@ fn unsupported(id: WriteId) -> Error {
 impl Sent<'_> {
     /// After an attempt that failed before anything was sent.
     fn was_not_sent(&self, error: Error) -> Next {
-        if is_passing(&error) {
+        if error.kind().is_retryable() {
             return Next::Retry(error);
         }
         Next::End(match &self.unknown {
@@ -242,7 +242,7 @@ impl Sent<'_> {
     fn failed(&mut self, error: Error, id: Option<WriteId>, endpoint: &Endpoint) -> Next {
         let is_own = self.number.as_ref().is_some_and(|number| number.from.is_none());
         match error.kind() {
-            ErrorKind::Unavailable | ErrorKind::Stopped => Next::Retry(error),
+            kind if kind.is_retryable() => Next::Retry(error),
             ErrorKind::OutcomeUnknown if id.is_some() => {
                 self.unknown = Some(error.clone());
                 Next::Retry(error)

@@ -3,9 +3,7 @@
 use clap::Args;
 use futures::StreamExt;
 use goku::limits::TXN_OPERATIONS_MAX;
-use goku::{
-    Client, DeleteRequest, Error, ErrorKind, EventId, Key, ListRequest, Operation, OperationAnswer, Prefix, Txn,
-};
+use goku::{Client, DeleteRequest, Error, EventId, Key, ListRequest, Operation, OperationAnswer, Prefix, Txn};
 
 use crate::cli::condition::LastEvent;
 use crate::cli::own::Hiding;
@@ -148,8 +146,8 @@ impl Deletion<'_> {
 
 /// The error with what was done before it.
 fn told(error: Error, deleted: u64, of: u64) -> Error {
-    let perhaps = match error.kind() {
-        ErrorKind::OutcomeUnknown => format!(", and perhaps up to {TXN_OPERATIONS_MAX} more"),
+    let perhaps = match error.kind().outcome() {
+        goku::Outcome::Unknown => format!(", and perhaps up to {TXN_OPERATIONS_MAX} more"),
         _ => String::new(),
     };
     error.context(format!("{deleted} of {of} keys were deleted{perhaps}, then"))

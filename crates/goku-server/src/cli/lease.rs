@@ -217,11 +217,7 @@ impl KeepAlive {
                 Ok(lease) => return Ok(lease),
                 Err(error) => error,
             };
-            let may_help = matches!(
-                error.kind(),
-                ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::Stopped
-            );
-            if !may_help || Instant::now() >= deadline {
+            if !error.kind().is_transient() || Instant::now() >= deadline {
                 return Err(error.into());
             }
             tokio::time::sleep(RETRY_INTERVAL).await;

@@ -8,16 +8,8 @@ use crate::history::{History, Request};
 pub(super) fn check(history: &History, report: &mut Report) {
     let healed = || history.calls.iter().filter(|call| call.healed);
     for call in healed() {
-        let is_failure = |kind| {
-            matches!(
-                kind,
-                ErrorKind::Unavailable
-                    | ErrorKind::OutcomeUnknown
-                    | ErrorKind::Stopped
-                    | ErrorKind::Config
-                    | ErrorKind::Internal
-            )
-        };
+        let is_failure =
+            |kind: ErrorKind| kind.is_transient() || matches!(kind, ErrorKind::Config | ErrorKind::Internal);
         match &call.returned {
             None => report.add(Invariant::Recovery, format!("{:?} was never answered", call.request)),
             Some((_, Err(kind))) if is_failure(*kind) => {

@@ -20,7 +20,7 @@ pub(super) fn check(history: &History, report: &mut Report) {
 fn check_stream(subscription: &Subscription, log: &[Event]) -> Result<(), String> {
     let opened_at = match subscription.opened_at {
         Ok(opened_at) => opened_at,
-        Err(ErrorKind::Unavailable | ErrorKind::Stopped) => return Ok(()),
+        Err(kind) if kind.is_retryable() => return Ok(()),
         Err(kind) => return Err(format!("was refused: {}", kind.name())),
     };
     let request = &subscription.request;

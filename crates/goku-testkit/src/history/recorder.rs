@@ -121,10 +121,10 @@ impl Recorder {
         let call = &mut record.calls[call];
         let is_answer = match &outcome {
             Ok(_) => true,
-            Err(error) => !matches!(
-                error.kind(),
-                ErrorKind::Unavailable | ErrorKind::Stopped | ErrorKind::Config | ErrorKind::Internal
-            ),
+            Err(error) => {
+                let kind = error.kind();
+                !kind.is_retryable() && !matches!(kind, ErrorKind::Config | ErrorKind::Internal)
+            }
         };
         let was_open = call.is_unknown() && call.returned.is_some();
         match (&call.returned, &outcome) {

@@ -56,7 +56,7 @@ impl Caller {
     pub(super) async fn run(mut self, phase: watch::Receiver<Phase>) {
         while *phase.borrow() == Phase::Load {
             match self.step().await {
-                Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Stopped) => sleep(PAUSE).await,
+                Err(error) if error.kind().is_retryable() => sleep(PAUSE).await,
                 _ => sleep(self.random.between(Duration::ZERO, self.load.pause_max)).await,
             }
         }
@@ -120,10 +120,7 @@ impl Caller {
             let again = match &outcome {
                 // An answer may be lost on its way: sent again, the write is not done again.
                 Ok(_) => self.random.one_in(20),
-                Err(error) => matches!(
-                    error.kind(),
-                    ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::Stopped
-                ),
+                Err(error) => error.kind().is_transient(),
             };
             if !again || attempts == ATTEMPTS_MAX {
                 return outcome;

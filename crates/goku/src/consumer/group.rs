@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::member::Ending;
 use self::settings::Settings;
-use super::run::{AWAY, Consumer, is_passing, stopped_by};
+use super::run::{AWAY, Consumer, stopped_by};
 use super::spec::Spec;
 use super::stats::Stats;
 use crate::client::Client;
@@ -154,7 +154,7 @@ impl Group {
             match member::run(self, stop).await {
                 Ok(Ending::Left) => return Ok(()),
                 Ok(Ending::Lost) => {}
-                Err(error) if is_passing(&error) => {
+                Err(error) if error.kind().is_transient() => {
                     // It joins later.
                     self.spec.outages.goku.failed(&error);
                 }

@@ -113,7 +113,7 @@ where
                 Ok(Change::Write(_)) => {}
                 // An earlier attempt was committed, though nobody heard of it.
                 Ok(Change::Keep(_)) => return Ok(()),
-                Err(error) if super::run::is_passing(&error) => return Err(AttemptError::Unavailable(error.into())),
+                Err(error) if error.kind().is_transient() => return Err(AttemptError::Unavailable(error.into())),
                 Err(error) => return Err(AttemptError::Refused(error)),
             }
         }

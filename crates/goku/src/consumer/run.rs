@@ -149,7 +149,7 @@ impl Consumer {
                 // It was reset: what it has now is read.
                 tracing::info!(consumer = %self.spec.name(), "the cursor was reset, it is read anew");
                 done = None;
-            } else if !is_passing(&error) {
+            } else if !error.kind().is_transient() {
                 return Err(error);
             } else {
                 // It begins again where it was.
@@ -274,12 +274,4 @@ pub(super) async fn sleep_until(due: Option<Instant>) {
 /// Whether it is the place of a stream that is gone: what was done is done, and what there is has to be read anew.
 pub(super) fn is_of_place(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Compacted { .. } | ErrorKind::PositionLost)
-}
-
-/// Whether a call that failed so may succeed later by itself.
-pub(super) fn is_passing(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Unavailable | ErrorKind::Stopped | ErrorKind::OutcomeUnknown
-    )
 }

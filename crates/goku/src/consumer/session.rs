@@ -14,7 +14,7 @@ use super::advance::Advance;
 use super::failing::{Failures, Report, Reported};
 use super::handler::Delivery;
 use super::input::Input;
-use super::run::{AWAY, Consumer, is_passing, sleep_until};
+use super::run::{AWAY, Consumer, sleep_until};
 use super::schedule::{Schedule, Unit};
 use super::stats::RunStats;
 use super::tracker::Tracker;
@@ -287,7 +287,7 @@ impl<'a> Session<'a> {
                 self.saved = Some(cursor.at);
                 self.failed_saves = 0;
             }
-            Err(error) if is_passing(&error) => {
+            Err(error) if error.kind().is_transient() => {
                 self.failed_saves += 1;
                 self.consumer.spec.outages.goku.failed(&error);
             }
@@ -363,7 +363,7 @@ impl<'a> Session<'a> {
         let mut tries = 0;
         while let Err(error) = self.save_now().await {
             tries += 1;
-            if !is_passing(&error) {
+            if !error.kind().is_transient() {
                 return outcome.and(Err(error));
             }
             if tries == LAST_MOVES_MAX {

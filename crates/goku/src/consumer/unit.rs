@@ -202,7 +202,7 @@ impl Attempts {
         if let (Work::Once(once), Some(to)) = (&self.work, to) {
             let mut tries = 0;
             while let Err(error) = once.save(to.request.clone()).await {
-                if !super::run::is_passing(&error) {
+                if !error.kind().is_transient() {
                     return Ending::Refused(error);
                 }
                 tries += 1;

@@ -117,10 +117,7 @@ pub(super) async fn run(store: Arc<dyn Store>, writer: Writer, log: Arc<Log>, ex
 
 /// Whether what failed so would fail for any lease, until the store is there again.
 fn is_of_store(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Stopped | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::Config
-    )
+    error.kind().is_transient() || error.kind() == ErrorKind::Config
 }
 
 /// Waits until a head with a deadline is told.
@@ -142,11 +139,10 @@ impl Reaper {
             }
             Err(error) => {
                 // A store that is away has lines of its own.
-                match error.kind() {
-                    ErrorKind::Stopped | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => {
-                        tracing::debug!(?error, "leases could not be expired, they will be");
-                    }
-                    _ => self.expiry.failed(&error),
+                if error.kind().is_transient() {
+                    tracing::debug!(?error, "leases could not be expired, they will be");
+                } else {
+                    self.expiry.failed(&error);
                 }
                 Wake::After(ERROR_PAUSE)
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::run::{AWAY, Consumer, is_passing};
+use super::super::run::{AWAY, Consumer};
 use super::super::spec::Spec;
 use crate::client::Client;
 use crate::cursor::{CursorMove, FencingToken};
@@ -81,7 +81,7 @@ impl Claim {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConditionFailed) => {
                     return Ok(None);
                 }
-                Err(error) if is_passing(&error) => tries += 1,
+                Err(error) if error.kind().is_transient() => tries += 1,
                 Err(error) => return Err(error),
             }
             tokio::time::sleep(AWAY.pause(tries)).await;
@@ -147,7 +147,7 @@ async fn begin_at(consumer: &Consumer, begin: Snapshot, stop: &CancellationToken
             consumer.cursors.save(to.token(token)).await.map(drop)
         };
         match begun.await {
-            Err(error) if is_passing(&error) => tries += 1,
+            Err(error) if error.kind().is_transient() => tries += 1,
             begun => return begun,
         }
         tokio::select! {

@@ -7,7 +7,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::super::run::{AWAY, is_passing, sleep_until};
+use super::super::run::{AWAY, sleep_until};
 use super::holding::{Claim, Holding, Run, hold};
 use super::keys::Keys;
 use super::news::{News, Subscription};
@@ -164,7 +164,7 @@ impl<'a> Membership<'a> {
         let own = DeleteRequest::new(self.keys.member(self.lease)?);
         for failures in 1..=LEAVES_MAX {
             match self.group.client.delete(own.clone()).await {
-                Err(error) if is_passing(&error) => tokio::time::sleep(AWAY.pause(failures)).await,
+                Err(error) if error.kind().is_transient() => tokio::time::sleep(AWAY.pause(failures)).await,
                 _ => break,
             }
         }
@@ -256,7 +256,7 @@ impl<'a> Membership<'a> {
             }
             // Somebody else was faster, or it was this one, and the answer was lost: the news tell.
             Err(error) if error.kind() == ErrorKind::ConditionFailed => Ok(()),
-            Err(error) if is_passing(&error) => {
+            Err(error) if error.kind().is_transient() => {
                 self.group.spec.outages.goku.failed(&error);
                 self.pause(partition);
                 Ok(())

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::run::{AWAY, is_of_place, is_passing};
+use super::super::run::{AWAY, is_of_place};
 use super::super::spec::Spec;
 use super::keys::Keys;
 use super::view::View;
@@ -49,7 +49,7 @@ impl Subscription {
                     Ok(()) => return,
                     Err(error) => error,
                 };
-                if !is_passing(&error) && !is_of_place(&error) {
+                if !error.kind().is_transient() && !is_of_place(&error) {
                     drop(teller.send(Err(error)).await);
                     return;
                 }
