@@ -1,12 +1,12 @@
 //! The client of goku servers.
 
 mod attempts;
-mod backoff;
 mod connection;
 mod cursors;
 mod endpoint;
 mod endpoints;
 mod outage;
+mod pauses;
 mod read;
 mod sessions;
 mod standing;

@@ -7,6 +7,7 @@
 //! [`Client`] is the one interface: `Engine` implements it inside this process (features `sqlite` and `mysql`, both on by
 //! default), the crate `goku-grpc` over the network. Without a store this crate is the types and the trait alone.
 
+mod backoff;
 mod clock;
 mod cursor;
 pub mod deadline;
@@ -40,6 +41,7 @@ pub mod faults;
 #[doc(hidden)]
 pub mod bench;
 
+pub use backoff::Backoff;
 pub use client::Client;
 pub use client::EventStream;
 pub use client::Listing;

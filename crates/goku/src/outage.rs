@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::backoff::Backoff;
+
 /// How often a line tells that something is still away.
 pub const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long nothing must have failed before something counts as back: while it goes away some may still succeed.
 const SETTLE_TIME: Duration = Duration::from_secs(1);
 
-/// The least time from the line about one outage to that about the next; it doubles with each, up to
-/// [`REMINDER_INTERVAL`], for what comes and goes.
-const NEXT_OUTAGE_PAUSE_MIN: Duration = Duration::from_secs(5);
+/// The least time from the line about one outage to that about the next, which grows for what comes and goes.
+const NEXT_OUTAGE: Backoff = Backoff::new(Duration::from_secs(5), REMINDER_INTERVAL);
 
 /// So long after an outage the next one is told of at once again.
 const CALM_TIME: Duration = Duration::from_secs(300);
@@ -53,8 +54,8 @@ pub struct Tracker {
     away: Option<Away>,
     /// When a line last said that it is away.
     told: Option<Instant>,
-    /// The least time from then to the line about the next outage.
-    pause: Duration,
+    /// Outages that a line told of, one soon after the other.
+    outages: u32,
     /// When it was back last.
     ended: Option<Instant>,
     /// Failures since then.
@@ -182,7 +183,7 @@ impl Tracker {
             .filter(|away| now.duration_since(away.last_failure) < FORGOTTEN_AFTER);
         let mut away = away.unwrap_or_else(|| {
             if self.ended.is_some_and(|ended| now.duration_since(ended) >= CALM_TIME) {
-                self.pause = Duration::ZERO;
+                self.outages = 0;
             }
             Away {
                 since: now,
@@ -195,7 +196,11 @@ impl Tracker {
         away.failures += 1;
         self.untold += 1;
         let lasted = now.duration_since(away.since);
-        let interval = if away.is_told { REMINDER_INTERVAL } else { self.pause };
+        let interval = if away.is_told {
+            REMINDER_INTERVAL
+        } else {
+            NEXT_OUTAGE.after(self.outages)
+        };
         let is_due = self.told.is_none_or(|told| now.duration_since(told) >= interval);
         let notice = (is_due && lasted >= self.grace).then(|| Notice {
             phase: if away.is_told { Phase::Continues } else { Phase::Began },
@@ -204,7 +209,7 @@ impl Tracker {
         });
         if let Some(notice) = notice {
             if notice.phase == Phase::Began {
-                self.pause = (self.pause * 2).clamp(NEXT_OUTAGE_PAUSE_MIN, REMINDER_INTERVAL);
+                self.outages = self.outages.saturating_add(1);
             }
             self.told = Some(now);
             away.is_told = true;

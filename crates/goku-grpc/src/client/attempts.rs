@@ -7,8 +7,8 @@ use goku::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 
 use super::GrpcClient;
-use super::backoff::Backoff;
 use super::endpoint::Endpoint;
+use super::pauses::Pauses;
 use crate::error::is_late;
 
 /// The attempts of a call that is under way.
@@ -16,7 +16,7 @@ pub(super) struct Attempts<'a> {
     client: &'a GrpcClient,
     /// When the call is given up.
     deadline: Option<Instant>,
-    backoff: Backoff,
+    pauses: Pauses,
     made: usize,
     /// Why the last attempt failed that says it.
     cause: Option<Error>,
@@ -28,7 +28,7 @@ impl<'a> Attempts<'a> {
         Attempts {
             client,
             deadline: client.request_timeout.map(|timeout| Instant::now() + timeout),
-            backoff: Backoff::default(),
+            pauses: Pauses::default(),
             made: 0,
             cause: None,
         }
@@ -85,7 +85,7 @@ impl<'a> Attempts<'a> {
             return false;
         }
         let pause = if tried_all || !endpoints.is_one_up() && endpoints.was_one_reached() {
-            self.backoff.pause()
+            self.pauses.next()
         } else {
             Duration::ZERO
         };

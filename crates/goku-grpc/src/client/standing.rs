@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use goku::Backoff;
 use tokio::time::Instant;
 
-/// How long an endpoint is left alone after its first failure; twice as long after each further one, up to the second.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long an endpoint is left alone after failures in a row.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// What an endpoint's last calls came to. Times are microseconds after `zero`, from 1.
 #[derive(Debug)]
@@ -45,7 +45,9 @@ impl Standing {
         }
         let left_until = self.left_until.load(Ordering::Acquire);
         let now = self.micros(now);
-        let next = now + micros(pause(self.failures.load(Ordering::Acquire)));
+        // A failure is noted a moment before it is counted.
+        let failures = self.failures.load(Ordering::Acquire).max(1);
+        let next = now + micros(PAUSES.after(failures));
         now >= left_until
             && self
                 .left_until
@@ -66,7 +68,8 @@ impl Standing {
             .is_ok()
         {
             let failures = self.failures.fetch_add(1, Ordering::AcqRel).saturating_add(1);
-            self.left_until.store(now + micros(pause(failures)), Ordering::Release);
+            self.left_until
+                .store(now + micros(PAUSES.after(failures)), Ordering::Release);
         }
     }
 
@@ -87,11 +90,6 @@ impl Standing {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn pause(failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    (PAUSE_MIN * (1 << doublings)).min(PAUSE_MAX)
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use tonic::{Response, Status, Streaming};
 
 use super::GrpcClient;
 use super::attempts::Attempts;
-use super::backoff::Backoff;
 use super::endpoint::Endpoint;
+use super::pauses::Pauses;
 use crate::error::Call;
 use crate::proto::{gokupb as pb, reflexpb};
 use crate::wire;
@@ -31,7 +31,7 @@ struct Subscription {
     /// The head when it was last opened, where the server tells.
     head: Option<Snapshot>,
     reading: Reading,
-    backoff: Backoff,
+    pauses: Pauses,
 }
 
 enum Reading {
@@ -97,7 +97,7 @@ impl Subscription {
             opened_at: None,
             head: None,
             reading: Reading::Nothing,
-            backoff: Backoff::default(),
+            pauses: Pauses::default(),
         };
         subscription.opened(endpoint.clone(), opened);
         subscription.opened_at = subscription.head;
@@ -164,7 +164,7 @@ impl Subscription {
                 servers.endpoints.outages.waits();
             }
             if !is_first || !servers.endpoints.is_one_up() {
-                tokio::time::sleep(self.backoff.pause()).await;
+                tokio::time::sleep(self.pauses.next()).await;
             }
             is_first = false;
             let endpoint = servers.endpoints.pick(Instant::now());
@@ -200,7 +200,7 @@ impl Subscription {
         if self.end().is_some_and(|end| position.id > end) {
             return Err(head_reached());
         }
-        self.backoff = Backoff::default();
+        self.pauses.reset();
         self.request.from = after(position);
         Ok(item)
     }

@@ -18,6 +18,7 @@ use super::RESERVED_PREFIX;
 use super::handler::Delivery;
 use super::lines::{self, Lines};
 use super::run::sleep_until;
+use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, CursorId};
@@ -30,11 +31,11 @@ use crate::request::{Condition, DeleteRequest, ListRequest, SetRequest};
 /// How long a delivery has failed before others are told: most failures are over by then.
 const REPORT_AFTER: Duration = Duration::from_secs(1);
 
-/// The shortest time between two writes of one run; between two about the same delivery it doubles each time.
+/// The shortest time between two writes of one run.
 const REPORT_INTERVAL_MIN: Duration = Duration::from_secs(5);
 
-/// The longest time between two writes about the same delivery.
-const REPORT_INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// The times between two writes about the same delivery.
+const REPORT_INTERVALS: Backoff = Backoff::new(REPORT_INTERVAL_MIN, Duration::from_secs(60));
 
 /// How long a report is there when the next one does not come, in intervals up to that.
 const REPORT_TTL_INTERVALS: u32 = 3;
@@ -159,8 +160,9 @@ pub(super) struct Report {
     /// The time of the store, and when it was that.
     time: Option<(Timestamp, Instant)>,
     next_at: Instant,
-    /// The pause after the next report about the same delivery.
+    /// The time from the last report about a delivery to the next one about it, and those after that.
     interval: Duration,
+    intervals: Backoff,
 }
 
 /// A report that the store has.
@@ -184,6 +186,7 @@ impl Report {
             time: None,
             next_at: Instant::now(),
             interval: REPORT_INTERVAL_MIN,
+            intervals: REPORT_INTERVALS,
         }
     }
 
@@ -222,11 +225,10 @@ impl Report {
         let Some(((event, failure), (time, at))) = first else {
             return self.remove();
         };
-        if self.told.is_some_and(|told| told.event == event) {
-            self.interval = (2 * self.interval).min(REPORT_INTERVAL_MAX);
-        } else {
-            self.interval = REPORT_INTERVAL_MIN;
+        if self.told.is_none_or(|told| told.event != event) {
+            self.intervals.reset();
         }
+        self.interval = self.intervals.pause();
         self.next_at = now + REPORT_INTERVAL_MIN;
         let told_at = time.saturating_add(now.saturating_duration_since(at));
         let failing = Failing {

@@ -160,10 +160,10 @@ impl Group {
                 }
                 Err(error) => return Err(error),
             }
-            failures = if began.elapsed() > AWAY.max { 1 } else { failures + 1 };
+            failures = if began.elapsed() > AWAY.max() { 1 } else { failures + 1 };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(AWAY.pause(failures)) => {}
+                () = tokio::time::sleep(AWAY.after(failures)) => {}
             }
             tracing::info!(group = %self.spec.name(), "the member joins anew");
         }

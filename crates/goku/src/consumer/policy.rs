@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::backoff::Backoff;
 use crate::error::Error;
 
-/// How attempts follow each other: each pause is twice the one before it, up to the longest.
+/// The pauses between attempts: each is twice the one before it, up to the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// The pause after the first attempt.
@@ -73,10 +74,8 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// The pause after so many failed attempts, of which there was one.
-    pub(super) fn pause(&self, attempts: u32) -> Duration {
-        let factor = 1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.first.saturating_mul(factor).min(self.max)
+    pub(super) fn backoff(&self) -> Backoff {
+        Backoff::new(self.first, self.max)
     }
 }
 
@@ -87,21 +86,5 @@ impl OnFailure {
             OnFailure::Retry => None,
             OnFailure::DeadLetter { attempts } | OnFailure::Skip { attempts } => Some(attempts),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_the_longest() {
-        let retry = Retry {
-            first: Duration::from_millis(100),
-            max: Duration::from_secs(1),
-        };
-        let pauses: Vec<_> = (1..=6).map(|attempts| retry.pause(attempts).as_millis()).collect();
-        assert_eq!(pauses, [100, 200, 400, 800, 1_000, 1_000]);
-        assert_eq!(retry.pause(u32::MAX), Duration::from_secs(1));
     }
 }

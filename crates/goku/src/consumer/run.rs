@@ -12,21 +12,19 @@ use super::dead_letter::{self, DeadLetter};
 use super::group;
 use super::handler::{BatchHandler, Handler};
 use super::input::{self, Source};
-use super::policy::{Halt, Retry};
+use super::policy::Halt;
 use super::session::Session;
 use super::spec::{Batch, Spec};
 use super::stats::Stats;
 use super::unit::{ExactlyOnce, Work};
+use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::cursor::{Cursor, CursorMove, FencingToken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Snapshot;
 
 /// Pauses between two attempts to reach a store that is away.
-pub(super) const AWAY: Retry = Retry {
-    first: Duration::from_millis(100),
-    max: Duration::from_secs(5),
-};
+pub(super) const AWAY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// A program that does something for every event, under a name.
 pub struct Consumer {
@@ -158,7 +156,7 @@ impl Consumer {
             failures += 1;
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(AWAY.pause(failures)) => {}
+                () = tokio::time::sleep(AWAY.after(failures)) => {}
             }
         }
         Ok(())

@@ -293,11 +293,7 @@ impl<'a> Session<'a> {
             }
             Err(error) => return Err(error),
         }
-        let away = if self.failed_saves == 0 {
-            Duration::ZERO
-        } else {
-            AWAY.pause(self.failed_saves)
-        };
+        let away = AWAY.after(self.failed_saves);
         self.save_at = Instant::now() + self.consumer.spec.flush.max(away);
         self.check_at = Instant::now() + self.consumer.spec.progress.max(away);
         Ok(())
@@ -370,7 +366,7 @@ impl<'a> Session<'a> {
                 tracing::warn!(consumer = %self.consumer.spec.name(), ?error, "the last move of the cursor is lost: events will be repeated");
                 break;
             }
-            tokio::time::sleep(AWAY.pause(tries)).await;
+            tokio::time::sleep(AWAY.after(tries)).await;
         }
         outcome
     }

@@ -169,7 +169,7 @@ impl Attempts {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => {}
-            () = tokio::time::sleep(self.spec.retry.pause(tries)) => {}
+            () = tokio::time::sleep(self.spec.retry.backoff().after(tries)) => {}
         }
     }
 

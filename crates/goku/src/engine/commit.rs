@@ -8,14 +8,14 @@ use tokio::time::Instant;
 use super::follower::Log;
 use super::last_failure::LastFailure;
 use super::writer::{Job, late, unknown};
+use crate::backoff::Backoff;
 use crate::decide::{Batch, Changes, Decision, Head};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Tag;
 use crate::store::{Store, WriteError};
 
-/// The first pause before a batch that was not applied runs again; it doubles up to the second.
-const RETRY_PAUSE_MIN: Duration = Duration::from_millis(2);
-const RETRY_PAUSE_MAX: Duration = Duration::from_millis(250);
+/// The pauses before a batch that was not applied runs again.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(2), Duration::from_millis(250));
 
 /// How often a request that stands alone runs again where its connection was lost under its size: that may be how a server
 /// refuses it, and bad luck as well.
@@ -72,7 +72,7 @@ impl Commit {
             mut jobs, mut outcome, ..
         }) = parts.pop()
         {
-            let mut pause = RETRY_PAUSE_MIN;
+            let mut backoff = RETRY;
             let mut lost_alone = 0;
             loop {
                 let (batch, written) = match outcome.take() {
@@ -109,16 +109,14 @@ impl Commit {
                         tracing::debug!(?error, requests = jobs.len(), "a batch was not applied, it runs again");
                         // No longer than the first of them may wait to be told.
                         let first = jobs.iter().map(|job| job.deadline).min();
-                        let again = Instant::now() + pause;
+                        let again = Instant::now() + backoff.pause();
                         tokio::time::sleep_until(first.map_or(again, |first| first.min(again))).await;
-                        pause = (pause * 2).min(RETRY_PAUSE_MAX);
                     }
                     Settled::Refused(error)
                         if jobs.len() == 1 && error.kind() == ErrorKind::Unavailable && lost_alone < LOST_ALONE_MAX =>
                     {
                         lost_alone += 1;
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(RETRY_PAUSE_MAX);
+                        tokio::time::sleep(backoff.pause()).await;
                     }
                     Settled::Refused(error) if jobs.len() > 1 => {
                         tracing::debug!(?error, requests = jobs.len(), "a batch was refused, it is split");
@@ -176,7 +174,7 @@ impl Commit {
             "the outcome of a commit is not known, it is looked up"
         );
         let deadline = jobs.iter().map(|job| job.deadline).max()?;
-        let mut pause = RETRY_PAUSE_MIN;
+        let mut backoff = RETRY;
         let lookup = async {
             loop {
                 match self.store.resolve(batch).await {
@@ -186,8 +184,7 @@ impl Commit {
                         self.failure.note(&error);
                     }
                 }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(RETRY_PAUSE_MAX);
+                tokio::time::sleep(backoff.pause()).await;
             }
         };
         tokio::time::timeout_at(deadline, lookup).await.ok()

@@ -84,7 +84,7 @@ impl Claim {
                 Err(error) if error.kind().is_transient() => tries += 1,
                 Err(error) => return Err(error),
             }
-            tokio::time::sleep(AWAY.pause(tries)).await;
+            tokio::time::sleep(AWAY.after(tries)).await;
         }
     }
 }
@@ -152,7 +152,7 @@ async fn begin_at(consumer: &Consumer, begin: Snapshot, stop: &CancellationToken
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(AWAY.pause(tries)) => {}
+            () = tokio::time::sleep(AWAY.after(tries)) => {}
         }
     }
     Ok(())

@@ -164,7 +164,7 @@ impl<'a> Membership<'a> {
         let own = DeleteRequest::new(self.keys.member(self.lease)?);
         for failures in 1..=LEAVES_MAX {
             match self.group.client.delete(own.clone()).await {
-                Err(error) if error.kind().is_transient() => tokio::time::sleep(AWAY.pause(failures)).await,
+                Err(error) if error.kind().is_transient() => tokio::time::sleep(AWAY.after(failures)).await,
                 _ => break,
             }
         }
@@ -297,7 +297,7 @@ impl<'a> Membership<'a> {
         let (partition, run) = ended.map_err(failed)?;
         if let Some(held) = self.held.remove(&partition) {
             self.ended.insert(partition, held.claim);
-            if held.since.elapsed() > AWAY.max {
+            if held.since.elapsed() > AWAY.max() {
                 self.paused.remove(&partition);
             }
         }
@@ -315,7 +315,7 @@ impl<'a> Membership<'a> {
 
     fn pause(&mut self, partition: u32) {
         let failures = self.paused.get(&partition).map_or(1, |pause| pause.failures + 1);
-        let until = Instant::now() + AWAY.pause(failures);
+        let until = Instant::now() + AWAY.after(failures);
         self.paused.insert(partition, Pause { failures, until });
     }
 }

@@ -56,7 +56,7 @@ impl Subscription {
                 failures += 1;
                 // What happens in the group is read anew.
                 outages.goku.failed(&error);
-                tokio::time::sleep(AWAY.pause(failures)).await;
+                tokio::time::sleep(AWAY.after(failures)).await;
             }
         };
         Subscription {

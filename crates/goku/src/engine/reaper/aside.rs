@@ -8,6 +8,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::ending::Ending;
+use crate::backoff::Backoff;
 use crate::engine::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
@@ -16,9 +17,8 @@ use crate::store::Store;
 /// Large leases that end at a time.
 const ENDING_MAX: usize = 4;
 
-/// The first pause before a lease is tried again that could not be ended; it doubles up to the second.
-const RETRY_PAUSE_MIN: Duration = Duration::from_millis(200);
-const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The pauses before a lease that could not be ended is tried again.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(60));
 
 /// The leases that were set aside.
 pub(super) struct Aside {
@@ -35,7 +35,8 @@ pub(super) struct Aside {
 
 /// A lease that could not be ended.
 struct Failure {
-    pause: Duration,
+    /// In a row.
+    failures: u32,
     /// When it is tried again.
     again: Instant,
 }
@@ -74,15 +75,16 @@ impl Aside {
     /// Sets a lease aside that could not be ended, for longer each time. The first failure is logged, and those that are a
     /// minute apart.
     pub(super) fn fail(&mut self, lease: LeaseId, error: &Error) {
-        let before = self.failed.get(&lease).map(|failure| failure.pause * 2);
-        let pause = before.map_or(RETRY_PAUSE_MIN, |pause| pause.min(RETRY_PAUSE_MAX));
-        if before.is_none() || pause == RETRY_PAUSE_MAX {
+        let before = self.failed.get(&lease).map_or(0, |failure| failure.failures);
+        let failures = before.saturating_add(1);
+        let pause = RETRY.after(failures);
+        if failures == 1 || pause == RETRY.max() {
             tracing::warn!(%lease, ?error, "a lease could not be ended: it is tried again in {pause:?}");
         } else {
             tracing::debug!(%lease, ?error, "a lease could not be ended: it is tried again in {pause:?}");
         }
         let again = Instant::now() + pause;
-        self.failed.insert(lease, Failure { pause, again });
+        self.failed.insert(lease, Failure { failures, again });
     }
 
     /// Forgets the failures of leases other than these, which are all that are due.
