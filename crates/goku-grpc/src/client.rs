@@ -61,16 +61,24 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// In the end a server that cannot be reached, or does not answer a read in time, is `Unavailable`; a write that was
 /// sent and not answered is `OutcomeUnknown`.
 ///
-/// ```no_run
+/// ```
 /// use goku::{Client, Key, SetRequest};
 /// use goku_grpc::GrpcClient;
 ///
-/// # async fn example() -> goku::Result<()> {
-/// let client = GrpcClient::connect("http://127.0.0.1:4658")?;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let engine = std::sync::Arc::new(goku::Engine::open("sqlite::memory:").await?);
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let endpoint = format!("http://{}", listener.local_addr()?);
+/// # let options = goku_grpc::ServerOptions::default();
+/// # let server = tokio::spawn(goku_grpc::serve(listener, engine, options, std::future::pending()));
+/// // Such as "http://10.0.0.1:4658", or several of one store: "http://10.0.0.1:4658,http://10.0.0.2:4658".
+/// let client = GrpcClient::connect(&endpoint)?;
 /// let key = Key::new("greeting")?;
 /// let set = client.set(SetRequest::new(key.clone(), "hello")).await?;
 /// let entry = client.get(&key).await?;
 /// assert_eq!(entry.version, set.version);
+/// # server.abort();
 /// # Ok(())
 /// # }
 /// ```
@@ -90,12 +98,16 @@ struct Servers {
 
 impl GrpcClient {
     /// A client of the servers at `endpoints`: one of the form `http://host:port`, or several, separated by commas.
-    /// Nothing is sent yet. `Config` where an endpoint is of another form, and outside of a tokio runtime.
+    /// Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// - `Config`: an endpoint has another form, or the caller is outside of a tokio runtime.
     pub fn connect(endpoints: &str) -> Result<GrpcClient> {
         GrpcClient::connect_all(endpoints.split(',').map(str::trim))
     }
 
-    /// As [`connect`](Self::connect), with the endpoints one by one.
+    /// Like [`connect`](Self::connect), with the endpoints one by one.
     ///
     /// ```no_run
     /// # fn example() -> goku::Result<()> {
@@ -103,6 +115,10 @@ impl GrpcClient {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect), and `Config` without any endpoint.
     pub fn connect_all(endpoints: impl IntoIterator<Item = impl AsRef<str>>) -> Result<GrpcClient> {
         let runtime = Handle::try_current().map_err(|error| {
             let message = "a client connects inside of a tokio runtime only";

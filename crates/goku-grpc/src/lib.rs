@@ -21,6 +21,8 @@
 //! # }
 //! ```
 
+#![warn(clippy::missing_errors_doc)]
+
 #[cfg(not(any(feature = "client", feature = "server")))]
 compile_error!("goku-grpc is built with the feature `client`, `server` or both");
 

@@ -5,25 +5,49 @@
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("goku_descriptor");
 
 /// The package `gokupb`.
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::missing_errors_doc,
+    reason = "generated"
+)]
 pub mod gokupb {
     tonic::include_proto!("gokupb");
 }
 
 /// The package `reflexpb`.
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::missing_errors_doc,
+    reason = "generated"
+)]
 pub mod reflexpb {
     tonic::include_proto!("reflexpb");
 }
 
 /// The package `jettisonpb`.
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::missing_errors_doc,
+    reason = "generated"
+)]
 pub mod jettisonpb {
     tonic::include_proto!("jettisonpb");
 }
 
 /// The package `google.rpc`.
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::missing_errors_doc,
+    reason = "generated"
+)]
 pub mod rpc {
     tonic::include_proto!("google.rpc");
 }

@@ -78,6 +78,10 @@ impl Default for ServerOptions {
 /// All services over `client`, to be served together with others or in another way than [`serve`] does.
 ///
 /// Whoever serves them ends the streams by cancelling `options.service.stopping`.
+///
+/// # Errors
+///
+/// - `Internal`: the description of the services for reflection cannot be built.
 pub fn router(client: Arc<dyn Client>, options: &ServerOptions) -> Result<Router> {
     let Services { goku, routes, .. } = Services::new(client, options)?;
     Ok(tonic::transport::Server::builder()
@@ -94,6 +98,10 @@ pub fn router(client: Arc<dyn Client>, options: &ServerOptions) -> Result<Router
 /// Serves `client` on `listener` until `shutdown` completes: then health turns to not serving, streams end with
 /// `Stopped`, no more connections are accepted and requests that are under way are answered, for
 /// [`drain_max`](ServerOptions::drain_max) at most. When this returns, all connections are closed.
+///
+/// # Errors
+///
+/// Those of [`router`]. Once connections are accepted it does not fail.
 pub async fn serve(
     listener: TcpListener,
     client: Arc<dyn Client>,
@@ -103,8 +111,12 @@ pub async fn serve(
     serve_incoming(accept(listener), client, options, shutdown).await
 }
 
-/// As [`serve`], for connections of any kind, such as [`tokio::io::duplex`]; ends too when `incoming` ends and its
+/// Like [`serve`], for connections of any kind, such as [`tokio::io::duplex`]. Also ends when `incoming` ends and its
 /// connections are closed.
+///
+/// # Errors
+///
+/// Those of [`serve`].
 pub async fn serve_incoming<IO>(
     incoming: impl Stream<Item = IO>,
     client: Arc<dyn Client>,

@@ -21,15 +21,61 @@ use crate::write::{Write, WriteAnswer, WriteId};
 
 /// A key-value store with an event log.
 ///
+/// The same program runs on an `Engine` in its own process and on a server over the network: it takes a
+/// `&dyn Client` or an `Arc<dyn Client>`.
+///
 /// A read that starts after a write was answered sees it. Each call may fail with `Unavailable` or `Stopped`, and a
-/// write with `OutcomeUnknown`; what else may happen stands with the call. Dropping a call's future gives up on the
+/// write with `OutcomeUnknown`; each method names the other kinds of errors. Dropping a call's future gives up on the
 /// answer, not on what was already sent.
+///
+/// ```
+/// use goku::{Client, Condition, Engine, ErrorKind, Key, Result, SetRequest};
+///
+/// /// Adds one to a counter, whoever else does so at the same time.
+/// async fn count(client: &dyn Client, counter: &Key) -> Result<u64> {
+///     loop {
+///         let (count, condition) = match client.get(counter).await {
+///             Ok(entry) => {
+///                 let count = String::from_utf8_lossy(&entry.value).parse().unwrap_or(0);
+///                 (count, Condition::Version(entry.version))
+///             }
+///             Err(error) if error.kind() == ErrorKind::NotFound => (0, Condition::Absent),
+///             Err(error) => return Err(error),
+///         };
+///         let set = SetRequest::new(counter.clone(), (count + 1).to_string()).condition(condition);
+///         match client.set(set).await {
+///             Ok(_) => return Ok(count + 1),
+///             // Somebody else was faster: read the counter anew.
+///             Err(error) if error.kind() == ErrorKind::ConditionFailed => {}
+///             Err(error) => return Err(error),
+///         }
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// let engine = Engine::open("sqlite::memory:").await?;
+/// let visits = Key::new("visits")?;
+/// assert_eq!(count(&engine, &visits).await?, 1);
+/// assert_eq!(count(&engine, &visits).await?, 2);
+/// # engine.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Client: Send + Sync {
-    /// The key's current state; `NotFound` where it does not exist.
+    /// Reads the current state of a key.
+    ///
+    /// # Errors
+    ///
+    /// - `NotFound`: the key does not exist.
     async fn get(&self, key: &Key) -> Result<Entry>;
 
-    /// The keys of a prefix at one point in history, however long the listing is read.
+    /// Lists the keys of a prefix at one point in history, however long the listing is read.
+    ///
+    /// # Errors
+    ///
+    /// Only those of every call. Reading the listing fails with `Unavailable` when a page of it cannot be read.
     async fn list(&self, request: ListRequest) -> Result<Listing>;
 
     /// Does a write of any kind. [`set`](Self::set), [`delete`](Self::delete), [`txn`](Self::txn) and
@@ -39,6 +85,22 @@ pub trait Client: Send + Sync {
     /// however often it is sent: a repeated `id` is answered with the outcome of the first time, a refusal included, and
     /// writes nothing. So a numbered write can be sent again after any error that does not come from the store's
     /// decision. A transaction that only reads and has no `id` is a read.
+    ///
+    /// ```
+    /// use goku::{Client, Engine, Key, SessionId, SetRequest, Write, WriteId};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> goku::Result<()> {
+    /// let engine = Engine::open("sqlite::memory:").await?;
+    /// let id = WriteId::new(SessionId::random()?, 1);
+    /// let write = Write::Set(SetRequest::new(Key::new("motd")?, "hello"));
+    /// let first = engine.write(Some(id), write.clone()).await?;
+    /// // The answer was lost, say: the write is sent again, and not applied again.
+    /// assert_eq!(engine.write(Some(id), write).await?, first);
+    /// # engine.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -97,48 +159,92 @@ pub trait Client: Send + Sync {
         WriteFuture::new(self.write(None, Write::Lease(request)), WriteAnswer::into_lease)
     }
 
-    /// The lease's current state; `LeaseNotFound` where it does not exist or has expired.
+    /// Reads the current state of a lease.
+    ///
+    /// # Errors
+    ///
+    /// - `LeaseNotFound`: the lease does not exist or has expired.
     async fn get_lease(&self, id: LeaseId) -> Result<Lease>;
 
-    /// A page of leases, by id.
+    /// Reads a page of leases, ordered by id.
+    ///
+    /// # Errors
+    ///
+    /// Only those of every call.
     async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>>;
 
-    /// A page of the keys that live by a lease, as they are now; `LeaseNotFound` where it does not exist or has expired. Pages
-    /// are of different moments: a key that moves to another lease between them may be in none.
+    /// Reads a page of the keys that live by a lease, as they are now. Pages are of different moments: a key that moves to
+    /// another lease between two pages may be in none.
+    ///
+    /// # Errors
+    ///
+    /// - `LeaseNotFound`: the lease does not exist or has expired.
+    /// - `Unsupported`: the client cannot read the keys of leases.
     async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
         let message = format!("the keys of lease {} cannot be read here", request.id);
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 
-    /// The events of a prefix, each once and in order, without end unless asked for.
+    /// Streams the events of a prefix, each once and in order, without end unless the request says so. A stream that nobody
+    /// drops always ends with an error, which says why.
     ///
-    /// A stream always ends with an error: `HeadReached` where it was asked to end there, `Compacted` or
-    /// `PositionLost` where its position is not there any more, `Stopped` where the engine stops.
+    /// # Errors
+    ///
+    /// The call fails, or the stream ends, with:
+    ///
+    /// - `HeadReached`: the request asked for an end at the head, and everything up to it was delivered.
+    /// - `Compacted`: events after the position are not retained any more. Read the current state by a list, then stream from
+    ///   its snapshot.
+    /// - `PositionLost`: the log does not have the position. Read the current state likewise.
+    /// - `Stopped`: the engine or the server stops.
     async fn stream(&self, request: StreamRequest) -> Result<EventStream>;
 
-    /// What the store tells of itself.
+    /// Reads what the store tells of itself.
+    ///
+    /// # Errors
+    ///
+    /// Only those of every call.
     async fn status(&self) -> Result<Status>;
 
-    /// Moves cursors of consumers, each for itself: the outcomes stand in the order of the moves. No event tells of it.
+    /// Moves cursors of consumers, independently of each other: the outcomes are in the order of the moves. The log has no
+    /// event of it.
     ///
-    /// A move is refused with `CursorBackward` where the cursor stands further on, `Fenced` where it was moved with a
-    /// newer token, `PositionLost` where the place is none of the log's history, or not of the cursor's, and `TooLarge`
-    /// where it would be one over [`CURSORS_MAX`](crate::limits::CURSORS_MAX). The call fails, and moves nothing, with
-    /// `TooLarge` over [`CURSOR_MOVES_MAX`](crate::limits::CURSOR_MOVES_MAX), with `InvalidArgument` for a cursor that is
-    /// named twice or a partition that is none. After `OutcomeUnknown` each cursor was moved or not; moves forward can be
-    /// made again.
+    /// # Errors
+    ///
+    /// A single move is refused with:
+    ///
+    /// - `CursorBackward`: the cursor stands further on.
+    /// - `Fenced`: the cursor was moved with a newer token.
+    /// - `PositionLost`: the place is not in the log's history, or not in that of the cursor.
+    /// - `TooLarge`: the cursor would be one more than [`CURSORS_MAX`](crate::limits::CURSORS_MAX).
+    ///
+    /// The whole call fails, and moves nothing, with:
+    ///
+    /// - `TooLarge`: more than [`CURSOR_MOVES_MAX`](crate::limits::CURSOR_MOVES_MAX) moves.
+    /// - `InvalidArgument`: a cursor is named twice, or a partition cannot exist.
+    /// - `Unsupported`: the client keeps no cursors.
+    ///
+    /// After `OutcomeUnknown` each cursor was moved or not; moves forward can be made again.
     async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
         let _ = moves;
         Err(no_cursors())
     }
 
-    /// A page of cursors, by consumer and partition.
+    /// Reads a page of cursors, ordered by consumer and partition.
+    ///
+    /// # Errors
+    ///
+    /// - `Unsupported`: the client keeps no cursors.
     async fn list_cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>> {
         let _ = request;
         Err(no_cursors())
     }
 
-    /// Removes all cursors of a consumer and answers with how many there were. One that still runs makes its own anew.
+    /// Removes all cursors of a consumer and answers with their number. A consumer that still runs makes its own anew.
+    ///
+    /// # Errors
+    ///
+    /// - `Unsupported`: the client keeps no cursors.
     async fn delete_cursors(&self, consumer: &ConsumerName) -> Result<u64> {
         let _ = consumer;
         Err(no_cursors())

@@ -15,8 +15,11 @@ impl Timestamp {
     /// The latest: 9999-12-31T23:59:59.999Z.
     pub const MAX: Timestamp = Timestamp(253_402_300_799_999);
 
-    /// The point `ms` milliseconds after the Unix epoch; `InvalidArgument` outside of [`MIN`](Self::MIN) to
-    /// [`MAX`](Self::MAX).
+    /// The point `ms` milliseconds after the Unix epoch.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidArgument`: the point is before [`MIN`](Self::MIN) or after [`MAX`](Self::MAX).
     pub fn from_millis(ms: i64) -> Result<Timestamp> {
         let timestamp = Timestamp(ms);
         if timestamp < Self::MIN || timestamp > Self::MAX {

@@ -82,7 +82,11 @@ pub struct CursorsRequest {
 }
 
 impl ConsumerName {
-    /// The consumer of this name; `InvalidArgument` where that can be none.
+    /// The consumer of this name.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidArgument`: the name is empty, longer than [`CONSUMER_NAME_BYTES_MAX`] bytes, or has a control character or a `/`.
     pub fn new(name: impl AsRef<str>) -> Result<ConsumerName> {
         let name = name.as_ref();
         let refused = |why: String| {

@@ -125,12 +125,19 @@ struct Inner {
 
 impl Engine {
     /// Opens a store with the settings that [`builder`](Self::builder) begins with.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EngineBuilder::open`].
     pub async fn open(url: &str) -> Result<Engine> {
         Self::builder().open(url).await
     }
 
-    /// Whether [`open`](Self::open) takes this form of URL: `Config` where it cannot be right, with the forms that are. Nothing
-    /// is looked up or opened.
+    /// Checks whether [`open`](Self::open) takes this form of URL. Nothing is looked up or opened.
+    ///
+    /// # Errors
+    ///
+    /// - `Config`: the URL cannot be right. The message says which forms are.
     pub fn check_url(url: &str) -> Result<()> {
         StoreUrl::parse(url).map(drop)
     }
@@ -345,7 +352,12 @@ impl EngineBuilder {
     }
 
     /// Opens the store at `url`: `sqlite:PATH`, `sqlite::memory:` or `mysql://user:password@host:port/database`.
-    /// Tables are made where there are none. `Config` where the store cannot be used as it is.
+    /// Tables are made if there are none.
+    ///
+    /// # Errors
+    ///
+    /// - `Config`: the store cannot be used as it is set up. The message says what to change.
+    /// - `Unavailable`: the database cannot be reached. Try again.
     pub async fn open(self, url: &str) -> Result<Engine> {
         let threads = Threads::start()?;
         let at = place(url);

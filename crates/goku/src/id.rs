@@ -55,7 +55,11 @@ impl EventId {
     /// The place before the first event.
     pub const ZERO: EventId = EventId(0);
 
-    /// The event `id`; `InvalidCursor` below 0.
+    /// The event `id`.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidCursor`: `id` is negative.
     pub fn new(id: i64) -> Result<EventId> {
         if id < 0 {
             return Err(Error::new(
@@ -78,7 +82,11 @@ impl EventId {
 }
 
 impl LeaseId {
-    /// The lease `id`; `LeaseNotFound` below 1: there is no such lease.
+    /// The lease `id`.
+    ///
+    /// # Errors
+    ///
+    /// - `LeaseNotFound`: `id` is below 1. There is no such lease.
     pub fn new(id: i64) -> Result<LeaseId> {
         if id < 1 {
             return Err(Error::new(
@@ -104,8 +112,12 @@ impl Version {
     /// The version of a key that was set once.
     pub const FIRST: Version = Version(1);
 
-    /// The version `version`; `InvalidArgument` below 1: a key that must not exist is
-    /// [`Condition::Absent`](crate::Condition::Absent).
+    /// The version `version`.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidArgument`: `version` is below 1. A key that must not exist is
+    ///   [`Condition::Absent`](crate::Condition::Absent).
     pub fn new(version: i64) -> Result<Version> {
         if version < 1 {
             return Err(Error::new(
@@ -130,7 +142,11 @@ impl Version {
 }
 
 impl Revision {
-    /// The revision `revision`; `InvalidArgument` below 0.
+    /// The revision `revision`.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidArgument`: `revision` is negative.
     pub fn new(revision: i64) -> Result<Revision> {
         if revision < 0 {
             return Err(Error::new(

@@ -26,7 +26,11 @@ pub struct KeyRange {
 }
 
 impl Key {
-    /// The key of this text; `InvalidKey` where it is empty or longer than [`KEY_BYTES_MAX`] bytes.
+    /// The key of this text.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidKey`: the text is empty or longer than [`KEY_BYTES_MAX`] bytes.
     pub fn new(key: impl AsRef<str>) -> Result<Key> {
         let key = key.as_ref();
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
@@ -41,7 +45,11 @@ impl Key {
         Ok(Key(key.into()))
     }
 
-    /// The key of these bytes; `InvalidKey` as [`new`](Self::new), and where they are no UTF-8.
+    /// The key of these bytes.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidKey`: the bytes are not UTF-8, none, or more than [`KEY_BYTES_MAX`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Key> {
         let text = std::str::from_utf8(bytes)
             .map_err(|error| Error::new(ErrorKind::InvalidKey, "invalid key: keys are UTF-8").with_source(error))?;
@@ -60,7 +68,11 @@ impl Key {
 }
 
 impl Prefix {
-    /// The prefix of this text; `InvalidKey` where it is longer than any key.
+    /// The prefix of this text.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidKey`: the text is longer than any key.
     pub fn new(prefix: impl AsRef<str>) -> Result<Prefix> {
         let prefix = prefix.as_ref();
         if prefix.len() > KEY_BYTES_MAX {

@@ -95,7 +95,11 @@ impl LeaseKeysRequest {
 }
 
 impl Expiry {
-    /// Whether it can be given at all: `InvalidArgument` where a time to live is out of range.
+    /// Checks whether a lease can be given this expiry at all.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidArgument`: the time to live is out of range.
     pub fn check(&self) -> Result<()> {
         match self {
             Expiry::After(ttl) if *ttl < Duration::from_millis(1) || *ttl > TTL_MAX => {
@@ -109,7 +113,11 @@ impl Expiry {
 }
 
 impl LeaseRequest {
-    /// Whether it can be done at all: `InvalidArgument` where it cannot.
+    /// Checks whether the request can be done at all.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidArgument`: the time to live is out of range.
     pub fn check(&self) -> Result<()> {
         match self {
             LeaseRequest::Grant(expiry) | LeaseRequest::Update(_, expiry) => expiry.check(),

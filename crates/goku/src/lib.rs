@@ -7,6 +7,8 @@
 //! [`Client`] is the one interface: `Engine` implements it inside this process (features `sqlite` and `mysql`, both on by
 //! default), the crate `goku-grpc` over the network. Without a store this crate is the types and the trait alone.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod backoff;
 mod clock;
 mod cursor;

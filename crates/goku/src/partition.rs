@@ -14,8 +14,11 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// The partition `number` of `count`; `InvalidArgument` unless `number` is below `count`, and that from 1 to
-    /// [`PARTITIONS_MAX`].
+    /// The partition `number` of `count`.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidArgument`: `count` is not from 1 to [`PARTITIONS_MAX`], or `number` is not below `count`.
     pub fn new(number: u32, count: u32) -> Result<Partition> {
         if count == 0 || count > PARTITIONS_MAX || number >= count {
             let message = format!(
@@ -26,7 +29,11 @@ impl Partition {
         Ok(Partition { number, count })
     }
 
-    /// The partition of `count` that `key` is in; `InvalidArgument` as [`new`](Self::new).
+    /// The partition of `count` that `key` is in.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidArgument`: `count` is not from 1 to [`PARTITIONS_MAX`].
     pub fn of(key: &Key, count: u32) -> Result<Partition> {
         let partition = Partition::new(0, count)?;
         Ok(Partition {

@@ -183,7 +183,12 @@ impl StreamRequest {
 }
 
 impl SetRequest {
-    /// Whether it can be done at all: `TooLarge` or `InvalidArgument` where it cannot.
+    /// Checks whether the request can be done at all, whatever the store holds.
+    ///
+    /// # Errors
+    ///
+    /// - `TooLarge`: the request is over a [limit](crate::limits).
+    /// - `InvalidArgument`: the request cannot be right.
     pub fn check(&self) -> Result<()> {
         if self.bytes() > ENTRY_BYTES_MAX {
             let message = format!(

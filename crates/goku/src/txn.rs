@@ -199,7 +199,12 @@ impl Operation {
 }
 
 impl Txn {
-    /// Whether it can be done at all: `TooLarge` or `InvalidArgument` where it cannot.
+    /// Checks whether the transaction can be done at all, whatever the store holds.
+    ///
+    /// # Errors
+    ///
+    /// - `TooLarge`: the transaction is over a [limit](crate::limits).
+    /// - `InvalidArgument`: the transaction cannot be right.
     pub fn check(&self) -> Result<()> {
         let longest = self.compare.len().max(self.then.len()).max(self.otherwise.len());
         if longest > TXN_OPERATIONS_MAX {

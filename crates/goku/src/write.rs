@@ -59,7 +59,11 @@ impl SessionId {
         SessionId(id)
     }
 
-    /// A new session.
+    /// A new session with a random number.
+    ///
+    /// # Errors
+    ///
+    /// - `Unavailable`: the system has no random number to give.
     pub fn random() -> Result<SessionId> {
         let id = getrandom::u64().map_err(|error| {
             Error::new(ErrorKind::Unavailable, "the system gave no random number").with_source(error)
@@ -104,7 +108,12 @@ impl Write {
         set.into_iter().chain(txn.into_iter().flat_map(Txn::sets))
     }
 
-    /// Whether it can be done at all: `TooLarge` or `InvalidArgument` where it cannot.
+    /// Checks whether the write can be done at all, whatever the store holds.
+    ///
+    /// # Errors
+    ///
+    /// - `TooLarge`: the write is over a [limit](crate::limits).
+    /// - `InvalidArgument`: the write cannot be right.
     pub fn check(&self) -> Result<()> {
         match self {
             Write::Set(set) => set.check(),
@@ -116,7 +125,11 @@ impl Write {
 }
 
 impl WriteAnswer {
-    /// The answer to a Set or a Delete; `Internal` where it is another.
+    /// The answer to a Set or a Delete.
+    ///
+    /// # Errors
+    ///
+    /// - `Internal`: this is the answer to another write.
     pub fn into_entry(self) -> Result<Entry> {
         match self {
             WriteAnswer::Entry(entry) => Ok(entry),
@@ -124,7 +137,11 @@ impl WriteAnswer {
         }
     }
 
-    /// The answer to a transaction; `Internal` where it is another.
+    /// The answer to a transaction.
+    ///
+    /// # Errors
+    ///
+    /// - `Internal`: this is the answer to another write.
     pub fn into_txn(self) -> Result<TxnAnswer> {
         match self {
             WriteAnswer::Txn(answer) => Ok(answer),
@@ -132,7 +149,11 @@ impl WriteAnswer {
         }
     }
 
-    /// The answer to a change of a lease; `Internal` where it is another.
+    /// The answer to a change of a lease.
+    ///
+    /// # Errors
+    ///
+    /// - `Internal`: this is the answer to another write.
     pub fn into_lease(self) -> Result<Lease> {
         match self {
             WriteAnswer::Lease(lease) => Ok(lease),

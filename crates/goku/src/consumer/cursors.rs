@@ -18,10 +18,19 @@ const TAKE_OVER_AFTER: Duration = Duration::from_millis(100);
 /// A place where cursors are kept.
 #[async_trait]
 pub trait CursorStore: Send + Sync + 'static {
-    /// The cursor, where there is one.
+    /// Reads the cursor; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// A [transient](crate::ErrorKind::is_transient) kind when the place is away for now: the consumer tries again. Any other
+    /// kind ends the run of the consumer.
     async fn load(&self, id: &CursorId) -> Result<Option<Cursor>>;
 
-    /// Moves a cursor; errors as those of one move of [`Client::move_cursors`].
+    /// Moves a cursor.
+    ///
+    /// # Errors
+    ///
+    /// Those of one move of [`Client::move_cursors`], and those of [`load`](Self::load).
     async fn save(&self, request: CursorMove) -> Result<Cursor>;
 }
 

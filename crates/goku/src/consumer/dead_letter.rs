@@ -38,7 +38,11 @@ pub struct DeadLetter {
     pub error: String,
 }
 
-/// The dead letters of a consumer, in the order of the events.
+/// Reads the dead letters of a consumer, in the order of the events.
+///
+/// # Errors
+///
+/// Those of [`Client::list`], and `Internal` when a dead letter cannot be understood.
 pub async fn dead_letters(client: &dyn Client, consumer: &ConsumerName) -> Result<Vec<DeadLetter>> {
     let prefix = Prefix::new(prefix_of(consumer))?;
     let mut entries = client.list(ListRequest::new(prefix)).await?;
@@ -49,8 +53,12 @@ pub async fn dead_letters(client: &dyn Client, consumer: &ConsumerName) -> Resul
     Ok(letters)
 }
 
-/// How many dead letters there are of each consumer that has some, by its name. Where there is a `limit`, so many of all are
-/// counted, the first by name. What they hold is not read.
+/// Counts the dead letters of each consumer that has some, by its name. With a `limit` only so many of all are counted, the
+/// first by name. Their contents are not read.
+///
+/// # Errors
+///
+/// Those of [`Client::list`].
 pub async fn dead_letter_counts(
     client: &dyn Client,
     limit: impl Into<Option<usize>> + Send,

@@ -138,9 +138,11 @@ impl Group {
     /// Is a member until `shutdown`, through anything that passes. Then it leaves: attempts that are under way are waited
     /// for as the spec says, cursors are moved, and others take the partitions over at once.
     ///
-    /// `InvalidArgument` where the group has another number of partitions, `TooLarge` where it has
-    /// [`GROUP_MEMBERS_MAX`] members, and errors as those of [`Consumer::run`] where a partition cannot go on. A
-    /// partition that was taken over is no error.
+    /// # Errors
+    ///
+    /// - `InvalidArgument`: the group has another number of partitions.
+    /// - `TooLarge`: the group has [`GROUP_MEMBERS_MAX`] members.
+    /// - Those of [`Consumer::run`] when a partition cannot go on. A partition that another member took over is no error.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let stop = CancellationToken::new();
         stopped_by(shutdown, &stop, self.run_until(&stop)).await

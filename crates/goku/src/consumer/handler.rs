@@ -27,14 +27,24 @@ pub enum Delivery {
 /// ([`Consumer::exactly_once`](super::Consumer::exactly_once)).
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// Handles one.
+    /// Handles one delivery.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the handler fails with. The delivery is tried again as [`Spec::retry`](super::Spec::retry) and
+    /// [`OnFailure`](super::OnFailure) say; a [`Halt`](super::Halt) ends the run.
     async fn handle(&self, delivery: Delivery) -> Result<(), Failure>;
 }
 
 /// Handles several deliveries at once.
 #[async_trait]
 pub trait BatchHandler: Send + Sync + 'static {
-    /// Handles all of them, or fails for all of them. They are in order, and at least one.
+    /// Handles all deliveries, or fails for all of them. They are in order, and at least one.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the handler fails with. The batch is tried again as [`Spec::retry`](super::Spec::retry) and
+    /// [`OnFailure`](super::OnFailure) say; a [`Halt`](super::Halt) ends the run.
     async fn handle(&self, deliveries: Vec<Delivery>) -> Result<(), Failure>;
 }
 

@@ -21,13 +21,20 @@ pub struct Lag {
     pub age: Duration,
 }
 
-/// How far a cursor is behind; `Compacted` or `PositionLost` where what follows it is not there any more.
+/// Reads how far a cursor is behind.
+///
+/// # Errors
+///
+/// - `Compacted`, `PositionLost`: what follows the cursor is not there any more.
 pub async fn lag(client: &dyn Client, cursor: &Cursor) -> Result<Lag> {
     lag_at(client, cursor, &client.status().await?).await
 }
 
-/// How far a cursor is behind the head of a status: for many cursors, of which none asks for that anew. Errors as those of
-/// [`lag`].
+/// Reads how far a cursor is behind the head of `status`. For many cursors, which one status serves.
+///
+/// # Errors
+///
+/// Those of [`lag`].
 pub async fn lag_at(client: &dyn Client, cursor: &Cursor, status: &Status) -> Result<Lag> {
     let at = cursor.at.position;
     let request = StreamRequest::new(Prefix::default()).from(StreamFrom::Resume(at));

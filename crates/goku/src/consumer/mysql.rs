@@ -63,7 +63,12 @@ where
     F: for<'t> Fn(&'t mut Transaction<'_>, Delivery) -> BoxFuture<'t, Result<(), Failure>> + Send + Sync + 'static,
 {
     /// Handles each delivery by `handle`. Its transaction is committed once all deliveries of a batch are handled, and
-    /// rolled back where one fails. `Unavailable` or `Config` where the table of cursors cannot be made.
+    /// rolled back where one fails. The table of cursors is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// - `Unavailable`: the database is away.
+    /// - `Config`: the table of cursors cannot be made, or its storage engine has no transactions.
     pub async fn new(pool: Pool, handle: F) -> Result<MySqlTransactions<F>> {
         let table = format!(
             "create table if not exists {TABLE} (

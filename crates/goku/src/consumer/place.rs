@@ -23,10 +23,14 @@ pub enum Place {
     After(EventId),
 }
 
-/// Moves all cursors of a consumer to a place, forth or back, and answers with them; where it has none, they are made.
+/// Moves all cursors of a consumer to a place, forth or back, and answers with them. If there are none, they are made.
 ///
-/// A consumer that runs is refused at its next move, reads its cursor anew and goes on from there. `Compacted` where what
-/// follows the place is not retained, `InvalidCursor` where there is no such event.
+/// A consumer that runs is refused at its next move, reads its cursor anew and goes on from there.
+///
+/// # Errors
+///
+/// - `Compacted`: events after the place are not retained any more.
+/// - `InvalidCursor`: there is no such event.
 pub async fn reset(client: &dyn Client, consumer: &ConsumerName, to: Place) -> Result<Vec<Cursor>> {
     let to = find(client, to).await?;
     let mut ids: Vec<CursorId> = cursors_of(client, consumer)

@@ -27,6 +27,42 @@ use crate::id::Snapshot;
 pub(super) const AWAY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// A program that does something for every event, under a name.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use goku::consumer::{Consumer, Delivery, Failure, OnFailure, Spec, dead_letters};
+/// use goku::{Client, ConsumerName, Engine, Key, Prefix, SetRequest};
+/// use tokio::sync::watch;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> goku::Result<()> {
+/// let engine = Arc::new(Engine::open("sqlite::memory:").await?);
+/// for amount in ["12", "twelve", "30"] {
+///     engine.set(SetRequest::new(Key::new("amounts/1")?, amount)).await?;
+/// }
+///
+/// // What cannot be handled is kept aside after two attempts.
+/// let name = ConsumerName::new("sum")?;
+/// let spec = Spec::new(name.clone(), Prefix::new("amounts/")?).on_failure(OnFailure::DeadLetter { attempts: 2 });
+/// let (sum, mut sums) = watch::channel(0);
+/// let consumer = Consumer::new(engine.clone(), spec, move |delivery: Delivery| {
+///     let sum = sum.clone();
+///     async move {
+///         let value = delivery.value().cloned().unwrap_or_default();
+///         let amount: u64 = std::str::from_utf8(&value)?.parse()?;
+///         sum.send_modify(|sum| *sum += amount);
+///         Ok::<_, Failure>(())
+///     }
+/// });
+/// // A service passes what tells it to shut down.
+/// let shutdown = async { drop(sums.wait_for(|sum| *sum == 42).await) };
+/// consumer.run(shutdown).await?;
+/// assert_eq!(dead_letters(&*engine, &name).await?.len(), 1);
+/// # engine.close().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Consumer {
     pub(super) client: Arc<dyn Client>,
     pub(super) spec: Spec,
@@ -97,16 +133,26 @@ impl Consumer {
     /// Runs until `shutdown`, through anything that passes: a store that is away is waited for. Then attempts that are
     /// under way are waited for, for as long as the spec says, and the cursor is moved.
     ///
-    /// `Compacted` or `PositionLost` where the cursor's place is not there any more, `CursorBackward` where another
-    /// process runs the same consumer and is further on, `InvalidArgument` where the spec cannot be right, that of the
-    /// handler where it fails with [`Halt`], and other errors that do not pass by themselves. Nothing is lost by any of them: the cursor stays before what was not done.
+    /// # Errors
+    ///
+    /// Nothing is lost by any of them: the cursor stays before what was not done.
+    ///
+    /// - `Compacted`, `PositionLost`: the cursor's place is not there any more. [Reset](super::reset) the cursor.
+    /// - `CursorBackward`: another process runs the same consumer and is further on.
+    /// - `Fenced`: the consumer runs with a [token](Spec::partition), and a newer holder has its partition.
+    /// - `InvalidArgument`: the spec cannot be right.
+    /// - The error of the handler's [`Halt`], and others that do not pass by themselves.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let stop = CancellationToken::new();
         stopped_by(shutdown, &stop, self.run_until(&stop)).await
     }
 
     /// Hands each dead letter to the handler once more, in the order of the events. Those that are handled are removed.
-    /// Where the handler fails with [`Halt`] that ends it, with its error.
+    ///
+    /// # Errors
+    ///
+    /// - The error of the handler's [`Halt`]: the dead letters from there on were not handed over.
+    /// - Those of [`dead_letters`](super::dead_letters) and [`Client::delete`].
     pub async fn replay(&self) -> Result<Replayed> {
         let mut replayed = Replayed::default();
         for letter in dead_letter::dead_letters(&*self.client, self.spec.name()).await? {

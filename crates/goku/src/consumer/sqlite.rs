@@ -55,7 +55,12 @@ where
     F: Fn(&Transaction<'_>, &Delivery) -> Result<(), Failure> + Send + Sync + 'static,
 {
     /// Handles each delivery by `handle`, on a thread where it may block. Its transaction is committed once all deliveries
-    /// of a batch are handled, and rolled back where one fails. Errors as those of [`Engine::open`](crate::Engine::open).
+    /// of a batch are handled, and rolled back where one fails. The table of cursors is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// - `Unavailable`: the database is busy.
+    /// - `Config`: the table of cursors cannot be made.
     pub fn new(connection: Connection, handle: F) -> Result<SqliteTransactions<F>> {
         connection.execute_batch(&cursors_table(TABLE)).map_err(to_error)?;
         let connection = Mutex::new(connection);

@@ -25,6 +25,10 @@ use crate::error::Error;
 pub trait ExactlyOnce: CursorStore {
     /// Handles all of them or none. `to` is where the cursor goes; none for a state, before which there is no place. The
     /// cursor is moved only where it stands as [`Advance`] says: this keeps an event from being passed unhandled.
+    ///
+    /// # Errors
+    ///
+    /// An [`AttemptError`], which says whether the attempt counts, is repeated without being counted, or ends the run.
     async fn handle(&self, deliveries: Vec<Delivery>, to: Option<Advance>) -> Result<(), AttemptError>;
 }
 

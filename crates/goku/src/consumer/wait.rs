@@ -9,10 +9,12 @@ use crate::event::StreamItem;
 use crate::key::Prefix;
 use crate::request::{ListRequest, StreamFrom, StreamRequest};
 
-/// The first state or event under `prefix` that satisfies `is_it`: the current state of each key is looked at first, then
-/// every event after it. It waits for as long as nobody drops it.
+/// Waits for the first state or event under `prefix` that satisfies `is_it`: the current state of each key is looked at
+/// first, then every event after it. It waits for as long as nobody drops it.
 ///
-/// Errors as those of a list and of a stream.
+/// # Errors
+///
+/// Those of [`Client::list`] and [`Client::stream`].
 pub async fn wait_for(
     client: &dyn Client,
     prefix: Prefix,

@@ -14,9 +14,14 @@ use crate::request::{Condition, DeleteRequest, SetRequest};
 /// Divides a group into another number of partitions. Each of them begins where the one that was furthest behind has come to:
 /// what others had done after that is repeated, and nothing is lost. Broken off, it can be done again.
 ///
-/// It moves cursors in goku alone; those in a user's database have to be removed there before. `NotFound` where there is no
-/// such group, `ConditionFailed` while it has members, `InvalidArgument` where a group cannot have so many partitions,
-/// `PositionLost` where its cursors are of several histories: reset them before.
+/// It moves cursors in goku alone; those in a user's database have to be removed there before.
+///
+/// # Errors
+///
+/// - `NotFound`: there is no such group.
+/// - `ConditionFailed`: the group has members. Stop them first.
+/// - `InvalidArgument`: a group cannot have so many partitions.
+/// - `PositionLost`: the cursors of the group are of several histories. Reset them first.
 pub async fn repartition(client: &dyn Client, consumer: &ConsumerName, partitions: u32) -> Result<()> {
     Settings::check(partitions)?;
     let (entry, settings) = without_members(client, consumer).await?;
@@ -35,7 +40,12 @@ pub async fn repartition(client: &dyn Client, consumer: &ConsumerName, partition
     client.delete_cursors(consumer).await.map(drop)
 }
 
-/// Forgets a group: its number of partitions, and where it began. Its cursors stay. Errors as those of [`repartition`].
+/// Forgets a group: its number of partitions, and where it began. Its cursors stay.
+///
+/// # Errors
+///
+/// - `NotFound`: there is no such group.
+/// - `ConditionFailed`: the group has members. Stop them first.
 pub async fn disband(client: &dyn Client, consumer: &ConsumerName) -> Result<()> {
     let (entry, _) = without_members(client, consumer).await?;
     let request = DeleteRequest::new(entry.key);

@@ -35,7 +35,11 @@ impl Roster {
     }
 }
 
-/// Who is in the group of this name; none where there never was such a group.
+/// Reads who is in the group of this name; `None` if there never was such a group.
+///
+/// # Errors
+///
+/// Those of [`Client::list`], and `Config` when the settings of the group cannot be understood.
 pub async fn roster(client: &dyn Client, consumer: &ConsumerName) -> Result<Option<Roster>> {
     let (view, _) = View::read(client, consumer).await?;
     let Some(settings) = view.settings else {
