@@ -259,21 +259,23 @@ fn never_agreed(error: &mysql_async::Error) -> Option<String> {
             DriverError::NoKeyFound => "the key for TLS cannot be read".to_owned(),
             _ => return None,
         },
-        mysql_async::Error::Io(IoError::Tls(error)) => untrusted(error),
-        // As the library for TLS words it.
-        mysql_async::Error::Io(IoError::Io(error)) if error.to_string().starts_with("invalid peer certificate") => {
-            untrusted(error)
+        mysql_async::Error::Io(IoError::Io(error)) => untrusted(&error.to_string())?,
+        mysql_async::Error::Io(IoError::Tls(error)) => {
+            let error = error.to_string();
+            untrusted(&error).unwrap_or_else(|| format!("TLS cannot be agreed on: {error}"))
         }
         _ => return None,
     };
     Some(why)
 }
 
-fn untrusted(error: &dyn fmt::Display) -> String {
-    format!(
-        "TLS cannot be agreed on: {error}; a certificate is trusted that a public CA gave to the host in the store's URL; \
-         `verify_ca=false` in the URL trusts any, `verify_identity=false` one for another host"
-    )
+/// Why a certificate is not trusted, where that is the error, in the words of the library for TLS.
+fn untrusted(error: &str) -> Option<String> {
+    let error = error.strip_prefix("invalid peer certificate: ")?;
+    Some(format!(
+        "the server's certificate is not trusted ({error}): it has to be valid, for the host in the store's URL, and given by a \
+         public CA; have the server use such a one, or add `verify_ca=false` to the URL, which takes any certificate"
+    ))
 }
 
 impl fmt::Display for Failure {

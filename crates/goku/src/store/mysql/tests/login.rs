@@ -166,6 +166,34 @@ async fn a_server_that_demands_tls_or_has_none_says_what_to_do() {
     }
 }
 
+/// A server whose certificate it gave itself, as most have.
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_says_so_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, include_str!("certificate.pem")).unwrap();
+    std::fs::write(&key, include_str!("key.pem")).unwrap();
+    let certificate = format!("--ssl-cert={}", certificate.display());
+    let key = format!("--ssl-key={}", key.display());
+    let database = Database::on_own_server(&[&certificate, &key]).await;
+    let url = format!("{}&require_ssl=true", database.url());
+    let message = refusal(&url).await;
+    for part in [
+        "certificate is not trusted (UnknownIssuer)",
+        "a public CA",
+        "`verify_ca=false`",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let mut root = database.connect().await;
+    root.query_drop("set global require_secure_transport = 1")
+        .await
+        .unwrap();
+    let store = MySqlStore::open(&format!("{url}&verify_ca=false")).await.unwrap();
+    write(&store, [set("k", "v")]).await;
+    store.close().await;
+}
+
 #[tokio::test]
 async fn a_server_with_a_binlog_of_statements_is_refused_with_what_to_do() {
     let arguments = ["--log-bin=binlog", "--binlog-format=STATEMENT", "--server-id=1"];
