@@ -209,7 +209,8 @@ pub(crate) enum WriteError {
         /// What happened.
         error: Error,
     },
-    /// It was committed, to a database that may not be found again, and that is not to be found out.
+    /// It was committed, to a database that may not be found again or otherwise than it was sent: what holds is not to be
+    /// found out.
     Lost(Error),
     /// The code of the store panicked: whether anything was applied is not known, nor what would hold. Resolve it; a
     /// batch that was not applied is taken as rejected.

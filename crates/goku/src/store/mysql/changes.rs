@@ -16,6 +16,7 @@ const EVENTS: Insert = Insert {
     before: "insert into events (id, rev, tag, type, `key`, timestamp, metadata, value_bytes, version, created_ref, \
              created_version, created_rev, lease_id, prev_ref) values ",
     after: "",
+    is_of_new_rows: true,
 };
 
 const DATA: &str = "insert into data (`key`, value, value_bytes, version, created_ref, updated_ref, deleted_ref, lease_id, \
@@ -40,11 +41,13 @@ const LEASES: Insert = Insert {
     before: "insert into leases (id, version, expires_at, ttl_ms, expired) values ",
     after: " on duplicate key update version = values(version), expires_at = values(expires_at), \
             ttl_ms = values(ttl_ms), expired = values(expired)",
+    is_of_new_rows: false,
 };
 
 const SESSIONS: Insert = Insert {
     before: "insert into sessions (id, outcomes, seen_at) values ",
     after: " on duplicate key update outcomes = values(outcomes), seen_at = values(seen_at)",
+    is_of_new_rows: false,
 };
 
 /// The time that a foreseen batch took with the lock of the head, in milliseconds; 0 where it took none.
@@ -84,7 +87,7 @@ pub(super) fn write_foreseen(decision: &Decision, premises: &Premises, script: &
     let mut update = head(tag(&decision.head), &decision.head, time);
     update.raw(" and batch = ").int(decision.after.get());
     update.raw(" and format_min <= ").int(FORMAT);
-    script.statement(update);
+    script.change(update, 1..=1);
     forget_time_where_one_is_there(decision.not_written(&premises.absent), script);
     write_rows_at(time, Some(premises), decision, script)
 }
@@ -122,7 +125,7 @@ pub(super) fn write_early_head(decision: &Decision, premises: &Premises, script:
         batch.raw(" and ").raw(TIME).raw(" < ").int(until.as_millis());
     }
     batch.raw(", ").raw(tag(&decision.head)).raw(", null)");
-    script.statement(head(batch, &decision.head, Time::Taken));
+    script.change(head(batch, &decision.head, Time::Taken), 1..=1);
     write_sessions(Time::Taken, decision, script)
 }
 
@@ -184,7 +187,7 @@ fn write_sessions(time: Time, decision: &Decision, script: &mut Script) -> Resul
 
 /// Adds the statement that writes the head after `decision`.
 pub(super) fn write_head(decision: &Decision, script: &mut Script) {
-    script.statement(head(tag(&decision.head), &decision.head, Time::Decided));
+    script.change(head(tag(&decision.head), &decision.head, Time::Decided), 1..=1);
 }
 
 /// Adds what tells that the batch with this tag was applied where no events of its tell: that it was the last of `writer`.
@@ -258,17 +261,18 @@ fn write_data(premises: Option<&Premises>, decision: &Decision, script: &mut Scr
     let is_first =
         |(key, row): &&(Key, Row)| premises.is_some() && (row.version == Version::FIRST || absent.contains(key));
     let (first, others): (Vec<_>, Vec<_>) = decision.rows.iter().partition(is_first);
-    for (rows, after) in [(first, ""), (others, DATA_AGAIN)] {
-        for source in data_of(&rows, &decision.events, script.list_bytes_max()) {
+    // A row that is there is another after each event: two changes.
+    for (rows, after, changes_max) in [(first, "", 1), (others, DATA_AGAIN, 2)] {
+        for (source, rows) in data_of(&rows, &decision.events, script.list_bytes_max()) {
             let mut sql = Sql::default();
             sql.raw(DATA).raw(source).raw(after);
-            script.statement(sql);
+            script.change(sql, rows..=rows * changes_max);
         }
     }
 }
 
-/// What these rows come from, as part of a statement each.
-fn data_of(rows: &[&(Key, Row)], events: &[Event], list_bytes_max: usize) -> Vec<Sql> {
+/// What these rows come from, as part of a statement each, and how many come from it.
+fn data_of(rows: &[&(Key, Row)], events: &[Event], list_bytes_max: usize) -> Vec<(Sql, u64)> {
     let (Some(first), Some(last)) = (events.first(), events.last()) else {
         return Vec::new();
     };
@@ -283,20 +287,20 @@ fn data_of(rows: &[&(Key, Row)], events: &[Event], list_bytes_max: usize) -> Vec
             sql.raw(if number == 0 { "values " } else { "," });
             data(&mut sql, event_of(row));
         }
-        return vec![sql];
+        return vec![(sql, rows.len() as u64)];
     }
     sql.raw(DATA_OF_EVENTS);
     if rows.len() == events.len() {
         sql.raw("id between ").int(first.id.get());
         sql.raw(" and ").int(last.id.get());
-        return vec![sql];
+        return vec![(sql, rows.len() as u64)];
     }
     let ids = rows.iter().map(|(_, row)| row.updated_ref);
     let lists = lists(ids, list_bytes_max, |sql, id| sql.int(id.get()));
-    let with = |(list, _)| {
+    let with = |(list, ids): (Sql, Vec<_>)| {
         let mut sql = sql.clone();
         sql.raw("id in (").raw(list).raw(")");
-        sql
+        (sql, ids.len() as u64)
     };
     lists.into_iter().map(with).collect()
 }

@@ -143,6 +143,7 @@ impl Cursors {
         let packet = Packet {
             text: delete,
             statements: 2,
+            changes: Vec::new(),
         };
         match self.run(vec![packet]).await {
             Ok(sets) => counts(sets)?.first().copied().ok_or_else(no_count),
@@ -170,7 +171,10 @@ impl Cursors {
         if writes.len() > 1 {
             text.raw(";commit");
         }
-        let packet = Packet { text, statements: 0 };
+        let packet = Packet {
+            text,
+            ..Packet::default()
+        };
         let sets = self.run(vec![packet]).await?;
         let counts = counts(sets).map_err(NotWritten::before)?;
         Ok(counts.into_iter().map(|count| count > 0).collect())

@@ -1,6 +1,7 @@
 //! What a server's errors mean for a batch and for a read.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use mysql_async::{DriverError, IoError, ServerError};
@@ -32,6 +33,8 @@ pub(super) enum Cause {
     Late(Duration),
     /// The answer was over this limit, in bytes.
     AnswerTooLarge(usize),
+    /// A statement changed another number of rows than it must.
+    OtherRows { changed: u64, count: RangeInclusive<u64> },
     /// A variable of the session does not have the value that it must have, and cannot be given it.
     Variable {
         variable: Box<Variable>,
@@ -138,6 +141,7 @@ impl Failure {
             }
             Cause::Lost(error) if never_agreed(error).is_some() => Trouble::SetUp,
             Cause::Variable { .. } | Cause::Panicked(_) => Trouble::SetUp,
+            Cause::OtherRows { .. } => Trouble::Broken,
             Cause::NoServer { trouble, .. } => *trouble,
             Cause::Lost(_) | Cause::LostUnderLoad { .. } | Cause::Late(_) | Cause::Refused(_) => Trouble::Transient,
         }
@@ -161,7 +165,17 @@ impl Failure {
     /// What it means for a batch whose last packet, with COMMIT as statement `commit`, ended so.
     pub(super) fn at_commit(self, commit: usize, decision: Decision) -> Result<Decision, WriteError> {
         if self.answered > commit {
-            return Ok(decision);
+            return match self.cause {
+                Cause::OtherRows { .. } => {
+                    let message = format!(
+                        "the database committed a write otherwise than it was sent: {}",
+                        self.cause
+                    );
+                    let error = Error::new(ErrorKind::OutcomeUnknown, message);
+                    Err(WriteError::Lost(error.with_source(self)))
+                }
+                _ => Ok(decision),
+            };
         }
         let refused_before = self.is_answer() && self.answered < commit;
         if refused_before || (self.is_answer() && self.trouble() == Trouble::RolledBack) {
@@ -206,6 +220,17 @@ impl fmt::Display for Cause {
                 "the connection was lost while {sent} bytes were sent; the server's max_allowed_packet is \
                  {packet_bytes_max}, perhaps a proxy's limit is lower"
             ),
+            Cause::OtherRows { changed, count } => {
+                let (least, most) = (count.start(), count.end());
+                write!(f, "a statement that changes {least}")?;
+                if most > least {
+                    write!(f, " to {most}")?;
+                }
+                write!(
+                    f,
+                    " rows changed {changed}; look for triggers on goku's tables, or a proxy that changes statements"
+                )
+            }
             Cause::Late(limit) => write!(f, "no answer within {} s", limit.as_secs()),
             Cause::Variable {
                 variable,

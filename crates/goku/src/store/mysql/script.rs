@@ -1,6 +1,7 @@
 //! Statements as text, in packets that the server takes.
 
 use std::io::Write as _;
+use std::ops::RangeInclusive;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -26,6 +27,16 @@ pub(super) struct Script {
 pub(super) struct Packet {
     pub(super) text: Sql,
     pub(super) statements: usize,
+    /// What some of them must change.
+    pub(super) changes: Vec<RowsChanged>,
+}
+
+/// How many rows a statement changes, as the server counts them: an insert that finds a row and changes it counts two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RowsChanged {
+    /// Its number in the packet, from 1.
+    pub(super) statement: usize,
+    pub(super) count: RangeInclusive<u64>,
 }
 
 /// The text of SQL.
@@ -36,6 +47,8 @@ pub(super) struct Sql(Vec<u8>);
 pub(super) struct Insert {
     pub(super) before: &'static str,
     pub(super) after: &'static str,
+    /// Whether none of the rows is there before.
+    pub(super) is_of_new_rows: bool,
 }
 
 impl Script {
@@ -55,6 +68,12 @@ impl Script {
         self.last().text.raw(statement);
     }
 
+    /// Adds a statement that must change so many rows.
+    pub(super) fn change(&mut self, statement: impl AsRef<[u8]>, count: RangeInclusive<u64>) {
+        self.statement(statement);
+        self.expect(count);
+    }
+
     /// Adds an insert of `rows`, in as many statements as packets need.
     pub(super) fn insert<T>(
         &mut self,
@@ -62,27 +81,43 @@ impl Script {
         rows: impl IntoIterator<Item = T>,
         write: impl for<'s> Fn(&'s mut Sql, T) -> &'s mut Sql,
     ) {
-        let mut open = false;
+        // How many rows the statement has that is open.
+        let mut open = 0;
         let mut row = Sql::default();
         for item in rows {
             row.0.clear();
             write(&mut row, item);
-            if open && self.last().text.0.len() + row.0.len() + insert.after.len() + 1 > self.packet_bytes_max {
-                self.last().text.raw(insert.after);
-                open = false;
+            let bytes = row.0.len() + insert.after.len() + 1;
+            if open > 0 && self.last().text.0.len() + bytes > self.packet_bytes_max {
+                self.end_insert(insert, open);
+                open = 0;
             }
-            if open {
+            if open > 0 {
                 self.last().text.raw(",");
             } else {
                 self.start(insert.before.len() + row.0.len() + insert.after.len());
                 self.last().text.raw(insert.before);
-                open = true;
             }
+            open += 1;
             self.last().text.raw(&row);
         }
-        if open {
-            self.last().text.raw(insert.after);
+        if open > 0 {
+            self.end_insert(insert, open);
         }
+    }
+
+    fn end_insert(&mut self, insert: &Insert, rows: u64) {
+        self.last().text.raw(insert.after);
+        if insert.is_of_new_rows {
+            self.expect(rows..=rows);
+        }
+    }
+
+    /// The last statement must change so many rows.
+    fn expect(&mut self, count: RangeInclusive<u64>) {
+        let last = self.last();
+        let statement = last.statements;
+        last.changes.push(RowsChanged { statement, count });
     }
 
     /// Ends the packet if it is larger than `bytes_max`; a statement must follow.
@@ -224,6 +259,7 @@ mod tests {
     const INSERT: Insert = Insert {
         before: "insert ",
         after: " end",
+        is_of_new_rows: true,
     };
 
     #[test]
@@ -238,6 +274,11 @@ mod tests {
             assert!(packet.text.0.len() <= 40, "{packet:?}");
             let text = std::str::from_utf8(&packet.text.0).unwrap();
             assert_eq!(packet.statements, text.split(';').count());
+            for RowsChanged { statement, count } in &packet.changes {
+                let list = text.split(';').nth(statement - 1).unwrap();
+                let rows = list.split(',').count() as u64;
+                assert_eq!(*count, rows..=rows);
+            }
             for statement in text.split(';').filter(|statement| *statement != "commit") {
                 let list = statement.strip_prefix("insert ").unwrap().strip_suffix(" end").unwrap();
                 rows += list.split(',').count();

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::columns::Fields;
 use super::durability::Durability;
 use super::error::{Cause, Failure, Trouble};
-use super::script::{Packet, Script};
+use super::script::{Packet, RowsChanged, Script};
 use super::standing::{self, READ_ONLY, Refusal, Standing, Variables};
 use super::variables::{self, Variable};
 use crate::store::{BATCH_LOAD_BYTES_MAX, LOAD_BYTES_MAX};
@@ -225,14 +225,11 @@ impl Session {
 
     /// Runs statements as [`Session::run`] does, and tells when one of them went through; answers with the number that this
     /// one gave to `LAST_INSERT_ID`, if it did, whatever became of those after it.
-    pub(super) async fn run_telling(
-        &mut self,
-        packet: impl AsRef<[u8]>,
-        tell: Tell,
-    ) -> (Option<u64>, Result<(), Failure>) {
+    pub(super) async fn run_telling(&mut self, packet: Packet, tell: Tell) -> (Option<u64>, Result<(), Failure>) {
         let mut answer = Answer::new(self.answer_bytes_max);
         answer.tell = Some(tell);
-        let outcome = self.run_into(&mut answer, packet.as_ref()).await;
+        answer.changes = packet.changes;
+        let outcome = self.run_into(&mut answer, packet.text.as_ref()).await;
         (answer.number, outcome)
     }
 
@@ -274,10 +271,18 @@ impl Session {
     /// that failed was sent.
     pub(super) async fn run_all(&mut self, packets: Vec<Packet>) -> Result<Vec<ResultSet>, Failure> {
         let mut sets = Vec::new();
-        for Packet { text, .. } in packets {
-            sets.append(&mut self.run(text).await?);
+        for packet in packets {
+            sets.append(&mut self.run_packet(packet).await?);
         }
         Ok(sets)
+    }
+
+    /// Runs the statements of a packet as [`Session::run`] does. Those must change as many rows as it says.
+    pub(super) async fn run_packet(&mut self, packet: Packet) -> Result<Vec<ResultSet>, Failure> {
+        let mut answer = Answer::new(self.answer_bytes_max);
+        answer.changes = packet.changes;
+        self.run_into(&mut answer, packet.text.as_ref()).await?;
+        Ok(answer.sets)
     }
 
     /// Runs a statement without which the connection is not to be used again.
@@ -503,6 +508,8 @@ struct Answer {
     /// How many statements went through.
     statements: usize,
     sets: Vec<ResultSet>,
+    /// What statements must change.
+    changes: Vec<RowsChanged>,
     tell: Option<Tell>,
     /// What the statement that is told gave to `LAST_INSERT_ID`.
     number: Option<u64>,
@@ -515,6 +522,7 @@ impl Answer {
             bytes: 0,
             statements: 0,
             sets: Vec::new(),
+            changes: Vec::new(),
             tell: None,
             number: None,
         }
@@ -522,6 +530,7 @@ impl Answer {
 
     async fn collect(&mut self, conn: &mut Conn, packet: &[u8]) -> Result<(), Cause> {
         let mut result = conn.query_iter(packet).await.map_err(Cause::from)?;
+        let mut wrong = None;
         while let Some(columns) = result.columns() {
             // The statement went through, whatever becomes of its rows.
             self.statements += 1;
@@ -529,6 +538,11 @@ impl Answer {
                 // Who wanted to know it may be gone.
                 let _ = tell.whom.send(());
                 self.number = result.last_insert_id();
+            }
+            let statement = |changed: &&RowsChanged| changed.statement == self.statements;
+            if let Some(RowsChanged { count, .. }) = self.changes.iter().find(statement) {
+                let changed = result.affected_rows();
+                wrong = wrong.or((!count.contains(&changed)).then(|| (changed, count.clone())));
             }
             let mut set = ResultSet::new();
             while let Some(row) = result.next().await.map_err(Cause::from)? {
@@ -543,7 +557,11 @@ impl Answer {
             }
         }
         // The error of a later statement looks like the end, and comes out only when it is asked for.
-        result.next().await.map(drop).map_err(Cause::from)
+        result.next().await.map_err(Cause::from)?;
+        match wrong {
+            Some((changed, count)) => Err(Cause::OtherRows { changed, count }),
+            None => Ok(()),
+        }
     }
 }
 

@@ -122,7 +122,7 @@ impl Writer {
             statement: lock,
             whom: begun,
         };
-        let (number, outcome) = session.run_telling(packet.text, tell).await;
+        let (number, outcome) = session.run_telling(packet, tell).await;
         let time = number.and_then(changes::time_of_foreseen);
         if let Some(time) = time {
             decision.move_to(time);
@@ -245,7 +245,7 @@ impl Writer {
         } else {
             add_commit(&mut last, session.settings());
         }
-        match session.run(last.text).await {
+        match session.run_packet(last).await {
             Ok(_) if commit == 0 => {
                 if let Some(after) = session.settings().after_transaction() {
                     session.run_or_give_up(after).await;
@@ -264,10 +264,11 @@ impl Writer {
 /// Whether a foreseen batch failed as others wrote before it or at the same time, or as a key that was presumed to be new is
 /// not. If it is neither, but the log contradicts its head, that is found out under the lock.
 fn stands_in_the_way(failure: &Failure) -> bool {
-    matches!(
+    let is_so = matches!(
         failure.trouble(),
         Trouble::Overtaken | Trouble::RolledBack | Trouble::Broken
-    )
+    );
+    failure.is_answer() && is_so
 }
 
 /// Writes the rows of a batch before its turn, in a transaction of its own, and waits for that. False where something stands
@@ -291,7 +292,7 @@ async fn write_early(
         whom: early.timed,
     };
     let first = packets.remove(0);
-    let (_, mut outcome) = session.run_telling(first.text, tell).await;
+    let (_, mut outcome) = session.run_telling(first, tell).await;
     if outcome.is_ok() {
         outcome = session.run_all(packets).await.map(drop);
     }

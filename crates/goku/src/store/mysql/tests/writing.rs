@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
 
+use super::foreseen::Foreseen;
 use super::*;
 use crate::lease::{Expiry, LeaseRequest};
 use crate::txn::{Compare, Operation, Txn};
@@ -295,4 +296,33 @@ pub(super) async fn no_transaction_is_open(database: &Database) {
         .await;
     locked.expect("a transaction is left open");
     connection.query_drop("unlock tables").await.unwrap();
+}
+
+/// The database counts the rows that a statement changes: a write that a trigger undid was acknowledged.
+#[tokio::test]
+async fn a_write_that_changes_other_rows_than_it_must_is_not_acknowledged() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    write(&store, [set("k", "1")]).await;
+    let mut conn = database.connect().await;
+    let trigger = "create trigger keep_rows before update on data for each row set new.value = old.value, \
+                   new.value_bytes = old.value_bytes, new.version = old.version, new.created_ref = old.created_ref, \
+                   new.updated_ref = old.updated_ref, new.deleted_ref = old.deleted_ref, new.lease_id = old.lease_id, \
+                   new.created_version = old.created_version, new.created_rev = old.created_rev, \
+                   new.updated_rev = old.updated_rev";
+    conn.query_drop(trigger).await.unwrap();
+    let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    let outcomes = [
+        foreseen.write(&store).await.map(|decision| decision.is_some()),
+        store.write(batch([set("k", "3"), set("l", "1")])).await.map(|_| true),
+    ];
+    for outcome in outcomes {
+        let Err(WriteError::Lost(error)) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+        assert!(error.message().contains("look for triggers"), "{error}");
+    }
+    conn.query_drop("drop trigger keep_rows").await.unwrap();
+    write(&store, [set("l", "2")]).await;
 }
