@@ -86,6 +86,11 @@ impl GaleraDatabase {
         .await
     }
 
+    /// Runs a statement on a node, as its administrator.
+    pub async fn run(&self, node: usize, statement: &str) {
+        self.admin(node).await.query_drop(statement).await.unwrap();
+    }
+
     /// The node that replicas write to, as `from` has it; none before they have agreed on one.
     pub async fn writer_node(&self, from: usize) -> Option<usize> {
         let mut admin = self.admin(from).await;

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt as _;
-use goku::{Client, ErrorKind, SetRequest};
+use goku::{Client, Engine, ErrorKind, SetRequest};
 use goku_grpc::GrpcClient;
 use goku_testkit::mariadb::Options;
 use goku_testkit::probe::{PATIENCE, key, list, set, watch};
-use goku_testkit::{PrivateDatabase, Probe};
+use goku_testkit::{GaleraDatabase, PrivateDatabase, Probe, galera};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
@@ -298,4 +298,62 @@ async fn a_server_without_places_for_connections_says_so() {
     let told = lines.iter().find(|line| line.contains(told)).unwrap();
     assert!(told.contains("all 16 places are taken"), "{told}");
     assert!(lines.len() <= CROWDED_LINES_MAX, "{lines:#?}");
+}
+
+/// Each new connection of a writer had a line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_a_cluster_that_one_replica_cannot_reach_has_a_line() {
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/engines/galera");
+    let Some(options) = GaleraDatabase::options(&unpacked) else {
+        println!("not run: Galera is not there, `cargo xtask engines` installs or unpacks it");
+        return;
+    };
+    let database = GaleraDatabase::start(options).await;
+    let engine = Engine::open(&database.url()).await.unwrap();
+    engine.set(set("k", "v")).await.unwrap();
+    engine.close().await;
+    let named = database.writer_node(0).await.unwrap();
+    let others: Vec<_> = (0..database.nodes()).filter(|node| *node != named).collect();
+    // As if it had been named a moment ago, for as long as this takes.
+    database
+        .run(named, "update goku.writer_node set moved_at = moved_at + 3600000")
+        .await;
+
+    let urls: Vec<_> = others.iter().map(|node| database.url_of(*node)).collect();
+    let (log, mut lines) = LogLines::pipe();
+    let mut command = binary();
+    command.args(["serve", "--store", &galera::list(&urls)]).stderr(log);
+    let goku = tokio::task::block_in_place(|| Goku::run_with_log(command));
+    let client = GrpcClient::connect(&goku.endpoint).unwrap();
+    // Batches on several connections.
+    for round in 0..10 {
+        let sets = (0..20).map(|number| client.set(set(&format!("k{number}"), round.to_string())));
+        futures::future::try_join_all(sets).await.unwrap();
+    }
+
+    // They agree again.
+    let agreed = "update goku.writer_node set term = term + 1, \
+                  node = concat(@@wsrep_node_name, ' ', @@hostname, ':', @@port)";
+    database.run(others[0], agreed).await;
+    let (told, ended) = (
+        "connections to the node that replicas write to fail",
+        "connections to the node that replicas write to work again",
+    );
+    let mut told_end = tokio::task::spawn_blocking(move || {
+        lines.until(|line| line.contains(ended));
+        lines
+    });
+    let lines = loop {
+        tokio::select! {
+            lines = &mut told_end => break lines.unwrap(),
+            () = sleep(Duration::from_millis(100)) => drop(client.set(set("k", "w")).await),
+        }
+    };
+    let lines = all_lines(goku, lines).await;
+    let told: Vec<_> = lines.iter().filter(|line| line.contains(told)).collect();
+    assert!(told.len() == 1 && told[0].contains("cannot be reached"), "{lines:#?}");
+    assert!(
+        !lines.iter().any(|line| line.contains("writes to another")),
+        "{lines:#?}"
+    );
 }

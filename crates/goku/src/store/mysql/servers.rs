@@ -21,6 +21,7 @@ use super::session::{Role, Session};
 use super::standing::Kind;
 use super::writer_node::{self, REST_MS, WriterNode};
 use crate::error::Result;
+use crate::outage::Outage;
 
 /// How long the server of the last connection may take before the others are asked too.
 const HEDGE: Duration = Duration::from_secs(1);
@@ -45,6 +46,8 @@ const PANIC_PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct Servers {
     addresses: Vec<Address>,
     state: Mutex<State>,
+    /// The node of a cluster that replicas write to, which each connection of a writer looks for.
+    named_node: Outage,
 }
 
 #[derive(Debug, Default)]
@@ -78,9 +81,13 @@ type Answers = Vec<(usize, Result<Session, Failure>)>;
 impl Servers {
     /// Reads a URL with one server or several.
     pub(super) fn parse(url: &str) -> Result<Servers> {
+        let addresses = addresses::parse(url)?;
+        let names: Vec<_> = addresses.iter().map(Address::to_string).collect();
+        let named_node = Outage::new("connections to the node that replicas write to").at(names.join(","));
         Ok(Servers {
-            addresses: addresses::parse(url)?,
+            addresses,
             state: Mutex::default(),
+            named_node,
         })
     }
 
@@ -151,7 +158,10 @@ impl Servers {
             return true;
         }
         match writer_node::read(session).await {
-            Ok(Some(node)) if node.name == session.standing().name => true,
+            Ok(Some(node)) if node.name == session.standing().name => {
+                self.named_node.worked();
+                true
+            }
             // One that is out of reach for this replica, and must stay for a while.
             Ok(Some(node)) => session.beside == Some(node.term) && node.age_ms < REST_MS,
             // A new database: the search names a node once the table is there.
@@ -268,10 +278,12 @@ impl Servers {
             return Ok(self.name(&mut session, &name, None).await);
         };
         if node.name == session.standing().name {
+            self.named_node.worked();
             return Ok(Some(self.choose(first, Role::Writer, session)));
         }
         let place = found.iter().position(|(_, other)| other.standing().name == node.name);
         if let Some(place) = place {
+            self.named_node.worked();
             let (index, session) = found.swap_remove(place);
             return Ok(Some(self.choose(index, Role::Writer, session)));
         }
@@ -282,11 +294,11 @@ impl Servers {
             let name = session.standing().name.clone();
             return Ok(self.name(&mut session, &name, Some(&node)).await);
         }
-        tracing::warn!(
-            node = node.name,
-            instead = session.standing().name,
-            "the node that replicas write to cannot be reached, and was named a moment ago: this one writes to another"
-        );
+        self.named_node.failed(&format_args!(
+            "{} cannot be reached, and was named a moment ago: this replica writes to {} meanwhile",
+            node.name,
+            session.standing().name
+        ));
         session.beside = Some(node.term);
         Ok(Some(self.choose(first, Role::Writer, session)))
     }
