@@ -30,7 +30,7 @@ pub const URL_VARIABLE: &str = "GOKU_TEST_MYSQL_URL";
 
 /// Defaults of a server's sessions by which answers would be others: rows left out, transactions that are none or do not end,
 /// times of another zone. A server knows those of its kind and version.
-pub const HOSTILE_DEFAULTS: [&str; 35] = [
+pub const HOSTILE_DEFAULTS: [&str; 66] = [
     "sql_select_limit = 1",
     "max_join_size = 1",
     "sql_big_selects = 0",
@@ -66,6 +66,37 @@ pub const HOSTILE_DEFAULTS: [&str; 35] = [
     "default_week_format = 3",
     "default_storage_engine = 'Aria'",
     "system_versioning_asof = '2020-01-01 00:00:00'",
+    "old_mode = 'ZERO_DATE_TIME_CAST'",
+    "sql_if_exists = 1",
+    "check_constraint_checks = 0",
+    "sql_notes = 0",
+    "max_error_count = 0",
+    "explicit_defaults_for_timestamp = 0",
+    "character_set_client = 'latin1'",
+    "character_set_results = 'latin1'",
+    "character_set_connection = 'latin1'",
+    "character_set_server = 'latin1'",
+    "character_set_collations = 'utf8mb4=utf8mb4_bin'",
+    "default_collation_for_utf8mb4 = 'utf8mb4_general_ci'",
+    "lc_time_names = 'de_DE'",
+    "auto_increment_increment = 7",
+    "auto_increment_offset = 3",
+    "innodb_strict_mode = 0",
+    "low_priority_updates = 1",
+    "updatable_views_with_limit = 'NO'",
+    "sql_require_primary_key = 1",
+    "sql_generate_invisible_primary_key = 1",
+    "session_track_system_variables = '*'",
+    "session_track_state_change = 1",
+    "session_track_transaction_info = 'CHARACTERISTICS'",
+    "session_track_gtids = 'ALL_GTIDS'",
+    "optimizer_switch = 'index_merge=off,materialization=off,semijoin=off,derived_merge=off'",
+    "optimizer_search_depth = 1",
+    "max_length_for_sort_data = 8",
+    "max_seeks_for_key = 1",
+    "join_buffer_size = 128",
+    "max_heap_table_size = 16384",
+    "tmp_memory_table_size = 0",
 ];
 
 /// How long a dropped database may hold up the test that had it, when somebody still uses it.

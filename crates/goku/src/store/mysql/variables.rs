@@ -5,20 +5,27 @@
 //! otherwise, and reads it back: what cannot be set is an error that names it.
 //!
 //! Not here is what can change no answer of goku's statements:
-//! - how a statement is carried out: `optimizer_*`, `eq_range_index_dive_limit`, `in_predicate_conversion_threshold`,
-//!   `range_optimizer_max_mem_size`, `use_stat_tables`, `join_*`, `*_buffer_size`, `big_tables`, `sql_buffer_result`;
+//! - how a statement is carried out: `optimizer_*`, `eq_range_index_dive_limit`,
+//!   `range_optimizer_max_mem_size`, `use_stat_tables`, `join_*`, `*_buffer_size`, `big_tables`,
+//!   `max_length_for_sort_data`, `max_seeks_for_key`, `max_rowid_filter_size`, `old_alter_table`, `secondary_engine_*`;
 //! - bounds on resources, which end a statement with an error: `tmp_*_table_size`, `max_session_mem_used`,
-//!   `max_tmp_session_space_usage`, `parser_max_mem_size`, `connection_memory_limit`;
+//!   `max_tmp_session_space_usage`, `parser_max_mem_size`, `connection_memory_limit`, a `sort_buffer_size` of a few KiB; or
+//!   the connection: `wait_timeout`, `idle_*_transaction_timeout`;
+//! - `max_join_size`, which `sql_big_selects` overrules;
 //! - what is of use to statements that goku does not have: `div_precision_increment`, `default_week_format`, `lc_*`,
 //!   `auto_increment_*`, `insert_id`, `rand_seed*`, `updatable_views_with_limit`, `windowing_use_high_precision`,
-//!   `system_versioning_*`, `block_encryption_mode`, `low_priority_updates`, `innodb_table_locks`;
+//!   `system_versioning_*`, `block_encryption_mode`, `low_priority_updates`, `innodb_table_locks`, `check_constraint_checks`,
+//!   `enable_cascade_triggers`, `default_regex_flags`, `max_sp_recursion_depth`, `xa_detach_on_prepare`, `old_mode`;
 //! - defaults of tables, as goku's name what they need: `default_storage_engine`, `default_tmp_storage_engine`,
 //!   `explicit_defaults_for_timestamp`, `default_table_encryption`, `sql_require_primary_key`,
-//!   `sql_generate_invisible_primary_key`, `innodb_strict_mode`, `character_set_*` and `collation_*` but those of the
-//!   connection;
+//!   `sql_generate_invisible_primary_key`, `innodb_strict_mode`, `column_compression_*`, `character_set_*`, `collation_*` and
+//!   `default_collation_for_utf8mb4`, but for the character sets of the connection, which `set names binary` sets;
+//! - what makes a change of tables fail with an error, or pass over a table that is not there: `enforce_storage_engine`,
+//!   `alter_algorithm`, `sql_if_exists`;
 //! - logs, warnings and reports: `log_*`, `slow_*`, `min_examined_row_limit`, `sql_notes`, `sql_warnings`,
-//!   `sql_quote_show_create`, `session_track_*`, `profiling*`, `binlog_row_image`, `old_passwords`;
-//! - what has no global default: `timestamp`, `sql_log_bin`, `pseudo_*`, `gtid_*`.
+//!   `sql_quote_show_create`, `session_track_*`, `profiling*`, `binlog_*`, `old_passwords`, `max_error_count`,
+//!   `terminology_use_previous`, `show_*`, `explain_*`, `information_schema_stats_expiry`;
+//! - what has no global default: `timestamp`, `sql_log_bin`, `pseudo_*`, `gtid_*`, `use_secondary_engine`, `resultset_metadata`.
 
 use std::fmt;
 
@@ -42,12 +49,15 @@ const SORT_BYTES_MIN: u64 = 1_024;
 const CONCATENATION_BYTES_MIN: u64 = 1024 * 1024;
 
 /// Variables with the values that they must have in every session, of all servers.
-const VARIABLES: [(&str, Wanted); 26] = [
+const VARIABLES: [(&str, Wanted); 28] = [
     // Which rows an answer has.
     ("sql_select_limit", Wanted::Number(u64::MAX)),
     ("sql_big_selects", Wanted::Switch(true)),
     ("sql_safe_updates", Wanted::Switch(false)),
     ("sql_auto_is_null", Wanted::Switch(false)),
+    // With both, and `semijoin=off`, MariaDB finds nothing of what `show variables` has in a list.
+    ("sql_buffer_result", Wanted::Switch(false)),
+    ("in_predicate_conversion_threshold", Wanted::Number(0)),
     ("max_sort_length", Wanted::AtLeast(SORT_BYTES_MIN)),
     ("group_concat_max_len", Wanted::AtLeast(CONCATENATION_BYTES_MIN)),
     // Two names of one bound. Where it is met MariaDB answers with what it has until then.
@@ -85,8 +95,9 @@ const VARIABLES: [(&str, Wanted); 26] = [
 ];
 
 /// Set before anything is asked, as even an answer that lists variables depends on it.
-pub(super) const BEFORE_ALL: &str = "set sql_select_limit = 18446744073709551615, sql_big_selects = 1\
-                                     /*M!100100 , max_statement_time = 0*//*!50708 , max_execution_time = 0*/";
+pub(super) const BEFORE_ALL: &str = "set sql_select_limit = 18446744073709551615, sql_big_selects = 1, sql_buffer_result = 0\
+                                     /*M!100100 , max_statement_time = 0*//*!50708 , max_execution_time = 0*/\
+                                     /*M!100318 , in_predicate_conversion_threshold = 0*/";
 
 /// The value that a variable must have.
 #[derive(Clone, Copy, Debug)]
