@@ -199,6 +199,7 @@ impl Report {
     pub(super) async fn due(&self) {
         loop {
             tokio::select! {
+                biased;
                 () = sleep_until(self.due_at()) => return,
                 () = self.failures.changed.notified() => {}
             }

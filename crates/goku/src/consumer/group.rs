@@ -164,6 +164,7 @@ impl Group {
             }
             failures = if began.elapsed() > AWAY.max() { 1 } else { failures + 1 };
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(AWAY.after(failures)) => {}
             }

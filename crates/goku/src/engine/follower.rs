@@ -228,6 +228,7 @@ impl Follower {
     pub(super) async fn run(mut self) {
         let stop = self.stop.clone();
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             () = self.follow() => {}
         }

@@ -21,6 +21,7 @@ pub(super) async fn run(store: Arc<dyn Store>, address: String, stop: Cancellati
         }
     };
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = announce => {}
     }

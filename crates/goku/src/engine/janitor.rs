@@ -26,6 +26,7 @@ pub(super) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
         }
     };
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = clean => {}
     }

@@ -69,6 +69,7 @@ impl Reader {
             let (stop, untaken) = (stop.clone(), untaken.clone());
             let task = async move {
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => {}
                     () = read_all(&*store, &receiver, &under_way, &untaken) => {}
                 }

@@ -1,6 +1,6 @@
 //! Routes: which streams an event concerns, so that the others sleep on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -17,7 +17,7 @@ pub(super) struct Routes(Mutex<Table>);
 struct Table {
     /// Everything up to here was told.
     told: EventId,
-    by_prefix: HashMap<Box<[u8]>, Group>,
+    by_prefix: BTreeMap<Box<[u8]>, Group>,
     /// How many of the prefixes have each length: a key is looked up by its beginnings of these.
     lengths: BTreeMap<usize, usize>,
     /// The next stream's number.
@@ -27,7 +27,7 @@ struct Table {
 /// The streams of one prefix.
 #[derive(Default)]
 struct Group {
-    seats: HashMap<u64, Seat>,
+    seats: BTreeMap<u64, Seat>,
     /// Up to where the events were told when one concerned them last.
     told: EventId,
 }

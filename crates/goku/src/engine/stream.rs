@@ -386,6 +386,7 @@ impl Subscription {
             _ => interval.saturating_sub(self.delivered_at.elapsed()),
         });
         tokio::select! {
+            biased;
             () = self.stop.cancelled() => {}
             () = self.route.woken() => {}
             () = sleep_for(until_progress) => {}
@@ -394,6 +395,7 @@ impl Subscription {
 
     async fn pause(&self, wait: Duration) {
         tokio::select! {
+            biased;
             () = self.stop.cancelled() => {}
             () = tokio::time::sleep(wait) => {}
         }

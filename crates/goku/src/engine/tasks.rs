@@ -82,6 +82,7 @@ impl Tasks {
             runtime.block_on(async move {
                 let mut running = running;
                 tokio::select! {
+                    biased;
                     () = task => {}
                     // Aborted.
                     () = running.closed() => {}

@@ -307,6 +307,7 @@ impl Store for SqliteStore {
             std::future::pending().await
         };
         tokio::select! {
+            biased;
             lost = self.names.lost() => lost,
             never = look => never,
         }

@@ -151,6 +151,7 @@ async fn begin_at(consumer: &Consumer, begin: Snapshot, stop: &CancellationToken
             begun => return begun,
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             () = tokio::time::sleep(AWAY.after(tries)) => {}
         }

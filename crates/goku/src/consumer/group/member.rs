@@ -56,6 +56,7 @@ pub(super) async fn run(group: &Group, stop: &CancellationToken) -> Result<Endin
     };
     if !matches!(outcome, Ok(Ending::Lost)) {
         let left = tokio::select! {
+            biased;
             left = membership.leave() => left,
             () = tenure.lost() => Ok(()),
         };
@@ -124,7 +125,7 @@ impl<'a> Membership<'a> {
         };
         let mut news = Subscription::open(self.group.client.clone(), &self.group.spec);
         loop {
-            // Which of the branches below is taken first is up to chance: nothing is claimed or begun once this is to end.
+            // The stop may have been asked for while a branch below was taken: nothing is claimed or begun once this is to end.
             if stop.is_cancelled() {
                 return Ok(Ending::Left);
             }
@@ -132,6 +133,7 @@ impl<'a> Membership<'a> {
             let due = self.paused.values().map(|pause| pause.until);
             let due = due.filter(|until| *until > now).min();
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return Ok(Ending::Left),
                 item = news.next() => {
                     self.hear(item?)?;
