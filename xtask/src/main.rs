@@ -10,6 +10,7 @@ mod examples;
 mod failed_tests;
 mod failure;
 mod mariadb_package;
+mod sim;
 mod task;
 mod test;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Task::Ci(options) => ci::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Chaos(options) => chaos::run(&options),
+        Task::Sim(arguments) => sim::run(&arguments),
         Task::Engines(options) => engines::run(&options),
     });
     match outcome {

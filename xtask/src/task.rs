@@ -38,6 +38,13 @@ Development tasks of goku.
       database and clocks are disturbed too, with --exactly-once the effects are in a MySQL or MariaDB
       database of the group's own); `cargo xtask chaos --help` lists them.
 
+  cargo xtask sim [ARGUMENTS]
+      Runs whole engines on a simulated database, in which all that is late or fails follows from a
+      seed, and judges what happened; the exit code tells. ARGUMENTS are --seeds N, --from SEED, --seed SEED
+      (one, which leads to the same each time; with --log goku=debug what happened in it), --plant FAULT (one
+      that must be found), --plants (after how many seeds each is); `cargo xtask sim --help` lists
+      them.
+
   cargo xtask engines [--folder FOLDER]
       Unpacks other servers to test on, MariaDB 11.8 and MySQL 9, from Debian's packages into FOLDER
       (TARGET/engines), where they run with their own libraries; takes apt-get and no root. Installs
@@ -54,6 +61,7 @@ pub(crate) enum Task {
     Ci(TestOptions),
     Bench(BenchOptions),
     Chaos(ChaosOptions),
+    Sim(Vec<String>),
     Engines(EnginesOptions),
 }
 
@@ -104,6 +112,7 @@ impl Task {
             }
             Some("bench") => Ok(Self::Bench(BenchOptions::parse(arguments))),
             Some("chaos") => Ok(Self::Chaos(ChaosOptions::parse(arguments))),
+            Some("sim") => Ok(Self::Sim(arguments.collect())),
             Some("engines") => EnginesOptions::parse(arguments).map(Self::Engines),
             Some(task) => Err(Failure::usage(format!("there is no task {task}"))),
         }
@@ -214,6 +223,12 @@ mod tests {
             arguments: ["--engine", "mysql"].map(str::to_owned).to_vec(),
         };
         assert_eq!(parse("chaos --engine mysql"), Ok(Task::Chaos(expected)));
+    }
+
+    #[test]
+    fn what_the_simulation_is_told_goes_to_its_program() {
+        let expected = ["--seed", "7"].map(str::to_owned).to_vec();
+        assert_eq!(parse("sim --seed 7"), Ok(Task::Sim(expected)));
     }
 
     #[test]

@@ -113,6 +113,11 @@ impl Workload {
         }
     }
 
+    /// A client that does what `inner` does, and whose calls are part of the history.
+    pub fn recorded(&self, inner: Arc<dyn Client>) -> Arc<dyn Client> {
+        self.recorder.client(inner)
+    }
+
     /// How many calls were answered, and how many of them with an error.
     pub fn answered(&self) -> (usize, usize) {
         self.recorder.answered()

@@ -51,6 +51,7 @@ use crate::key::Key;
 use crate::lease::{Lease, LeaseKeys, LeaseKeysRequest, LeasesRequest};
 use crate::limits::{CURSORS_PAGE_MAX, LEASE_KEYS_MAX, LEASES_PAGE_MAX};
 use crate::outage::Outage;
+use crate::random::Randomness;
 use crate::request::{ListRequest, StreamRequest};
 use crate::status::{Replica, Status};
 use crate::store::guarded::{self, Guarded};
@@ -102,6 +103,7 @@ pub struct EngineBuilder {
     deliver: Deliver,
     lease_keys_max: usize,
     sharing: Sharing,
+    randomness: Randomness,
     #[cfg(any(test, feature = "faults"))]
     faults: Option<crate::faults::Faults>,
 }
@@ -152,6 +154,7 @@ impl Engine {
             deliver: Deliver::default(),
             lease_keys_max: LEASE_KEYS_MAX,
             sharing: Sharing::default(),
+            randomness: Randomness::default(),
             #[cfg(any(test, feature = "faults"))]
             faults: None,
         }
@@ -190,6 +193,7 @@ impl Engine {
             #[cfg(any(test, feature = "faults"))]
             faults,
             lease_keys_max,
+            randomness,
             ..
         } = builder;
         for warning in store.profile().warnings {
@@ -204,7 +208,14 @@ impl Engine {
             tasks.faults = faults;
         }
         let (follower, log) = Follower::new(store.clone(), deliver, stop.clone());
-        let writer = Writer::start(store.clone(), log.clone(), request_timeout, &stop, &mut tasks)?;
+        let writer = Writer::start(
+            store.clone(),
+            log.clone(),
+            request_timeout,
+            randomness.clone(),
+            &stop,
+            &mut tasks,
+        )?;
         let reader = Reader::start(&store, &stop, &mut tasks);
         tasks.spawn("follower", follower.run());
         tasks.spawn(
@@ -226,6 +237,7 @@ impl Engine {
                 writer.clone(),
                 log.clone(),
                 Outage::new("expiries of leases").at(at),
+                randomness.clone(),
                 stop.clone(),
             ),
         );
@@ -237,7 +249,7 @@ impl Engine {
             log,
             request_timeout,
             address,
-            id: getrandom::u64().unwrap_or_default(),
+            id: randomness.number().unwrap_or_default(),
             tasks: tokio::sync::Mutex::new(tasks),
             breakage,
             _stop_when_dropped: stop.clone().drop_guard(),
@@ -369,6 +381,16 @@ impl EngineBuilder {
             .map_err(|error| Error::new(ErrorKind::Internal, "opening the store failed").with_source(error))?;
         let store = self.with_faults(opened?);
         Engine::start(store, &at, self, threads)
+    }
+
+    /// Opens a simulated database through one of its nodes. The engine's tasks run where this is called, not on threads of
+    /// their own, and its random numbers are those of the simulation.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn open_simulated(mut self, node: &crate::sim::Node) -> Result<Engine> {
+        self.randomness = node.randomness();
+        let store = self.with_faults(Arc::new(node.clone()));
+        let threads = Threads::Shared(tokio::runtime::Handle::current());
+        Engine::start(store, "simulation", self, threads)
     }
 
     #[cfg(not(any(test, feature = "faults")))]
@@ -555,6 +577,7 @@ impl Client for Engine {
 /// Stops the engine where its store is lost: nothing more is to be read or acknowledged.
 async fn stop_when_lost(store: Arc<dyn Store>, breakage: Breakage, stop: CancellationToken) {
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         error = store.lost() => {
             tracing::error!(%error, "the engine stops");
@@ -578,6 +601,7 @@ async fn check_suspicions(writer: Writer, log: Arc<Log>, stop: CancellationToken
         }
     };
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = check => {}
     }

@@ -178,16 +178,6 @@ impl Tag {
     pub const fn get(self) -> u64 {
         self.0
     }
-
-    /// A tag that no other has, for all that matters: 64 random bits. Not 0, which is that of the place before the first
-    /// event.
-    #[cfg(any(feature = "sqlite", feature = "mysql"))]
-    pub(crate) fn random() -> Result<Tag> {
-        let number = getrandom::u64().map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "the system gave no random number").with_source(error)
-        })?;
-        Ok(Tag(number.max(1)))
-    }
 }
 
 impl Epoch {

@@ -24,6 +24,8 @@ mod lease;
 pub mod limits;
 pub mod outage;
 mod partition;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+mod random;
 mod request;
 mod status;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
@@ -38,6 +40,9 @@ pub mod consumer;
 mod engine;
 #[cfg(all(any(test, feature = "faults"), any(feature = "sqlite", feature = "mysql")))]
 pub mod faults;
+
+#[cfg(all(any(test, feature = "sim"), any(feature = "sqlite", feature = "mysql")))]
+pub mod sim;
 
 #[cfg(all(feature = "bench", any(feature = "sqlite", feature = "mysql")))]
 #[doc(hidden)]

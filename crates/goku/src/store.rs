@@ -3,6 +3,8 @@
 pub(crate) mod guarded;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod sim;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 pub(crate) mod tables;

@@ -70,6 +70,9 @@ pub struct Consumer {
     pub(super) work: Work,
     pub(super) cursors: Arc<dyn CursorStore>,
     pub(super) stats: Stats,
+    /// A fault for a simulation to find: it begins what it has after it was asked to stop.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) begins_after_stop: bool,
 }
 
 /// What [`Consumer::replay`] came to.
@@ -117,7 +120,26 @@ impl Consumer {
             work,
             cursors,
             stats: Stats::default(),
+            #[cfg(any(test, feature = "sim"))]
+            begins_after_stop: false,
         }
+    }
+
+    /// A fault for a simulation to find: whether it begins what it has after it was asked to stop.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn begins_after_stop(self, begins_after_stop: bool) -> Consumer {
+        Consumer {
+            begins_after_stop,
+            ..self
+        }
+    }
+
+    /// Whether what is to stop begins nothing more, as it must; a simulation may say otherwise.
+    pub(super) fn heeds_stop(&self) -> bool {
+        #[cfg(any(test, feature = "sim"))]
+        return !self.begins_after_stop;
+        #[cfg(not(any(test, feature = "sim")))]
+        true
     }
 
     /// The same, with its cursor kept there. Not for one whose cursor is in the user's database.
@@ -201,6 +223,7 @@ impl Consumer {
             }
             failures += 1;
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(AWAY.after(failures)) => {}
             }

@@ -79,6 +79,7 @@ impl<'a> Session<'a> {
                 work: consumer.work.clone(),
                 stats: consumer.stats.clone(),
                 failures: failures.clone(),
+                heeds_stop: consumer.heeds_stop(),
                 stop: stop.clone(),
             }),
             stop,
@@ -110,8 +111,8 @@ impl<'a> Session<'a> {
         loop {
             // Where events and handler never have to wait, others on this thread would.
             tokio::task::consume_budget().await;
-            // Which of the branches below is taken first is up to chance: nothing begins in any of them.
-            if self.stop.is_cancelled() {
+            // The stop may have been asked for while a branch below was taken: nothing begins in any of them.
+            if self.stop.is_cancelled() && self.consumer.heeds_stop() {
                 return Ok(());
             }
             // Where the cursor is moved with the effects, nothing else moves it meanwhile.
@@ -125,7 +126,8 @@ impl<'a> Session<'a> {
             let may_save = self.saving.is_none() && (is_apart || self.schedule.is_idle());
             let has_to_save = may_save && self.unsaved().is_some();
             tokio::select! {
-                () = self.stop.cancelled() => return Ok(()),
+                biased;
+                () = self.stop.cancelled(), if self.consumer.heeds_stop() || self.schedule.is_idle() => return Ok(()),
                 Some(ended) = self.under_way.join_next() => self.ended(ended)?,
                 ended = wait_for(&mut self.alone) => {
                     self.alone = None;

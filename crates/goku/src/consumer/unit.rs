@@ -73,6 +73,8 @@ pub(super) struct Attempts {
     pub(super) work: Work,
     pub(super) stats: Stats,
     pub(super) failures: Arc<Failures>,
+    /// Whether no attempt begins once it is to stop.
+    pub(super) heeds_stop: bool,
     pub(super) stop: CancellationToken,
 }
 
@@ -128,7 +130,7 @@ impl Attempts {
         let mut attempts = 0;
         let mut absences = 0;
         // An attempt that has begun comes to its end, and no other begins once the run is to end.
-        while !self.stop.is_cancelled() {
+        while !self.stop.is_cancelled() || (attempts + absences == 0 && !self.heeds_stop) {
             let call = AssertUnwindSafe(self.work.handle(deliveries.to_vec(), to.clone()));
             let failure = match call.catch_unwind().await {
                 Ok(Ok(())) => {

@@ -96,6 +96,12 @@ impl Foresight {
         self.known.presumed_wrongly();
     }
 
+    /// Takes what is known to be so whatever others write.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn never_forget(&mut self) {
+        self.known.never_forget();
+    }
+
     /// Presumes keys to be new from the first one on.
     #[cfg(test)]
     pub(crate) fn presume_at_once(&mut self) {

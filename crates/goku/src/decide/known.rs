@@ -42,6 +42,8 @@ pub(super) struct Known {
     /// Most have no row.
     leases: Recent<LeaseId, Option<Box<LeaseRow>>>,
     sessions: Recent<SessionId, Option<SessionRow>>,
+    #[cfg(any(test, feature = "sim"))]
+    never_forgets: bool,
 }
 
 /// Whether keys of which nothing is known are likely new, told from those before them.
@@ -93,6 +95,8 @@ impl Default for Known {
             sessions: Recent::new(SESSIONS_BYTES_MAX, |_, row| {
                 SESSION_BYTES + row.as_ref().map_or(0, SessionRow::bytes)
             }),
+            #[cfg(any(test, feature = "sim"))]
+            never_forgets: false,
         }
     }
 }
@@ -104,6 +108,10 @@ impl Known {
     }
 
     pub(super) fn forget(&mut self) {
+        #[cfg(any(test, feature = "sim"))]
+        if self.never_forgets {
+            return;
+        }
         let novelty = Novelty { new: 0, ..self.novelty };
         *self = Known {
             novelty,
@@ -184,6 +192,11 @@ impl Known {
     /// A key that was taken to be new was not.
     pub(super) fn presumed_wrongly(&mut self) {
         self.novelty.was_wrong();
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn never_forget(&mut self) {
+        self.never_forgets = true;
     }
 
     #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(any(test, feature = "sim"))]
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::follower::Log;
@@ -11,7 +13,9 @@ use super::writer::{Job, late, unknown};
 use crate::backoff::Backoff;
 use crate::decide::{Batch, Changes, Decision, Head};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::Tag;
+use crate::random::Randomness;
+#[cfg(any(test, feature = "sim"))]
+use crate::sim::Plant;
 use crate::store::{Store, WriteError};
 
 /// The pauses before a batch that was not applied runs again.
@@ -36,6 +40,7 @@ pub(super) struct Commit {
     pub(super) failure: Arc<LastFailure>,
     /// Whether what it changes is asked for.
     pub(super) tells: bool,
+    pub(super) randomness: Randomness,
 }
 
 /// What became of a batch.
@@ -82,7 +87,7 @@ impl Commit {
                         if jobs.is_empty() {
                             break;
                         }
-                        let batch = match batch(&jobs, self.log.known_head()) {
+                        let batch = match batch(&jobs, self.log.known_head(), &self.randomness) {
                             Ok(batch) => Arc::new(batch),
                             Err(error) => {
                                 answer_all(jobs, &error);
@@ -102,7 +107,7 @@ impl Commit {
                         if decision.writes && self.tells {
                             changes.push(Changes::from(&*decision));
                         }
-                        finish(&self.log, &self.failure, jobs, *decision);
+                        finish(&self.log, &self.failure, &self.randomness, jobs, *decision);
                         break;
                     }
                     Settled::NotApplied(error) => {
@@ -192,17 +197,31 @@ impl Commit {
 }
 
 /// A batch of these, as an attempt of its own; an error where the system has no random numbers.
-pub(super) fn batch(jobs: &[Job], seen: Head) -> Result<Batch> {
+pub(super) fn batch(jobs: &[Job], seen: Head, randomness: &Randomness) -> Result<Batch> {
     let requests = jobs.iter().map(|job| job.request.clone()).collect();
     Ok(Batch {
         requests,
-        tag: Tag::random()?,
+        tag: randomness.tag()?,
         seen,
     })
 }
 
 /// Answers the jobs of a batch that was applied and tells the log.
-pub(super) fn finish(log: &Log, failure: &LastFailure, jobs: Vec<Job>, decision: Decision) {
+pub(super) fn finish(
+    log: &Log,
+    failure: &LastFailure,
+    randomness: &Randomness,
+    #[cfg_attr(
+        not(any(test, feature = "sim")),
+        expect(unused_mut, reason = "only a simulation changes them")
+    )]
+    mut jobs: Vec<Job>,
+    decision: Decision,
+) {
+    #[cfg(any(test, feature = "sim"))]
+    forget_one(randomness, &mut jobs);
+    #[cfg(not(any(test, feature = "sim")))]
+    let _ = randomness;
     for (job, answer) in jobs.into_iter().zip(decision.answers) {
         // A caller that has given up is not there to hear it.
         drop(job.answer.send(answer));
@@ -227,5 +246,27 @@ pub(super) fn drop_late(jobs: Vec<Job>, failure: &LastFailure) -> Vec<Job> {
 fn answer_all(jobs: Vec<Job>, error: &Error) {
     for job in jobs {
         drop(job.answer.send(Err(error.clone())));
+    }
+}
+
+/// Now and then one of the callers hears nothing, where that is planted.
+#[cfg(any(test, feature = "sim"))]
+fn forget_one(randomness: &Randomness, jobs: &mut [Job]) {
+    if randomness.strikes(Plant::NeverAnswered, 50)
+        && let Some(job) = jobs.first_mut()
+    {
+        let (unheard, _) = oneshot::channel();
+        std::mem::forget(std::mem::replace(&mut job.answer, unheard));
+    }
+}
+
+/// Answers jobs with a decision that is not applied yet.
+#[cfg(any(test, feature = "sim"))]
+pub(super) fn answer_early(jobs: &mut [Job], decision: &Decision) {
+    for (job, answer) in jobs.iter_mut().zip(&decision.answers) {
+        // Who waits for the second answer is still there.
+        let (second, waiting) = oneshot::channel();
+        std::mem::forget(waiting);
+        drop(std::mem::replace(&mut job.answer, second).send(answer.clone()));
     }
 }

@@ -18,6 +18,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+#[cfg(any(test, feature = "sim"))]
+use super::commit;
 use super::commit::{Attempt, Commit, batch, drop_late, finish};
 use super::follower::Log;
 use super::jobs::Jobs;
@@ -25,6 +27,9 @@ use super::last_failure::LastFailure;
 use super::spin::Spin;
 use super::writer::Job;
 use crate::decide::{self, Batch, Changes, Decision, Foresight, Needs, Premises, Sighting, State};
+use crate::random::Randomness;
+#[cfg(any(test, feature = "sim"))]
+use crate::sim::Plant;
 use crate::store::{Early, FORESEEN_MAX, Store};
 
 /// Operations in one batch: beyond this a larger batch is no faster, only later.
@@ -75,6 +80,7 @@ pub(super) struct Committer {
     store: Arc<dyn Store>,
     log: Arc<Log>,
     failure: Arc<LastFailure>,
+    randomness: Randomness,
     queues: Queues,
     foresees: bool,
     writes_early: bool,
@@ -146,12 +152,28 @@ enum Sight {
 }
 
 impl Committer {
-    pub(super) fn new(store: Arc<dyn Store>, log: Arc<Log>, queues: Queues, failure: Arc<LastFailure>) -> Committer {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        log: Arc<Log>,
+        queues: Queues,
+        failure: Arc<LastFailure>,
+        randomness: Randomness,
+    ) -> Committer {
         let profile = store.profile();
+        #[cfg_attr(
+            not(any(test, feature = "sim")),
+            expect(unused_mut, reason = "only a simulation changes it")
+        )]
+        let mut foresight = Foresight::default();
+        #[cfg(any(test, feature = "sim"))]
+        if randomness.strikes(Plant::RowRemembered, 1) {
+            foresight.never_forget();
+        }
         Committer {
             store,
             log,
             failure,
+            randomness,
             queues,
             foresees: profile.foresees,
             writes_early: profile.writes_early,
@@ -161,7 +183,7 @@ impl Committer {
             gathered: Instant::now(),
             spin: profile.writes_block.then(Spin::default),
             alone: false,
-            foresight: Foresight::default(),
+            foresight,
             reading: None,
             waiting: None,
             decided: None,
@@ -313,6 +335,7 @@ impl Committer {
                 log: self.log.clone(),
                 failure: self.failure.clone(),
                 tells: self.foresees,
+                randomness: self.randomness.clone(),
             };
             self.writing = Some(Box::pin(commit.run(attempt)));
         }
@@ -330,7 +353,7 @@ impl Committer {
 
     /// Decides jobs on what they will find, as far as that can be.
     fn decide(&mut self, jobs: Vec<Job>, state: State) {
-        let Ok(batch) = batch(&jobs, state.head) else {
+        let Ok(batch) = batch(&jobs, state.head, &self.randomness) else {
             self.unforeseen = Some(jobs);
             return;
         };
@@ -359,12 +382,19 @@ impl Committer {
     /// Sends a batch that was decided.
     fn send(&mut self, decided: Decided) {
         let Decided {
+            #[cfg(not(any(test, feature = "sim")))]
             jobs,
+            #[cfg(any(test, feature = "sim"))]
+            mut jobs,
             batch,
             decision,
             premises,
             early,
         } = decided;
+        #[cfg(any(test, feature = "sim"))]
+        if self.randomness.strikes(Plant::AnsweredEarly, 20) {
+            commit::answer_early(&mut jobs, &decision);
+        }
         let (begin, begun) = oneshot::channel();
         let turn = self.begun.replace(begun);
         (self.timed, self.is_timed) = (None, false);
@@ -401,7 +431,7 @@ impl Committer {
             } if self.broken.is_empty() => {
                 self.last_pause = self.last_pause.saturating_sub(1);
                 self.steady = self.steady.saturating_add(1);
-                finish(&self.log, &self.failure, jobs, decision);
+                finish(&self.log, &self.failure, &self.randomness, jobs, decision);
             }
             attempt => {
                 if self.broken.is_empty() && attempt.outcome.is_none() {

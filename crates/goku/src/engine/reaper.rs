@@ -18,6 +18,7 @@ use crate::decide::{Answer, Head, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::outage::Outage;
+use crate::random::Randomness;
 use crate::store::Store;
 
 /// Leases that are expired at the first go. Are there more, they are a storm.
@@ -72,10 +73,17 @@ struct Expired {
 }
 
 /// Steps until the engine stops.
-pub(super) async fn run(store: Arc<dyn Store>, writer: Writer, log: Arc<Log>, expiry: Outage, stop: CancellationToken) {
+pub(super) async fn run(
+    store: Arc<dyn Store>,
+    writer: Writer,
+    log: Arc<Log>,
+    expiry: Outage,
+    randomness: Randomness,
+    stop: CancellationToken,
+) {
     let shared = store.profile().shared;
     let stagger = if shared {
-        getrandom::u64().unwrap_or_default() % STAGGER_MS_MAX
+        randomness.number().unwrap_or_default() % STAGGER_MS_MAX
     } else {
         0
     };
@@ -96,6 +104,7 @@ pub(super) async fn run(store: Arc<dyn Store>, writer: Writer, log: Arc<Log>, ex
                 Wake::Now => {}
                 Wake::After(pause) => {
                     tokio::select! {
+                        biased;
                         () = reaper.aside.ended() => {}
                         () = tokio::time::sleep(pause) => {}
                     }
@@ -110,6 +119,7 @@ pub(super) async fn run(store: Arc<dyn Store>, writer: Writer, log: Arc<Log>, ex
         }
     };
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = steps => {}
     }

@@ -14,12 +14,18 @@ const PROCESSORS_PER_THREAD: usize = 4;
 /// Most threads: one can commit while others read.
 const THREADS_MAX: usize = 3;
 
-/// A runtime of its own; its threads end once the last clone is gone.
+/// Where the tasks of an engine run.
 #[derive(Clone)]
-pub(super) struct Threads(Arc<Inner>);
+pub(super) enum Threads {
+    /// On a runtime of its own, whose threads end once the last clone is gone.
+    Own(Arc<Inner>),
+    /// On the runtime that the simulation runs on.
+    #[cfg(any(test, feature = "sim"))]
+    Shared(Handle),
+}
 
 /// The runtime is there until it is dropped.
-struct Inner(Option<Runtime>);
+pub(super) struct Inner(Option<Runtime>);
 
 impl Threads {
     /// Starts the threads; `Config` where the system has none to give.
@@ -31,16 +37,19 @@ impl Threads {
             .enable_all()
             .build()
             .map_err(|error| Error::new(ErrorKind::Config, "cannot start the engine's threads").with_source(error))?;
-        Ok(Threads(Arc::new(Inner(Some(runtime)))))
+        Ok(Threads::Own(Arc::new(Inner(Some(runtime)))))
     }
 
     /// Where to spawn tasks.
     pub(super) fn handle(&self) -> &Handle {
-        self.0
-            .0
-            .as_ref()
-            .expect("the runtime is there until it is dropped")
-            .handle()
+        match self {
+            Threads::Own(runtime) => {
+                let runtime = runtime.0.as_ref().expect("the runtime is there until it is dropped");
+                runtime.handle()
+            }
+            #[cfg(any(test, feature = "sim"))]
+            Threads::Shared(handle) => handle,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use super::tasks::Tasks;
 use crate::deadline;
 use crate::decide::{Answer, Request};
 use crate::error::{Error, ErrorKind, Result};
+use crate::random::Randomness;
 use crate::store::Store;
 
 /// What waiting requests may hold, in KiB: a request takes one and what its keys and values need. Beyond it callers
@@ -64,6 +65,7 @@ impl Writer {
         store: Arc<dyn Store>,
         log: Arc<Log>,
         request_timeout: Duration,
+        randomness: Randomness,
         stop: &CancellationToken,
         tasks: &mut Tasks,
     ) -> Result<Writer> {
@@ -77,7 +79,7 @@ impl Writer {
         };
         let writes_block = store.profile().writes_block;
         let failure = Arc::new(LastFailure::default());
-        let committer = Committer::new(store, log, queues, failure.clone()).run(stop.clone());
+        let committer = Committer::new(store, log, queues, failure.clone(), randomness).run(stop.clone());
         if writes_block {
             tasks.spawn_alone("writer", committer)?;
         } else {

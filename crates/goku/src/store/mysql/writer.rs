@@ -16,7 +16,7 @@ use super::servers::Servers;
 use super::session::{Role, Session, Settings, Tell};
 use crate::decide::{Batch, Decision, Needs, Premises, State};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::Tag;
+use crate::random::Randomness;
 use crate::store::{BATCH_LOADS_MAX, Early, FORESEEN_MAX, FORMAT, WriteError, too_many_loads};
 
 /// Connections for batches.
@@ -309,7 +309,7 @@ async fn write_early(
 
 /// What makes every foreseen batch fail that is on its way: it is not after the one that it was decided after.
 fn fence() -> Result<String> {
-    let fence = Tag::random()?.get();
+    let fence = Randomness::default().tag()?.get();
     Ok(format!("update head set batch = {fence} where id = 1"))
 }
 
