@@ -30,7 +30,9 @@ pub(crate) async fn start(
     let recorded = workload.recorded(Arc::new(earlier.clone()));
     for number in 0..OLD_KEYS {
         // How it ends is judged by the history; so it is below.
-        let _ = recorded.set(set(&format!("old/{number}"), format!("earlier {number}"))).await;
+        let _ = recorded
+            .set(set(&format!("old/{number}"), format!("earlier {number}")))
+            .await;
     }
     earlier.close().await;
     let client = workload.recorded(client);

@@ -385,6 +385,10 @@ impl EngineBuilder {
 
     /// Opens a simulated database through one of its nodes. The engine's tasks run where this is called, not on threads of
     /// their own, and its random numbers are those of the simulation.
+    ///
+    /// # Errors
+    ///
+    /// `Config`, as [`open`](Self::open).
     #[cfg(any(test, feature = "sim"))]
     pub fn open_simulated(mut self, node: &crate::sim::Node) -> Result<Engine> {
         self.randomness = node.randomness();

@@ -48,6 +48,41 @@ impl FileId {
             inode: metadata.ino(),
         }
     }
+
+    /// The file that a name names now.
+    ///
+    /// On Linux nothing but the number of the file is asked for. Whoever asks for the times of a file has Linux give the next
+    /// write a time of its own, since version 6.13 ("multigrain timestamps"), and the sync after that write has to
+    /// write the inode, too: measured, 80 to 150 µs of each commit.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` and others of the system.
+    #[cfg(target_os = "linux")]
+    pub(super) fn named(name: &Path) -> io::Result<FileId> {
+        use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+        use rustix::io::Errno;
+
+        match statx(CWD, name, AtFlags::empty(), StatxFlags::INO) {
+            Ok(found) => Ok(FileId {
+                device: makedev(found.stx_dev_major, found.stx_dev_minor),
+                inode: found.stx_ino,
+            }),
+            // A kernel before 4.11, or a container that does not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => Ok(FileId::of(&std::fs::metadata(name)?)),
+            Err(failed) => Err(failed.into()),
+        }
+    }
+
+    /// The file that a name names now.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` and others of the system.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn named(name: &Path) -> io::Result<FileId> {
+        Ok(FileId::of(&std::fs::metadata(name)?))
+    }
 }
 
 impl FileLock {

@@ -50,8 +50,8 @@ impl Names {
             let mut name = lock.path().as_os_str().to_owned();
             name.push(suffix);
             let name = PathBuf::from(name);
-            match std::fs::metadata(&name) {
-                Ok(metadata) => files.push((name, FileId::of(&metadata))),
+            match FileId::named(&name) {
+                Ok(id) => files.push((name, id)),
                 // Where the file system lets SQLite keep no log.
                 Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
                 Err(failed) => return Err(unreadable(&name, failed)),
@@ -75,8 +75,8 @@ impl Names {
             return Err(lost.clone());
         }
         for (name, id) in &self.files {
-            let what = match std::fs::metadata(name) {
-                Ok(metadata) if FileId::of(&metadata) == *id => continue,
+            let what = match FileId::named(name) {
+                Ok(named) if named == *id => continue,
                 Ok(_) => "was replaced by another file",
                 Err(gone) if matches!(gone.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                     "was removed or renamed"
