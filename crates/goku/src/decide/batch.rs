@@ -114,6 +114,12 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
+    /// Whether a new epoch begins with it, where it is that of the batch with this tag: the salt of an epoch is the tag of its
+    /// first batch.
+    pub(crate) fn begins_epoch(&self, tag: Tag) -> bool {
+        self.head.epoch.salt() == tag.get()
+    }
+
     /// Moves it to the time at which it is applied.
     pub(crate) fn move_to(&mut self, time: Timestamp) {
         self.head.last_time = time;

@@ -40,10 +40,6 @@ pub(super) fn begin(seen: &Head, head: &Head, salt: Tag) -> Head {
     let last_event = EventId::new(beyond(seen.last_event.get(), head.last_event.get())).unwrap_or(head.last_event);
     let last_rev = Revision::new(beyond(seen.last_rev.get(), head.last_rev.get())).unwrap_or(head.last_rev);
     let epoch = Epoch::new(seen.epoch.number().max(head.epoch.number()) + 1, salt.get());
-    tracing::error!(
-        old = %seen.epoch, new = %epoch, seen = %seen.last_event, found = %head.last_event, goes_on_at = %last_event,
-        "the database lost events that had been committed: a new epoch begins"
-    );
     Head {
         epoch,
         last_event,

@@ -104,6 +104,9 @@ impl Commit {
                 }
                 match settled {
                     Settled::Applied(decision) => {
+                        if decision.begins_epoch(batch.tag) {
+                            tell_of_epoch(&batch.seen, &decision.head);
+                        }
                         if decision.writes && self.tells {
                             changes.push(Changes::from(&*decision));
                         }
@@ -204,6 +207,14 @@ pub(super) fn batch(jobs: &[Job], seen: Head, randomness: &Randomness) -> Result
         tag: randomness.tag()?,
         seen,
     })
+}
+
+/// Tells that the database came back without events that this engine had seen.
+fn tell_of_epoch(seen: &Head, head: &Head) {
+    tracing::error!(
+        old = %seen.epoch, new = %head.epoch, seen = %seen.last_event, goes_on_at = %head.compacted,
+        "the database lost events that had been committed: a new epoch begins"
+    );
 }
 
 /// Answers the jobs of a batch that was applied and tells the log.

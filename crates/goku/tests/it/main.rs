@@ -5,5 +5,6 @@
 mod consumer;
 mod engine;
 mod format;
+mod invariants;
 mod large_leases;
 mod sqlite;
