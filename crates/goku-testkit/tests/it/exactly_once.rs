@@ -208,7 +208,8 @@ where
     let then = Arc::new(then);
     let pool = Pool::new(url);
     let mut connection = pool.get_conn().await.unwrap();
-    for statement in ["set session transaction read write", EFFECTS] {
+    let settings = "set session sql_big_selects = 1/*M!100502 , sql_if_exists = 0*/";
+    for statement in ["set session transaction read write", settings, EFFECTS] {
         connection.query_drop(statement).await.unwrap();
     }
     drop(connection);

@@ -84,10 +84,10 @@ where
             ) engine = InnoDB"
         );
         let mut connection = pool.get_conn().await.map_err(to_error)?;
-        // Whatever sessions of the server begin with.
+        // Whatever sessions of the server begin with. With `sql_if_exists` MariaDB takes a table that is there for an error.
         for statement in [
             "set session transaction read write",
-            "set session sql_big_selects = 1",
+            "set session sql_big_selects = 1/*M!100502 , sql_if_exists = 0*/",
             &table,
         ] {
             connection.query_drop(statement).await.map_err(to_error)?;

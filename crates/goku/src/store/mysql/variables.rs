@@ -20,8 +20,7 @@
 //!   `explicit_defaults_for_timestamp`, `default_table_encryption`, `sql_require_primary_key`,
 //!   `sql_generate_invisible_primary_key`, `innodb_strict_mode`, `column_compression_*`, `character_set_*`, `collation_*` and
 //!   `default_collation_for_utf8mb4`, but for the character sets of the connection, which `set names binary` sets;
-//! - what makes a change of tables fail with an error, or pass over a table that is not there: `enforce_storage_engine`,
-//!   `alter_algorithm`, `sql_if_exists`;
+//! - what makes a change of tables fail with an error: `enforce_storage_engine`, `alter_algorithm`;
 //! - logs, warnings and reports: `log_*`, `slow_*`, `min_examined_row_limit`, `sql_notes`, `sql_warnings`,
 //!   `sql_quote_show_create`, `session_track_*`, `profiling*`, `binlog_*`, `old_passwords`, `max_error_count`,
 //!   `terminology_use_previous`, `show_*`, `explain_*`, `information_schema_stats_expiry`;
@@ -49,7 +48,7 @@ const SORT_BYTES_MIN: u64 = 1_024;
 const CONCATENATION_BYTES_MIN: u64 = 1024 * 1024;
 
 /// Variables with the values that they must have in every session, of all servers.
-const VARIABLES: [(&str, Wanted); 28] = [
+const VARIABLES: [(&str, Wanted); 29] = [
     // Which rows an answer has.
     ("sql_select_limit", Wanted::Number(u64::MAX)),
     ("sql_big_selects", Wanted::Switch(true)),
@@ -90,6 +89,8 @@ const VARIABLES: [(&str, Wanted); 28] = [
     ("max_execution_time", Wanted::Number(0)),
     ("lock_wait_timeout", Wanted::AtLeast(METADATA_LOCK_WAIT_SECONDS_MIN)),
     // What it means.
+    // On, MariaDB takes `create table if not exists` of a table that is there for an error.
+    ("sql_if_exists", Wanted::Switch(false)),
     ("time_zone", Wanted::Text("+00:00")),
     ("sql_mode", Wanted::Text("STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION")),
 ];
