@@ -6,7 +6,7 @@ use goku_sim::{Run, Search, run};
 use goku_testkit::Random;
 
 /// Fresh seeds in one run of the tests.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 300;
 
 /// Of these, so many are run twice.
 const TWICE: u64 = 15;
