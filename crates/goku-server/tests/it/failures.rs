@@ -221,7 +221,8 @@ fn failures_are_json_where_answers_are() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_may_have_been_applied_has_a_code_of_its_own() {
     let faults = Faults::default();
-    let engine = Engine::builder().request_timeout(Duration::from_millis(100));
+    // Time enough for the first write on a slow machine, and less than the client has.
+    let engine = Engine::builder().request_timeout(Duration::from_secs(1));
     let engine = engine.faults(faults.clone()).open("sqlite::memory:").await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = listener.local_addr().unwrap().to_string();
@@ -237,7 +238,7 @@ async fn a_write_that_may_have_been_applied_has_a_code_of_its_own() {
     }
     faults.always(Step::Resolve, Fault::NotApplied);
     let set = move || {
-        let global = ["--endpoint", &endpoint, "--timeout", "2s", "--output", "json"];
+        let global = ["--endpoint", &endpoint, "--timeout", "5s", "--output", "json"];
         run_alone(&[&global[..], &["set", "k", "v"]].concat()).failed(6)
     };
     let complaint = tokio::task::spawn_blocking(set).await.unwrap();
