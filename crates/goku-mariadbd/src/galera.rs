@@ -41,6 +41,9 @@ const CACHE_FILE: &str = "galera.cache";
 const STATE_TRANSFER: &str = include_str!("galera/wsrep_sst_goku_copy.sh");
 const STATE_TRANSFER_METHOD: &str = "goku_copy";
 
+/// How long a node that has nothing to write takes to end at most; it takes a second or two.
+const TEMPLATE_SHUTDOWN_MAX: Duration = Duration::from_secs(20);
+
 /// Others may take a port between the moment that it was found free and that it is used.
 const START_ATTEMPTS_MAX: usize = 3;
 
@@ -449,7 +452,19 @@ fn copy_template(installation: &Installation, options: &GaleraOptions, folder: &
     copied
 }
 
+/// Makes the template. A node of Galera that is asked to end now and then never does (github.com/codership/galera, issues 439 and
+/// 456): then another one is asked.
 fn make_template(installation: &Installation, options: &GaleraOptions) -> Result<Sandbox, Error> {
+    let mut attempt = 1;
+    loop {
+        match try_template(installation, options) {
+            Err(error) if error.kind() == ErrorKind::NotReady && attempt < START_ATTEMPTS_MAX => attempt += 1,
+            made => return made,
+        }
+    }
+}
+
+fn try_template(installation: &Installation, options: &GaleraOptions) -> Result<Sandbox, Error> {
     let ports = Ports::find(1).map_err(Error::io("cannot find free ports"))?;
     let mut nodes = Vec::new();
     for ports in ports {
@@ -465,8 +480,15 @@ fn make_template(installation: &Installation, options: &GaleraOptions) -> Result
         nodes,
     };
     template::copy_to(&cluster.nodes[0].data(), installation)?;
+    let log_start = cluster.nodes[0].log.len();
     cluster.begin(0)?;
-    cluster.shut_down(0)?;
+    match cluster.nodes[0].sandbox.terminate(TEMPLATE_SHUTDOWN_MAX) {
+        Err(late) if late.kind() == io::ErrorKind::TimedOut => {
+            let why = format!("the server did not end within {TEMPLATE_SHUTDOWN_MAX:?}");
+            return Err(not_ready(&why, &cluster.nodes[0].log, log_start));
+        }
+        ended => ended.map_err(Error::io("cannot shut the server down"))?,
+    }
     let node = cluster.nodes.remove(0);
     for file in [VIEW_FILE, CACHE_FILE] {
         remove(&node.data().join(file))?;
