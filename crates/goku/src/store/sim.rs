@@ -276,7 +276,18 @@ impl Node {
         Ok(())
     }
 
-    /// Reads, or changes what is not in the log, in one step.
+    /// Changes what is not in the log, in one step. Where the answer is lost, nobody knows.
+    async fn change<T>(&self, what: &str, change: impl FnOnce(&mut Tables) -> T) -> Result<T> {
+        self.way().await?;
+        self.shared.note(what, self.id);
+        let answer = change(&mut locked(&self.shared.tables));
+        let unknown =
+            |lost: Error| Error::new(ErrorKind::OutcomeUnknown, "the change may have been made").with_source(lost);
+        self.way().await.map_err(unknown)?;
+        Ok(answer)
+    }
+
+    /// Reads, or changes what may be changed again, in one step.
     async fn step<T>(&self, what: &str, step: impl FnOnce(&mut Tables) -> T) -> Result<T> {
         self.way().await?;
         self.shared.note(what, self.id);
@@ -490,7 +501,7 @@ impl Store for Node {
 
     async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
         let now = self.shared.now();
-        self.step("move cursors", |tables| tables.move_cursors(&moves, now))
+        self.change("move cursors", |tables| tables.move_cursors(&moves, now))
             .await
     }
 
@@ -499,7 +510,7 @@ impl Store for Node {
     }
 
     async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64> {
-        self.step("delete cursors", |tables| tables.delete_cursors(&consumer))
+        self.change("delete cursors", |tables| tables.delete_cursors(&consumer))
             .await
     }
 
