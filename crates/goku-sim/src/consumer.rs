@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use futures::StreamExt;
 use goku::consumer::{ClientCursors, Consumer, CursorStore, Delivery, Failure, Order, Retry, Spec};
 use goku::sim::Plant;
-use goku::{Client, ConsumerName, CursorId, Event, EventId, StreamItem, StreamRequest};
+use goku::{Client, ConsumerName, CursorId, Event, EventId};
 use goku_testkit::Random;
+use goku_testkit::history::read_log;
 use goku_testkit::probe::prefix;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -88,14 +88,16 @@ async fn consume(
         let _ = consumer.run(stop).await;
         handled.state().is_told = false;
         if let Ok(stored) = cursors.load(&CursorId::of(name.clone())).await
-            && let Ok(log) = log(&*client).await
+            && let Ok(log) = read_log(&*client, prefix(PREFIX)).await
         {
             let passed = stored.map_or(EventId::ZERO, |cursor| cursor.at.position.id);
             handled.check(&log, passed);
         }
         sleep(random.between(Duration::ZERO, RETRY_PAUSE)).await;
     }
-    let log = log(&*client).await.expect("nothing fails any more");
+    let log = read_log(&*client, prefix(PREFIX))
+        .await
+        .expect("nothing fails any more");
     let until = async {
         while !handled.has_done(&log) {
             sleep(RETRY_PAUSE).await;
@@ -124,25 +126,6 @@ fn consumer(client: &Arc<dyn Client>, spec: &Spec, handled: &Arc<Handled>, plant
 async fn stop_after(time: Duration, handled: Arc<Handled>) {
     sleep(time).await;
     handled.state().is_told = true;
-}
-
-/// The events of the consumer up to now.
-async fn log(client: &dyn Client) -> goku::Result<Vec<Event>> {
-    let request = StreamRequest {
-        prefix: prefix(PREFIX),
-        ..StreamRequest::default().to_head()
-    };
-    let mut items = client.stream(request).await?;
-    let mut log = Vec::new();
-    while let Some(item) = items.next().await {
-        match item {
-            Ok(StreamItem::Event(event)) => log.push(event),
-            Ok(StreamItem::Progress(_)) => {}
-            Err(error) if error.kind() == goku::ErrorKind::HeadReached => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(log)
 }
 
 impl Handled {

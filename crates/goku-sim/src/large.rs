@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use goku::{Client, Operation, SetRequest, Txn};
 use goku_testkit::probe;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Callers, each with keys of its own.
@@ -19,43 +19,41 @@ const TXNS_MAX: usize = 40;
 /// Callers that write until they are told to end.
 pub(crate) struct LargeWrites {
     callers: JoinSet<()>,
-    _stop: Vec<oneshot::Sender<()>>,
+    over: watch::Sender<bool>,
 }
 
 impl LargeWrites {
-    pub(crate) fn start(client: Arc<dyn Client>) -> LargeWrites {
+    pub(crate) fn start(client: &Arc<dyn Client>) -> LargeWrites {
+        let (over, is_over) = watch::channel(false);
         let mut callers = JoinSet::new();
-        let mut stops = Vec::new();
         for caller in 0..CALLERS {
-            let (stop, mut stopped) = oneshot::channel();
-            stops.push(stop);
-            let client = client.clone();
-            callers.spawn(async move {
-                for round in 0..TXNS_MAX {
-                    if stopped.try_recv() != Err(oneshot::error::TryRecvError::Empty) {
-                        return;
-                    }
-                    // How it ends is judged by the history.
-                    let _ = client.txn(txn(caller, round)).await;
-                }
-            });
+            callers.spawn(write(caller, client.clone(), is_over.clone()));
         }
-        LargeWrites { callers, _stop: stops }
+        LargeWrites { callers, over }
     }
 
     /// Waits until what was begun has ended.
-    pub(crate) async fn end(self) {
-        drop(self._stop);
-        let mut callers = self.callers;
-        while let Some(ended) = callers.join_next().await {
+    pub(crate) async fn end(mut self) {
+        self.over.send_replace(true);
+        while let Some(ended) = self.callers.join_next().await {
             ended.unwrap();
         }
     }
 }
 
+async fn write(caller: usize, client: Arc<dyn Client>, is_over: watch::Receiver<bool>) {
+    for round in 0..TXNS_MAX {
+        if *is_over.borrow() {
+            return;
+        }
+        // How it ends is judged by the history.
+        let _ = client.txn(txn(caller, round)).await;
+    }
+}
+
 fn txn(caller: usize, round: usize) -> Txn {
     let set = |number| {
-        let key = probe::key(format!("large/{caller}/{}", number % SETS));
+        let key = probe::key(format!("large/{caller}/{number}"));
         Operation::Set(SetRequest::new(key, format!("large {caller} {round} {number}")))
     };
     Txn {

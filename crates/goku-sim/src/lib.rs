@@ -157,10 +157,9 @@ async fn simulate(seed: u64, plant: Option<Plant>) -> Run {
         .collect();
     let workload = Workload::start(&clients, setting.load, &mut random);
     let consuming = Consuming::start(clients[0].clone(), plant, random.fork());
-    let large = setting.writes_large.then(|| {
-        let writer = workload.recorded(clients[0].clone());
-        LargeWrites::start(writer)
-    });
+    let large = setting
+        .writes_large
+        .then(|| LargeWrites::start(&workload.recorded(clients[0].clone())));
     let newcomers = match setting.writes_new {
         true => Some(newcomers::start(&database, &workload, clients[0].clone(), random.fork()).await),
         false => None,
@@ -202,14 +201,9 @@ async fn simulate(seed: u64, plant: Option<Plant>) -> Run {
 
 /// Calls that failed for the store's sake, though it did not.
 fn failures(history: &History) -> impl Iterator<Item = String> {
-    let failed = history.calls.iter().filter(|call| {
-        call.failure().is_some_and(|(_, kind)| {
-            matches!(
-                kind,
-                ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::Internal | ErrorKind::Stopped
-            )
-        })
-    });
+    let is_of_store = |kind: ErrorKind| kind.is_transient() || kind == ErrorKind::Internal;
+    let calls = history.calls.iter();
+    let failed = calls.filter(move |call| call.failure().is_some_and(|(_, kind)| is_of_store(kind)));
     failed.map(|call| {
         format!(
             "Calm: {:?} came to {:?} though nothing failed",

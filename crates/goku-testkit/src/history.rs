@@ -10,6 +10,7 @@ use goku::{
 };
 
 pub use recorder::Recorder;
+pub use recorder::read_log;
 
 /// A place in the order in which everything recorded happened, counted over all clients.
 pub type Moment = u64;

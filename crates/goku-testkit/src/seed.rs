@@ -4,6 +4,8 @@ use std::env;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use goku::sim::split_mix;
+
 use crate::comparison::SEED_VARIABLE;
 
 /// A source of choices: the same seed, the same choices.
@@ -40,10 +42,7 @@ impl Random {
 
     /// The next number, by SplitMix64.
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        split_mix(&mut self.0)
     }
 
     /// A number below `end`; 0 where that is 0.

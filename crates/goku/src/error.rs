@@ -106,35 +106,23 @@ pub enum Outcome {
 impl ErrorKind {
     /// Whether the call that failed with this kind changed anything.
     pub const fn outcome(self) -> Outcome {
-        match self {
-            ErrorKind::InvalidArgument
-            | ErrorKind::InvalidKey
-            | ErrorKind::InvalidCursor
-            | ErrorKind::TooLarge
-            | ErrorKind::NotFound
-            | ErrorKind::LeaseNotFound
-            | ErrorKind::ConditionFailed
-            | ErrorKind::Compacted { .. }
-            | ErrorKind::PositionLost
-            | ErrorKind::CursorBackward { .. }
-            | ErrorKind::Fenced { .. }
-            | ErrorKind::HeadReached
-            | ErrorKind::Stopped
-            | ErrorKind::Unavailable
-            | ErrorKind::Unsupported
-            | ErrorKind::Config
-            | ErrorKind::Internal => Outcome::NotApplied,
-            ErrorKind::AnswerNotKept { .. } => Outcome::Applied,
-            ErrorKind::OutcomeUnknown | ErrorKind::SessionExpired => Outcome::Unknown,
-        }
+        self.class().0
     }
 
     /// Whether the cause is likely to pass by itself: the store, the server or the way to it is away for now.
     ///
     /// A call that may be done twice, such as a read or a renewal of a lease, can be made again after any of these.
     pub const fn is_transient(self) -> bool {
+        self.class().1
+    }
+
+    /// What became of the call, and whether the cause is likely to pass by itself.
+    const fn class(self) -> (Outcome, bool) {
         match self {
-            ErrorKind::Stopped | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => true,
+            ErrorKind::Stopped | ErrorKind::Unavailable => (Outcome::NotApplied, true),
+            ErrorKind::OutcomeUnknown => (Outcome::Unknown, true),
+            ErrorKind::SessionExpired => (Outcome::Unknown, false),
+            ErrorKind::AnswerNotKept { .. } => (Outcome::Applied, false),
             ErrorKind::InvalidArgument
             | ErrorKind::InvalidKey
             | ErrorKind::InvalidCursor
@@ -147,11 +135,9 @@ impl ErrorKind {
             | ErrorKind::CursorBackward { .. }
             | ErrorKind::Fenced { .. }
             | ErrorKind::HeadReached
-            | ErrorKind::AnswerNotKept { .. }
-            | ErrorKind::SessionExpired
             | ErrorKind::Unsupported
             | ErrorKind::Config
-            | ErrorKind::Internal => false,
+            | ErrorKind::Internal => (Outcome::NotApplied, false),
         }
     }
 

@@ -24,8 +24,7 @@ use std::time::Duration;
 
 pub use crate::store::sim::{Database, Node};
 
-/// Random choices that follow from a number, by SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
-/// generators", 2014). Clones share the sequence.
+/// Random choices that follow from a number, by [`split_mix`]. Clones share the sequence.
 #[derive(Clone, Debug)]
 pub struct Seed(Arc<Mutex<u64>>);
 
@@ -105,6 +104,15 @@ impl Plant {
     }
 }
 
+/// The next number of a sequence that follows from its state, by SplitMix64 (Steele, Lea and Flood, "Fast splittable
+/// pseudorandom number generators", 2014).
+pub const fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 impl Seed {
     /// The choices of this number.
     pub fn new(seed: u64) -> Seed {
@@ -113,11 +121,7 @@ impl Seed {
 
     /// The next number.
     pub fn number(&self) -> u64 {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        split_mix(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A number below `end`; 0 where that is 0.

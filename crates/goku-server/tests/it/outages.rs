@@ -257,7 +257,7 @@ async fn lines_under_a_crowd(options: &[&str], told: &'static str, ended: &'stat
         lines.until(|line| line.contains(told));
         lines
     });
-    let mut lines = begun.await.unwrap();
+    let lines = begun.await.unwrap();
     until_many_failed(&failed).await;
     is_over.store(true, Ordering::SeqCst);
     for member in crowd {
@@ -266,17 +266,22 @@ async fn lines_under_a_crowd(options: &[&str], told: &'static str, ended: &'stat
 
     let served = async { while fresh().set(set("k", "w")).await.is_err() {} };
     timeout(PATIENCE, served).await.expect("clients are served again");
-    let mut told_end = tokio::task::spawn_blocking(move || {
-        lines.until(|line| line.contains(ended));
+    let lines = read_until(lines, ended, async || drop(fresh().get(&key("k")).await)).await;
+    all_lines(goku, lines).await
+}
+
+/// Reads lines until one contains `end`, while `call` is made again and again.
+async fn read_until(mut lines: LogLines, end: &'static str, call: impl AsyncFn()) -> LogLines {
+    let mut reading = tokio::task::spawn_blocking(move || {
+        lines.until(|line| line.contains(end));
         lines
     });
-    let lines = loop {
+    loop {
         tokio::select! {
-            lines = &mut told_end => break lines.unwrap(),
-            () = sleep(Duration::from_millis(100)) => drop(fresh().get(&key("k")).await),
+            lines = &mut reading => return lines.unwrap(),
+            () = sleep(Duration::from_millis(100)) => call().await,
         }
-    };
-    all_lines(goku, lines).await
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -320,7 +325,7 @@ async fn a_node_of_a_cluster_that_one_replica_cannot_reach_has_a_line() {
         .await;
 
     let urls: Vec<_> = others.iter().map(|node| database.url_of(*node)).collect();
-    let (log, mut lines) = LogLines::pipe();
+    let (log, lines) = LogLines::pipe();
     let mut command = binary();
     command.args(["serve", "--store", &galera::list(&urls)]).stderr(log);
     let goku = tokio::task::block_in_place(|| Goku::run_with_log(command));
@@ -339,16 +344,7 @@ async fn a_node_of_a_cluster_that_one_replica_cannot_reach_has_a_line() {
         "connections to the node that replicas write to fail",
         "connections to the node that replicas write to work again",
     );
-    let mut told_end = tokio::task::spawn_blocking(move || {
-        lines.until(|line| line.contains(ended));
-        lines
-    });
-    let lines = loop {
-        tokio::select! {
-            lines = &mut told_end => break lines.unwrap(),
-            () = sleep(Duration::from_millis(100)) => drop(client.set(set("k", "w")).await),
-        }
-    };
+    let lines = read_until(lines, ended, async || drop(client.set(set("k", "w")).await)).await;
     let lines = all_lines(goku, lines).await;
     let told: Vec<_> = lines.iter().filter(|line| line.contains(told)).collect();
     assert!(told.len() == 1 && told[0].contains("cannot be reached"), "{lines:#?}");

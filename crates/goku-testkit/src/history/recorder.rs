@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use goku::{
-    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, ErrorKind, EventId, EventStream, Key, Lease,
-    LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Prefix, Result, Status, StreamItem,
-    StreamRequest, Write, WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, ErrorKind, Event, EventId, EventStream, Key,
+    Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Prefix, Result, Status,
+    StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
 };
 
 use super::{Answer, Call, History, Last, Moment, Request, Subscription};
@@ -157,20 +157,26 @@ impl Recorder {
     }
 }
 
+/// Reads the events of a prefix, from the beginning to the head.
+pub async fn read_log(store: &dyn Client, prefix: Prefix) -> Result<Vec<Event>> {
+    let request = StreamRequest::new(prefix).to_head();
+    let mut items = store.stream(request).await?;
+    let mut log = Vec::new();
+    while let Some(item) = items.next().await {
+        match item {
+            Ok(StreamItem::Event(event)) => log.push(event),
+            Ok(StreamItem::Progress(_)) => {}
+            Err(error) if error.kind() == ErrorKind::HeadReached => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(log)
+}
+
 impl Last {
     /// Reads the log from its beginning to its head, then all keys, then the status.
     pub async fn read(store: &dyn Client) -> Result<Last> {
-        let mut events = store.stream(StreamRequest::default().to_head()).await?;
-        let mut log = Vec::new();
-        loop {
-            match events.next().await {
-                Some(Ok(StreamItem::Event(event))) => log.push(event),
-                Some(Ok(StreamItem::Progress(_))) => {}
-                Some(Err(error)) if error.kind() == ErrorKind::HeadReached => break,
-                Some(Err(error)) => return Err(error),
-                None => break,
-            }
-        }
+        let log = read_log(store, Prefix::default()).await?;
         let listing = store.list(ListRequest::default()).await?;
         let listed_at = listing.at();
         let entries = listing.try_collect().await?;

@@ -96,10 +96,11 @@ impl Foresight {
         self.known.presumed_wrongly();
     }
 
-    /// Takes what is known to be so whatever others write.
+    /// A fault for a simulation to find: whether what is known is taken to be so whatever others write.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn never_forget(&mut self) {
-        self.known.never_forget();
+    pub(crate) fn never_forgets(mut self, never_forgets: bool) -> Foresight {
+        self.known.never_forgets = never_forgets;
+        self
     }
 
     /// Presumes keys to be new from the first one on.

@@ -43,7 +43,7 @@ pub(super) struct Known {
     leases: Recent<LeaseId, Option<Box<LeaseRow>>>,
     sessions: Recent<SessionId, Option<SessionRow>>,
     #[cfg(any(test, feature = "sim"))]
-    never_forgets: bool,
+    pub(super) never_forgets: bool,
 }
 
 /// Whether keys of which nothing is known are likely new, told from those before them.
@@ -192,11 +192,6 @@ impl Known {
     /// A key that was taken to be new was not.
     pub(super) fn presumed_wrongly(&mut self) {
         self.novelty.was_wrong();
-    }
-
-    #[cfg(any(test, feature = "sim"))]
-    pub(super) fn never_forget(&mut self) {
-        self.never_forgets = true;
     }
 
     #[cfg(test)]

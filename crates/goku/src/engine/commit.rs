@@ -218,19 +218,9 @@ fn tell_of_epoch(seen: &Head, head: &Head) {
 }
 
 /// Answers the jobs of a batch that was applied and tells the log.
-pub(super) fn finish(
-    log: &Log,
-    failure: &LastFailure,
-    randomness: &Randomness,
-    #[cfg_attr(
-        not(any(test, feature = "sim")),
-        expect(unused_mut, reason = "only a simulation changes them")
-    )]
-    mut jobs: Vec<Job>,
-    decision: Decision,
-) {
+pub(super) fn finish(log: &Log, failure: &LastFailure, randomness: &Randomness, jobs: Vec<Job>, decision: Decision) {
     #[cfg(any(test, feature = "sim"))]
-    forget_one(randomness, &mut jobs);
+    let jobs = forget_one(randomness, jobs);
     #[cfg(not(any(test, feature = "sim")))]
     let _ = randomness;
     for (job, answer) in jobs.into_iter().zip(decision.answers) {
@@ -262,22 +252,26 @@ fn answer_all(jobs: Vec<Job>, error: &Error) {
 
 /// Now and then one of the callers hears nothing, where that is planted.
 #[cfg(any(test, feature = "sim"))]
-fn forget_one(randomness: &Randomness, jobs: &mut [Job]) {
+fn forget_one(randomness: &Randomness, mut jobs: Vec<Job>) -> Vec<Job> {
     if randomness.strikes(Plant::NeverAnswered, 50)
         && let Some(job) = jobs.first_mut()
     {
         let (unheard, _) = oneshot::channel();
         std::mem::forget(std::mem::replace(&mut job.answer, unheard));
     }
+    jobs
 }
 
-/// Answers jobs with a decision that is not applied yet.
+/// Now and then callers are answered with a decision that is not applied yet, where that is planted.
 #[cfg(any(test, feature = "sim"))]
-pub(super) fn answer_early(jobs: &mut [Job], decision: &Decision) {
-    for (job, answer) in jobs.iter_mut().zip(&decision.answers) {
-        // Who waits for the second answer is still there.
-        let (second, waiting) = oneshot::channel();
-        std::mem::forget(waiting);
-        drop(std::mem::replace(&mut job.answer, second).send(answer.clone()));
+pub(super) fn answer_early(randomness: &Randomness, mut jobs: Vec<Job>, decision: &Decision) -> Vec<Job> {
+    if randomness.strikes(Plant::AnsweredEarly, 20) {
+        for (job, answer) in jobs.iter_mut().zip(&decision.answers) {
+            // Who waits for the second answer is still there.
+            let (second, waiting) = oneshot::channel();
+            std::mem::forget(waiting);
+            drop(std::mem::replace(&mut job.answer, second).send(answer.clone()));
+        }
     }
+    jobs
 }

@@ -160,15 +160,9 @@ impl Committer {
         randomness: Randomness,
     ) -> Committer {
         let profile = store.profile();
-        #[cfg_attr(
-            not(any(test, feature = "sim")),
-            expect(unused_mut, reason = "only a simulation changes it")
-        )]
-        let mut foresight = Foresight::default();
+        let foresight = Foresight::default();
         #[cfg(any(test, feature = "sim"))]
-        if randomness.strikes(Plant::RowRemembered, 1) {
-            foresight.never_forget();
-        }
+        let foresight = foresight.never_forgets(randomness.strikes(Plant::RowRemembered, 1));
         Committer {
             store,
             log,
@@ -382,19 +376,14 @@ impl Committer {
     /// Sends a batch that was decided.
     fn send(&mut self, decided: Decided) {
         let Decided {
-            #[cfg(not(any(test, feature = "sim")))]
             jobs,
-            #[cfg(any(test, feature = "sim"))]
-            mut jobs,
             batch,
             decision,
             premises,
             early,
         } = decided;
         #[cfg(any(test, feature = "sim"))]
-        if self.randomness.strikes(Plant::AnsweredEarly, 20) {
-            commit::answer_early(&mut jobs, &decision);
-        }
+        let jobs = commit::answer_early(&self.randomness, jobs, &decision);
         let (begin, begun) = oneshot::channel();
         let turn = self.begun.replace(begun);
         (self.timed, self.is_timed) = (None, false);
