@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-/// What it consumes.
+/// The prefix that the consumer reads.
 const PREFIX: &str = "a/";
 
 /// How long it runs at most before it is stopped.

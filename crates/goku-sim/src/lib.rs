@@ -40,12 +40,12 @@ const VIOLATIONS_MAX: usize = 20;
 /// How long after the last fault the engines have to find back: connections that stall, and commits that come late.
 const HEALING: Duration = Duration::from_secs(3);
 
-/// What a run came to.
+/// The result of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// The seed that it follows from.
     pub seed: u64,
-    /// What is wrong; nothing where the run is sound.
+    /// The violations that were found; empty where the run is sound.
     pub violations: Vec<String>,
     /// Tells it from runs in which anything else happened.
     pub trace: u64,
@@ -53,7 +53,7 @@ pub struct Run {
     pub summary: String,
 }
 
-/// What one seed leads to; the same each time. A fault may be planted, which the run may find.
+/// Runs one seed, whose result is the same each time. With `plant` the code has that fault, which the run may find.
 pub fn run(seed: u64, plant: Option<Plant>) -> Run {
     let simulated = catch_unwind(AssertUnwindSafe(|| {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -84,7 +84,7 @@ impl Run {
     }
 }
 
-/// What of a simulation is decided once, at its beginning.
+/// The settings of a run, chosen at its beginning.
 struct Setting {
     engines: u64,
     /// The roughest weather of the run.

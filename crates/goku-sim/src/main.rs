@@ -17,7 +17,7 @@ struct Options {
     #[arg(long, default_value_t = 1_000)]
     seeds: u64,
 
-    /// This seed alone, with what happened in it
+    /// Run this seed alone, and tell how much happened in it
     #[arg(long, conflicts_with_all = ["seeds", "plants"])]
     seed: Option<u64>,
 
@@ -84,7 +84,7 @@ fn plant(name: &str) -> Result<Plant, String> {
     let found = Plant::ALL.into_iter().find(|plant| plant.name() == name);
     found.ok_or_else(|| {
         let names: Vec<_> = Plant::ALL.iter().map(|plant| plant.name()).collect();
-        format!("they are {}", names.join(", "))
+        format!("the faults are {}", names.join(", "))
     })
 }
 

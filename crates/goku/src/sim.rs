@@ -58,7 +58,7 @@ pub enum Plant {
     AnsweredEarly,
     /// A caller is never answered.
     NeverAnswered,
-    /// What earlier batches left is remembered though another program wrote in between.
+    /// Rows that earlier batches left are remembered though another program wrote in between.
     RowRemembered,
     /// A deadline is left out when the next one is looked for.
     ExpiryLost,

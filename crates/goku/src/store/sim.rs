@@ -30,7 +30,7 @@ use crate::random::Randomness;
 use crate::sim::{Plant, Seed, Weather};
 use crate::status::Replica;
 
-/// What the clock of the database shows when it is made: 2026-01-01T00:00:00Z, in milliseconds.
+/// The first time that the clock of the database shows: 2026-01-01T00:00:00Z, in milliseconds.
 const BEGINNING_MS: i64 = 1_767_225_600_000;
 
 /// Keys and values that one batch may hold, in bytes.
@@ -69,7 +69,7 @@ pub struct Node {
     is_closed: Arc<AtomicBool>,
 }
 
-/// What became of a batch that was decided ahead.
+/// The result of a batch that was decided ahead.
 type Outcome = Result<Option<Decision>, WriteError>;
 
 impl Database {
@@ -125,7 +125,7 @@ impl Database {
 }
 
 impl Shared {
-    /// What the clock shows.
+    /// The time that the clock of the database shows.
     fn now(&self) -> Timestamp {
         let elapsed = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
         let ms = BEGINNING_MS
