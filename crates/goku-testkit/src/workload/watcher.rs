@@ -59,8 +59,10 @@ impl Watcher {
         let mut left = self.random.below(400);
         loop {
             let item = tokio::select! {
-                item = stream.next() => item,
+                // Not at random: a simulated run is a function of its seed.
+                biased;
                 _ = phase.wait_for(|phase| *phase == Phase::Over) => return,
+                item = stream.next() => item,
             };
             match item {
                 Some(Ok(StreamItem::Event(event))) => self.position = event.position(),

@@ -46,6 +46,24 @@ fn the_rules_neither_log_nor_wait_nor_look_at_a_clock() {
     assert_eq!(lines_with("decide", &words), [""; 0]);
 }
 
+/// A simulated run is a function of its seed; `select!` that is not `biased` begins where a number says that nobody can set.
+#[test]
+fn no_branch_of_what_is_simulated_is_chosen_at_random() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut found = Vec::new();
+    for folder in ["goku/src", "goku-testkit/src/workload", "goku-sim/src"] {
+        for (path, text) in sources(&crates.join(folder)) {
+            let code = text.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+            let code: Vec<_> = code.collect();
+            let chosen = code
+                .windows(2)
+                .filter(|lines| lines[0].ends_with("select! {") && lines[1] != "biased;");
+            found.extend(chosen.map(|lines| format!("{}: {}", path.display(), lines[1])));
+        }
+    }
+    assert_eq!(found, [""; 0]);
+}
+
 #[test]
 fn nothing_here_knows_the_wire_or_the_command_line() {
     assert_eq!(lines_with("", &["tonic::", "prost::", "hyper::", "clap::"]), [""; 0]);

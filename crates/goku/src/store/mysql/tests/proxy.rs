@@ -31,6 +31,7 @@ impl Proxy {
                 let (from_server, to_server) = TcpStream::connect(&server).await.unwrap().into_split();
                 tokio::spawn(async move {
                     tokio::select! {
+                        biased;
                         () = pass(from_client, to_server, is_held.clone()) => {}
                         () = pass(from_server, to_client, is_held) => {}
                         _ = cut.changed() => {}
