@@ -23,6 +23,7 @@ mod tests;
 
 pub(crate) use batch::Answer;
 pub(crate) use batch::Batch;
+pub(crate) use batch::Decide;
 pub(crate) use batch::Decision;
 pub(crate) use batch::Request;
 pub(crate) use batch::first_needs;

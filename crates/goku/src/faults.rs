@@ -24,9 +24,9 @@ use tokio::sync::{oneshot, watch};
 
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
+use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::LeaseId;
+use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
 use crate::status::Replica;
 use crate::store::{At, Early, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Profile, Store, WriteError};
@@ -275,7 +275,6 @@ impl Faulty {
     /// Takes the step [`Step::Write`]; `lose` is what becomes of an answer that is lost.
     async fn take_write<T>(
         &self,
-        batch: &Batch,
         write: impl Future<Output = Result<T, WriteError>>,
         lose: impl FnOnce(T) -> Result<T, WriteError>,
     ) -> Result<T, WriteError> {
@@ -286,7 +285,8 @@ impl Faulty {
         match fault {
             Fault::NotApplied => Err(WriteError::Retry(error(ErrorKind::Unavailable))),
             Fault::AnswerLost => lose(write.await?),
-            Fault::CommitLost => Err(unknown(nothing(batch))),
+            // What it would have been is used by nobody: it was not applied.
+            Fault::CommitLost => Err(unknown(Decision::nothing(&Head::default()))),
             Fault::Refused => Err(WriteError::Rejected(error(ErrorKind::Internal))),
             Fault::Misconfigured => Err(WriteError::Final(error(ErrorKind::Config))),
             Fault::Panic => burst(),
@@ -313,9 +313,9 @@ impl Store for Faulty {
         self.store.profile()
     }
 
-    async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
-        let write = self.store.write(batch.clone());
-        self.take_write(&batch, write, |decision| Err(unknown(decision))).await
+    async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError> {
+        let write = self.store.write(needs, decide);
+        self.take_write(write, |decision| Err(unknown(decision))).await
     }
 
     async fn foresee(&self, needs: &Needs) -> Result<Option<Sighting>> {
@@ -324,21 +324,20 @@ impl Store for Faulty {
 
     async fn write_foreseen(
         &self,
-        batch: &Batch,
         decision: Decision,
         premises: &Premises,
         early: Option<Early>,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
-        let write = self.store.write_foreseen(batch, decision, premises, early, begun);
-        self.take_write(batch, write, |decision| {
+        let write = self.store.write_foreseen(decision, premises, early, begun);
+        self.take_write(write, |decision| {
             decision.map_or(Ok(None), |decision| Err(unknown(decision)))
         })
         .await
     }
 
-    async fn resolve(&self, batch: &Batch) -> Result<bool> {
-        self.take(Step::Resolve, self.store.resolve(batch)).await
+    async fn resolve(&self, batch: Tag, after: EventId) -> Result<bool> {
+        self.take(Step::Resolve, self.store.resolve(batch, after)).await
     }
 
     async fn load(&self, needs: Needs, at: Option<At>) -> Result<State> {
@@ -424,20 +423,6 @@ fn unknown(decision: Decision) -> WriteError {
     WriteError::Unknown {
         decision: Box::new(decision),
         error: error(ErrorKind::OutcomeUnknown),
-    }
-}
-
-/// The decision of a batch that was never decided; nobody uses it, as the batch was not applied.
-fn nothing(batch: &Batch) -> Decision {
-    Decision {
-        after: batch.seen.batch,
-        head: batch.seen,
-        rows: Vec::new(),
-        leases: Vec::new(),
-        sessions: Vec::new(),
-        events: Vec::new(),
-        answers: Vec::new(),
-        writes: false,
     }
 }
 

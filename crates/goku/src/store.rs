@@ -1,6 +1,7 @@
 //! The seam between the rules and SQL: what the engine asks of a database.
 
 pub(crate) mod guarded;
+pub(crate) mod loads;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 #[cfg(any(test, feature = "sim"))]
@@ -10,7 +11,6 @@ pub(crate) mod sqlite;
 pub(crate) mod tables;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,10 +18,10 @@ use tokio::sync::oneshot;
 
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
-use crate::error::{Error, ErrorKind, Result};
+use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
+use crate::error::{Error, Result};
 use crate::event::{Event, EventTypes};
-use crate::id::{EventId, LeaseId};
+use crate::id::{EventId, LeaseId, Tag};
 use crate::key::{Key, KeyRange};
 use crate::status::Replica;
 
@@ -39,9 +39,6 @@ pub(crate) const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Values that one batch may read, in bytes: a transaction may list many large ones.
 pub(crate) const BATCH_LOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// Loads after which a batch must have all that it needs: each may ask only for what the one before led to.
-pub(crate) const BATCH_LOADS_MAX: usize = 16;
 
 /// [Foreseen](Store::write_foreseen) batches on their way at a time: one whose commit is being made durable, one that is
 /// written, and one that waits for the lock of the head.
@@ -66,9 +63,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// What kind of store this is.
     fn profile(&self) -> Profile;
 
-    /// Runs one batch in one transaction: locks the head, loads what the batch needs, decides it, writes the
-    /// decision and commits. Called by one task at a time.
-    async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError>;
+    /// Runs one batch in one transaction: locks the head, loads what is needed first, [decides](loads), writes the decision
+    /// and commits. Called by one task at a time; `decide` may be called again from the beginning.
+    async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError>;
 
     /// Reads what a batch needs without a lock, while the batch before it is still being written: the head, then rows as of
     /// that head or later, then the last batch. None where the store cannot.
@@ -86,7 +83,6 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// before that, where the store [writes early](Profile::writes_early).
     async fn write_foreseen(
         &self,
-        _batch: &Batch,
         _decision: Decision,
         _premises: &Premises,
         _early: Option<Early>,
@@ -95,9 +91,9 @@ pub(crate) trait Store: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Finds out whether the batch whose commit ended as [`WriteError::Unknown`], or before it had an answer, was
-    /// applied, and makes sure that it can not be applied later.
-    async fn resolve(&self, batch: &Batch) -> Result<bool>;
+    /// Finds out whether the batch with this tag, whose events come after `after`, and whose commit ended as
+    /// [`WriteError::Unknown`] or before it had an answer, was applied; makes sure that it cannot be applied later.
+    async fn resolve(&self, batch: Tag, after: EventId) -> Result<bool>;
 
     /// Reads rows without a lock: as they are now, or, with `at`, as they were after that event (keys and ranges
     /// only; the head in the state then says `at`). `due` is never asked for. `TooLarge` where the values of several
@@ -255,12 +251,6 @@ pub(crate) struct MembersPage {
     pub(crate) keys: Vec<Key>,
     /// The key to go on after; none where there is nothing more.
     pub(crate) rest: Option<Key>,
-}
-
-/// The error of a batch that asks for more after [`BATCH_LOADS_MAX`] loads: alone each of its requests needs fewer.
-pub(crate) fn too_many_loads(needs: &Needs) -> Error {
-    let message = format!("a batch needs more than {BATCH_LOADS_MAX} loads, and still asks for {needs:?}");
-    Error::new(ErrorKind::TooLarge, message)
 }
 
 /// Which events to read.

@@ -92,6 +92,9 @@ pub(crate) struct Batch {
     pub(crate) seen: Head,
 }
 
+/// Decides a batch on the state that it meets, or tells what else must be loaded to do so.
+pub(crate) type Decide<'d> = dyn FnMut(&State) -> Result<Decision, Box<Needs>> + Send + 'd;
+
 /// What a batch does to the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Decision {
@@ -114,6 +117,21 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
+    /// What changes nothing, and answers nobody.
+    #[cfg(any(test, feature = "faults"))]
+    pub(crate) fn nothing(head: &Head) -> Decision {
+        Decision {
+            after: head.batch,
+            head: *head,
+            rows: Vec::new(),
+            leases: Vec::new(),
+            sessions: Vec::new(),
+            events: Vec::new(),
+            answers: Vec::new(),
+            writes: false,
+        }
+    }
+
     /// Whether a new epoch begins with it, where it is that of the batch with this tag: the salt of an epoch is the tag of its
     /// first batch.
     pub(crate) fn begins_epoch(&self, tag: Tag) -> bool {

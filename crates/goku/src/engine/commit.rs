@@ -94,7 +94,10 @@ impl Commit {
                                 break;
                             }
                         };
-                        let written = self.store.write(batch.clone()).await;
+                        let written = self
+                            .store
+                            .write(&batch.first_needs(), &mut |state| batch.decide(state))
+                            .await;
                         (batch, written)
                     }
                 };
@@ -185,7 +188,7 @@ impl Commit {
         let mut backoff = RETRY;
         let lookup = async {
             loop {
-                match self.store.resolve(batch).await {
+                match self.store.resolve(batch.tag, batch.seen.last_event).await {
                     Ok(applied) => return applied,
                     Err(error) => {
                         tracing::debug!(?error, "the outcome could not be looked up yet");

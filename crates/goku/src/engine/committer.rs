@@ -399,7 +399,7 @@ impl Committer {
         let store = self.store.clone();
         self.foreseen.push_back(AbortOnDropHandle::new(tokio::spawn(async move {
             let batch = Arc::new(batch);
-            let outcome = store.write_foreseen(&batch, decision, &premises, early, begin).await;
+            let outcome = store.write_foreseen(decision, &premises, early, begin).await;
             let outcome = outcome.transpose().map(|outcome| (batch, outcome));
             let presumes = !premises.absent.is_empty();
             Attempt {

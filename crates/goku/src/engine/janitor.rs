@@ -51,6 +51,7 @@ mod tests {
     use crate::key::Key;
     use crate::request::SetRequest;
     use crate::store::guarded::Guarded;
+    use crate::store::loads;
     use crate::store::sqlite::{Location, SqliteStore};
     use crate::store::tables::Sharing;
     use crate::write::{SessionId, WriteId};
@@ -64,7 +65,7 @@ mod tests {
             tag: Tag::new(1),
             seen: Head::default(),
         };
-        store.write(Arc::new(batch)).await.unwrap().answers.remove(0).map(drop)
+        loads::write(store, &batch).await.unwrap().answers.remove(0).map(drop)
     }
 
     #[tokio::test]

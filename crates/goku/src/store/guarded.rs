@@ -13,9 +13,9 @@ use tokio::sync::oneshot;
 use super::{At, Early, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
+use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::LeaseId;
+use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
 use crate::outage::Outage;
 use crate::status::Replica;
@@ -135,8 +135,8 @@ impl Store for Guarded {
         self.store.profile()
     }
 
-    async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
-        let written = caught(self.store.write(batch)).await;
+    async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError> {
+        let written = caught(self.store.write(needs, decide)).await;
         let written = written.map_err(WriteError::Panicked).flatten();
         self.note_batch(written.as_ref().err());
         written
@@ -148,13 +148,12 @@ impl Store for Guarded {
 
     async fn write_foreseen(
         &self,
-        batch: &Batch,
         decision: Decision,
         premises: &Premises,
         early: Option<Early>,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
-        let written = caught(self.store.write_foreseen(batch, decision, premises, early, begun)).await;
+        let written = caught(self.store.write_foreseen(decision, premises, early, begun)).await;
         let written = written.map_err(WriteError::Panicked).flatten();
         if !matches!(written, Ok(None)) {
             self.note_batch(written.as_ref().err());
@@ -162,8 +161,8 @@ impl Store for Guarded {
         written
     }
 
-    async fn resolve(&self, batch: &Batch) -> Result<bool> {
-        let applied = caught(self.store.resolve(batch)).await.flatten();
+    async fn resolve(&self, batch: Tag, after: EventId) -> Result<bool> {
+        let applied = caught(self.store.resolve(batch, after)).await.flatten();
         if let Err(error) = &applied {
             note(&self.writes, Some(error));
         }

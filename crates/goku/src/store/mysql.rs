@@ -49,9 +49,9 @@ use super::tables::Sharing;
 use super::{At, Early, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
+use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::LeaseId;
+use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
 use crate::status::Replica;
 
@@ -139,8 +139,8 @@ impl Store for MySqlStore {
         self.profile.clone()
     }
 
-    async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
-        self.writer.write(&batch).await
+    async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError> {
+        self.writer.write(needs, decide).await
     }
 
     async fn foresee(&self, needs: &Needs) -> Result<Option<Sighting>> {
@@ -149,7 +149,6 @@ impl Store for MySqlStore {
 
     async fn write_foreseen(
         &self,
-        _batch: &Batch,
         decision: Decision,
         premises: &Premises,
         early: Option<Early>,
@@ -158,8 +157,8 @@ impl Store for MySqlStore {
         self.writer.write_foreseen(decision, premises, early, begun).await
     }
 
-    async fn resolve(&self, batch: &Batch) -> Result<bool> {
-        self.writer.resolve(batch).await
+    async fn resolve(&self, batch: Tag, after: EventId) -> Result<bool> {
+        self.writer.resolve(batch, after).await
     }
 
     async fn load(&self, needs: Needs, at: Option<At>) -> Result<State> {

@@ -16,15 +16,13 @@ use tokio::sync::{OwnedMutexGuard, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::tables::Tables;
-use super::{
-    At, BATCH_LOADS_MAX, Early, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Profile, Store, WriteError,
-    too_many_loads,
-};
+use super::loads::{Load, decide_until_complete};
+use super::{At, Early, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Profile, Store, WriteError};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Premises, Sighting, State};
+use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Premises, Sighting, State};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Epoch, LeaseId, Tag};
+use crate::id::{Epoch, EventId, LeaseId, Tag};
 use crate::key::Key;
 use crate::random::Randomness;
 use crate::sim::{Plant, Seed, Weather};
@@ -297,21 +295,25 @@ impl Node {
     }
 
     /// Decides a batch under the lock.
-    async fn decide(&self, batch: &Batch) -> Result<Decision, WriteError> {
+    async fn decide(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError> {
         let mut state = State::new(locked(&self.shared.tables).head, self.shared.now());
-        let mut needs = batch.first_needs();
-        for _ in 0..BATCH_LOADS_MAX {
-            locked(&self.shared.tables).load(&needs, None, &mut state);
-            if let (Some(due), true) = (&mut state.due, self.shared.strikes(Plant::ExpiryLost, 4)) {
-                due.next_deadline = None;
-            }
-            match batch.decide(&state) {
-                Ok(decision) => return Ok(decision),
-                Err(more) => needs = *more,
-            }
-            self.shared.pause().await;
+        self.load_locked(needs, &mut state);
+        decide_until_complete(&mut state, decide, &mut &*self).await
+    }
+
+    fn load_locked(&self, needs: &Needs, state: &mut State) {
+        locked(&self.shared.tables).load(needs, None, state);
+        if let (Some(due), true) = (&mut state.due, self.shared.strikes(Plant::ExpiryLost, 4)) {
+            due.next_deadline = None;
         }
-        Err(WriteError::Rejected(too_many_loads(&needs)))
+    }
+}
+
+impl Load for &Node {
+    async fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), WriteError> {
+        self.shared.pause().await;
+        self.load_locked(needs, state);
+        Ok(())
     }
 }
 
@@ -332,7 +334,7 @@ impl Store for Node {
         }
     }
 
-    async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
+    async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError> {
         self.way().await.map_err(WriteError::Retry)?;
         let lock = self.shared.lock_head().await;
         self.shared.pause().await;
@@ -340,7 +342,7 @@ impl Store for Node {
             let message = "the transaction was rolled back, as it and another one waited for each other";
             return Err(WriteError::Retry(Error::new(ErrorKind::Unavailable, message)));
         }
-        let decision = self.decide(&batch).await?;
+        let decision = self.decide(needs, decide).await?;
         if !decision.writes {
             return Ok(decision);
         }
@@ -376,7 +378,6 @@ impl Store for Node {
 
     async fn write_foreseen(
         &self,
-        _batch: &Batch,
         decision: Decision,
         premises: &Premises,
         early: Option<Early>,
@@ -414,7 +415,7 @@ impl Store for Node {
         }
     }
 
-    async fn resolve(&self, batch: &Batch) -> Result<bool> {
+    async fn resolve(&self, batch: Tag, _after: EventId) -> Result<bool> {
         self.way().await?;
         let lock = self.shared.lock_head().await;
         self.shared.pause().await;
@@ -422,9 +423,9 @@ impl Store for Node {
         let applied = {
             let mut tables = locked(&self.shared.tables);
             tables.head.batch = fence;
-            tables.was_applied(batch.tag)
+            tables.was_applied(batch)
         };
-        self.shared.note("resolve", batch.tag.get());
+        self.shared.note("resolve", batch.get());
         drop(lock);
         self.way().await?;
         Ok(applied)

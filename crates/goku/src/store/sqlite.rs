@@ -18,7 +18,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use futures::FutureExt as _;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use self::cache::Cache;
 pub(crate) use self::cursors::one as read_cursor;
@@ -28,16 +29,17 @@ use self::lock::FileLock;
 use self::names::Names;
 pub(crate) use self::schema::cursors_table;
 use self::worker::Worker;
+use super::loads::{Load, decide_until_complete};
 use super::tables::Sharing;
 use super::{
-    At, BATCH_LOAD_BYTES_MAX, BATCH_LOADS_MAX, EventsPage, EventsRequest, LOAD_BYTES_MAX, MembersPage, Page,
-    PageRequest, Profile, Store, WriteError, too_many_loads,
+    At, BATCH_LOAD_BYTES_MAX, EventsPage, EventsRequest, LOAD_BYTES_MAX, MembersPage, Page, PageRequest, Profile,
+    Store, WriteError,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Batch, Decision, Head, LeaseRow, Needs, Row, State};
+use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Row, State};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::LeaseId;
+use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
 use crate::status::Replica;
 
@@ -142,6 +144,49 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// Writes a batch on the calling thread.
+    fn write_here(
+        &self,
+        connection: &mut Connection,
+        needs: &Needs,
+        decide: &mut Decide<'_>,
+    ) -> Result<Decision, WriteError> {
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(error::before_commit)?;
+        let head = schema::head(&transaction).map_err(error::before_commit)?;
+        let mut state = State::new(head, self.clock.now());
+        load_locked(&transaction, needs, &mut state)?;
+        let mut loading = &transaction;
+        let decision = decide_until_complete(&mut state, decide, &mut loading)
+            .now_or_never()
+            .expect("a load that blocks never waits")?;
+        if !decision.writes {
+            return Ok(decision);
+        }
+        apply::apply(&transaction, &state, &decision).map_err(error::before_commit)?;
+        self.cache
+            .forget(decision.rows.iter().map(|(key, _)| key), decision.head.last_event);
+        self.set_checkpoint_pages(&transaction, decision.answers.len())
+            .map_err(error::before_commit)?;
+        match transaction.commit() {
+            Ok(()) => Ok(decision),
+            Err(failed) => Err(error::at_commit(failed, decision)),
+        }
+    }
+
+    /// Has the log copied into the database as suits batches of so many requests.
+    fn set_checkpoint_pages(&self, connection: &Connection, requests: usize) -> rusqlite::Result<()> {
+        let pages = schema::checkpoint_pages(requests);
+        if self.checkpoint_pages.load(Ordering::Relaxed) != pages {
+            schema::set_checkpoint_pages(connection, pages)?;
+            self.checkpoint_pages.store(pages, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Store for SqliteStore {
     fn profile(&self) -> Profile {
@@ -159,18 +204,13 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn write(&self, batch: Arc<Batch>) -> Result<Decision, WriteError> {
+    async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError> {
         let written = self.writer.run_here(|connection| {
             self.names.check().map_err(|lost| match lost.kind() {
                 ErrorKind::Unavailable => WriteError::Retry(lost),
                 _ => WriteError::Final(lost),
             })?;
-            let pages = schema::checkpoint_pages(batch.requests.len());
-            if self.checkpoint_pages.load(Ordering::Relaxed) != pages {
-                schema::set_checkpoint_pages(connection, pages).map_err(error::before_commit)?;
-                self.checkpoint_pages.store(pages, Ordering::Relaxed);
-            }
-            let decision = write(connection, &batch, &*self.clock, &self.cache)?;
+            let decision = self.write_here(connection, needs, decide)?;
             match self.names.check() {
                 Err(error) if decision.writes && error.kind() == ErrorKind::Unavailable => Err(WriteError::Unknown {
                     decision: Box::new(decision),
@@ -183,9 +223,8 @@ impl Store for SqliteStore {
         written.map_err(WriteError::Final)?
     }
 
-    async fn resolve(&self, batch: &Batch) -> Result<bool> {
-        let tag = batch.tag;
-        self.change(move |connection| apply::resolve(connection, tag)).await
+    async fn resolve(&self, batch: Tag, _after: EventId) -> Result<bool> {
+        self.change(move |connection| apply::resolve(connection, batch)).await
     }
 
     async fn load(&self, needs: Needs, at: Option<At>) -> Result<State> {
@@ -333,35 +372,13 @@ fn load(connection: &mut Connection, needs: &Needs, at: Option<At>, clock: &dyn 
     Ok(state)
 }
 
-fn write(connection: &mut Connection, batch: &Batch, clock: &dyn Clock, cache: &Cache) -> Result<Decision, WriteError> {
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(error::before_commit)?;
-    let head = schema::head(&transaction).map_err(error::before_commit)?;
-    let mut state = State::new(head, clock.now());
-    let mut needs = batch.first_needs();
-    let mut decided = None;
-    for _ in 0..BATCH_LOADS_MAX {
-        read::load(&transaction, &needs, None, BATCH_LOAD_BYTES_MAX, &mut state).map_err(error::before_commit)?;
-        match batch.decide(&state) {
-            Ok(decision) => {
-                decided = Some(decision);
-                break;
-            }
-            Err(more) => needs = *more,
-        }
-    }
-    let Some(decision) = decided else {
-        return Err(WriteError::Rejected(too_many_loads(&needs)));
-    };
-    if !decision.writes {
-        return Ok(decision);
-    }
-    apply::apply(&transaction, &state, &decision).map_err(error::before_commit)?;
-    cache.forget(decision.rows.iter().map(|(key, _)| key), decision.head.last_event);
-    match transaction.commit() {
-        Ok(()) => Ok(decision),
-        Err(failed) => Err(error::at_commit(failed, decision)),
+fn load_locked(transaction: &Transaction<'_>, needs: &Needs, state: &mut State) -> Result<(), WriteError> {
+    read::load(transaction, needs, None, BATCH_LOAD_BYTES_MAX, state).map_err(error::before_commit)
+}
+
+impl Load for &Transaction<'_> {
+    async fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), WriteError> {
+        load_locked(self, needs, state)
     }
 }
 

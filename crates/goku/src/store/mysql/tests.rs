@@ -22,6 +22,7 @@ use crate::event::EventTypes;
 use crate::id::{EventId, Tag};
 use crate::key::{Key, Prefix};
 use crate::request::{Condition, DeleteRequest, SetRequest};
+use crate::store::loads;
 use crate::store::tables::Sharing;
 use crate::store::{At, EventsPage, EventsRequest, Page, PageRequest, Store as _, WriteError};
 
@@ -63,11 +64,16 @@ fn batch_having_seen(seen: Head, requests: impl IntoIterator<Item = Request>) ->
 async fn write(store: &MySqlStore, requests: impl IntoIterator<Item = Request>) -> Decision {
     let batch = batch(requests);
     loop {
-        match store.write(batch.clone()).await {
+        match loads::write(store, batch.clone()).await {
             Err(WriteError::Retry(_)) => {}
             outcome => return outcome.unwrap(),
         }
     }
+}
+
+/// Whether a batch was applied, which it can not be later.
+async fn resolve(store: &MySqlStore, batch: &Batch) -> Result<bool> {
+    store.resolve(batch.tag, batch.seen.last_event).await
 }
 
 fn event_ids(decision: &Decision) -> Vec<i64> {

@@ -14,10 +14,12 @@ use super::schema;
 use super::script::{Packet, Script};
 use super::servers::Servers;
 use super::session::{Role, Session, Settings, Tell};
-use crate::decide::{Batch, Decision, Needs, Premises, State};
+use crate::decide::{Decide, Decision, Needs, Premises, State};
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::{EventId, Tag};
 use crate::random::Randomness;
-use crate::store::{BATCH_LOADS_MAX, Early, FORESEEN_MAX, FORMAT, WriteError, too_many_loads};
+use crate::store::loads::{Load, decide_until_complete};
+use crate::store::{Early, FORESEEN_MAX, FORMAT, WriteError};
 
 /// Connections for batches.
 const LANES: usize = FORESEEN_MAX;
@@ -52,7 +54,7 @@ impl Writer {
     /// Runs one batch in one transaction.
     ///
     /// Where this fails or is dropped half-way, the transaction is rolled back or the connection closed.
-    pub(super) async fn write(&self, batch: &Batch) -> Result<Decision, WriteError> {
+    pub(super) async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError> {
         let mut idle = self.lane().await;
         let reused = self.reuse(&mut idle).await;
         let was_reused = reused.is_some();
@@ -60,11 +62,11 @@ impl Writer {
             Some(session) => session,
             None => self.connect().await?,
         };
-        let mut outcome = self.transact(&mut session, batch).await;
+        let mut outcome = self.transact(&mut session, needs, decide).await;
         // An idle connection may be found dead, which says nothing of the database.
         if was_reused && session.is_lost() && matches!(outcome, Err(WriteError::Retry(_))) {
             session = self.connect().await?;
-            outcome = self.transact(&mut session, batch).await;
+            outcome = self.transact(&mut session, needs, decide).await;
         }
         let open = !matches!(&outcome, Ok(decision) if decision.writes);
         keep(session, open, outcome.as_ref().err(), &mut idle).await;
@@ -142,20 +144,20 @@ impl Writer {
         outcome
     }
 
-    /// Finds out whether `batch` was applied, and makes sure that it cannot be applied later.
+    /// Finds out whether the batch with this tag, whose events come after `after`, was applied, and makes sure that it cannot
+    /// be applied later.
     ///
     /// The lock of the head waits for the transaction of the lost session if that still runs on this server, so what
     /// is read after it is final. Where that transaction has not begun yet, or was on another node of a cluster, the lock
     /// does not wait; then the change of the head makes that one fail.
-    pub(super) async fn resolve(&self, batch: &Batch) -> Result<bool> {
+    pub(super) async fn resolve(&self, batch: Tag, after: EventId) -> Result<bool> {
         let mut session = self.connect().await?;
         let mut script = Script::new(session.settings().packet_bytes_max);
         session.settings().begin(&mut script);
         script.statement(fence()?);
-        let seen = batch.seen.last_event;
-        let (tag, id) = (batch.tag.get(), self.id);
+        let (tag, id) = (batch.get(), self.id);
         script.statement(format!(
-            "select id from events where id > {seen} and tag = {tag} limit 1"
+            "select id from events where id > {after} and tag = {tag} limit 1"
         ));
         script.statement(format!("select id from writers where id = {id} and batch = {tag}"));
         session.settings().check_transaction(&mut script);
@@ -204,28 +206,28 @@ impl Writer {
         Ok(self.servers.connect(Role::Writer).await?)
     }
 
-    async fn transact(&self, session: &mut Session, batch: &Batch) -> Result<Decision, WriteError> {
-        let mut needs = batch.first_needs();
-        let mut state = begin(session, &needs).await?;
-        for _ in 0..BATCH_LOADS_MAX {
-            match batch.decide(&state) {
-                Ok(decision) if decision.writes => return self.commit(session, batch, decision).await,
-                Ok(decision) => return Ok(decision),
-                Err(more) => needs = *more,
-            }
-            load(session, &needs, &mut state).await?;
+    async fn transact(
+        &self,
+        session: &mut Session,
+        needs: &Needs,
+        decide: &mut Decide<'_>,
+    ) -> Result<Decision, WriteError> {
+        let mut state = begin(session, needs).await?;
+        let decision = decide_until_complete(&mut state, decide, session).await?;
+        if !decision.writes {
+            return Ok(decision);
         }
-        Err(too_many_loads(&needs).into())
+        self.commit(session, decision).await
     }
 
-    async fn commit(&self, session: &mut Session, batch: &Batch, decision: Decision) -> Result<Decision, WriteError> {
+    async fn commit(&self, session: &mut Session, decision: Decision) -> Result<Decision, WriteError> {
         let packet_bytes_max = session.settings().packet_bytes_max;
         let mut script = Script::new(packet_bytes_max);
         changes::write_rows(&decision, &mut script)?;
         // Near the limit a lost connection may be the server's way to refuse the packet: then COMMIT is not in it.
         script.end_packet_over(packet_bytes_max / 2);
         changes::write_head(&decision, &mut script);
-        changes::write_trace(&decision, self.id, batch.tag, &mut script);
+        changes::write_trace(&decision, self.id, decision.head.batch, &mut script);
         session.settings().check_transaction(&mut script);
         let mut packets = script.into_packets()?;
         let mut last = match packets.pop() {
@@ -368,10 +370,12 @@ async fn begin(session: &mut Session, needs: &Needs) -> Result<State, WriteError
     Ok(state)
 }
 
-async fn load(session: &mut Session, needs: &Needs, state: &mut State) -> Result<(), WriteError> {
-    let mut script = Script::new(session.settings().packet_bytes_max);
-    let loading = Loading::ask(needs, Reading::RowsAndLeases, &mut script);
-    session.settings().check_transaction(&mut script);
-    let sets = session.run_all(script.into_packets()?).await?;
-    Ok(loading.take_in(needs, sets, state)?)
+impl Load for Session {
+    async fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), WriteError> {
+        let mut script = Script::new(self.settings().packet_bytes_max);
+        let loading = Loading::ask(needs, Reading::RowsAndLeases, &mut script);
+        self.settings().check_transaction(&mut script);
+        let sets = self.run_all(script.into_packets()?).await?;
+        Ok(loading.take_in(needs, sets, state)?)
+    }
 }

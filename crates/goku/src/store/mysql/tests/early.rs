@@ -241,7 +241,7 @@ async fn of_an_early_batch_and_one_of_others_that_wait_for_each_other_neither_wa
     rows_are_written(&database, 2).await;
     let others = {
         let other = other.clone();
-        tokio::spawn(async move { other.write(batch([set("k", "others")])).await })
+        tokio::spawn(async move { loads::write(&*other, batch([set("k", "others")])).await })
     };
     let mut observer = database.connect().await;
     soon(

@@ -50,7 +50,7 @@ pub(super) async fn hold_head(database: &Database) -> Conn {
 
 fn start(store: &Arc<MySqlStore>, batch: &Arc<Batch>) -> JoinHandle<Result<Decision, WriteError>> {
     let (store, batch) = (store.clone(), batch.clone());
-    tokio::spawn(async move { store.write(batch).await })
+    tokio::spawn(async move { loads::write(&*store, batch).await })
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_lock_that_is_not_given_free_is_a_reason_to_try_again() {
     let store = database.store().await;
     write(&store, [set("k", "1")]).await;
     let mut holder = hold_head(&database).await;
-    let refused = store.write(batch([set("k", "2")])).await;
+    let refused = loads::write(&store, batch([set("k", "2")])).await;
     assert!(matches!(refused, Err(WriteError::Retry(error)) if error.kind() == ErrorKind::Unavailable));
     holder.query_drop("rollback").await.unwrap();
     no_transaction_is_open(&database).await;
@@ -197,7 +197,7 @@ async fn a_commit_whose_session_was_killed_is_found_not_applied_and_cannot_be_la
     assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
     let resolving = tokio::spawn({
         let (store, lost) = (store.clone(), lost.clone());
-        async move { store.resolve(&lost).await }
+        async move { resolve(&store, &lost).await }
     });
     session_that(&mut observer, &database, &format!("{COMMITS} and id <> {session}")).await;
     held.release().await;
@@ -225,7 +225,7 @@ async fn a_commit_that_applies_after_the_connection_was_lost_is_found() {
     assert_eq!(get(&store, "k").await.unwrap().version.get(), 1);
     let resolving = tokio::spawn({
         let (store, lost) = (store.clone(), lost.clone());
-        async move { store.resolve(&lost).await }
+        async move { resolve(&store, &lost).await }
     });
     session_that(&mut observer, &database, WAITS_FOR_HEAD).await;
     held.release().await;
@@ -233,7 +233,7 @@ async fn a_commit_that_applies_after_the_connection_was_lost_is_found() {
     assert_eq!(get(&store, "k").await.unwrap().version.get(), 2);
     assert_eq!(store.head().await.unwrap().0.snapshot(), decision.head.snapshot());
     // And again: what was found out stays so.
-    assert!(store.resolve(&lost).await.unwrap());
+    assert!(resolve(&store, &lost).await.unwrap());
     assert_eq!(event_ids(&write(&store, [set("k", "3")]).await), [3]);
 }
 
@@ -245,7 +245,7 @@ async fn a_server_that_was_killed_is_used_again_once_it_is_back() {
     let server = database.own_server();
     server.kill().unwrap();
     assert!(matches!(
-        store.write(batch([set("k", "2")])).await,
+        loads::write(&store, batch([set("k", "2")])).await,
         Err(WriteError::Retry(_))
     ));
     assert_eq!(store.head().await.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -305,7 +305,7 @@ async fn a_server_that_only_reads_is_left_until_it_writes() {
     write(&store, [set("k", "1")]).await;
     root.query_drop("set global read_only = on").await.unwrap();
     for _ in 0..2 {
-        let refused = store.write(batch([set("k", "2")])).await;
+        let refused = loads::write(&store, batch([set("k", "2")])).await;
         assert!(matches!(refused, Err(WriteError::Retry(error)) if error.kind() == ErrorKind::Unavailable));
     }
     // It may be a primary no more, and lag behind the one that is: it is not read from either.
@@ -327,7 +327,7 @@ async fn a_server_that_hangs_is_given_up_and_used_again_later() {
     write(&store, [set("k", "1")]).await;
     let server = database.own_server();
     server.pause().unwrap();
-    let (refused, head) = tokio::join!(store.write(batch([set("k", "2")])), store.head());
+    let (refused, head) = tokio::join!(loads::write(&store, batch([set("k", "2")])), store.head());
     assert!(matches!(refused, Err(WriteError::Retry(error)) if error.kind() == ErrorKind::Unavailable));
     assert_eq!(head.unwrap_err().kind(), ErrorKind::Unavailable);
     server.resume().unwrap();
@@ -349,14 +349,14 @@ async fn batches_apply_once_whatever_connections_are_killed() {
                 let requests = || [set("k", format!("{n}")), set(&format!("k{n}"), "v"), delete("none")];
                 loop {
                     let batch = batch(requests());
-                    match store.write(batch.clone()).await {
+                    match loads::write(&*store, batch.clone()).await {
                         Ok(_) => break,
                         Err(WriteError::Retry(_)) => continue,
                         Err(WriteError::Unknown { .. }) => unknown += 1,
                         Err(other) => panic!("{other:?}"),
                     }
                     let applied = loop {
-                        if let Ok(applied) = store.resolve(&batch).await {
+                        if let Ok(applied) = resolve(&store, &batch).await {
                             break applied;
                         }
                     };

@@ -99,10 +99,9 @@ impl Foreseen {
 
     pub(super) fn send_as(&self, store: &Arc<MySqlStore>, early: Option<Early>) -> Sent {
         let (begin, begun) = oneshot::channel();
-        let (store, batch) = (store.clone(), self.batch.clone());
+        let store = store.clone();
         let (decision, premises) = (self.decision.clone(), self.premises.clone());
-        let outcome =
-            tokio::spawn(async move { store.write_foreseen(&batch, decision, &premises, early, begin).await });
+        let outcome = tokio::spawn(async move { store.write_foreseen(decision, &premises, early, begin).await });
         Sent { outcome, begun }
     }
 
@@ -321,11 +320,11 @@ async fn a_batch_that_was_found_not_applied_cannot_be_applied_later() {
     write(&store, [set("k", "1")]).await;
     // Its packet may still be on the way when its connection is given up.
     let late = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
-    assert!(!store.resolve(&late.batch).await.unwrap());
+    assert!(!resolve(&store, &late.batch).await.unwrap());
     assert!(late.write(&store).await.unwrap().is_none());
     let again = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
     again.write(&store).await.unwrap().unwrap();
-    assert!(store.resolve(&again.batch).await.unwrap());
+    assert!(resolve(&store, &again.batch).await.unwrap());
 }
 
 #[tokio::test]
@@ -342,7 +341,7 @@ async fn a_foreseen_batch_whose_session_is_killed_at_the_commit_is_resolved() {
     assert!(matches!(sent.outcome.await.unwrap(), Err(WriteError::Unknown { .. })));
     // The commit may be let go before the session finds that it was killed.
     held.release().await;
-    let applied = soon("the answer", store.resolve(&foreseen.batch)).await.unwrap();
+    let applied = soon("the answer", resolve(&store, &foreseen.batch)).await.unwrap();
     assert_eq!(get(&store, "k").await.unwrap().version.get(), 1 + i64::from(applied));
     assert!(applied || foreseen.write(&store).await.unwrap().is_none());
 }

@@ -61,7 +61,7 @@ async fn a_closed_store_fails_and_leaves_no_connection() {
     store.close().await;
     assert_eq!(store.head().await.unwrap_err().kind(), ErrorKind::Stopped);
     assert!(
-        matches!(store.write(batch([set("k", "v")])).await, Err(WriteError::Final(error)) if error.kind() == ErrorKind::Stopped)
+        matches!(loads::write(&store, batch([set("k", "v")])).await, Err(WriteError::Final(error)) if error.kind() == ErrorKind::Stopped)
     );
     let mut connection = database.connect().await;
     let writers: Option<i64> = connection.query_first("select count(*) from writers").await.unwrap();
@@ -77,7 +77,7 @@ async fn a_newer_format_is_refused() {
         .query_drop("update head set format = 2, format_min = 2")
         .await
         .unwrap();
-    let refused = store.write(batch([set("k", "v")])).await;
+    let refused = loads::write(&store, batch([set("k", "v")])).await;
     assert!(matches!(refused, Err(WriteError::Final(error)) if error.kind() == ErrorKind::Config));
     let error = MySqlStore::open(&database.url()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);

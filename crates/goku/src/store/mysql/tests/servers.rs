@@ -60,7 +60,7 @@ async fn write_at_last(store: &MySqlStore, value: &'static str) -> Decision {
     let limit = Duration::from_secs(60);
     let writing = async {
         loop {
-            match store.write(batch([set("k", value)])).await {
+            match loads::write(store, batch([set("k", value)])).await {
                 Ok(decision) => return decision,
                 Err(WriteError::Retry(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
                 Err(error) => panic!("{error:?}"),
@@ -81,7 +81,7 @@ async fn a_server_that_is_read_only_is_passed_over() {
     // The two change places, as in a planned switch: reads and writes follow, and nobody stays behind.
     pair.read_only(1, true).await;
     pair.read_only(0, false).await;
-    let refused = store.write(batch([set("k", "2")])).await;
+    let refused = loads::write(&store, batch([set("k", "2")])).await;
     assert!(
         matches!(refused, Err(WriteError::Retry(_)) | Err(WriteError::Final(_))),
         "{refused:?}"
@@ -106,7 +106,7 @@ async fn another_server_is_used_when_the_first_is_gone() {
     let store = MySqlStore::open(&pair.url()).await.unwrap();
     write(&store, [set("k", "1")]).await;
     pair.servers[0].kill().unwrap();
-    let refused = store.write(batch([set("k", "2")])).await;
+    let refused = loads::write(&store, batch([set("k", "2")])).await;
     assert!(
         matches!(refused, Err(WriteError::Retry(_) | WriteError::Unknown { .. })),
         "{refused:?}"

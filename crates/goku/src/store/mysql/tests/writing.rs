@@ -219,13 +219,17 @@ async fn a_batch_tells_what_it_has_seen_from_another_tail() {
     let store = database.store().await;
     let seen = write(&store, [set("k", "1")]).await.head;
     write(&store, [set("k", "2")]).await;
-    let decision = store.write(batch_having_seen(seen, [set("k", "3")])).await.unwrap();
+    let decision = loads::write(&store, batch_having_seen(seen, [set("k", "3")]))
+        .await
+        .unwrap();
     assert_eq!((decision.head.epoch, event_ids(&decision)), (seen.epoch, vec![3]));
     let other = Head {
         last_tag: Tag::new(8),
         ..seen
     };
-    let decision = store.write(batch_having_seen(other, [set("k", "4")])).await.unwrap();
+    let decision = loads::write(&store, batch_having_seen(other, [set("k", "4")]))
+        .await
+        .unwrap();
     assert_eq!(decision.head.epoch.number(), 2);
     assert_eq!(store.head().await.unwrap().0, decision.head);
     let read = store.events(all_events(decision.head.last_event)).await.unwrap();
@@ -260,7 +264,7 @@ async fn large_batches_go_in_several_packets() {
     write(&store, (0..5_000).map(|n| set(&format!("{long}{n}"), ""))).await;
     assert_eq!(store.head().await.unwrap().0.keys, 5_020);
 
-    let refused = store.write(batch([set("large", vec![b'x'; 1_100_000])])).await;
+    let refused = loads::write(&store, batch([set("large", vec![b'x'; 1_100_000])])).await;
     assert!(matches!(refused, Err(WriteError::Rejected(error)) if error.kind() == ErrorKind::TooLarge));
     no_transaction_is_open(&database).await;
     write(&store, [set("k", "v")]).await;
@@ -314,7 +318,9 @@ async fn a_write_that_changes_other_rows_than_it_must_is_not_acknowledged() {
     let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
     let outcomes = [
         foreseen.write(&store).await.map(|decision| decision.is_some()),
-        store.write(batch([set("k", "3"), set("l", "1")])).await.map(|_| true),
+        loads::write(&*store, batch([set("k", "3"), set("l", "1")]))
+            .await
+            .map(|_| true),
     ];
     for outcome in outcomes {
         let Err(WriteError::Lost(error)) = outcome else {
