@@ -6,8 +6,6 @@
 mod batch;
 mod condition;
 mod epoch;
-mod foresight;
-mod known;
 mod lease;
 mod members;
 mod needs;
@@ -19,7 +17,7 @@ mod working;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use batch::Answer;
 pub(crate) use batch::Batch;
@@ -29,11 +27,9 @@ pub(crate) use batch::Request;
 pub(crate) use batch::first_needs;
 pub(crate) use epoch::event_to_check;
 pub(crate) use epoch::is_lost;
-pub(crate) use foresight::{Changes, Foresight, Sighting};
 pub(crate) use lease::lease_of;
 pub(crate) use lease::to_lease;
 pub(crate) use members::MEMBERS_MAX;
-#[cfg(test)]
 pub(crate) use members::Members;
 pub(crate) use needs::Needs;
 pub(crate) use needs::RangeNeed;
@@ -41,7 +37,7 @@ pub(crate) use piece::Piece;
 pub(crate) use session::SessionRow;
 pub(crate) use state::Head;
 pub(crate) use state::LeaseRow;
-pub(crate) use state::Premises;
+pub(crate) use state::Preconditions;
 pub(crate) use state::Row;
 pub(crate) use state::State;
 pub(crate) use txn::needs_of as txn_needs;

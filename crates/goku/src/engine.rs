@@ -4,14 +4,16 @@ mod census;
 mod commit;
 mod committer;
 mod follower;
+mod gather;
 mod herald;
 mod janitor;
-mod jobs;
 mod last_failure;
 mod lease_keys;
 mod list;
 mod page_room;
 mod pages;
+pub(crate) mod pipeline;
+mod queue;
 mod reader;
 mod reaper;
 mod ring;
@@ -20,7 +22,6 @@ mod spin;
 mod stream;
 mod tasks;
 mod threads;
-mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,14 +31,19 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::census::Census;
+use self::commit::Commit;
+use self::committer::Committer;
 pub use self::follower::Deliver;
 use self::follower::{Follower, Log};
+use self::gather::Gatherer;
+use self::last_failure::LastFailure;
+use self::pipeline::Driver;
+use self::queue::Writer;
 use self::reader::Reader;
 #[cfg(feature = "bench")]
 pub(crate) use self::ring::Ring;
 use self::tasks::{Breakage, Tasks};
 use self::threads::Threads;
-use self::writer::Writer;
 use crate::client::{Client, EventStream, Listing};
 use crate::clock::Timestamp;
 #[cfg(feature = "sqlite")]
@@ -208,14 +214,7 @@ impl Engine {
             tasks.faults = faults;
         }
         let (follower, log) = Follower::new(store.clone(), deliver, stop.clone());
-        let writer = Writer::start(
-            store.clone(),
-            log.clone(),
-            request_timeout,
-            randomness.clone(),
-            &stop,
-            &mut tasks,
-        )?;
+        let writer = start_writer(&store, &log, request_timeout, &randomness, &stop, &mut tasks)?;
         let reader = Reader::start(&store, &stop, &mut tasks);
         tasks.spawn("follower", follower.run());
         tasks.spawn(
@@ -576,6 +575,42 @@ impl Client for Engine {
         self.running()?;
         self.0.store.delete_cursors(consumer.clone()).await
     }
+}
+
+/// Starts the only task that writes: a pipeline where the store can be one. `Config` where the system has no thread to give that
+/// it needs.
+fn start_writer(
+    store: &Arc<dyn Store>,
+    log: &Arc<Log>,
+    request_timeout: Duration,
+    randomness: &Randomness,
+    stop: &CancellationToken,
+    tasks: &mut Tasks,
+) -> Result<Writer> {
+    let failure = Arc::new(LastFailure::default());
+    let (writer, queues) = Writer::new(request_timeout, failure.clone());
+    let profile = store.profile();
+    let gatherer = Gatherer::new(queues, profile.batch_bytes_max);
+    let commit = Commit {
+        store: store.clone(),
+        log: log.clone(),
+        failure,
+        randomness: randomness.clone(),
+    };
+    match store.pipelined() {
+        Some(pipelined) => {
+            let driver = Driver::new(commit, gatherer, pipelined.prewrites());
+            tasks.spawn("writer", driver.run(stop.clone()));
+        }
+        None => {
+            let committer = Committer::new(commit, gatherer, profile.writes_block).run(stop.clone());
+            match profile.writes_block {
+                true => tasks.spawn_alone("writer", committer)?,
+                false => tasks.spawn("writer", committer),
+            }
+        }
+    }
+    Ok(writer)
 }
 
 /// Stops the engine where its store is lost: nothing more is to be read or acknowledged.

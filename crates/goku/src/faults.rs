@@ -24,12 +24,15 @@ use tokio::sync::{oneshot, watch};
 
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
+use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Preconditions, Row, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
 use crate::status::Replica;
-use crate::store::{At, Early, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Profile, Store, WriteError};
+use crate::store::{
+    At, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Pipelined, Prewrite, Profile, ReadAhead, Store,
+    WriteError,
+};
 
 /// What an engine asks of its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +40,7 @@ pub enum Step {
     /// To commit a batch: writes, renewals, expiry.
     Write,
     /// What the batch after the one that is written needs.
-    Foresee,
+    ReadAhead,
     /// What became of a batch whose commit was not answered.
     Resolve,
     /// Rows by key: gets, leases, transactions that read.
@@ -123,7 +126,7 @@ impl Step {
     /// All of them.
     pub const ALL: [Step; 15] = [
         Step::Write,
-        Step::Foresee,
+        Step::ReadAhead,
         Step::Resolve,
         Step::Load,
         Step::Page,
@@ -318,22 +321,8 @@ impl Store for Faulty {
         self.take_write(write, |decision| Err(unknown(decision))).await
     }
 
-    async fn foresee(&self, needs: &Needs) -> Result<Option<Sighting>> {
-        self.take(Step::Foresee, self.store.foresee(needs)).await
-    }
-
-    async fn write_foreseen(
-        &self,
-        decision: Decision,
-        premises: &Premises,
-        early: Option<Early>,
-        begun: oneshot::Sender<()>,
-    ) -> Result<Option<Decision>, WriteError> {
-        let write = self.store.write_foreseen(decision, premises, early, begun);
-        self.take_write(write, |decision| {
-            decision.map_or(Ok(None), |decision| Err(unknown(decision)))
-        })
-        .await
+    fn pipelined(&self) -> Option<&dyn Pipelined> {
+        self.store.pipelined().map(|_| self as _)
     }
 
     async fn resolve(&self, batch: Tag, after: EventId) -> Result<bool> {
@@ -412,6 +401,37 @@ impl Store for Faulty {
             Ok(())
         };
         drop(self.take(Step::Close, close).await);
+    }
+}
+
+#[async_trait]
+impl Pipelined for Faulty {
+    fn prewrites(&self) -> bool {
+        self.store.pipelined().is_some_and(Pipelined::prewrites)
+    }
+
+    async fn read_ahead(&self, needs: &Needs) -> Result<Option<ReadAhead>> {
+        match self.store.pipelined() {
+            Some(store) => self.take(Step::ReadAhead, store.read_ahead(needs)).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn write_speculative(
+        &self,
+        decision: Decision,
+        preconditions: &Preconditions,
+        prewrite: Option<Prewrite>,
+        begun: oneshot::Sender<()>,
+    ) -> Result<Option<Decision>, WriteError> {
+        let Some(store) = self.store.pipelined() else {
+            return Ok(None);
+        };
+        let write = store.write_speculative(decision, preconditions, prewrite, begun);
+        self.take_write(write, |decision| {
+            decision.map_or(Ok(None), |decision| Err(unknown(decision)))
+        })
+        .await
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod guarded;
 pub(crate) mod loads;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
+mod pipelined;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod sim;
 #[cfg(feature = "sqlite")]
@@ -11,14 +12,13 @@ pub(crate) mod sqlite;
 pub(crate) mod tables;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::oneshot;
 
+pub(crate) use self::pipelined::{IN_FLIGHT_MAX, Pipelined, Prewrite, ReadAhead};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
+use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Row, State};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventTypes};
 use crate::id::{EventId, LeaseId, Tag};
@@ -40,23 +40,6 @@ pub(crate) const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Values that one batch may read, in bytes: a transaction may list many large ones.
 pub(crate) const BATCH_LOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// [Foreseen](Store::write_foreseen) batches on their way at a time: one whose commit is being made durable, one that is
-/// written, and one that waits for the lock of the head.
-pub(crate) const FORESEEN_MAX: usize = 3;
-
-/// For a foreseen batch whose rows are written before its turn, beside those of the batches before it, in two round trips.
-/// Nothing that it writes is written by one of these.
-#[derive(Debug)]
-pub(crate) struct Early {
-    /// Tells when its turn has come: that of the batch before it has. None where it has already.
-    pub(crate) turn: Option<oneshot::Receiver<()>>,
-    /// How long it waits for its turn at most: so long others may wait for its rows, and its turn for them.
-    pub(crate) wait_max: Duration,
-    /// To be told once it has its time, so that the one after this may be sent if that is early, too: none goes before the
-    /// one before it, in time neither.
-    pub(crate) timed: oneshot::Sender<()>,
-}
-
 /// One database.
 #[async_trait]
 pub(crate) trait Store: Send + Sync + 'static {
@@ -67,28 +50,10 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// and commits. Called by one task at a time; `decide` may be called again from the beginning.
     async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError>;
 
-    /// Reads what a batch needs without a lock, while the batch before it is still being written: the head, then rows as of
-    /// that head or later, then the last batch. None where the store cannot.
-    async fn foresee(&self, _needs: &Needs) -> Result<Option<Sighting>> {
-        Ok(None)
-    }
-
-    /// Writes a batch that was decided on what was foreseen, in one round trip, if the batch that it was decided
-    /// [after](Decision::after) is still the last one and its premises hold; none where that is not so, or the store
-    /// cannot: nothing was applied then. The decision has events, and the one that comes back the time of the store at
-    /// which it was applied.
-    ///
-    /// Tells `begun` once no batch but this one can come next, so that the one after this can be sent: up to [`FORESEEN_MAX`]
-    /// are on their way at a time, and none while a batch is [written](Self::write). One that is to be [`Early`] is sent
-    /// before that, where the store [writes early](Profile::writes_early).
-    async fn write_foreseen(
-        &self,
-        _decision: Decision,
-        _premises: &Premises,
-        _early: Option<Early>,
-        _begun: oneshot::Sender<()>,
-    ) -> Result<Option<Decision>, WriteError> {
-        Ok(None)
+    /// The store as one whose batches may follow each other before their outcomes are known; none where it gains nothing by
+    /// that, or cannot.
+    fn pipelined(&self) -> Option<&dyn Pipelined> {
+        None
     }
 
     /// Finds out whether the batch with this tag, whose events come after `after`, and whose commit ended as
@@ -181,10 +146,6 @@ pub(crate) struct Profile {
     pub(crate) readers: usize,
     /// Pages of events that all streams together may read at a time, so that other reads need not wait for them.
     pub(crate) pages: usize,
-    /// Whether it gains by reading what a batch needs while the batch before it is written.
-    pub(crate) foresees: bool,
-    /// Whether large foreseen batches are to be [`Early`].
-    pub(crate) writes_early: bool,
     /// Whether a [write](Store::write) blocks the thread that it runs on, so that it needs one of its own.
     pub(crate) writes_block: bool,
     /// What the operator should know of the database's settings.

@@ -23,14 +23,14 @@ pub(crate) enum Members {
 
 impl Members {
     /// The keys, where all are known.
-    pub(super) fn all(&self) -> Option<&BTreeSet<Key>> {
+    pub(crate) fn all(&self) -> Option<&BTreeSet<Key>> {
         match self {
             Members::All(keys) => Some(keys),
             Members::Many | Members::NotLoaded => None,
         }
     }
 
-    pub(super) fn all_mut(&mut self) -> Option<&mut BTreeSet<Key>> {
+    pub(crate) fn all_mut(&mut self) -> Option<&mut BTreeSet<Key>> {
         match self {
             Members::All(keys) => Some(keys),
             Members::Many | Members::NotLoaded => None,

@@ -142,7 +142,7 @@ impl SessionRow {
     }
 
     /// What it takes in memory, beside itself.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let outcomes = self.outcomes.iter().map(|(_, outcome)| outcome.len());
         outcomes.sum::<usize>() + self.outcomes.capacity() * size_of::<(u64, Vec<u8>)>()
     }

@@ -87,7 +87,7 @@ pub(crate) struct LoadedRange {
 /// What must be so where a decision is applied that was made without the lock of the head, beside that no other batch
 /// came between.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Premises {
+pub(crate) struct Preconditions {
     /// It is before this; none where any time will do.
     pub(crate) until: Option<Timestamp>,
     /// These keys have no row.
@@ -107,7 +107,7 @@ pub(crate) struct State {
     pub(crate) due: Option<DueLeases>,
     pub(crate) sessions: HashMap<SessionId, Option<SessionRow>>,
     /// Keys that are taken to have no row though nobody has looked.
-    pub(crate) presumed_new: Vec<Key>,
+    pub(crate) assumed_absent: Vec<Key>,
     /// The tag of the event that was asked for; none within where there is no such event.
     pub(crate) tag: Option<Option<Tag>>,
 }
@@ -182,26 +182,26 @@ impl State {
             ranges: Vec::new(),
             due: None,
             sessions: HashMap::new(),
-            presumed_new: Vec::new(),
+            assumed_absent: Vec::new(),
             tag: None,
         }
     }
 
     /// What must be so for it to hold at a later time: that no more of the leases that were loaded are due than now, and
-    /// what was presumed.
-    pub(crate) fn into_premises(self) -> Premises {
+    /// what was assumed.
+    pub(crate) fn into_preconditions(self) -> Preconditions {
         let leases = self.leases.values().flatten().filter(|lease| !lease.expired);
         let deadlines = leases.filter_map(|lease| lease.expires_at);
-        Premises {
+        Preconditions {
             until: deadlines.filter(|deadline| *deadline > self.now).min(),
-            absent: self.presumed_new,
+            absent: self.assumed_absent,
         }
     }
 
     /// Takes these keys to have no row.
-    pub(crate) fn presume_new(&mut self, keys: impl Iterator<Item = Key>) {
-        self.presumed_new.extend(keys);
-        for key in &self.presumed_new {
+    pub(crate) fn assume_absent(&mut self, keys: impl Iterator<Item = Key>) {
+        self.assumed_absent.extend(keys);
+        for key in &self.assumed_absent {
             self.rows.insert(key.clone(), None);
         }
     }

@@ -1,6 +1,5 @@
 //! Batches on tables in memory: what no single request can show.
 
-mod foresight;
 mod large_leases;
 
 use std::collections::BTreeMap;
@@ -22,23 +21,23 @@ use crate::write::{SessionId, WriteId};
 
 /// The tables of a store, loaded from and written to as SQL would.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Tables {
-    head: Head,
-    rows: BTreeMap<Key, Row>,
-    leases: BTreeMap<LeaseId, LeaseRow>,
-    sessions: BTreeMap<SessionId, SessionRow>,
-    events: Vec<Event>,
+pub(crate) struct Tables {
+    pub(crate) head: Head,
+    pub(crate) rows: BTreeMap<Key, Row>,
+    pub(crate) leases: BTreeMap<LeaseId, LeaseRow>,
+    pub(crate) sessions: BTreeMap<SessionId, SessionRow>,
+    pub(crate) events: Vec<Event>,
     /// How often a batch had to load.
     loads: usize,
 }
 
 impl Tables {
-    fn run(&mut self, requests: Vec<Request>, now: i64) -> Vec<Result<Answer>> {
+    pub(crate) fn run(&mut self, requests: Vec<Request>, now: i64) -> Vec<Result<Answer>> {
         let seen = self.head;
         self.run_having_seen(seen, requests, now)
     }
 
-    fn run_having_seen(&mut self, seen: Head, requests: Vec<Request>, now: i64) -> Vec<Result<Answer>> {
+    pub(crate) fn run_having_seen(&mut self, seen: Head, requests: Vec<Request>, now: i64) -> Vec<Result<Answer>> {
         let batch = Batch {
             requests,
             tag: Tag::new(7),
@@ -49,7 +48,7 @@ impl Tables {
     }
 
     /// What a batch does that is decided under the lock.
-    fn decide(&mut self, batch: &Batch, now: Timestamp) -> Decision {
+    pub(crate) fn decide(&mut self, batch: &Batch, now: Timestamp) -> Decision {
         let mut state = State::new(self.head, now);
         let mut needs = batch.first_needs();
         loop {
@@ -61,7 +60,7 @@ impl Tables {
         }
     }
 
-    fn apply(&mut self, decision: Decision) -> Vec<Result<Answer>> {
+    pub(crate) fn apply(&mut self, decision: Decision) -> Vec<Result<Answer>> {
         let changed = (decision.head.last_event, decision.head.next_deadline)
             != (self.head.last_event, self.head.next_deadline)
             || !decision.leases.is_empty()
@@ -79,7 +78,7 @@ impl Tables {
         decision.answers
     }
 
-    fn load(&mut self, needs: &Needs, state: &mut State) {
+    pub(crate) fn load(&mut self, needs: &Needs, state: &mut State) {
         self.loads += 1;
         assert!(self.loads < 1_000, "the needs do not end: {needs:?}");
         for (key, with_value) in &needs.keys {
@@ -131,7 +130,7 @@ impl Tables {
     }
 
     /// What holds after every batch.
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let mut replayed = BTreeMap::new();
         let mut last = EventId::ZERO;
         for event in &self.events {
@@ -168,30 +167,30 @@ impl Tables {
     }
 }
 
-fn loaded(row: &Row, with_value: bool) -> Row {
+pub(crate) fn loaded(row: &Row, with_value: bool) -> Row {
     Row {
         value: row.value.clone().filter(|_| with_value),
         ..row.clone()
     }
 }
 
-fn key(name: &str) -> Key {
+pub(crate) fn key(name: &str) -> Key {
     Key::new(name).unwrap()
 }
 
-fn set(name: &str) -> SetRequest {
+pub(crate) fn set(name: &str) -> SetRequest {
     SetRequest::new(key(name), "v")
 }
 
-fn ttl(ms: u64) -> Expiry {
+pub(crate) fn ttl(ms: u64) -> Expiry {
     Expiry::After(Duration::from_millis(ms))
 }
 
-fn lease(id: i64) -> LeaseId {
+pub(crate) fn lease(id: i64) -> LeaseId {
     LeaseId::new(id).unwrap()
 }
 
-fn kinds(answers: &[Result<Answer>]) -> Vec<Option<ErrorKind>> {
+pub(crate) fn kinds(answers: &[Result<Answer>]) -> Vec<Option<ErrorKind>> {
     answers
         .iter()
         .map(|answer| answer.as_ref().err().map(|error| error.kind()))
@@ -437,7 +436,7 @@ fn a_tail_that_grew_to_the_same_length_is_told_by_its_tag() {
     assert_eq!(tables.head.epoch.number(), seen.epoch.number() + 1);
 }
 
-fn once(session: u64, number: u64, request: Request) -> Request {
+pub(crate) fn once(session: u64, number: u64, request: Request) -> Request {
     Request::Once(WriteId::new(SessionId::new(session), number), Box::new(request))
 }
 
@@ -594,15 +593,15 @@ fn outcomes_that_are_large_together_are_all_known() {
     assert_eq!(tables.events.len() as u64, last + 1);
 }
 
-fn any_key() -> impl Strategy<Value = Key> {
+pub(crate) fn any_key() -> impl Strategy<Value = Key> {
     prop::sample::select(vec!["a", "b", "c", "d"]).prop_map(key)
 }
 
-fn any_lease() -> impl Strategy<Value = LeaseId> {
+pub(crate) fn any_lease() -> impl Strategy<Value = LeaseId> {
     (1..8i64).prop_map(lease)
 }
 
-fn any_expiry() -> impl Strategy<Value = Expiry> {
+pub(crate) fn any_expiry() -> impl Strategy<Value = Expiry> {
     prop_oneof![
         3 => Just(Expiry::Keep),
         2 => Just(Expiry::Never),
@@ -611,7 +610,7 @@ fn any_expiry() -> impl Strategy<Value = Expiry> {
     ]
 }
 
-fn any_condition() -> impl Strategy<Value = Condition> {
+pub(crate) fn any_condition() -> impl Strategy<Value = Condition> {
     let version = || (1..6i64).prop_map(|version| Version::new(version).unwrap());
     prop_oneof![
         4 => Just(Condition::Any),
@@ -622,7 +621,7 @@ fn any_condition() -> impl Strategy<Value = Condition> {
     ]
 }
 
-fn any_set() -> impl Strategy<Value = SetRequest> {
+pub(crate) fn any_set() -> impl Strategy<Value = SetRequest> {
     (
         any_key(),
         any_condition(),
@@ -638,11 +637,11 @@ fn any_set() -> impl Strategy<Value = SetRequest> {
         })
 }
 
-fn any_delete() -> impl Strategy<Value = DeleteRequest> {
+pub(crate) fn any_delete() -> impl Strategy<Value = DeleteRequest> {
     (any_key(), any_condition()).prop_map(|(key, condition)| DeleteRequest { key, condition })
 }
 
-fn any_operation() -> impl Strategy<Value = Operation> {
+pub(crate) fn any_operation() -> impl Strategy<Value = Operation> {
     let list = (prop::option::of(1..3usize), any::<bool>());
     prop_oneof![
         any_key().prop_map(Operation::Get),
@@ -656,7 +655,7 @@ fn any_operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-fn any_txn() -> impl Strategy<Value = Txn> {
+pub(crate) fn any_txn() -> impl Strategy<Value = Txn> {
     let operations = || prop::collection::vec(any_operation(), 0..4);
     (prop::option::of((any_key(), 0..4i64)), operations(), operations()).prop_map(|(compare, then, otherwise)| Txn {
         compare: compare
@@ -668,7 +667,7 @@ fn any_txn() -> impl Strategy<Value = Txn> {
     })
 }
 
-fn any_request() -> impl Strategy<Value = Request> {
+pub(crate) fn any_request() -> impl Strategy<Value = Request> {
     prop_oneof![
         5 => any_set().prop_map(Request::Set),
         2 => any_delete().prop_map(Request::Delete),

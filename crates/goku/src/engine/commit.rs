@@ -8,10 +8,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::follower::Log;
+use super::gather::Jobs;
 use super::last_failure::LastFailure;
-use super::writer::{Job, late, unknown};
+use super::queue::{Job, late, unknown};
 use crate::backoff::Backoff;
-use crate::decide::{Batch, Changes, Decision, Head};
+use crate::decide::{Batch, Decision, Head};
 use crate::error::{Error, ErrorKind, Result};
 use crate::random::Randomness;
 #[cfg(any(test, feature = "sim"))]
@@ -28,18 +29,15 @@ const LOST_ALONE_MAX: u32 = 3;
 /// Jobs, and what came of the batch that they were in if it came to something.
 pub(super) struct Attempt {
     pub(super) jobs: Vec<Job>,
-    /// Whether it was decided as if keys were new of which nothing was known.
-    pub(super) presumes: bool,
     pub(super) outcome: Option<(Arc<Batch>, Result<Decision, WriteError>)>,
 }
 
-/// A batch on its way to the store.
+/// The way of a batch into the store, and of its answers back. Clones are the same way.
+#[derive(Clone)]
 pub(super) struct Commit {
     pub(super) store: Arc<dyn Store>,
     pub(super) log: Arc<Log>,
     pub(super) failure: Arc<LastFailure>,
-    /// Whether what it changes is asked for.
-    pub(super) tells: bool,
     pub(super) randomness: Randomness,
 }
 
@@ -59,35 +57,69 @@ enum Settled {
 impl Attempt {
     /// The first one.
     pub(super) fn new(jobs: Vec<Job>) -> Attempt {
-        Attempt {
-            jobs,
-            presumes: false,
-            outcome: None,
-        }
+        Attempt { jobs, outcome: None }
     }
 }
 
 impl Commit {
+    /// A batch of these, as an attempt of its own, by one who has seen this head; an error where the system has no random
+    /// numbers.
+    pub(super) fn batch(&self, jobs: &[Job], seen: Head) -> Result<Batch> {
+        let requests = jobs.iter().map(|job| job.request.clone()).collect();
+        Ok(Batch {
+            requests,
+            tag: self.randomness.tag()?,
+            seen,
+        })
+    }
+
+    /// Takes jobs from their callers, who cannot give them up any more; not those that were given up or whose time is over.
+    pub(super) fn claim(&self, jobs: Jobs) -> Vec<Job> {
+        let claimed = jobs.into_vec().into_iter().filter(|job| job.claim.take());
+        self.drop_late(claimed.collect())
+    }
+
+    /// Fails the jobs whose time is over, and leaves out those that nobody waits for any more.
+    fn drop_late(&self, jobs: Vec<Job>) -> Vec<Job> {
+        let now = Instant::now();
+        let (in_time, over): (Vec<_>, Vec<_>) = jobs
+            .into_iter()
+            .filter(|job| !job.answer.is_closed())
+            .partition(|job| job.deadline > now);
+        if !over.is_empty() {
+            answer_all(over, &late(self.failure.get().as_ref()));
+        }
+        in_time
+    }
+
+    /// Answers the jobs of a batch that was applied and tells the log.
+    pub(super) fn finish(&self, jobs: Vec<Job>, decision: Decision) {
+        #[cfg(any(test, feature = "sim"))]
+        let jobs = forget_one(&self.randomness, jobs);
+        for (job, answer) in jobs.into_iter().zip(decision.answers) {
+            // A caller that has given up is not there to hear it.
+            drop(job.answer.send(answer));
+        }
+        self.failure.clear();
+        self.log.committed(decision.head, decision.events);
+    }
+
     /// Commits jobs as one batch, again and again until it succeeds or their time is over; a batch that the database
-    /// will not take is halved until the request at fault stands alone and fails alone. Answers with what was changed.
-    pub(super) async fn run(self, attempt: Attempt) -> Vec<Changes> {
-        let mut changes = Vec::new();
+    /// will not take is halved until the request at fault stands alone and fails alone. Tells `applied` of each decision.
+    pub(super) async fn run(&self, attempt: Attempt, mut applied: impl FnMut(&Decision) + Send) {
         let mut parts = vec![attempt];
-        while let Some(Attempt {
-            mut jobs, mut outcome, ..
-        }) = parts.pop()
-        {
+        while let Some(Attempt { mut jobs, mut outcome }) = parts.pop() {
             let mut backoff = RETRY;
             let mut lost_alone = 0;
             loop {
                 let (batch, written) = match outcome.take() {
                     Some(tried) => tried,
                     None => {
-                        jobs = drop_late(jobs, &self.failure);
+                        jobs = self.drop_late(jobs);
                         if jobs.is_empty() {
                             break;
                         }
-                        let batch = match batch(&jobs, self.log.known_head(), &self.randomness) {
+                        let batch = match self.batch(&jobs, self.log.known_head()) {
                             Ok(batch) => Arc::new(batch),
                             Err(error) => {
                                 answer_all(jobs, &error);
@@ -110,10 +142,8 @@ impl Commit {
                         if decision.begins_epoch(batch.tag) {
                             tell_of_epoch(&batch.seen, &decision.head);
                         }
-                        if decision.writes && self.tells {
-                            changes.push(Changes::from(&*decision));
-                        }
-                        finish(&self.log, &self.failure, &self.randomness, jobs, *decision);
+                        applied(&decision);
+                        self.finish(jobs, *decision);
                         break;
                     }
                     Settled::NotApplied(error) => {
@@ -146,7 +176,6 @@ impl Commit {
                 }
             }
         }
-        changes
     }
 
     /// What became of a batch, as far as that can be found out before the last deadline.
@@ -202,49 +231,12 @@ impl Commit {
     }
 }
 
-/// A batch of these, as an attempt of its own; an error where the system has no random numbers.
-pub(super) fn batch(jobs: &[Job], seen: Head, randomness: &Randomness) -> Result<Batch> {
-    let requests = jobs.iter().map(|job| job.request.clone()).collect();
-    Ok(Batch {
-        requests,
-        tag: randomness.tag()?,
-        seen,
-    })
-}
-
 /// Tells that the database came back without events that this engine had seen.
 fn tell_of_epoch(seen: &Head, head: &Head) {
     tracing::error!(
         old = %seen.epoch, new = %head.epoch, seen = %seen.last_event, goes_on_at = %head.compacted,
         "the database lost events that had been committed: a new epoch begins"
     );
-}
-
-/// Answers the jobs of a batch that was applied and tells the log.
-pub(super) fn finish(log: &Log, failure: &LastFailure, randomness: &Randomness, jobs: Vec<Job>, decision: Decision) {
-    #[cfg(any(test, feature = "sim"))]
-    let jobs = forget_one(randomness, jobs);
-    #[cfg(not(any(test, feature = "sim")))]
-    let _ = randomness;
-    for (job, answer) in jobs.into_iter().zip(decision.answers) {
-        // A caller that has given up is not there to hear it.
-        drop(job.answer.send(answer));
-    }
-    failure.clear();
-    log.committed(decision.head, decision.events);
-}
-
-/// Fails the jobs whose time is over, and leaves out those that nobody waits for any more.
-pub(super) fn drop_late(jobs: Vec<Job>, failure: &LastFailure) -> Vec<Job> {
-    let now = Instant::now();
-    let (in_time, over): (Vec<_>, Vec<_>) = jobs
-        .into_iter()
-        .filter(|job| !job.answer.is_closed())
-        .partition(|job| job.deadline > now);
-    if !over.is_empty() {
-        answer_all(over, &late(failure.get().as_ref()));
-    }
-    in_time
 }
 
 fn answer_all(jobs: Vec<Job>, error: &Error) {

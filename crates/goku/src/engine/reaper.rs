@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::aside::Aside;
 use super::follower::Log;
-use super::writer::Writer;
+use super::queue::Writer;
 use crate::clock::Timestamp;
 use crate::decide::{Answer, Head, Request};
 use crate::error::{Error, ErrorKind, Result};

@@ -10,10 +10,13 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use tokio::sync::oneshot;
 
-use super::{At, Early, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Profile, Store, WriteError};
+use super::{
+    At, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Pipelined, Prewrite, Profile, ReadAhead, Store,
+    WriteError,
+};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
+use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Preconditions, Row, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
@@ -142,23 +145,8 @@ impl Store for Guarded {
         written
     }
 
-    async fn foresee(&self, needs: &Needs) -> Result<Option<Sighting>> {
-        self.read(self.store.foresee(needs)).await
-    }
-
-    async fn write_foreseen(
-        &self,
-        decision: Decision,
-        premises: &Premises,
-        early: Option<Early>,
-        begun: oneshot::Sender<()>,
-    ) -> Result<Option<Decision>, WriteError> {
-        let written = caught(self.store.write_foreseen(decision, premises, early, begun)).await;
-        let written = written.map_err(WriteError::Panicked).flatten();
-        if !matches!(written, Ok(None)) {
-            self.note_batch(written.as_ref().err());
-        }
-        written
+    fn pipelined(&self) -> Option<&dyn Pipelined> {
+        self.store.pipelined().map(|_| self as _)
     }
 
     async fn resolve(&self, batch: Tag, after: EventId) -> Result<bool> {
@@ -241,5 +229,37 @@ impl Store for Guarded {
     async fn close(&self) {
         // What cannot be closed is gone with the process.
         drop(caught(self.store.close()).await);
+    }
+}
+
+#[async_trait]
+impl Pipelined for Guarded {
+    fn prewrites(&self) -> bool {
+        self.store.pipelined().is_some_and(Pipelined::prewrites)
+    }
+
+    async fn read_ahead(&self, needs: &Needs) -> Result<Option<ReadAhead>> {
+        match self.store.pipelined() {
+            Some(store) => self.read(store.read_ahead(needs)).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn write_speculative(
+        &self,
+        decision: Decision,
+        preconditions: &Preconditions,
+        prewrite: Option<Prewrite>,
+        begun: oneshot::Sender<()>,
+    ) -> Result<Option<Decision>, WriteError> {
+        let Some(store) = self.store.pipelined() else {
+            return Ok(None);
+        };
+        let written = caught(store.write_speculative(decision, preconditions, prewrite, begun)).await;
+        let written = written.map_err(WriteError::Panicked).flatten();
+        if !matches!(written, Ok(None)) {
+            self.note_batch(written.as_ref().err());
+        }
+        written
     }
 }

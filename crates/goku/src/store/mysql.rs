@@ -46,10 +46,13 @@ use self::servers::Servers;
 use self::session::Role;
 use self::writer::Writer;
 use super::tables::Sharing;
-use super::{At, Early, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Profile, Store, WriteError};
+use super::{
+    At, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Pipelined, Prewrite, Profile, ReadAhead, Store,
+    WriteError,
+};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Premises, Row, Sighting, State};
+use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Preconditions, Row, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
@@ -89,6 +92,9 @@ pub(crate) struct MySqlStore {
     writer: Writer,
     readers: Readers,
     cursors: Cursors,
+    /// Whether a commit can go in one packet with what it commits.
+    is_pipelined: bool,
+    prewrites: bool,
 }
 
 impl MySqlStore {
@@ -121,11 +127,11 @@ impl MySqlStore {
                 batch_bytes_max: BATCH_BYTES_MAX.min(settings.packet_bytes_max / 4),
                 readers: COALESCED_READS,
                 pages: PAGES,
-                foresees: !settings.commits_apart(),
-                writes_early: !settings.commits_apart() && settings.detects_deadlocks(),
                 writes_block: false,
                 warnings: settings.durability.warnings(),
             },
+            is_pipelined: !settings.commits_apart(),
+            prewrites: !settings.commits_apart() && settings.detects_deadlocks(),
             writer: Writer::new(servers.clone(), id, writing),
             cursors: Cursors::new(servers.clone()),
             readers: Readers::new(servers, reading),
@@ -143,18 +149,8 @@ impl Store for MySqlStore {
         self.writer.write(needs, decide).await
     }
 
-    async fn foresee(&self, needs: &Needs) -> Result<Option<Sighting>> {
-        self.readers.foresee(needs).await
-    }
-
-    async fn write_foreseen(
-        &self,
-        decision: Decision,
-        premises: &Premises,
-        early: Option<Early>,
-        begun: oneshot::Sender<()>,
-    ) -> Result<Option<Decision>, WriteError> {
-        self.writer.write_foreseen(decision, premises, early, begun).await
+    fn pipelined(&self) -> Option<&dyn Pipelined> {
+        self.is_pipelined.then_some(self)
     }
 
     async fn resolve(&self, batch: Tag, after: EventId) -> Result<bool> {
@@ -254,5 +250,28 @@ impl Store for MySqlStore {
         self.cursors.close().await;
         self.writer.close().await;
         self.readers.close().await;
+    }
+}
+
+#[async_trait]
+impl Pipelined for MySqlStore {
+    fn prewrites(&self) -> bool {
+        self.prewrites
+    }
+
+    async fn read_ahead(&self, needs: &Needs) -> Result<Option<ReadAhead>> {
+        self.readers.read_ahead(needs).await
+    }
+
+    async fn write_speculative(
+        &self,
+        decision: Decision,
+        preconditions: &Preconditions,
+        prewrite: Option<Prewrite>,
+        begun: oneshot::Sender<()>,
+    ) -> Result<Option<Decision>, WriteError> {
+        self.writer
+            .write_speculative(decision, preconditions, prewrite, begun)
+            .await
     }
 }

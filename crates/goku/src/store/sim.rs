@@ -17,10 +17,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::tables::Tables;
 use super::loads::{Load, decide_until_complete};
-use super::{At, Early, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Profile, Store, WriteError};
+use super::{
+    At, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Pipelined, Prewrite, Profile, ReadAhead, Store,
+    WriteError,
+};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Premises, Sighting, State};
+use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Preconditions, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Epoch, EventId, LeaseId, Tag};
 use crate::key::Key;
@@ -35,7 +38,7 @@ const BEGINNING_MS: i64 = 1_767_225_600_000;
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 /// A batch that wrote its rows before its turn is not applied once its time is so far back, as on MySQL.
-const EARLY_AGE_MAX: Duration = Duration::from_secs(1);
+const PREWRITE_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// How long a commit whose connection was lost may still take at the database.
 const LATE_COMMIT_MAX: Duration = Duration::from_millis(400);
@@ -174,12 +177,12 @@ impl Shared {
     async fn run_ahead(
         self: Arc<Shared>,
         mut decision: Decision,
-        premises: Premises,
-        early: Option<Early>,
+        preconditions: Preconditions,
+        prewrite: Option<Prewrite>,
         begun: oneshot::Sender<()>,
     ) -> Outcome {
         let mut early_time = None;
-        if let Some(Early { turn, wait_max, timed }) = early {
+        if let Some(Prewrite { turn, wait_max, timed }) = prewrite {
             early_time = Some(self.now());
             let _ = timed.send(());
             self.pause().await;
@@ -200,10 +203,10 @@ impl Shared {
             let time = early_time.unwrap_or(now.max(head.last_time));
             let is_next = head.batch == decision.after || self.strikes(Plant::TagIgnored, 4);
             let is_in_time = time >= head.last_time
-                && now.saturating_since(time) <= EARLY_AGE_MAX
-                && premises.until.is_none_or(|until| time < until);
-            let are_absent =
-                premises.absent.iter().all(|key| !tables.has_row(key)) || self.plant == Some(Plant::AbsenceUnchecked);
+                && now.saturating_since(time) <= PREWRITE_AGE_MAX
+                && preconditions.until.is_none_or(|until| time < until);
+            let are_absent = preconditions.absent.iter().all(|key| !tables.has_row(key))
+                || self.plant == Some(Plant::AbsenceUnchecked);
             (is_next && is_in_time && are_absent).then_some(time)
         };
         let Some(time) = time else {
@@ -327,8 +330,6 @@ impl Store for Node {
             batch_bytes_max: BATCH_BYTES_MAX,
             readers: 3,
             pages: 3,
-            foresees: true,
-            writes_early: true,
             writes_block: false,
             warnings: Vec::new(),
         }
@@ -350,69 +351,8 @@ impl Store for Node {
         self.shared.clone().commit(lock, decision).await
     }
 
-    async fn foresee(&self, needs: &Needs) -> Result<Option<Sighting>> {
-        self.way().await?;
-        self.shared.note("foresee", self.id);
-        let mut state = State::new(locked(&self.shared.tables).head, self.shared.now());
-        let keys = Needs {
-            keys: needs.keys.clone(),
-            tag_of: needs.tag_of,
-            ..Needs::default()
-        };
-        let leases = Needs {
-            leases: needs.leases.clone(),
-            members: needs.members.clone(),
-            sessions: needs.sessions.clone(),
-            ..Needs::default()
-        };
-        // Others may commit between any two of these.
-        for part in [keys, leases] {
-            self.shared.pause().await;
-            locked(&self.shared.tables).load(&part, None, &mut state);
-        }
-        self.shared.pause().await;
-        let until = locked(&self.shared.tables).head.batch;
-        self.way().await?;
-        Ok(Some(Sighting { state, until }))
-    }
-
-    async fn write_foreseen(
-        &self,
-        decision: Decision,
-        premises: &Premises,
-        early: Option<Early>,
-        begun: oneshot::Sender<()>,
-    ) -> Outcome {
-        self.way().await.map_err(WriteError::Retry)?;
-        let (begin, mut has_begun) = oneshot::channel();
-        let mut begun = Some(begun);
-        let running = self
-            .shared
-            .clone()
-            .run_ahead(decision.clone(), premises.clone(), early, begin);
-        let mut running = tokio::spawn(running);
-        let is_lost = self.shared.chance(|weather| weather.lost_commits);
-        let lost_after = self.shared.seed.up_to(4 * locked(&self.shared.weather).latency_max);
-        let mut lost_connection = std::pin::pin!(async move {
-            match is_lost {
-                true => sleep(lost_after).await,
-                false => std::future::pending().await,
-            }
-        });
-        loop {
-            tokio::select! {
-                biased;
-                told = &mut has_begun, if begun.is_some() => {
-                    if let (Some(begun), Ok(())) = (begun.take(), told) {
-                        let _ = begun.send(());
-                    }
-                }
-                outcome = &mut running => {
-                    return outcome.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()));
-                }
-                () = &mut lost_connection => return Err(unknown(decision)),
-            }
-        }
+    fn pipelined(&self) -> Option<&dyn Pipelined> {
+        Some(self)
     }
 
     async fn resolve(&self, batch: Tag, _after: EventId) -> Result<bool> {
@@ -517,6 +457,78 @@ impl Store for Node {
 
     async fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Pipelined for Node {
+    fn prewrites(&self) -> bool {
+        true
+    }
+
+    async fn read_ahead(&self, needs: &Needs) -> Result<Option<ReadAhead>> {
+        self.way().await?;
+        self.shared.note("read ahead", self.id);
+        let mut state = State::new(locked(&self.shared.tables).head, self.shared.now());
+        let keys = Needs {
+            keys: needs.keys.clone(),
+            tag_of: needs.tag_of,
+            ..Needs::default()
+        };
+        let leases = Needs {
+            leases: needs.leases.clone(),
+            members: needs.members.clone(),
+            sessions: needs.sessions.clone(),
+            ..Needs::default()
+        };
+        // Others may commit between any two of these.
+        for part in [keys, leases] {
+            self.shared.pause().await;
+            locked(&self.shared.tables).load(&part, None, &mut state);
+        }
+        self.shared.pause().await;
+        let until = locked(&self.shared.tables).head.batch;
+        self.way().await?;
+        Ok(Some(ReadAhead { state, until }))
+    }
+
+    async fn write_speculative(
+        &self,
+        decision: Decision,
+        preconditions: &Preconditions,
+        prewrite: Option<Prewrite>,
+        begun: oneshot::Sender<()>,
+    ) -> Outcome {
+        self.way().await.map_err(WriteError::Retry)?;
+        let (begin, mut has_begun) = oneshot::channel();
+        let mut begun = Some(begun);
+        let running = self
+            .shared
+            .clone()
+            .run_ahead(decision.clone(), preconditions.clone(), prewrite, begin);
+        let mut running = tokio::spawn(running);
+        let is_lost = self.shared.chance(|weather| weather.lost_commits);
+        let lost_after = self.shared.seed.up_to(4 * locked(&self.shared.weather).latency_max);
+        let mut lost_connection = std::pin::pin!(async move {
+            match is_lost {
+                true => sleep(lost_after).await,
+                false => std::future::pending().await,
+            }
+        });
+        loop {
+            tokio::select! {
+                biased;
+                told = &mut has_begun, if begun.is_some() => {
+                    if let (Some(begun), Ok(())) = (begun.take(), told) {
+                        let _ = begun.send(());
+                    }
+                }
+                outcome = &mut running => {
+                    return outcome.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()));
+                }
+                () = &mut lost_connection => return Err(unknown(decision)),
+            }
+        }
     }
 }
 

@@ -197,8 +197,6 @@ impl Store for SqliteStore {
             batch_bytes_max: BATCH_BYTES_MAX,
             readers: READERS,
             pages: PAGES,
-            foresees: false,
-            writes_early: false,
             writes_block: true,
             warnings: Vec::new(),
         }

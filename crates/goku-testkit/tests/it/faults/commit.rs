@@ -30,7 +30,7 @@ on_every_server![
 /// How a batch is written: in one packet with its COMMIT, decided before it, or under the lock of the head.
 #[derive(Clone, Copy)]
 enum Way {
-    Foreseen,
+    Speculative,
     Locked,
 }
 
@@ -64,7 +64,7 @@ impl Fixture {
 
     /// Lets a write meet a trap in both ways.
     async fn both(options: Options, point: Point, action: Action) {
-        for way in [Way::Foreseen, Way::Locked] {
+        for way in [Way::Speculative, Way::Locked] {
             Fixture::start(&options, way, point, action).await.finish().await;
         }
     }
@@ -95,7 +95,7 @@ impl Fixture {
 impl Way {
     async fn write(self, client: &dyn Client) -> Result<Entry> {
         match self {
-            Way::Foreseen => client.set(set("key", "meanwhile")).await,
+            Way::Speculative => client.set(set("key", "meanwhile")).await,
             // What a range holds is read under the lock only.
             Way::Locked => {
                 let txn = Txn {
@@ -128,7 +128,7 @@ async fn a_commit_that_arrives_after_its_connection_was_lost(options: Options) {
     fixture.trap.release();
     fixture.finish().await;
     // Nothing waits for a batch that locks nothing yet: it was made sure that it cannot be applied any more.
-    let mut fixture = Fixture::start(&options, Way::Foreseen, Point::Request, Action::Orphan).await;
+    let mut fixture = Fixture::start(&options, Way::Speculative, Point::Request, Action::Orphan).await;
     fixture.written().await;
     fixture.trap.release();
     fixture.finish_written().await;
@@ -156,7 +156,7 @@ async fn an_answer_to_a_commit_that_never_arrives(options: Options) {
 }
 
 async fn an_answer_to_a_commit_that_is_held(options: Options) {
-    for way in [Way::Foreseen, Way::Locked] {
+    for way in [Way::Speculative, Way::Locked] {
         let fixture = Fixture::start(&options, way, Point::Reply, Action::Hold).await;
         sleep(Duration::from_millis(500)).await;
         fixture.trap.release();
@@ -166,7 +166,7 @@ async fn an_answer_to_a_commit_that_is_held(options: Options) {
 
 /// All connections of the engine are gone and no new one is to be had, until it is.
 async fn an_outcome_that_can_be_looked_up_only_later(options: Options) {
-    let fixture = Fixture::start(&options, Way::Foreseen, Point::Reply, Action::Hold).await;
+    let fixture = Fixture::start(&options, Way::Speculative, Point::Reply, Action::Hold).await;
     fixture.proxy.refuse(true);
     fixture.proxy.cut();
     sleep(Duration::from_millis(500)).await;

@@ -81,7 +81,7 @@ impl Fixture {
     }
 
     /// A replica that begins a write which it decides before it locks anything.
-    async fn stall_foreseen(&self, trap: impl FnOnce(&Proxy) -> Trap) -> Stalled {
+    async fn stall_speculative(&self, trap: impl FnOnce(&Proxy) -> Trap) -> Stalled {
         let txn = Txn {
             then: vec![Operation::Set(set("one", "one stalled"))],
             ..Txn::default()
@@ -225,7 +225,7 @@ async fn a_replica_that_does_not_read_a_result(options: Options) {
 /// It locks nothing; when its batch comes, that is not the next one any more and is decided again.
 async fn a_replica_before_a_batch_that_it_foresaw(options: Options) {
     let fixture = Fixture::start(options).await;
-    let stalled = fixture.stall_foreseen(before_commit).await;
+    let stalled = fixture.stall_speculative(before_commit).await;
     fixture.finish([stalled]).await;
 }
 
@@ -233,7 +233,7 @@ async fn a_replica_before_a_batch_that_it_foresaw(options: Options) {
 async fn a_replica_after_a_batch_that_it_foresaw(options: Options) {
     let fixture = Fixture::start(options).await;
     let sent = |proxy: &Proxy| proxy.at_commit(1, Point::Reply, Action::Hold);
-    let stalled = fixture.stall_foreseen(sent).await;
+    let stalled = fixture.stall_speculative(sent).await;
     fixture.finish([stalled]).await;
 }
 

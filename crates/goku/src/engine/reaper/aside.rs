@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::ending::Ending;
 use crate::backoff::Backoff;
-use crate::engine::writer::Writer;
+use crate::engine::queue::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::store::Store;

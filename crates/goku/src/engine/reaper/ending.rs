@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{ERROR_PAUSE, is_of_store};
 use crate::decide::{Answer, LeaseRow, Needs, Piece, Request};
-use crate::engine::writer::Writer;
+use crate::engine::queue::Writer;
 use crate::error::{ErrorKind, Result};
 use crate::id::{LeaseId, Version};
 use crate::key::Key;
@@ -16,7 +16,7 @@ use crate::store::Store;
 const PAGE_ROWS: usize = 4 * LEASE_KEYS_AT_ONCE_MAX;
 
 /// Pause where another replica ends the same lease: it looks again only then.
-const OVERTAKEN_PAUSE: Duration = Duration::from_secs(1);
+const CONTENDED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Ends one lease whose deadline has passed, piece by piece, with room for other batches between two.
 ///
@@ -107,7 +107,7 @@ impl Ending {
             match self.writer.write(Request::ReapPiece(piece.clone())).await {
                 Ok(Answer::ReapedPiece { more, keys }) => {
                     if more && keys == 0 && expected > 0 {
-                        tokio::time::sleep(OVERTAKEN_PAUSE).await;
+                        tokio::time::sleep(CONTENDED_PAUSE).await;
                     }
                     return Ok(more);
                 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::columns::{NOW, NOW_LOCKED};
 use super::script::{Insert, Script, Sql, lists};
 use crate::clock::Timestamp;
-use crate::decide::{Decision, Head, LeaseRow, Premises, Row};
+use crate::decide::{Decision, Head, LeaseRow, Preconditions, Row};
 use crate::error::Result;
 use crate::event::{Event, EventType};
 use crate::id::{LeaseId, Tag, Version};
@@ -50,7 +50,7 @@ const SESSIONS: Insert = Insert {
     is_of_new_rows: false,
 };
 
-/// The time that a foreseen batch took with the lock of the head, in milliseconds; 0 where it took none.
+/// The time that a speculative batch took with the lock of the head, in milliseconds; 0 where it took none.
 ///
 /// The connection remembers it as MySQL's manual does with numbers from a table of sequences, under `LAST_INSERT_ID(expr)`
 /// in "Information Functions": each session has its own, and the statement that makes it answers with it.
@@ -58,7 +58,7 @@ const TIME: &str = "last_insert_id()";
 
 /// How long ago the time of a batch may be when it gets the lock of the head, in milliseconds: so much longer a lease may be
 /// taken to live.
-const EARLY_MS_MAX: i64 = 1_000;
+const PREWRITE_MS_MAX: i64 = 1_000;
 
 /// When a decision is applied.
 #[derive(Clone, Copy, Debug)]
@@ -77,22 +77,24 @@ pub(super) fn write_rows(decision: &Decision, script: &mut Script) -> Result<()>
 }
 
 /// Adds the statements that write the head and the rows of `decision`, which has events, at the time when they get the
-/// lock of the head, if the batch before it is still the last one and its premises hold. Otherwise its events have no
-/// time, which is [`Trouble::Overtaken`](super::error::Trouble); and where it is not the last one no row is locked: at
+/// lock of the head, if the batch before it is still the last one and its preconditions hold. Otherwise its events have no
+/// time, which is [`Trouble::Conflict`](super::error::Trouble); and where it is not the last one no row is locked: at
 /// READ COMMITTED a row that an update leaves out is let go.
 ///
 /// Every statement after the lock is one for which the next batch waits.
-pub(super) fn write_foreseen(decision: &Decision, premises: &Premises, script: &mut Script) -> Result<()> {
-    let time = Time::Locked { before: premises.until };
+pub(super) fn write_speculative(decision: &Decision, preconditions: &Preconditions, script: &mut Script) -> Result<()> {
+    let time = Time::Locked {
+        before: preconditions.until,
+    };
     let mut update = head(tag(&decision.head), &decision.head, time);
     update.raw(" and batch = ").int(decision.after.get());
     update.raw(" and format_min <= ").int(FORMAT);
     script.change(update, 1..=1);
-    forget_time_where_one_is_there(decision.not_written(&premises.absent), script);
-    write_rows_at(time, Some(premises), decision, script)
+    forget_time_where_one_is_there(decision.not_written(&preconditions.absent), script);
+    write_rows_at(time, Some(preconditions), decision, script)
 }
 
-/// Adds what takes the time of a foreseen batch before its rows are written, [early](write_early).
+/// Adds what takes the time of a speculative batch before its rows are [prewritten](prewrite).
 pub(super) fn take_time(decision: &Decision, script: &mut Script) {
     let mut sql = Sql::default();
     // Not before the time at which it was decided, which ended leases: the clock may have gone back since.
@@ -103,25 +105,29 @@ pub(super) fn take_time(decision: &Decision, script: &mut Script) {
 
 /// Adds the statements that write, before the lock of the head, the rows of `decision` that no batch before it writes: all
 /// but those of sessions, which may be the same in each batch.
-pub(super) fn write_early(decision: &Decision, premises: &Premises, script: &mut Script) {
+pub(super) fn prewrite(decision: &Decision, preconditions: &Preconditions, script: &mut Script) {
     let time = Time::Taken;
     script.insert(&EVENTS, &decision.events, |sql, values| event(sql, values, time, false));
-    write_data(Some(premises), decision, script);
+    write_data(Some(preconditions), decision, script);
     script.insert(&LEASES, &decision.leases, lease);
 }
 
-/// Adds the statements that write the head and what else was not written early, if the batch before it is still the last
-/// one, its time is none before that one's, nor longer ago than it may be, and its premises hold. Otherwise the head has no
-/// tag, which is [`Trouble::Overtaken`](super::error::Trouble).
-pub(super) fn write_early_head(decision: &Decision, premises: &Premises, script: &mut Script) -> Result<()> {
+/// Adds the statements that write the head and what else was not prewritten, if the batch before it is still the last
+/// one, its time is none before that one's, nor longer ago than it may be, and its preconditions hold. Otherwise the head has no
+/// tag, which is [`Trouble::Conflict`](super::error::Trouble).
+pub(super) fn write_prewritten_head(
+    decision: &Decision,
+    preconditions: &Preconditions,
+    script: &mut Script,
+) -> Result<()> {
     let mut batch = Sql::default();
     batch.raw("if(batch = ").int(decision.after.get());
     batch.raw(" and format_min <= ").int(FORMAT);
     batch.raw(" and last_time <= ").raw(TIME);
     // A difference would be out of range where the clock has gone back: what LAST_INSERT_ID() gives has no sign.
     batch.raw(" and ").raw(NOW_LOCKED).raw(" <= ").raw(TIME);
-    batch.raw(" + ").int(EARLY_MS_MAX);
-    if let Some(until) = premises.until {
+    batch.raw(" + ").int(PREWRITE_MS_MAX);
+    if let Some(until) = preconditions.until {
         batch.raw(" and ").raw(TIME).raw(" < ").int(until.as_millis());
     }
     batch.raw(", ").raw(tag(&decision.head)).raw(", null)");
@@ -134,8 +140,8 @@ pub(super) fn forget_time(script: &mut Script) {
     script.statement("do last_insert_id(0)");
 }
 
-/// The time of a foreseen batch from what its first statement gave to `LAST_INSERT_ID`; none where the batch took none.
-pub(super) fn time_of_foreseen(number: u64) -> Option<Timestamp> {
+/// The time of a speculative batch from what its first statement gave to `LAST_INSERT_ID`; none where the batch took none.
+pub(super) fn time_of_speculative(number: u64) -> Option<Timestamp> {
     let ms = i64::try_from(number).ok().filter(|ms| *ms != 0)?;
     Timestamp::from_millis(ms).ok()
 }
@@ -159,12 +165,17 @@ fn forget_time_where_one_is_there<'k>(keys: impl Iterator<Item = &'k Key>, scrip
     }
 }
 
-fn write_rows_at(time: Time, premises: Option<&Premises>, decision: &Decision, script: &mut Script) -> Result<()> {
+fn write_rows_at(
+    time: Time,
+    preconditions: Option<&Preconditions>,
+    decision: &Decision,
+    script: &mut Script,
+) -> Result<()> {
     let first = decision.events.first().map(|event| event.id);
     script.insert(&EVENTS, &decision.events, |sql, values| {
         event(sql, values, time, Some(values.id) == first)
     });
-    write_data(premises, decision, script);
+    write_data(preconditions, decision, script);
     script.insert(&LEASES, &decision.leases, lease);
     write_sessions(time, decision, script)
 }
@@ -254,12 +265,15 @@ fn event<'s>(sql: &'s mut Sql, event: &Event, time: Time, first: bool) -> &'s mu
     sql.raw(",").int(event.prev_ref.get()).raw(")")
 }
 
-/// The rows of `data` are those that the last events of their keys left. With `premises` the first row of a key makes its
+/// The rows of `data` are those that the last events of their keys left. With `preconditions` the first row of a key makes its
 /// statement fail if the key has one.
-fn write_data(premises: Option<&Premises>, decision: &Decision, script: &mut Script) {
-    let absent: HashSet<_> = premises.iter().flat_map(|premises| &premises.absent).collect();
+fn write_data(preconditions: Option<&Preconditions>, decision: &Decision, script: &mut Script) {
+    let absent: HashSet<_> = preconditions
+        .iter()
+        .flat_map(|preconditions| &preconditions.absent)
+        .collect();
     let is_first =
-        |(key, row): &&(Key, Row)| premises.is_some() && (row.version == Version::FIRST || absent.contains(key));
+        |(key, row): &&(Key, Row)| preconditions.is_some() && (row.version == Version::FIRST || absent.contains(key));
     let (first, others): (Vec<_>, Vec<_>) = decision.rows.iter().partition(is_first);
     // A row that is there is another after each event: two changes.
     for (rows, after, changes_max) in [(first, "", 1), (others, DATA_AGAIN, 2)] {

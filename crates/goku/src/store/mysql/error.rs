@@ -65,8 +65,8 @@ pub(super) enum Trouble {
     LockWait,
     /// Something that passes, or that another server does not have: run it again, on a new connection.
     Transient,
-    /// The head is not the one that was foreseen: roll back and look at it.
-    Overtaken,
+    /// The head is not the one that was assumed: roll back and look at it.
+    Conflict,
     /// The statement is over a limit of the server.
     TooLarge,
     /// The data of the statement are at fault.
@@ -90,7 +90,7 @@ impl Trouble {
             1213 | 1020 | 1305 => Trouble::RolledBack,
             1205 => Trouble::LockWait,
             // NULL for the time of an event: no other statement writes NULL where it must not be.
-            1048 => Trouble::Overtaken,
+            1048 => Trouble::Conflict,
             // Out of space or memory; read only; not ready; shut down; interrupted, killed or timed out; too many
             // connections; rolled back by the group; write conflict and region trouble on TiDB.
             1021 | 1041 | 1114 | 1135 | 1290 | 1792 | 1836 | 1047 | 1053 | 1077 | 1079 | 1080 | 1184 | 1317 | 1927
@@ -102,8 +102,8 @@ impl Trouble {
             // Access denied, to the server, a database, a table, an action; a host that may not connect.
             // A connection that must be encrypted; a binlog that cannot take what a session at READ COMMITTED writes.
             1044 | 1045 | 1130 | 1142 | 1143 | 1227 | 1698 | 3118 | 3879 | 4151 | 3159 | 1665 => Trouble::SetUp,
-            // The same event twice: the log and its head contradict each other, whatever the request. Or a key that a foreseen
-            // batch presumed to be new.
+            // The same event twice: the log and its head contradict each other, whatever the request. Or a key that a speculative
+            // batch assumed to be absent.
             1062 => Trouble::Broken,
             // A column that is not there: another program's table.
             1054 => Trouble::SetUp,
@@ -116,7 +116,7 @@ impl Trouble {
 
     fn kind(self) -> ErrorKind {
         match self {
-            Trouble::RolledBack | Trouble::LockWait | Trouble::Transient | Trouble::Overtaken => ErrorKind::Unavailable,
+            Trouble::RolledBack | Trouble::LockWait | Trouble::Transient | Trouble::Conflict => ErrorKind::Unavailable,
             Trouble::TooLarge => ErrorKind::TooLarge,
             Trouble::Data | Trouble::Broken => ErrorKind::Internal,
             Trouble::NoDatabase | Trouble::NoTable | Trouble::SetUp => ErrorKind::Config,
@@ -326,7 +326,7 @@ impl From<Failure> for WriteError {
         let error = Error::from(failure);
         match trouble {
             _ if under_load => WriteError::Rejected(error),
-            Trouble::RolledBack | Trouble::LockWait | Trouble::Transient | Trouble::Overtaken => {
+            Trouble::RolledBack | Trouble::LockWait | Trouble::Transient | Trouble::Conflict => {
                 WriteError::Retry(error)
             }
             Trouble::TooLarge | Trouble::Data => WriteError::Rejected(error),

@@ -6,11 +6,11 @@ use super::columns::{Fields, HEAD, LEASE, NOW, ROW};
 use super::readers::Readers;
 use super::script::{Script, Sql, lists};
 use super::session::ResultSet;
-use crate::decide::{Head, LeaseRow, MEMBERS_MAX, Needs, RangeNeed, Row, SessionRow, Sighting, State};
+use crate::decide::{Head, LeaseRow, MEMBERS_MAX, Needs, RangeNeed, Row, SessionRow, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, Tag};
 use crate::key::{Key, KeyRange};
-use crate::store::{FORMAT, MembersPage};
+use crate::store::{FORMAT, MembersPage, ReadAhead};
 use crate::write::SessionId;
 
 /// What comes with rows that are read: always as they were last committed, at the isolation level of all sessions. Under
@@ -367,7 +367,7 @@ impl Readers {
     /// Reads what a batch needs, while the one before it is written.
     ///
     /// None where it takes more than one packet.
-    pub(super) async fn foresee(&self, needs: &Needs) -> Result<Option<Sighting>> {
+    pub(super) async fn read_ahead(&self, needs: &Needs) -> Result<Option<ReadAhead>> {
         let mut script = self.script();
         ask_head(needs, false, &mut script);
         let loading = Loading::ask(needs, Reading::RowsAndLeases, &mut script);
@@ -379,7 +379,7 @@ impl Readers {
         let (mut state, format_min) = take_head(needs, &mut sets)?;
         let until = Tag::new(first_row(&mut sets.next_back().into_iter())?.unsigned()?);
         loading.take_in(needs, sets.collect(), &mut state)?;
-        Ok(Some(Sighting { state, until }).filter(|_| format_min <= FORMAT))
+        Ok(Some(ReadAhead { state, until }).filter(|_| format_min <= FORMAT))
     }
 }
 

@@ -1,14 +1,14 @@
 //! The store on a real MariaDB.
 
 mod database;
-mod early;
 mod faults;
-mod foreseen;
 mod login;
 mod opening;
+mod prewritten;
 mod proxy;
 mod reading;
 mod servers;
+mod speculative;
 mod writing;
 
 use std::sync::Arc;

@@ -14,15 +14,15 @@ use super::schema;
 use super::script::{Packet, Script};
 use super::servers::Servers;
 use super::session::{Role, Session, Settings, Tell};
-use crate::decide::{Decide, Decision, Needs, Premises, State};
+use crate::decide::{Decide, Decision, Needs, Preconditions, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{EventId, Tag};
 use crate::random::Randomness;
 use crate::store::loads::{Load, decide_until_complete};
-use crate::store::{Early, FORESEEN_MAX, FORMAT, WriteError};
+use crate::store::{FORMAT, IN_FLIGHT_MAX, Prewrite, WriteError};
 
 /// Connections for batches.
-const LANES: usize = FORESEEN_MAX;
+const LANES: usize = IN_FLIGHT_MAX;
 
 /// Writes batches. They commit one after another; rows of several may be written at the same time.
 #[derive(Debug)]
@@ -74,13 +74,13 @@ impl Writer {
     }
 
     /// Writes a decision that was made without a lock, if the batch that it was made after is still the last one and
-    /// its premises hold; none where that is not so, or what comes from the lock of the head to the commit takes more than
+    /// its preconditions hold; none where that is not so, or what comes from the lock of the head to the commit takes more than
     /// one packet: in one, no stall of this process can come between the two.
-    pub(super) async fn write_foreseen(
+    pub(super) async fn write_speculative(
         &self,
         mut decision: Decision,
-        premises: &Premises,
-        early: Option<Early>,
+        preconditions: &Preconditions,
+        prewrite: Option<Prewrite>,
         begun: oneshot::Sender<()>,
     ) -> Result<Option<Decision>, WriteError> {
         let mut idle = self.lane().await;
@@ -93,14 +93,14 @@ impl Writer {
         }
         let packet_bytes_max = session.settings().packet_bytes_max;
         let mut script = Script::new(packet_bytes_max);
-        let lock = if early.is_some() {
-            changes::write_early_head(&decision, premises, &mut script)?;
+        let lock = if prewrite.is_some() {
+            changes::write_prewritten_head(&decision, preconditions, &mut script)?;
             1
         } else {
             changes::forget_time(&mut script);
             session.settings().begin(&mut script);
             let lock = script.statements() + 1;
-            changes::write_foreseen(&decision, premises, &mut script)?;
+            changes::write_speculative(&decision, preconditions, &mut script)?;
             lock
         };
         // Near the limit a lost connection may be the server's way to refuse the packet.
@@ -112,8 +112,8 @@ impl Writer {
         };
         let commit = packet.statements;
         add_commit(&mut packet, session.settings());
-        if let Some(early) = early {
-            let written = write_early(&mut session, &decision, premises, early).await;
+        if let Some(prewrite) = prewrite {
+            let written = write_rows_before(&mut session, &decision, preconditions, prewrite).await;
             if !matches!(written, Ok(true)) {
                 let error = written.err();
                 keep(session, true, error.as_ref(), &mut idle).await;
@@ -125,14 +125,14 @@ impl Writer {
             whom: begun,
         };
         let (number, outcome) = session.run_telling(packet, tell).await;
-        let time = number.and_then(changes::time_of_foreseen);
+        let time = number.and_then(changes::time_of_speculative);
         if let Some(time) = time {
             decision.move_to(time);
         }
         let outcome = match outcome {
             Ok(()) => Ok(Some(decision)),
-            // A key that was presumed to be new is not, or the log contradicts its head: under the lock it is found out.
-            Err(failure) if stands_in_the_way(&failure) => Ok(None),
+            // A key that was assumed to be absent is not, or the log contradicts its head: under the lock it is found out.
+            Err(failure) if is_conflict(&failure) => Ok(None),
             Err(failure) => failure.at_commit(commit, decision).map(Some),
         };
         let outcome = match outcome {
@@ -238,7 +238,7 @@ impl Writer {
             }
         };
         if let Err(failure) = session.run_all(packets).await {
-            make_way(session, &failure).await;
+            invalidate_speculative(session, &failure).await;
             return Err(failure.into());
         }
         let commit = last.statements;
@@ -256,42 +256,42 @@ impl Writer {
             }
             Ok(_) => Ok(decision),
             Err(failure) => {
-                make_way(session, &failure).await;
+                invalidate_speculative(session, &failure).await;
                 failure.at_commit(commit, decision)
             }
         }
     }
 }
 
-/// Whether a foreseen batch failed as others wrote before it or at the same time, or as a key that was presumed to be new is
+/// Whether a speculative batch failed as others wrote before it or at the same time, or as a key that was assumed to be absent is
 /// not. If it is neither, but the log contradicts its head, that is found out under the lock.
-fn stands_in_the_way(failure: &Failure) -> bool {
+fn is_conflict(failure: &Failure) -> bool {
     let is_so = matches!(
         failure.trouble(),
-        Trouble::Overtaken | Trouble::RolledBack | Trouble::Broken
+        Trouble::Conflict | Trouble::RolledBack | Trouble::Broken
     );
     failure.is_answer() && is_so
 }
 
 /// Writes the rows of a batch before its turn, in a transaction of its own, and waits for that. False where something stands
 /// in the way.
-async fn write_early(
+async fn write_rows_before(
     session: &mut Session,
     decision: &Decision,
-    premises: &Premises,
-    early: Early,
+    preconditions: &Preconditions,
+    prewrite: Prewrite,
 ) -> Result<bool, WriteError> {
     let mut script = Script::new(session.settings().packet_bytes_max);
     changes::take_time(decision, &mut script);
     session.settings().begin(&mut script);
-    changes::write_early(decision, premises, &mut script);
+    changes::prewrite(decision, preconditions, &mut script);
     // Where a row is too large the request at fault is found under the lock.
     let Ok(mut packets) = script.into_packets() else {
         return Ok(false);
     };
     let tell = Tell {
         statement: 1,
-        whom: early.timed,
+        whom: prewrite.timed,
     };
     let first = packets.remove(0);
     let (_, mut outcome) = session.run_telling(first, tell).await;
@@ -300,24 +300,24 @@ async fn write_early(
     }
     match outcome {
         Ok(()) => {}
-        Err(failure) if stands_in_the_way(&failure) => return Ok(false),
+        Err(failure) if is_conflict(&failure) => return Ok(false),
         Err(failure) => return Err(failure.into()),
     }
-    match early.turn {
-        Some(turn) => Ok(matches!(timeout(early.wait_max, turn).await, Ok(Ok(())))),
+    match prewrite.turn {
+        Some(turn) => Ok(matches!(timeout(prewrite.wait_max, turn).await, Ok(Ok(())))),
         None => Ok(true),
     }
 }
 
-/// What makes every foreseen batch fail that is on its way: it is not after the one that it was decided after.
+/// What makes every speculative batch fail that is on its way: it is not after the one that it was decided after.
 fn fence() -> Result<String> {
     let fence = Randomness::default().tag()?.get();
     Ok(format!("update head set batch = {fence} where id = 1"))
 }
 
 /// After a transaction that was rolled back since it and another one waited for each other: that one may be of another
-/// program's batch, written [early](write_early), and the next one, too, as long as they are as foreseen.
-async fn make_way(session: &mut Session, failure: &Failure) {
+/// program's batch, [prewritten](Prewrite), and the next one, too, as long as nobody else writes.
+async fn invalidate_speculative(session: &mut Session, failure: &Failure) {
     if failure.trouble() != Trouble::RolledBack || session.settings().commits_apart() {
         return;
     }
@@ -326,7 +326,7 @@ async fn make_way(session: &mut Session, failure: &Failure) {
         Err(error) => Err(error),
     };
     if let Err(error) = made {
-        tracing::debug!(?error, "foreseen batches of others could not be made to fail");
+        tracing::debug!(?error, "speculative batches of others could not be made to fail");
     }
 }
 

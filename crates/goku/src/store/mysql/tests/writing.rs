@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
 
-use super::foreseen::Foreseen;
+use super::speculative::Speculative;
 use super::*;
 use crate::lease::{Expiry, LeaseRequest};
 use crate::txn::{Compare, Operation, Txn};
@@ -315,9 +315,9 @@ async fn a_write_that_changes_other_rows_than_it_must_is_not_acknowledged() {
                    new.created_version = old.created_version, new.created_rev = old.created_rev, \
                    new.updated_rev = old.updated_rev";
     conn.query_drop(trigger).await.unwrap();
-    let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    let speculative = Speculative::after(&store, &[], vec![set("k", "2")]).await;
     let outcomes = [
-        foreseen.write(&store).await.map(|decision| decision.is_some()),
+        speculative.write(&store).await.map(|decision| decision.is_some()),
         loads::write(&*store, batch([set("k", "3"), set("l", "1")]))
             .await
             .map(|_| true),

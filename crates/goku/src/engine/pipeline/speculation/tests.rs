@@ -1,13 +1,22 @@
-//! What is foretold of a batch, against what it finds.
+//! What is predicted of a batch, against what it finds.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
 
 use super::*;
+use crate::clock::Timestamp;
+use crate::decide::tests::*;
+use crate::decide::*;
+use crate::lease::LeaseRequest;
+use crate::request::DeleteRequest;
 
 /// A store, the batches that were written to it, and what it was after each.
 #[derive(Default)]
 struct History {
     now: Tables,
     before: Vec<Tables>,
-    foresight: Foresight,
+    speculation: Speculation,
     tags: u64,
 }
 
@@ -24,7 +33,7 @@ impl History {
     /// A batch of this engine.
     fn write(&mut self, requests: Vec<Request>) {
         if let Some(decision) = self.write_unseen(requests) {
-            self.foresight.wrote(Changes::from(&decision));
+            self.speculation.wrote(Changes::from(&decision));
         }
     }
 
@@ -40,11 +49,11 @@ impl History {
         Some(decision)
     }
 
-    /// A batch of this engine that is foretold, from what is known and otherwise from a read as of now; as any other where
+    /// A batch of this engine that is predicted, from what is known and otherwise from a read as of now; as any other where
     /// that cannot be.
-    fn write_foretold(&mut self, requests: Vec<Request>) {
+    fn write_predicted(&mut self, requests: Vec<Request>) {
         let seen = self.now.head;
-        let state = self.foretell(&requests, &seen, self.before.len(), &mut [].into_iter());
+        let state = self.predict(&requests, &seen, self.before.len(), &mut [].into_iter());
         let batch = self.batch(requests.clone(), seen);
         let time = self.time();
         match state.and_then(|state| decide_before(&batch, state, time, &self.now)) {
@@ -54,7 +63,7 @@ impl History {
                 assert_eq!(format!("{decision:?}"), format!("{found:?}"));
                 if decision.writes {
                     self.before.push(self.now.clone());
-                    self.foresight.wrote(Changes::from(&decision));
+                    self.speculation.wrote(Changes::from(&decision));
                     self.now.apply(decision);
                 }
             }
@@ -63,11 +72,11 @@ impl History {
     }
 
     /// A batch of this engine that is taken for written, and then was not.
-    fn foretell_in_vain(&mut self, requests: Vec<Request>) {
+    fn predict_in_vain(&mut self, requests: Vec<Request>) {
         let batch = self.batch(requests, self.now.head);
         let never_written = self.now.clone().decide(&batch, self.time());
-        self.foresight.wrote(Changes::from(&never_written));
-        self.foresight.forget();
+        self.speculation.wrote(Changes::from(&never_written));
+        self.speculation.forget();
     }
 
     /// One second a batch, so that leases of some end with others.
@@ -79,8 +88,8 @@ impl History {
         self.before.get(time).unwrap_or(&self.now)
     }
 
-    /// What is foretold for requests, from what is known and otherwise from what is read.
-    fn foretell(
+    /// What is predicted for requests, from what is known and otherwise from what is read.
+    fn predict(
         &mut self,
         requests: &[Request],
         seen: &Head,
@@ -91,18 +100,18 @@ impl History {
             return None;
         }
         let needs = first_needs(requests);
-        if self.foresight.knows(&needs) {
-            return self.foresight.foretell_known(&needs, seen);
+        if self.speculation.knows(&needs) {
+            return self.speculation.predict_known(&needs, seen);
         }
-        let unknown = self.foresight.lacks(&needs);
+        let unknown = self.speculation.lacks(&needs);
         let read = self.read(&unknown, head, times);
-        let read = Some(read).filter(|_| needs.can_be_foreseen())?;
-        self.foresight.foretell(read, &needs, seen)
+        let read = Some(read).filter(|_| needs.can_be_predicted())?;
+        self.speculation.predict(read, &needs, seen)
     }
 
     /// Reads as a store does without a lock: the head, then each row as it was at one of `times`, counted from that of the
     /// head.
-    fn read(&self, needs: &Needs, head: usize, times: &mut impl Iterator<Item = usize>) -> Sighting {
+    fn read(&self, needs: &Needs, head: usize, times: &mut impl Iterator<Item = usize>) -> ReadAhead {
         let now = at(head);
         let mut state = State::new(self.at(head).head, now);
         let mut last = head;
@@ -131,7 +140,7 @@ impl History {
             state.put_session(*id, tables().sessions.get(id).cloned());
         }
         let until = self.at(last).head.batch;
-        Sighting { state, until }
+        ReadAhead { state, until }
     }
 }
 
@@ -148,23 +157,23 @@ proptest! {
         newer in 0_usize..4,
         times in prop::collection::vec(0_usize..4, 0..8),
         later in 0_u64..4_000,
-        presumes in any::<bool>(),
+        assumes in any::<bool>(),
     ) {
         let mut history = History::default();
-        if presumes {
-            history.foresight.presume_at_once();
+        if assumes {
+            history.speculation.assume_at_once();
         }
         for (way, requests) in batches {
             match way {
                 Way::Others => drop(history.write_unseen(requests)),
                 Way::Locked => history.write(requests),
-                Way::Foretold => history.write_foretold(requests),
-                Way::InVain => history.foretell_in_vain(requests),
+                Way::Foretold => history.write_predicted(requests),
+                Way::InVain => history.predict_in_vain(requests),
             }
         }
         let head = head.min(history.before.len());
         let seen = history.at(head + newer).head;
-        if let Some(state) = history.foretell(&requests, &seen, head, &mut times.into_iter()) {
+        if let Some(state) = history.predict(&requests, &seen, head, &mut times.into_iter()) {
             let moments = history.before.iter().chain([&history.now]);
             let moment = moments.rev().find(|tables| tables.head.batch == state.head.batch);
             let mut moment = moment.expect("a batch that was written").clone();
@@ -191,13 +200,13 @@ fn any_foreseeable_requests() -> impl Strategy<Value = Vec<Request>> {
 }
 
 /// Decides a batch that is applied at a later `time` to these tables; none where it needs more than was read, or its
-/// premises do not hold then.
+/// preconditions do not hold then.
 fn decide_before(batch: &Batch, state: State, time: Timestamp, tables: &Tables) -> Option<Decision> {
     let mut decision = batch.decide(&state).ok()?;
     decision.move_to(time);
-    let premises = state.into_premises();
-    let holds = premises.until.is_none_or(|until| time < until)
-        && premises.absent.iter().all(|key| !tables.rows.contains_key(key));
+    let preconditions = state.into_preconditions();
+    let holds = preconditions.until.is_none_or(|until| time < until)
+        && preconditions.absent.iter().all(|key| !tables.rows.contains_key(key));
     holds.then_some(decision)
 }
 
@@ -233,7 +242,7 @@ fn the_lease_of_a_key_that_the_batch_before_created_is_foretold_with_it() {
     let requests = vec![Request::Set(set("a"))];
     let needs = first_needs(&requests);
     let read = history.read(&needs, 0, &mut [].into_iter());
-    let state = history.foresight.foretell(read, &needs, &history.now.head).unwrap();
+    let state = history.speculation.predict(read, &needs, &history.now.head).unwrap();
     let batch = history.batch(requests, state.head);
     assert!(batch.decide(&state).is_ok());
 }
@@ -256,7 +265,7 @@ fn the_keys_of_leases_that_are_due_are_foretold() {
     let requests = vec![Request::ReapThese([lease(1), lease(2), lease(3)].into())];
     let needs = first_needs(&requests);
     let read = history.read(&needs, 1, &mut [].into_iter());
-    let state = history.foresight.foretell(read, &needs, &history.now.head).unwrap();
+    let state = history.speculation.predict(read, &needs, &history.now.head).unwrap();
     let all = |names: &[&str]| Members::All(names.iter().copied().map(key).collect());
     assert_eq!(state.members[&lease(1)], all(&["a", "d"]));
     assert_eq!(state.members[&lease(2)], all(&[]));
@@ -277,39 +286,39 @@ fn nothing_is_foretold_where_somebody_else_wrote() {
     let mut history = History::default();
     history.write(vec![Request::Set(set("a"))]);
     let needs = first_needs(&[Request::Set(set("a"))]);
-    let foretell = |history: &mut History, back: usize, seen: &Head| {
+    let predict = |history: &mut History, back: usize, seen: &Head| {
         let read = history.read(&needs, history.before.len() - back, &mut [].into_iter());
-        history.foresight.foretell(read, &needs, seen)
+        history.speculation.predict(read, &needs, seen)
     };
     // As it is, and as of the head before the last batch.
     let seen = history.now.head;
     for back in [0, 1] {
-        assert_eq!(foretell(&mut history, back, &seen).unwrap().head, seen);
+        assert_eq!(predict(&mut history, back, &seen).unwrap().head, seen);
     }
     history.write_unseen(vec![Request::Set(set("a"))]);
     let seen = history.now.head;
     // What is known, and a read of before that is brought up to what this engine wrote, are not as of the newest head seen.
-    assert!(history.foresight.knows(&needs));
-    assert!(history.foresight.foretell_known(&needs, &seen).is_none());
-    assert!(foretell(&mut history, 1, &seen).is_none());
-    assert!(foretell(&mut history, 0, &seen).is_some());
+    assert!(history.speculation.knows(&needs));
+    assert!(history.speculation.predict_known(&needs, &seen).is_none());
+    assert!(predict(&mut history, 1, &seen).is_none());
+    assert!(predict(&mut history, 0, &seen).is_some());
     // The newest head seen is of a batch that the store has not any more.
     let mut lost = history.now.head;
     lost.batch = Tag::new(99);
-    assert!(foretell(&mut history, 0, &lost).is_none());
-    assert!(history.foresight.foretell_known(&needs, &lost).is_none());
+    assert!(predict(&mut history, 0, &lost).is_none());
+    assert!(history.speculation.predict_known(&needs, &lost).is_none());
 }
 
 #[test]
 fn batches_that_were_not_written_are_forgotten() {
     let mut history = History::default();
     history.write(vec![Request::Set(set("a"))]);
-    history.foretell_in_vain(vec![Request::Set(set("a"))]);
+    history.predict_in_vain(vec![Request::Set(set("a"))]);
     let needs = first_needs(&[Request::Set(set("a"))]);
-    assert!(!history.foresight.knows(&needs));
+    assert!(!history.speculation.knows(&needs));
     let read = history.read(&needs, 1, &mut [].into_iter());
-    let foretold = history.foresight.foretell(read, &needs, &history.now.head).unwrap();
-    assert_eq!(foretold.head, history.now.head);
+    let predicted = history.speculation.predict(read, &needs, &history.now.head).unwrap();
+    assert_eq!(predicted.head, history.now.head);
 }
 
 /// What a batch met and what it wrote is known after it: keys that are there, gone and new, leases and sessions.
@@ -320,23 +329,23 @@ fn what_batches_met_is_known_until_somebody_else_writes() {
     let mut requests = vec![once(1, 1, Request::Set(set("old"))), Request::Set(set("new"))];
     requests.push(Request::Delete(DeleteRequest::new(key("gone"))));
     requests.push(Request::Delete(DeleteRequest::new(key("never"))));
-    history.foresight.forget();
+    history.speculation.forget();
     let needs = first_needs(&requests);
-    assert_eq!(history.foresight.lacks(&needs), needs);
-    history.write_foretold(requests);
-    assert!(history.foresight.knows(&needs));
+    assert_eq!(history.speculation.lacks(&needs), needs);
+    history.write_predicted(requests);
+    assert!(history.speculation.knows(&needs));
     // Its value is not kept.
     let mut values = Needs::default();
     values.key(&key("old"), true);
     values.key(&key("new"), false);
-    assert_eq!(history.foresight.lacks(&values).keys, [(key("old"), true)].into());
+    assert_eq!(history.speculation.lacks(&values).keys, [(key("old"), true)].into());
     // A batch that follows one of somebody else, decided under the lock.
     history.write_unseen(vec![Request::Set(set("new"))]);
     history.write(vec![Request::Set(set("other"))]);
-    assert!(!history.foresight.knows(&first_needs(&[Request::Set(set("new"))])));
+    assert!(!history.speculation.knows(&first_needs(&[Request::Set(set("new"))])));
     assert!(
         history
-            .foresight
+            .speculation
             .lacks(&first_needs(&[Request::Set(set("old"))]))
             .keys
             .contains_key(&key("old"))
@@ -356,7 +365,7 @@ fn a_batch_overlaps_those_that_write_a_row_of_its_own() {
     let overlaps = |history: &mut History, last: usize, request: Request| {
         let batch = history.batch(vec![request], history.now.head);
         let decision = history.now.clone().decide(&batch, history.time());
-        history.foresight.overlaps(last, &decision)
+        history.speculation.overlaps(last, &decision)
     };
     for (name, last) in [("b", 2), ("d", 2), ("f", 2), ("c", 1)] {
         assert!(overlaps(&mut history, last, Request::Set(set(name))), "{name}");
@@ -370,24 +379,24 @@ fn a_batch_overlaps_those_that_write_a_row_of_its_own() {
     assert!(!overlaps(&mut history, 1, renewal));
     // What is not remembered may be anything.
     assert!(overlaps(&mut history, 3, Request::Set(set("a"))));
-    history.foresight.forget();
+    history.speculation.forget();
     assert!(overlaps(&mut history, 1, Request::Set(set("a"))));
     assert!(!overlaps(&mut history, 0, Request::Set(set("a"))));
 }
 
 /// A mistake costs the batch, however many keys it has.
 #[test]
-fn keys_are_presumed_new_after_batches_of_new_keys_however_many_they_have() {
+fn keys_are_assumed_absent_after_batches_of_new_keys_however_many_they_have() {
     let mut history = History::default();
     let new = |batch: usize| (0..100).map(move |number| Request::Set(set(&format!("{batch}/{number}"))));
     let unknown = first_needs(&[Request::Set(set("unknown"))]);
     for batch in 0..31 {
         history.write(new(batch).collect());
     }
-    assert!(!history.foresight.knows(&unknown));
+    assert!(!history.speculation.knows(&unknown));
     history.write(new(31).collect());
-    assert!(history.foresight.knows(&unknown));
-    history.foresight.presumed_wrongly();
+    assert!(history.speculation.knows(&unknown));
+    history.speculation.assumed_wrongly();
     history.write(new(32).collect());
-    assert!(!history.foresight.knows(&unknown));
+    assert!(!history.speculation.knows(&unknown));
 }

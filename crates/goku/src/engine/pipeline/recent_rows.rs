@@ -4,10 +4,8 @@ use std::hash::Hash;
 
 use lru::LruCache;
 
-use super::foresight::Changes;
-use super::needs::Needs;
-use super::session::SessionRow;
-use super::state::{Head, LeaseRow, Row, State};
+use super::changes::Changes;
+use crate::decide::{Head, LeaseRow, Needs, Row, SessionRow, State};
 use crate::id::{EventId, LeaseId, Revision, Tag, Version};
 use crate::key::Key;
 use crate::write::SessionId;
@@ -35,10 +33,10 @@ const NEW_MAX: u32 = 1 << 14;
 
 /// The rows, all as of one head.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct RecentRows {
     head: Option<Head>,
-    novelty: Novelty,
-    keys: Recent<Key, Option<KnownRow>>,
+    new_keys: NewKeyPredictor,
+    keys: Recent<Key, Option<RecentRow>>,
     /// Most have no row.
     leases: Recent<LeaseId, Option<Box<LeaseRow>>>,
     sessions: Recent<SessionId, Option<SessionRow>>,
@@ -48,7 +46,7 @@ pub(super) struct Known {
 
 /// Whether keys of which nothing is known are likely new, told from those before them.
 #[derive(Debug)]
-struct Novelty {
+struct NewKeyPredictor {
     /// In how many batches they were, since one was not.
     new: u32,
     /// How many it takes.
@@ -57,7 +55,7 @@ struct Novelty {
 
 /// A row without its value.
 #[derive(Clone, Copy, Debug)]
-struct KnownRow {
+struct RecentRow {
     version: Version,
     created_ref: EventId,
     updated_ref: EventId,
@@ -80,11 +78,11 @@ struct Recent<K: Hash + Eq, V> {
     bytes_max: usize,
 }
 
-impl Default for Known {
-    fn default() -> Known {
-        Known {
+impl Default for RecentRows {
+    fn default() -> RecentRows {
+        RecentRows {
             head: None,
-            novelty: Novelty {
+            new_keys: NewKeyPredictor {
                 new: 0,
                 enough: NEW_MIN,
             },
@@ -101,7 +99,7 @@ impl Default for Known {
     }
 }
 
-impl Known {
+impl RecentRows {
     /// The head as of which all rows are; none where nothing is known.
     pub(super) fn head(&self) -> Option<&Head> {
         self.head.as_ref()
@@ -112,10 +110,13 @@ impl Known {
         if self.never_forgets {
             return;
         }
-        let novelty = Novelty { new: 0, ..self.novelty };
-        *self = Known {
-            novelty,
-            ..Known::default()
+        let new_keys = NewKeyPredictor {
+            new: 0,
+            ..self.new_keys
+        };
+        *self = RecentRows {
+            new_keys,
+            ..RecentRows::default()
         };
     }
 
@@ -123,10 +124,10 @@ impl Known {
     pub(super) fn take_in(&mut self, state: &State) {
         self.be_at(state.head.batch, state.head);
         if !state.rows.is_empty() {
-            self.novelty.saw(state.rows.values().all(Option::is_none));
+            self.new_keys.saw(state.rows.values().all(Option::is_none));
         }
         for (key, row) in &state.rows {
-            self.keys.put(key.clone(), row.as_ref().map(KnownRow::from));
+            self.keys.put(key.clone(), row.as_ref().map(RecentRow::from));
         }
         for (id, row) in &state.leases {
             self.leases.put(*id, row.map(Box::new));
@@ -146,7 +147,7 @@ impl Known {
         let is_unknown = |(key, _): &&(Key, Row)| !self.keys.contains(key);
         let mut unknown = changes.rows.iter().filter(is_unknown).peekable();
         if unknown.peek().is_some() {
-            self.novelty.saw(unknown.all(|(_, row)| row.version == Version::FIRST));
+            self.new_keys.saw(unknown.all(|(_, row)| row.version == Version::FIRST));
         }
         for (key, row) in &changes.rows {
             self.keys.put(key.clone(), Some(row.into()));
@@ -180,9 +181,9 @@ impl Known {
     }
 
     /// Whether all that is not known are rows of keys that are likely new.
-    pub(super) fn presumes_new(&self, unknown: &Needs) -> bool {
+    pub(super) fn may_assume_absent(&self, unknown: &Needs) -> bool {
         let mut keys = unknown.keys.iter();
-        self.novelty.is_likely()
+        self.new_keys.is_likely()
             && unknown.leases.is_empty()
             && unknown.members.is_empty()
             && unknown.sessions.is_empty()
@@ -190,13 +191,13 @@ impl Known {
     }
 
     /// A key that was taken to be new was not.
-    pub(super) fn presumed_wrongly(&mut self) {
-        self.novelty.was_wrong();
+    pub(super) fn assumed_wrongly(&mut self) {
+        self.new_keys.was_wrong();
     }
 
     #[cfg(test)]
-    pub(super) fn presume_at_once(&mut self) {
-        self.novelty.enough = 0;
+    pub(super) fn assume_at_once(&mut self) {
+        self.new_keys.enough = 0;
     }
 
     /// Adds what is known of what `state`, which is as of the same head, has not.
@@ -222,7 +223,7 @@ impl Known {
     }
 }
 
-impl Known {
+impl RecentRows {
     /// What is known as of another head than `before` is not known to be so any more.
     fn be_at(&mut self, before: Tag, head: Head) {
         if self.head.is_some_and(|known| known.batch != before) {
@@ -241,7 +242,7 @@ impl Known {
     }
 }
 
-impl Novelty {
+impl NewKeyPredictor {
     fn saw(&mut self, is_new: bool) {
         self.new = if is_new { self.new.saturating_add(1) } else { 0 };
         if self.enough > NEW_MIN && self.new >= self.enough.saturating_mul(16) {
@@ -292,9 +293,9 @@ impl<K: Hash + Eq, V> Recent<K, V> {
     }
 }
 
-impl From<&Row> for KnownRow {
-    fn from(row: &Row) -> KnownRow {
-        KnownRow {
+impl From<&Row> for RecentRow {
+    fn from(row: &Row) -> RecentRow {
+        RecentRow {
             version: row.version,
             created_ref: row.created_ref,
             updated_ref: row.updated_ref,
@@ -307,8 +308,8 @@ impl From<&Row> for KnownRow {
     }
 }
 
-impl From<KnownRow> for Row {
-    fn from(row: KnownRow) -> Row {
+impl From<RecentRow> for Row {
+    fn from(row: RecentRow) -> Row {
         Row {
             value: None,
             version: row.version,
@@ -327,29 +328,29 @@ impl From<KnownRow> for Row {
 mod tests {
     use super::*;
 
-    fn see(novelty: &mut Novelty, new: u32) {
+    fn see(new_keys: &mut NewKeyPredictor, new: u32) {
         for _ in 0..new {
-            novelty.saw(true);
+            new_keys.saw(true);
         }
     }
 
     #[test]
     fn after_a_mistake_more_keys_must_be_new_before_one_is_presumed_to_be() {
-        let mut novelty = Known::default().novelty;
-        see(&mut novelty, NEW_MIN - 1);
-        assert!(!novelty.is_likely());
-        see(&mut novelty, 1);
-        assert!(novelty.is_likely());
-        novelty.was_wrong();
-        see(&mut novelty, 2 * NEW_MIN - 1);
-        assert!(!novelty.is_likely());
-        see(&mut novelty, 1);
-        assert!(novelty.is_likely());
+        let mut new_keys = RecentRows::default().new_keys;
+        see(&mut new_keys, NEW_MIN - 1);
+        assert!(!new_keys.is_likely());
+        see(&mut new_keys, 1);
+        assert!(new_keys.is_likely());
+        new_keys.was_wrong();
+        see(&mut new_keys, 2 * NEW_MIN - 1);
+        assert!(!new_keys.is_likely());
+        see(&mut new_keys, 1);
+        assert!(new_keys.is_likely());
         // One that is old is reason to look again, and many that are new are reason to trust.
-        see(&mut novelty, 32 * NEW_MIN);
-        novelty.saw(false);
-        assert!(!novelty.is_likely());
-        see(&mut novelty, NEW_MIN);
-        assert!(novelty.is_likely());
+        see(&mut new_keys, 32 * NEW_MIN);
+        new_keys.saw(false);
+        assert!(!new_keys.is_likely());
+        see(&mut new_keys, NEW_MIN);
+        assert!(new_keys.is_likely());
     }
 }

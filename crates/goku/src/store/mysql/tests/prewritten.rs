@@ -7,51 +7,51 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::faults::{WAITS_FOR_HEAD, hold_head, session_that, soon};
-use super::foreseen::{Foreseen, Sent, some_changes_are_there};
+use super::speculative::{Sent, Speculative, some_changes_are_there};
 use super::writing::no_transaction_is_open;
 use super::*;
 use crate::event::EventType;
 use crate::id::EventId;
-use crate::store::Early;
+use crate::store::Prewrite;
 
-/// An early batch on its way, and what gives it its turn.
-struct SentEarly {
+/// An prewritten batch on its way, and what gives it its turn.
+struct SentPrewritten {
     sent: Sent,
     timed: oneshot::Receiver<()>,
     turn: oneshot::Sender<()>,
 }
 
-impl Foreseen {
+impl Speculative {
     /// Sends it before its turn, for which it waits as long as may be.
-    fn send_early(&self, store: &Arc<MySqlStore>) -> SentEarly {
-        self.send_early_for(Duration::from_secs(60), store)
+    fn send_prewritten(&self, store: &Arc<MySqlStore>) -> SentPrewritten {
+        self.send_prewritten_for(Duration::from_secs(60), store)
     }
 
-    async fn write_as(&self, early: bool, store: &Arc<MySqlStore>) -> Result<Option<Decision>, WriteError> {
-        if early {
-            self.send_early(store).end().await
+    async fn write_as(&self, prewrite: bool, store: &Arc<MySqlStore>) -> Result<Option<Decision>, WriteError> {
+        if prewrite {
+            self.send_prewritten(store).end().await
         } else {
             self.write(store).await
         }
     }
 
-    fn send_early_for(&self, wait_max: Duration, store: &Arc<MySqlStore>) -> SentEarly {
+    fn send_prewritten_for(&self, wait_max: Duration, store: &Arc<MySqlStore>) -> SentPrewritten {
         let (turn, has_turn) = oneshot::channel();
         let (timed, is_timed) = oneshot::channel();
-        let early = Early {
+        let prewrite = Prewrite {
             turn: Some(has_turn),
             wait_max,
             timed,
         };
-        SentEarly {
-            sent: self.send_as(store, Some(early)),
+        SentPrewritten {
+            sent: self.send_as(store, Some(prewrite)),
             timed: is_timed,
             turn,
         }
     }
 }
 
-impl SentEarly {
+impl SentPrewritten {
     async fn has_its_time(&mut self) {
         soon("its time", &mut self.timed).await.unwrap();
     }
@@ -63,7 +63,7 @@ impl SentEarly {
     }
 }
 
-/// Until the rows of an early batch are there that nobody else sees.
+/// Until the rows of an prewritten batch are there that nobody else sees.
 async fn rows_are_written(database: &Database, events: usize) {
     let mut observer = database.connect().await;
     observer
@@ -82,33 +82,33 @@ async fn rows_are_written(database: &Database, events: usize) {
 }
 
 #[tokio::test]
-async fn an_early_batch_leaves_what_one_under_the_lock_leaves() {
+async fn a_prewritten_batch_leaves_what_one_under_the_lock_leaves() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
-    let foreseen = Foreseen::of_some_changes(&store).await;
-    let mut early = foreseen.send_early(&store);
-    early.has_its_time().await;
+    let speculative = Speculative::of_some_changes(&store).await;
+    let mut prewrite = speculative.send_prewritten(&store);
+    prewrite.has_its_time().await;
     rows_are_written(&database, 3).await;
     // Before its turn it has not begun, and nobody sees anything of it.
-    assert!(early.sent.begun.try_recv().is_err());
+    assert!(prewrite.sent.begun.try_recv().is_err());
     assert_eq!(store.head().await.unwrap().0.last_event, EventId::new(2).unwrap());
     assert_eq!(get(&store, "a").await.unwrap().version.get(), 1);
-    early.turn.send(()).unwrap();
-    let decision = early.sent.outcome.await.unwrap().unwrap().unwrap();
-    early.sent.begun.await.unwrap();
+    prewrite.turn.send(()).unwrap();
+    let decision = prewrite.sent.outcome.await.unwrap().unwrap().unwrap();
+    prewrite.sent.begun.await.unwrap();
     some_changes_are_there(&decision, &store, &database).await;
 }
 
 #[tokio::test]
-async fn an_early_batch_is_written_beside_the_one_before_it() {
+async fn a_prewritten_batch_is_written_beside_the_one_before_it() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
     write(&store, [set("k", "0")]).await;
-    let first = Foreseen::after(&store, &[], vec![set("k", "1")]).await;
-    let second = Foreseen::after(&store, &[&first], vec![set("l", "1"), set("m", "1")]).await;
-    let mut first = first.send_early(&store);
+    let first = Speculative::after(&store, &[], vec![set("k", "1")]).await;
+    let second = Speculative::after(&store, &[&first], vec![set("l", "1"), set("m", "1")]).await;
+    let mut first = first.send_prewritten(&store);
     first.has_its_time().await;
-    let mut second = second.send_early(&store);
+    let mut second = second.send_prewritten(&store);
     second.has_its_time().await;
     rows_are_written(&database, 3).await;
     let first = first.end().await.unwrap().unwrap();
@@ -119,93 +119,93 @@ async fn an_early_batch_is_written_beside_the_one_before_it() {
 }
 
 #[tokio::test]
-async fn an_early_batch_whose_turn_does_not_come_leaves_nothing() {
+async fn a_prewritten_batch_whose_turn_does_not_come_leaves_nothing() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
-    let foreseen = Foreseen::after(&store, &[], vec![set("k", "1")]).await;
-    let early = foreseen.send_early(&store);
-    drop(early.turn);
-    assert!(soon("its end", early.sent.outcome).await.unwrap().unwrap().is_none());
+    let speculative = Speculative::after(&store, &[], vec![set("k", "1")]).await;
+    let prewrite = speculative.send_prewritten(&store);
+    drop(prewrite.turn);
+    assert!(soon("its end", prewrite.sent.outcome).await.unwrap().unwrap().is_none());
     no_transaction_is_open(&database).await;
     // Nor does it wait for ever.
-    let early = foreseen.send_early_for(Duration::from_millis(10), &store);
-    assert!(soon("its end", early.sent.outcome).await.unwrap().unwrap().is_none());
+    let prewrite = speculative.send_prewritten_for(Duration::from_millis(10), &store);
+    assert!(soon("its end", prewrite.sent.outcome).await.unwrap().unwrap().is_none());
     no_transaction_is_open(&database).await;
     assert!(get(&store, "k").await.is_none());
-    assert_eq!(event_ids(&foreseen.write(&store).await.unwrap().unwrap()), [1]);
+    assert_eq!(event_ids(&speculative.write(&store).await.unwrap().unwrap()), [1]);
 }
 
 #[tokio::test]
-async fn an_early_batch_that_others_overtook_leaves_nothing() {
+async fn a_prewritten_batch_that_others_overtook_leaves_nothing() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
     let other = database.store().await;
-    let before = Foreseen::after(&store, &[], vec![set("k", "mine")]).await;
+    let before = Speculative::after(&store, &[], vec![set("k", "mine")]).await;
     write(&other, [set("k", "others")]).await;
-    assert!(before.send_early(&store).end().await.unwrap().is_none());
+    assert!(before.send_prewritten(&store).end().await.unwrap().is_none());
     no_transaction_is_open(&database).await;
 
     // After its rows, too.
-    let between = Foreseen::after(&store, &[], vec![set("k", "mine")]).await;
-    let mut early = between.send_early(&store);
-    early.has_its_time().await;
+    let between = Speculative::after(&store, &[], vec![set("k", "mine")]).await;
+    let mut prewrite = between.send_prewritten(&store);
+    prewrite.has_its_time().await;
     rows_are_written(&database, 1).await;
     let mut observer = database.connect().await;
     observer.query_drop("update head set batch = 1").await.unwrap();
-    assert!(early.end().await.unwrap().is_none());
+    assert!(prewrite.end().await.unwrap().is_none());
     no_transaction_is_open(&database).await;
     let k = get(&store, "k").await.unwrap();
     assert_eq!((k.version.get(), k.value.as_deref()), (1, Some(b"others".as_slice())));
 }
 
 #[tokio::test]
-async fn an_early_batch_is_not_written_where_a_key_that_it_presumes_new_is_not() {
+async fn a_prewritten_batch_is_not_written_where_a_key_that_it_assumes_absent_is_not() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
     write(&store, [set("old", "1")]).await;
     let head = store.head().await.unwrap().0;
     let requests = vec![set("new", "1"), set("old", "2")];
-    let foreseen = Foreseen::presuming(&store, requests).await;
-    assert!(foreseen.send_early(&store).end().await.unwrap().is_none());
+    let speculative = Speculative::assuming(&store, requests).await;
+    assert!(speculative.send_prewritten(&store).end().await.unwrap().is_none());
     assert_eq!(store.head().await.unwrap().0, head);
     no_transaction_is_open(&database).await;
-    let foreseen = Foreseen::presuming(&store, vec![set("new", "1"), set("newer", "1")]).await;
-    assert!(foreseen.send_early(&store).end().await.unwrap().is_some());
+    let speculative = Speculative::assuming(&store, vec![set("new", "1"), set("newer", "1")]).await;
+    assert!(speculative.send_prewritten(&store).end().await.unwrap().is_some());
     assert_eq!(get(&store, "newer").await.unwrap().version.get(), 1);
 }
 
 /// The time of the log does not go back.
 #[tokio::test]
-async fn an_early_batch_is_not_written_at_a_time_before_that_of_the_one_before_it() {
+async fn a_prewritten_batch_is_not_written_at_a_time_before_that_of_the_one_before_it() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
     write(&store, [set("k", "1")]).await;
-    let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    let speculative = Speculative::after(&store, &[], vec![set("k", "2")]).await;
     let mut admin = database.connect().await;
     admin
         .query_drop("update head set last_time = last_time + 600000")
         .await
         .unwrap();
-    assert!(foreseen.send_early(&store).end().await.unwrap().is_none());
+    assert!(speculative.send_prewritten(&store).end().await.unwrap().is_none());
     assert_eq!(get(&store, "k").await.unwrap().version.get(), 1);
     no_transaction_is_open(&database).await;
 }
 
 #[tokio::test]
-async fn an_early_batch_is_not_written_at_an_old_time() {
+async fn a_prewritten_batch_is_not_written_at_an_old_time() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
     write(&store, [set("k", "1")]).await;
-    let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    let speculative = Speculative::after(&store, &[], vec![set("k", "2")]).await;
     let mut holder = hold_head(&database).await;
     let mut observer = database.connect().await;
-    let early = foreseen.send_early(&store);
-    early.turn.send(()).unwrap();
+    let prewrite = speculative.send_prewritten(&store);
+    prewrite.turn.send(()).unwrap();
     soon("the batch", session_that(&mut observer, &database, WAITS_FOR_HEAD)).await;
     sleep(Duration::from_millis(1_100)).await;
     holder.query_drop("rollback").await.unwrap();
     assert!(!matches!(
-        soon("its end", early.sent.outcome).await.unwrap(),
+        soon("its end", prewrite.sent.outcome).await.unwrap(),
         Ok(Some(_))
     ));
     no_transaction_is_open(&database).await;
@@ -213,14 +213,14 @@ async fn an_early_batch_is_not_written_at_an_old_time() {
 }
 
 #[tokio::test]
-async fn an_early_batch_is_not_written_after_a_lease_that_it_met_has_ended() {
+async fn a_prewritten_batch_is_not_written_after_a_lease_that_it_met_has_ended() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
-    let (foreseen, until) = Foreseen::beside_a_lease_of(Duration::from_millis(500), &store).await;
+    let (speculative, until) = Speculative::beside_a_lease_of(Duration::from_millis(500), &store).await;
     while store.head().await.unwrap().1 < until {
         sleep(Duration::from_millis(10)).await;
     }
-    assert!(foreseen.send_early(&store).end().await.unwrap().is_none());
+    assert!(speculative.send_prewritten(&store).end().await.unwrap().is_none());
     no_transaction_is_open(&database).await;
     // Its key vanishes first.
     let decision = write(&store, [set("k", "2")]).await;
@@ -229,14 +229,14 @@ async fn an_early_batch_is_not_written_after_a_lease_that_it_met_has_ended() {
 
 /// One has the rows that the other waits for, and that one the head.
 #[tokio::test]
-async fn of_an_early_batch_and_one_of_others_that_wait_for_each_other_neither_waits_long() {
+async fn of_a_prewritten_batch_and_one_of_others_that_wait_for_each_other_neither_waits_long() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
     let other = Arc::new(database.store().await);
     write(&store, [set("k", "1")]).await;
-    let early = Foreseen::after(&store, &[], vec![set("k", "early"), set("l", "early")]).await;
-    let next = Foreseen::after(&store, &[&early], vec![set("m", "early")]).await;
-    let mut sent = early.send_early(&store);
+    let prewrite = Speculative::after(&store, &[], vec![set("k", "early"), set("l", "early")]).await;
+    let next = Speculative::after(&store, &[&prewrite], vec![set("m", "early")]).await;
+    let mut sent = prewrite.send_prewritten(&store);
     sent.has_its_time().await;
     rows_are_written(&database, 2).await;
     let others = {
@@ -249,16 +249,16 @@ async fn of_an_early_batch_and_one_of_others_that_wait_for_each_other_neither_wa
         session_that(&mut observer, &database, "info like 'insert into events%'"),
     )
     .await;
-    let early = sent.end().await.unwrap();
+    let prewrite = sent.end().await.unwrap();
     match soon("the other's end", others).await.unwrap() {
         Ok(decision) => {
-            assert!(early.is_none());
+            assert!(prewrite.is_none());
             assert_eq!(event_ids(&decision), [2]);
         }
         Err(WriteError::Retry(_)) => {
-            assert_eq!(event_ids(&early.unwrap()), [2, 3]);
+            assert_eq!(event_ids(&prewrite.unwrap()), [2, 3]);
             // What would come before it again makes way.
-            assert!(next.send_early(&store).end().await.unwrap().is_none());
+            assert!(next.send_prewritten(&store).end().await.unwrap().is_none());
             assert_eq!(event_ids(&write(&other, [set("k", "others")]).await), [4]);
         }
         outcome => panic!("{outcome:?}"),
@@ -270,12 +270,12 @@ async fn of_an_early_batch_and_one_of_others_that_wait_for_each_other_neither_wa
     );
 }
 
-/// Beside keys that are known to be there, and where a key that is presumed to be new is set twice.
+/// Beside keys that are known to be there, and where a key that is assumed to be absent is set twice.
 #[tokio::test]
-async fn rows_of_keys_that_are_presumed_new_are_written_beside_others() {
+async fn rows_of_keys_that_are_assumed_absent_are_written_beside_others() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
-    // The key that is read before all others are presumed.
+    // The key that is read before all others are assumed.
     write(&store, [set("other", "1"), set("there", "1")]).await;
     let requests = |new: &str| {
         let new = format!("{new}/");
@@ -283,10 +283,10 @@ async fn rows_of_keys_that_are_presumed_new_are_written_beside_others() {
         sets.chain([set("other", "2"), set(&format!("{new}3"), "2")])
             .collect::<Vec<_>>()
     };
-    for (times, new, early) in [(1, "early", true), (2, "in turn", false)] {
-        let foreseen = Foreseen::presuming(&store, requests(new)).await;
-        assert_eq!(foreseen.premises.absent.len(), 20);
-        let decision = foreseen.write_as(early, &store).await.unwrap().unwrap();
+    for (times, new, prewrite) in [(1, "early", true), (2, "in turn", false)] {
+        let speculative = Speculative::assuming(&store, requests(new)).await;
+        assert_eq!(speculative.preconditions.absent.len(), 20);
+        let decision = speculative.write_as(prewrite, &store).await.unwrap().unwrap();
         assert_eq!(store.head().await.unwrap().0, decision.head);
         assert_eq!(get(&store, "other").await.unwrap().version.get(), 1 + times);
         for (number, version) in [(0, 1), (3, 2), (19, 1)] {
@@ -298,8 +298,8 @@ async fn rows_of_keys_that_are_presumed_new_are_written_beside_others() {
         let head = store.head().await.unwrap().0;
         let mut requests = requests("never");
         requests.push(set("there", "2"));
-        let foreseen = Foreseen::presuming(&store, requests).await;
-        assert!(foreseen.write_as(early, &store).await.unwrap().is_none());
+        let speculative = Speculative::assuming(&store, requests).await;
+        assert!(speculative.write_as(prewrite, &store).await.unwrap().is_none());
         assert_eq!(store.head().await.unwrap().0, head);
         assert!(get(&store, "never/0").await.is_none());
         no_transaction_is_open(&database).await;
@@ -307,13 +307,13 @@ async fn rows_of_keys_that_are_presumed_new_are_written_beside_others() {
 }
 
 #[tokio::test]
-async fn an_early_batch_is_written_where_the_clock_has_gone_back() {
+async fn a_prewritten_batch_is_written_where_the_clock_has_gone_back() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
     write(&store, [set("k", "1")]).await;
-    let mut foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
-    let decided = foreseen.decided_ahead();
-    let written = foreseen.send_early(&store).end().await.unwrap().unwrap();
+    let mut speculative = Speculative::after(&store, &[], vec![set("k", "2")]).await;
+    let decided = speculative.decided_ahead();
+    let written = speculative.send_prewritten(&store).end().await.unwrap().unwrap();
     assert_eq!(written.head.last_time, decided);
     assert_eq!(store.head().await.unwrap().0, written.head);
 }

@@ -1,4 +1,4 @@
-//! The queue of writes, from which the committer takes them.
+//! The queue of writes: lanes of jobs that wait, from which batches are gathered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,18 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::committer::{Committer, Queues};
-use super::follower::Log;
 use super::last_failure::LastFailure;
 use super::stopped;
-use super::tasks::Tasks;
 use crate::deadline;
 use crate::decide::{Answer, Request};
 use crate::error::{Error, ErrorKind, Result};
-use crate::random::Randomness;
-use crate::store::Store;
 
 /// What waiting requests may hold, in KiB: a request takes one and what its keys and values need. Beyond it callers
 /// wait before they are queued.
@@ -41,6 +35,13 @@ pub(super) struct Writer {
     request_timeout: Duration,
 }
 
+/// The ends of the lanes from which jobs are taken.
+pub(super) struct Queues {
+    pub(super) user: mpsc::UnboundedReceiver<Job>,
+    pub(super) urgent: mpsc::UnboundedReceiver<Job>,
+    pub(super) expiry: mpsc::UnboundedReceiver<Job>,
+}
+
 #[derive(Clone)]
 struct Lane {
     jobs: mpsc::UnboundedSender<Job>,
@@ -60,15 +61,9 @@ pub(super) struct Job {
 pub(super) struct Claim(AtomicBool);
 
 impl Writer {
-    /// Starts the task that commits; `Config` where the system has no thread to give that it needs.
-    pub(super) fn start(
-        store: Arc<dyn Store>,
-        log: Arc<Log>,
-        request_timeout: Duration,
-        randomness: Randomness,
-        stop: &CancellationToken,
-        tasks: &mut Tasks,
-    ) -> Result<Writer> {
+    /// A queue and its other end. `failure` is the one by which the store fails, for the errors of requests that were not
+    /// applied in time.
+    pub(super) fn new(request_timeout: Duration, failure: Arc<LastFailure>) -> (Writer, Queues) {
         let (user, user_jobs) = Lane::new();
         let (urgent, urgent_jobs) = Lane::new();
         let (expiry, expiry_jobs) = Lane::new();
@@ -77,21 +72,14 @@ impl Writer {
             urgent: urgent_jobs,
             expiry: expiry_jobs,
         };
-        let writes_block = store.profile().writes_block;
-        let failure = Arc::new(LastFailure::default());
-        let committer = Committer::new(store, log, queues, failure.clone(), randomness).run(stop.clone());
-        if writes_block {
-            tasks.spawn_alone("writer", committer)?;
-        } else {
-            tasks.spawn("writer", committer);
-        }
-        Ok(Writer {
+        let writer = Writer {
             user,
             urgent,
             expiry,
             failure,
             request_timeout,
-        })
+        };
+        (writer, queues)
     }
 
     /// Queues a request and waits for its outcome: `Unavailable` where it was not applied in time, `OutcomeUnknown`
@@ -154,6 +142,26 @@ impl Limits {
                 }
             }
             _ => Limits { deadline, end },
+        }
+    }
+}
+
+impl Queues {
+    /// The next job of any lane, renewals first; none once all are closed and empty.
+    pub(super) async fn next(&mut self) -> Option<Job> {
+        tokio::select! {
+            biased;
+            Some(job) = self.urgent.recv() => Some(job),
+            Some(job) = self.user.recv() => Some(job),
+            Some(job) = self.expiry.recv() => Some(job),
+            else => None,
+        }
+    }
+
+    /// Takes no more jobs; those that wait stay.
+    pub(super) fn close(&mut self) {
+        for lane in [&mut self.user, &mut self.urgent, &mut self.expiry] {
+            lane.close();
         }
     }
 }

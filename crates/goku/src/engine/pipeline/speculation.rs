@@ -7,15 +7,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::batch::Decision;
-use super::known::Known;
-use super::members::Members;
-use super::needs::Needs;
-use super::session::SessionRow;
-use super::state::{Head, LeaseRow, Row, State};
+use super::changes::Changes;
+use super::recent_rows::RecentRows;
+use crate::decide::{Decision, Head, Members, Needs, Row, State};
 use crate::id::{LeaseId, Tag};
 use crate::key::Key;
-use crate::write::SessionId;
+use crate::store::ReadAhead;
 
 /// Batches that are remembered: a read takes less time than so many commits.
 const BATCHES_MAX: usize = 16;
@@ -25,33 +22,13 @@ const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The batches that this engine wrote last, or is about to.
 #[derive(Debug, Default)]
-pub(crate) struct Foresight {
+pub(crate) struct Speculation {
     recent: VecDeque<Changes>,
     value_bytes: usize,
-    known: Known,
+    known: RecentRows,
 }
 
-/// What was read without a lock.
-#[derive(Debug)]
-pub(crate) struct Sighting {
-    /// A head, and rows as they were then or later.
-    pub(crate) state: State,
-    /// The last batch when all of it had been read: no row is newer.
-    pub(crate) until: Tag,
-}
-
-/// What a batch wrote.
-#[derive(Debug)]
-pub(crate) struct Changes {
-    /// The tag of the batch before it.
-    pub(super) after: Tag,
-    pub(super) head: Head,
-    pub(super) rows: Vec<(Key, Row)>,
-    pub(super) leases: HashMap<LeaseId, LeaseRow>,
-    pub(super) sessions: Vec<(SessionId, SessionRow)>,
-}
-
-impl Foresight {
+impl Speculation {
     /// Remembers a batch, the one after the last.
     pub(crate) fn wrote(&mut self, changes: Changes) {
         self.known.wrote(&changes);
@@ -79,34 +56,34 @@ impl Foresight {
 
     /// Whether nothing of this has to be read.
     pub(crate) fn knows(&mut self, needs: &Needs) -> bool {
-        if !needs.can_be_foreseen() {
+        if !needs.can_be_predicted() {
             return false;
         }
         let unknown = self.lacks(needs);
-        unknown.is_empty() || self.presumes_new(&unknown)
+        unknown.is_empty() || self.may_assume_absent(&unknown)
     }
 
     /// Whether of what is not known nothing has to be read either: keys, which are likely new, as those before them were.
-    pub(crate) fn presumes_new(&self, unknown: &Needs) -> bool {
-        self.known.presumes_new(unknown)
+    pub(crate) fn may_assume_absent(&self, unknown: &Needs) -> bool {
+        self.known.may_assume_absent(unknown)
     }
 
-    /// A batch was not written that presumed keys to be new, as some may not be.
-    pub(crate) fn presumed_wrongly(&mut self) {
-        self.known.presumed_wrongly();
+    /// A batch was not written that assumed keys to be new, as some may not be.
+    pub(crate) fn assumed_wrongly(&mut self) {
+        self.known.assumed_wrongly();
     }
 
     /// A fault for a simulation to find: whether what is known is taken to be so whatever others write.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn never_forgets(mut self, never_forgets: bool) -> Foresight {
+    pub(crate) fn never_forgets(mut self, never_forgets: bool) -> Speculation {
         self.known.never_forgets = never_forgets;
         self
     }
 
     /// Presumes keys to be new from the first one on.
     #[cfg(test)]
-    pub(crate) fn presume_at_once(&mut self) {
-        self.known.presume_at_once();
+    pub(crate) fn assume_at_once(&mut self) {
+        self.known.assume_at_once();
     }
 
     /// What of the rows of keys, leases with their keys, and sessions has to be read.
@@ -120,8 +97,8 @@ impl Foresight {
     /// head that was seen committed, is neither the head that was read nor one that a remembered batch left: others have
     /// written since, or, if it is older, the store has lost something, and only under the lock can that be told; nor where
     /// what was known when the read began is not any more.
-    pub(crate) fn foretell(&mut self, read: Sighting, needs: &Needs, seen: &Head) -> Option<State> {
-        let Sighting { mut state, until } = read;
+    pub(crate) fn predict(&mut self, read: ReadAhead, needs: &Needs, seen: &Head) -> Option<State> {
+        let ReadAhead { mut state, until } = read;
         let mut owners = Owners::of(&state);
         let mut knows_seen = state.head.batch == seen.batch;
         let mut knows_end = state.head.batch == until;
@@ -140,7 +117,7 @@ impl Foresight {
     }
 
     /// The same where nothing has to be read, as of a time that has passed.
-    pub(crate) fn foretell_known(&mut self, needs: &Needs, seen: &Head) -> Option<State> {
+    pub(crate) fn predict_known(&mut self, needs: &Needs, seen: &Head) -> Option<State> {
         let head = *self.known.head()?;
         let is_seen = |batch: Tag| batch == seen.batch;
         let knows_seen = is_seen(head.batch) || self.recent.iter().any(|changes| is_seen(changes.head.batch));
@@ -149,8 +126,8 @@ impl Foresight {
         }
         let mut state = State::new(head, head.last_time);
         let unknown = self.lacks(needs);
-        if self.presumes_new(&unknown) {
-            state.presume_new(unknown.keys.into_keys());
+        if self.may_assume_absent(&unknown) {
+            state.assume_absent(unknown.keys.into_keys());
         }
         self.complete(needs, state)
     }
@@ -169,37 +146,8 @@ impl Foresight {
 impl Needs {
     /// Whether the rows are those of keys, leases with their keys, and sessions by name, so that it is known which later
     /// changes concern them.
-    pub(crate) fn can_be_foreseen(&self) -> bool {
+    pub(crate) fn can_be_predicted(&self) -> bool {
         self.ranges.is_empty() && self.due.is_none()
-    }
-}
-
-impl Changes {
-    fn overlap(&self, decision: &Decision) -> bool {
-        // Both are in order.
-        let mut own = self.rows.iter().map(|(key, _)| key).peekable();
-        let is_written = |(key, _): &(Key, Row)| {
-            while own.next_if(|own| *own < key).is_some() {}
-            own.peek() == Some(&key)
-        };
-        decision.rows.iter().any(is_written) || decision.leases.iter().any(|(id, _)| self.leases.contains_key(id))
-    }
-
-    fn value_bytes(&self) -> usize {
-        let values = self.rows.iter().filter_map(|(_, row)| row.value.as_ref());
-        values.map(|value| value.len()).sum()
-    }
-}
-
-impl From<&Decision> for Changes {
-    fn from(decision: &Decision) -> Changes {
-        Changes {
-            after: decision.after,
-            head: decision.head,
-            rows: decision.rows.clone(),
-            leases: decision.leases.iter().copied().collect(),
-            sessions: decision.sessions.clone(),
-        }
     }
 }
 
@@ -264,3 +212,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

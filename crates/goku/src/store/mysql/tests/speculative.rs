@@ -11,16 +11,17 @@ use super::faults::{COMMITS, HeldCommits, WAITS_FOR_HEAD, hold_head, session_tha
 use super::writing::no_transaction_is_open;
 use super::*;
 use crate::clock::Timestamp;
-use crate::decide::{Changes, Foresight, Premises, State, first_needs};
+use crate::decide::{Preconditions, State, first_needs};
+use crate::engine::pipeline::{Changes, Speculation};
 use crate::event::EventType;
 use crate::lease::Expiry;
-use crate::store::Early;
+use crate::store::{Pipelined as _, Prewrite};
 
 /// A batch with its decision.
-pub(super) struct Foreseen {
+pub(super) struct Speculative {
     batch: Arc<Batch>,
     decision: Decision,
-    pub(super) premises: Premises,
+    pub(super) preconditions: Preconditions,
 }
 
 /// A batch on its way, and what tells that it has begun.
@@ -29,48 +30,52 @@ pub(super) struct Sent {
     pub(super) begun: oneshot::Receiver<()>,
 }
 
-impl Foreseen {
+impl Speculative {
     /// Decides requests on what the store has now and what batches on their way make of it.
-    pub(super) async fn after(store: &MySqlStore, on_their_way: &[&Foreseen], requests: Vec<Request>) -> Foreseen {
+    pub(super) async fn after(
+        store: &MySqlStore,
+        on_their_way: &[&Speculative],
+        requests: Vec<Request>,
+    ) -> Speculative {
         let needs = first_needs(&requests);
-        let read = store.foresee(&needs).await.unwrap().unwrap();
+        let read = store.read_ahead(&needs).await.unwrap().unwrap();
         let seen = read.state.head;
-        let mut foresight = Foresight::default();
+        let mut speculation = Speculation::default();
         for before in on_their_way {
-            foresight.wrote(Changes::from(&before.decision));
+            speculation.wrote(Changes::from(&before.decision));
         }
-        let state = foresight.foretell(read, &needs, &seen).unwrap();
-        Foreseen::on(state, requests)
+        let state = speculation.predict(read, &needs, &seen).unwrap();
+        Speculative::on(state, requests)
     }
 
-    /// The same where all keys are presumed to be new.
-    pub(super) async fn presuming(store: &MySqlStore, requests: Vec<Request>) -> Foreseen {
-        let mut foresight = Foresight::default();
-        foresight.presume_at_once();
+    /// The same where all keys are assumed to be absent.
+    pub(super) async fn assuming(store: &MySqlStore, requests: Vec<Request>) -> Speculative {
+        let mut speculation = Speculation::default();
+        speculation.assume_at_once();
         let other = first_needs(&[set("other", "")]);
-        let read = store.foresee(&other).await.unwrap().unwrap();
+        let read = store.read_ahead(&other).await.unwrap().unwrap();
         let seen = read.state.head;
-        foresight.foretell(read, &other, &seen).unwrap();
-        let state = foresight.foretell_known(&first_needs(&requests), &seen).unwrap();
-        Foreseen::on(state, requests)
+        speculation.predict(read, &other, &seen).unwrap();
+        let state = speculation.predict_known(&first_needs(&requests), &seen).unwrap();
+        Speculative::on(state, requests)
     }
 
     /// A batch of changes of all kinds, on keys that are there and keys that are not.
-    pub(super) async fn of_some_changes(store: &MySqlStore) -> Foreseen {
+    pub(super) async fn of_some_changes(store: &MySqlStore) -> Speculative {
         write(store, [set("a", "1"), set("b", "1")]).await;
         let requests = vec![set("a", "2"), delete("b"), set("c", "1"), delete("none"), set("a", "3")];
-        Foreseen::after(store, &[], requests).await
+        Speculative::after(store, &[], requests).await
     }
 
     /// A Set of `k`, whose lease ends so long after it was set, and when that is.
-    pub(super) async fn beside_a_lease_of(ttl: Duration, store: &MySqlStore) -> (Foreseen, Timestamp) {
+    pub(super) async fn beside_a_lease_of(ttl: Duration, store: &MySqlStore) -> (Speculative, Timestamp) {
         let ending = SetRequest::new(key("k"), "1").expiry(Expiry::After(ttl));
         loop {
             write(store, [Request::Set(ending.clone())]).await;
-            let foreseen = Foreseen::after(store, &[], vec![set("k", "2")]).await;
+            let speculative = Speculative::after(store, &[], vec![set("k", "2")]).await;
             // Where this took longer than the lease lives, again.
-            if let Some(until) = foreseen.premises.until {
-                return (foreseen, until);
+            if let Some(until) = speculative.preconditions.until {
+                return (speculative, until);
             }
         }
     }
@@ -82,14 +87,14 @@ impl Foreseen {
         decided
     }
 
-    fn on(state: State, requests: Vec<Request>) -> Foreseen {
+    fn on(state: State, requests: Vec<Request>) -> Speculative {
         let batch = batch_having_seen(state.head, requests);
         let decision = batch.decide(&state).unwrap();
-        let premises = state.into_premises();
-        Foreseen {
+        let preconditions = state.into_preconditions();
+        Speculative {
             batch,
             decision,
-            premises,
+            preconditions,
         }
     }
 
@@ -97,11 +102,12 @@ impl Foreseen {
         self.send_as(store, None)
     }
 
-    pub(super) fn send_as(&self, store: &Arc<MySqlStore>, early: Option<Early>) -> Sent {
+    pub(super) fn send_as(&self, store: &Arc<MySqlStore>, prewrite: Option<Prewrite>) -> Sent {
         let (begin, begun) = oneshot::channel();
         let store = store.clone();
-        let (decision, premises) = (self.decision.clone(), self.premises.clone());
-        let outcome = tokio::spawn(async move { store.write_foreseen(decision, &premises, early, begin).await });
+        let (decision, preconditions) = (self.decision.clone(), self.preconditions.clone());
+        let outcome =
+            tokio::spawn(async move { store.write_speculative(decision, &preconditions, prewrite, begin).await });
         Sent { outcome, begun }
     }
 
@@ -110,7 +116,7 @@ impl Foreseen {
     }
 }
 
-/// The store is as such a [batch](Foreseen::of_some_changes) leaves it when it is written under the lock.
+/// The store is as such a [batch](Speculative::of_some_changes) leaves it when it is written under the lock.
 pub(super) async fn some_changes_are_there(decision: &Decision, store: &MySqlStore, database: &Database) {
     assert_eq!(event_ids(decision), [3, 4, 5, 6]);
     assert_eq!(
@@ -127,11 +133,11 @@ pub(super) async fn some_changes_are_there(decision: &Decision, store: &MySqlSto
 }
 
 #[tokio::test]
-async fn a_foreseen_batch_leaves_what_one_under_the_lock_leaves() {
+async fn a_speculative_batch_leaves_what_one_under_the_lock_leaves() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
-    let foreseen = Foreseen::of_some_changes(&store).await;
-    let sent = foreseen.send(&store);
+    let speculative = Speculative::of_some_changes(&store).await;
+    let sent = speculative.send(&store);
     let decision = sent.outcome.await.unwrap().unwrap().unwrap();
     sent.begun.await.unwrap();
     some_changes_are_there(&decision, &store, &database).await;
@@ -142,10 +148,10 @@ async fn a_batch_that_others_overtook_leaves_nothing_and_locks_nothing() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
     let other = database.store().await;
-    let foreseen = Foreseen::after(&store, &[], vec![set("k", "mine")]).await;
+    let speculative = Speculative::after(&store, &[], vec![set("k", "mine")]).await;
     write(&other, [set("k", "others")]).await;
     let mut holder = hold_head(&database).await;
-    let sent = foreseen.send(&store);
+    let sent = speculative.send(&store);
     let mut observer = database.connect().await;
     soon("the batch", session_that(&mut observer, &database, WAITS_FOR_HEAD)).await;
     holder.query_drop("commit").await.unwrap();
@@ -156,13 +162,13 @@ async fn a_batch_that_others_overtook_leaves_nothing_and_locks_nothing() {
     );
     no_transaction_is_open(&database).await;
     // The connection goes on.
-    let again = Foreseen::after(&store, &[], vec![set("k", "mine")]).await;
+    let again = Speculative::after(&store, &[], vec![set("k", "mine")]).await;
     assert_eq!(event_ids(&again.write(&store).await.unwrap().unwrap()), [2]);
 }
 
 /// However many others were, and whether it writes that one or not: one list of keys in a statement would be too long.
 #[tokio::test]
-async fn a_batch_is_not_written_where_a_key_that_it_presumes_new_is_not() {
+async fn a_batch_is_not_written_where_a_key_that_it_assumes_absent_is_not() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
     write(&store, [set("old", "1"), set("gone", "1"), delete("gone")]).await;
@@ -170,16 +176,16 @@ async fn a_batch_is_not_written_where_a_key_that_it_presumes_new_is_not() {
     for last in [set("old", "2"), set("gone", "2"), delete("old"), delete("gone")] {
         let mut requests: Vec<_> = (0..600).map(|number| set(&format!("new/{number}"), "1")).collect();
         requests.push(last);
-        let foreseen = Foreseen::presuming(&store, requests).await;
-        assert_eq!(foreseen.premises.absent.len(), 601);
-        assert!(foreseen.write(&store).await.unwrap().is_none());
+        let speculative = Speculative::assuming(&store, requests).await;
+        assert_eq!(speculative.preconditions.absent.len(), 601);
+        assert!(speculative.write(&store).await.unwrap().is_none());
         no_transaction_is_open(&database).await;
         assert_eq!(store.head().await.unwrap().0, head);
     }
     for last in [set("last", "1"), delete("never")] {
         let requests = vec![set(&format!("new/{last:?}"), "1"), last];
-        let foreseen = Foreseen::presuming(&store, requests).await;
-        assert!(foreseen.write(&store).await.unwrap().is_some());
+        let speculative = Speculative::assuming(&store, requests).await;
+        assert!(speculative.write(&store).await.unwrap().is_some());
     }
     assert_eq!(get(&store, "last").await.unwrap().version.get(), 1);
 }
@@ -211,10 +217,10 @@ async fn batches_that_are_on_their_way_together_follow_each_other() {
     write(&store, [set("k", "0")]).await;
     let mut holder = hold_head(&database).await;
     let mut observer = database.connect().await;
-    let first = Foreseen::after(&store, &[], vec![set("k", "1")]).await;
+    let first = Speculative::after(&store, &[], vec![set("k", "1")]).await;
     let mut sent = vec![first.send(&store)];
     let waiting = soon("the first", session_that(&mut observer, &database, WAITS_FOR_HEAD)).await;
-    let second = Foreseen::after(&store, &[&first], vec![set("k", "2"), set("l", "1")]).await;
+    let second = Speculative::after(&store, &[&first], vec![set("k", "2"), set("l", "1")]).await;
     sent.push(second.send(&store));
     let others = format!("{WAITS_FOR_HEAD} and id <> {waiting}");
     soon("the second", session_that(&mut observer, &database, &others)).await;
@@ -235,8 +241,8 @@ async fn what_follows_a_batch_that_was_not_written_is_not_written() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
     write(&store, [set("k", "0")]).await;
-    let first = Foreseen::after(&store, &[], vec![set("k", "1")]).await;
-    let second = Foreseen::after(&store, &[&first], vec![set("k", "2")]).await;
+    let first = Speculative::after(&store, &[], vec![set("k", "1")]).await;
+    let second = Speculative::after(&store, &[&first], vec![set("k", "2")]).await;
     assert!(second.write(&store).await.unwrap().is_none());
     assert!(first.write(&store).await.unwrap().is_some());
     assert!(second.write(&store).await.unwrap().is_some());
@@ -246,13 +252,13 @@ async fn what_follows_a_batch_that_was_not_written_is_not_written() {
 /// Lets a batch wait for the lock of the head until that time of the store.
 async fn write_held_until(
     time: Timestamp,
-    foreseen: &Foreseen,
+    speculative: &Speculative,
     store: &Arc<MySqlStore>,
     database: &Database,
 ) -> Result<Option<Decision>, WriteError> {
     let mut holder = hold_head(database).await;
     let mut observer = database.connect().await;
-    let sent = foreseen.send(store);
+    let sent = speculative.send(store);
     soon("the batch", session_that(&mut observer, database, WAITS_FOR_HEAD)).await;
     while store.head().await.unwrap().1 < time {
         sleep(Duration::from_millis(10)).await;
@@ -265,8 +271,8 @@ async fn write_held_until(
 async fn a_batch_that_waits_until_a_lease_has_ended_is_not_written() {
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
-    let (foreseen, until) = Foreseen::beside_a_lease_of(Duration::from_secs(1), &store).await;
-    let outcome = write_held_until(until, &foreseen, &store, &database).await;
+    let (speculative, until) = Speculative::beside_a_lease_of(Duration::from_secs(1), &store).await;
+    let outcome = write_held_until(until, &speculative, &store, &database).await;
     // On a machine that stands still the wait for the lock may have ended first.
     assert!(!matches!(outcome, Ok(Some(_))));
     no_transaction_is_open(&database).await;
@@ -282,9 +288,9 @@ async fn a_batch_is_not_written_at_a_time_before_that_at_which_it_was_decided() 
     let database = Database::create().await;
     let store = Arc::new(database.store().await);
     write(&store, [set("k", "1")]).await;
-    let mut foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
-    let decided = foreseen.decided_ahead();
-    let written = foreseen.write(&store).await.unwrap().unwrap();
+    let mut speculative = Speculative::after(&store, &[], vec![set("k", "2")]).await;
+    let decided = speculative.decided_ahead();
+    let written = speculative.write(&store).await.unwrap().unwrap();
     assert_eq!(
         (written.head.last_time, written.events[0].timestamp),
         (decided, decided)
@@ -298,10 +304,10 @@ async fn a_batch_has_the_time_at_which_it_got_its_lock() {
     let store = Arc::new(database.store().await);
     write(&store, [set("k", "1")]).await;
     let (written, long_after) = loop {
-        let foreseen = Foreseen::after(&store, &[], vec![set("k", "2"), set("l", "1")]).await;
+        let speculative = Speculative::after(&store, &[], vec![set("k", "2"), set("l", "1")]).await;
         let now = store.head().await.unwrap().1;
         let long_after = now.saturating_add(Duration::from_millis(1_500));
-        match write_held_until(long_after, &foreseen, &store, &database).await {
+        match write_held_until(long_after, &speculative, &store, &database).await {
             // On a machine that stands still the wait for the lock may have ended first.
             Err(WriteError::Retry(_)) => {}
             outcome => break (outcome.unwrap().unwrap(), long_after),
@@ -319,38 +325,38 @@ async fn a_batch_that_was_found_not_applied_cannot_be_applied_later() {
     let store = Arc::new(database.store().await);
     write(&store, [set("k", "1")]).await;
     // Its packet may still be on the way when its connection is given up.
-    let late = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    let late = Speculative::after(&store, &[], vec![set("k", "2")]).await;
     assert!(!resolve(&store, &late.batch).await.unwrap());
     assert!(late.write(&store).await.unwrap().is_none());
-    let again = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    let again = Speculative::after(&store, &[], vec![set("k", "2")]).await;
     again.write(&store).await.unwrap().unwrap();
     assert!(resolve(&store, &again.batch).await.unwrap());
 }
 
 #[tokio::test]
-async fn a_foreseen_batch_whose_session_is_killed_at_the_commit_is_resolved() {
+async fn a_speculative_batch_whose_session_is_killed_at_the_commit_is_resolved() {
     let database = Database::on_own_server(&[]).await;
     let store = Arc::new(database.store().await);
     write(&store, [set("k", "1")]).await;
-    let foreseen = Foreseen::after(&store, &[], vec![set("k", "2")]).await;
+    let speculative = Speculative::after(&store, &[], vec![set("k", "2")]).await;
     let mut observer = database.connect().await;
     let held = HeldCommits::new(&database).await;
-    let sent = foreseen.send(&store);
+    let sent = speculative.send(&store);
     let session = soon("the commit", session_that(&mut observer, &database, COMMITS)).await;
     observer.query_drop(format!("kill {session}")).await.unwrap();
     assert!(matches!(sent.outcome.await.unwrap(), Err(WriteError::Unknown { .. })));
     // The commit may be let go before the session finds that it was killed.
     held.release().await;
-    let applied = soon("the answer", resolve(&store, &foreseen.batch)).await.unwrap();
+    let applied = soon("the answer", resolve(&store, &speculative.batch)).await.unwrap();
     assert_eq!(get(&store, "k").await.unwrap().version.get(), 1 + i64::from(applied));
-    assert!(applied || foreseen.write(&store).await.unwrap().is_none());
+    assert!(applied || speculative.write(&store).await.unwrap().is_none());
 }
 
 #[tokio::test]
-async fn a_batch_too_large_for_a_packet_is_not_written_as_foreseen() {
+async fn a_batch_too_large_for_a_packet_is_not_written_speculatively() {
     let database = Database::on_own_server(&["--max-allowed-packet=1M"]).await;
     let store = Arc::new(database.store().await);
-    let large = Foreseen::after(&store, &[], vec![set("k", vec![b'v'; 600_000])]).await;
+    let large = Speculative::after(&store, &[], vec![set("k", vec![b'v'; 600_000])]).await;
     assert!(large.write(&store).await.unwrap().is_none());
     write(&store, [set("k", vec![b'v'; 600_000])]).await;
 }
