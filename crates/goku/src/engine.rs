@@ -5,9 +5,9 @@ mod commit;
 mod committer;
 mod follower;
 mod gather;
-mod herald;
-mod janitor;
+mod heartbeat;
 mod last_failure;
+mod lease_expiry;
 mod lease_keys;
 mod list;
 mod page_room;
@@ -15,9 +15,9 @@ mod pages;
 pub(crate) mod pipeline;
 mod queue;
 mod reader;
-mod reaper;
 mod ring;
 mod routes;
+mod session_gc;
 mod spin;
 mod stream;
 mod tasks;
@@ -222,16 +222,19 @@ impl Engine {
             check_suspicions(writer.clone(), log.clone(), stop.clone()),
         );
         if store.profile().shared {
-            tasks.spawn("herald", herald::run(store.clone(), address.clone(), stop.clone()));
+            tasks.spawn(
+                "heartbeat",
+                heartbeat::run(store.clone(), address.clone(), stop.clone()),
+            );
         }
         tasks.spawn(
             "watch of the store",
             stop_when_lost(store.clone(), breakage.clone(), stop.clone()),
         );
-        tasks.spawn("janitor", janitor::run(store.clone(), stop.clone()));
+        tasks.spawn("session gc", session_gc::run(store.clone(), stop.clone()));
         tasks.spawn(
-            "reaper",
-            reaper::run(
+            "lease expiry",
+            lease_expiry::run(
                 store.clone(),
                 writer.clone(),
                 log.clone(),
@@ -632,7 +635,7 @@ async fn check_suspicions(writer: Writer, log: Arc<Log>, stop: CancellationToken
     let check = async {
         loop {
             log.suspicion().await;
-            while let Err(error) = writer.write(Request::Reap(0)).await {
+            while let Err(error) = writer.write(Request::Probe).await {
                 tracing::debug!(?error, "the head could not be looked at under its lock yet");
                 tokio::time::sleep(SUSPICION_PAUSE).await;
             }
@@ -691,8 +694,8 @@ mod tests {
             "reader",
             "follower",
             "check of suspicions",
-            "janitor",
-            "reaper",
+            "session gc",
+            "lease expiry",
         ] {
             let faults = crate::faults::Faults::default();
             let engine = Engine::builder().faults(faults.clone()).open("sqlite::memory:");

@@ -38,7 +38,14 @@ async fn break_it(goku: Goku) -> i32 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_whose_task_panics_ends_so_that_it_is_started_again() {
-    for task in ["writer", "reader", "follower", "reaper", "janitor", "health watch"] {
+    for task in [
+        "writer",
+        "reader",
+        "follower",
+        "lease expiry",
+        "session gc",
+        "health watch",
+    ] {
         let (log, lines) = LogLines::pipe();
         assert_eq!(break_it(server(task, log)).await, BROKEN, "{task}");
         let lines = lines.rest();

@@ -31,12 +31,14 @@ pub(crate) enum Request {
     Once(WriteId, Box<Request>),
     /// One of the others, while these leases take no more keys.
     WhileFull(Arc<[LeaseId]>, Box<Request>),
+    /// Changes nothing: it looks at the head under its lock.
+    Probe,
     /// Expires leases whose deadlines have passed, at most so many, and finds the next deadline after them.
-    Reap(usize),
+    ExpireDue(usize),
     /// Expires those of these leases whose deadlines have passed.
-    ReapThese(Arc<[LeaseId]>),
+    ExpireIfDue(Arc<[LeaseId]>),
     /// Expires some of the keys of a lease whose deadline has passed.
-    ReapPiece(Arc<Piece>),
+    ExpirePiece(Arc<Piece>),
 }
 
 /// What a write answers.
@@ -45,21 +47,22 @@ pub(crate) enum Answer {
     Entry(Entry),
     Txn(TxnAnswer),
     Lease(Lease),
+    Probed,
     /// Whether more leases are due.
-    Reaped {
+    ExpiredDue {
         more: bool,
     },
-    ReapedThese(Reaped),
+    ExpiredIfDue(ExpiryOutcome),
     /// Whether there is more of the lease, and how many keys there were to expire.
-    ReapedPiece {
+    ExpiredPiece {
         more: bool,
         keys: usize,
     },
 }
 
-/// What became of leases that were to expire.
+/// The result for leases that were to expire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reaped {
+pub(crate) struct ExpiryOutcome {
     /// How many were due.
     pub(crate) due: usize,
     /// How many of these are left for another time, as others took the room.
@@ -75,7 +78,7 @@ impl Answer {
             Answer::Entry(entry) => Ok(WriteAnswer::Entry(entry)),
             Answer::Txn(answer) => Ok(WriteAnswer::Txn(answer)),
             Answer::Lease(lease) => Ok(WriteAnswer::Lease(lease)),
-            Answer::Reaped { .. } | Answer::ReapedThese(_) | Answer::ReapedPiece { .. } => {
+            Answer::Probed | Answer::ExpiredDue { .. } | Answer::ExpiredIfDue(_) | Answer::ExpiredPiece { .. } => {
                 Err(Error::new(ErrorKind::Internal, "a write was answered as an expiry"))
             }
         }
@@ -178,9 +181,12 @@ impl Request {
         matches!(self.write(), Request::Lease(_))
     }
 
-    /// Whether it lets leases expire.
+    /// Whether it is the engine's own: it lets leases expire, or looks.
     pub(crate) fn is_expiry(&self) -> bool {
-        matches!(self, Request::Reap(_) | Request::ReapThese(_) | Request::ReapPiece(_))
+        matches!(
+            self,
+            Request::Probe | Request::ExpireDue(_) | Request::ExpireIfDue(_) | Request::ExpirePiece(_)
+        )
     }
 
     /// Whether it is decided otherwise at another time even where the same leases are due: it gives a lease a time to live,
@@ -197,7 +203,7 @@ impl Request {
 
     fn piece(&self) -> Option<&Piece> {
         match self {
-            Request::ReapPiece(piece) => Some(piece),
+            Request::ExpirePiece(piece) => Some(piece),
             _ => None,
         }
     }
@@ -208,7 +214,7 @@ impl Request {
             Request::Set(set) => set.bytes(),
             Request::Delete(delete) => delete.key.as_bytes().len(),
             Request::Txn(txn) => txn.bytes(),
-            Request::ReapPiece(piece) => piece.bytes(),
+            Request::ExpirePiece(piece) => piece.bytes(),
             _ => 0,
         }
     }
@@ -217,9 +223,10 @@ impl Request {
     pub(crate) fn operations(&self) -> usize {
         match self.write() {
             Request::Txn(txn) => 1 + txn.then.len().max(txn.otherwise.len()),
-            Request::Reap(leases) => *leases,
-            Request::ReapThese(leases) => leases.len(),
-            Request::ReapPiece(piece) => 1 + piece.keys.len(),
+            Request::Probe => 0,
+            Request::ExpireDue(leases) => *leases,
+            Request::ExpireIfDue(leases) => leases.len(),
+            Request::ExpirePiece(piece) => 1 + piece.keys.len(),
             _ => 1,
         }
     }
@@ -245,12 +252,14 @@ impl Request {
                 request.first_needs(needs);
             }
             Request::WhileFull(_, request) => request.first_needs(needs),
-            Request::Reap(limit) => needs.due = Some(needs.due.unwrap_or(0).max(*limit)),
-            Request::ReapThese(leases) => {
+            // What is due can be told under the lock alone.
+            Request::Probe => needs.due = Some(needs.due.unwrap_or(0)),
+            Request::ExpireDue(limit) => needs.due = Some(needs.due.unwrap_or(0).max(*limit)),
+            Request::ExpireIfDue(leases) => {
                 needs.leases.extend(leases.iter());
                 needs.members.extend(leases.iter());
             }
-            Request::ReapPiece(piece) => {
+            Request::ExpirePiece(piece) => {
                 needs.leases.insert(piece.lease);
                 for key in &piece.keys {
                     needs.key(key, false);
@@ -266,18 +275,19 @@ impl Request {
             Request::Txn(txn) => txn::decide(working, txn).map(Answer::Txn),
             Request::Lease(request) => lease::decide(working, *request).map(Answer::Lease),
             Request::Once(_, request) | Request::WhileFull(_, request) => request.decide(working),
-            Request::Reap(_) => {
+            Request::Probe => Ok(Answer::Probed),
+            Request::ExpireDue(_) => {
                 working.state.due.as_ref().ok_or(Stop::Missing)?;
                 let more = working
                     .head
                     .next_deadline
                     .is_some_and(|deadline| deadline <= working.state.now);
-                Ok(Answer::Reaped { more })
+                Ok(Answer::ExpiredDue { more })
             }
             // Like all leases that were loaded, they have expired before the first request.
-            Request::ReapThese(leases) => Ok(Answer::ReapedThese(reaped(working, leases))),
+            Request::ExpireIfDue(leases) => Ok(Answer::ExpiredIfDue(expiry_outcome(working, leases))),
             // So have its keys.
-            Request::ReapPiece(piece) => {
+            Request::ExpirePiece(piece) => {
                 let was_due = |row: &LeaseRow| row.is_due(working.state.now);
                 let found = working.state.leases.get(&piece.lease).copied().flatten();
                 let is_due = found.as_ref().is_some_and(was_due);
@@ -286,7 +296,7 @@ impl Request {
                     .keys
                     .iter()
                     .filter_map(|key| working.state.rows.get(key)?.as_ref());
-                Ok(Answer::ReapedPiece {
+                Ok(Answer::ExpiredPiece {
                     more: working.known_lease(piece.lease).as_ref().is_some_and(was_due),
                     keys: if is_due {
                         rows.filter(|row| is_of_it(row)).count()
@@ -363,24 +373,24 @@ pub(crate) fn first_needs<'r>(requests: impl IntoIterator<Item = &'r Request>) -
 }
 
 /// What became of these leases, of which all that were loaded and due have expired as far as they could.
-fn reaped(working: &Working<'_>, leases: &[LeaseId]) -> Reaped {
+fn expiry_outcome(working: &Working<'_>, leases: &[LeaseId]) -> ExpiryOutcome {
     let state = working.state;
     let is_due = |row: LeaseRow| row.is_due(state.now);
-    let mut reaped = Reaped::default();
+    let mut outcome = ExpiryOutcome::default();
     for id in leases {
         if !state.leases.get(id).copied().flatten().is_some_and(is_due) {
             continue;
         }
-        reaped.due += 1;
+        outcome.due += 1;
         if !working.known_lease(*id).is_some_and(is_due) {
             continue;
         }
         match state.members.get(id) {
-            Some(Members::Many) => reaped.large.push(*id),
-            _ => reaped.left += 1,
+            Some(Members::Many) => outcome.large.push(*id),
+            _ => outcome.left += 1,
         }
     }
-    reaped
+    outcome
 }
 
 fn answer(request: &Request, working: &mut Working<'_>) -> Result<Answer> {

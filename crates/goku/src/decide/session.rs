@@ -250,7 +250,9 @@ impl Outcome {
             Ok(Answer::Entry(entry)) => Outcome::Entry(EntryRecord::of(entry)),
             Ok(Answer::Lease(lease)) => Outcome::Lease(LeaseRecord::of(lease)),
             Ok(Answer::Txn(answer)) => Outcome::Txn(TxnRecord::of(answer)),
-            Ok(Answer::Reaped { .. } | Answer::ReapedThese(_) | Answer::ReapedPiece { .. }) => Outcome::NotKept(None),
+            Ok(Answer::Probed | Answer::ExpiredDue { .. } | Answer::ExpiredIfDue(_) | Answer::ExpiredPiece { .. }) => {
+                Outcome::NotKept(None)
+            }
             Err(error) => {
                 let message = error.message().chars().take(MESSAGE_CHARS_MAX).collect();
                 Outcome::Refused(Refusal::of(error.kind()), message)

@@ -241,12 +241,15 @@ fn a_renewal_in_the_batch_before_the_deadline_wins() {
     let mut tables = Tables::default();
     tables.run(vec![Request::Set(set("a").expiry(ttl(10)))], 1_000);
     tables.run(
-        vec![Request::Lease(LeaseRequest::KeepAlive(lease(1))), Request::Reap(10)],
+        vec![
+            Request::Lease(LeaseRequest::KeepAlive(lease(1))),
+            Request::ExpireDue(10),
+        ],
         1_009,
     );
-    tables.run(vec![Request::Reap(10)], 1_018);
+    tables.run(vec![Request::ExpireDue(10)], 1_018);
     assert_eq!(tables.types().len(), 1);
-    tables.run(vec![Request::Reap(10)], 1_019);
+    tables.run(vec![Request::ExpireDue(10)], 1_019);
     assert_eq!(tables.types()[1].1, "expire");
     assert_eq!(tables.head.next_deadline, None);
 }
@@ -270,9 +273,9 @@ fn a_storm_of_leases_expires_in_bounded_batches() {
     let mut batches = 0;
     loop {
         batches += 1;
-        match tables.run(vec![Request::Reap(10)], 100).pop() {
-            Some(Ok(Answer::Reaped { more: true })) => {}
-            Some(Ok(Answer::Reaped { more: false })) => break,
+        match tables.run(vec![Request::ExpireDue(10)], 100).pop() {
+            Some(Ok(Answer::ExpiredDue { more: true })) => {}
+            Some(Ok(Answer::ExpiredDue { more: false })) => break,
             other => panic!("{other:?}"),
         }
     }
@@ -286,10 +289,10 @@ fn of_leases_by_name_those_expire_that_are_due() {
     tables.run(sets.collect(), 0);
     tables.run(vec![Request::Lease(LeaseRequest::Update(lease(2), ttl(500)))], 5);
     let these: Vec<_> = [4, 3, 2, 1, 9].map(lease).into();
-    let reap = || vec![Request::ReapThese(these.as_slice().into())];
-    let answers = tables.run(reap(), 30);
+    let expiry = || vec![Request::ExpireIfDue(these.as_slice().into())];
+    let answers = tables.run(expiry(), 30);
     assert!(
-        matches!(&answers[..], [Ok(Answer::ReapedThese(reaped))] if reaped.due == 2),
+        matches!(&answers[..], [Ok(Answer::ExpiredIfDue(outcome))] if outcome.due == 2),
         "{answers:?}"
     );
     let expired: Vec<_> = tables.types().split_off(4);
@@ -299,12 +302,12 @@ fn of_leases_by_name_those_expire_that_are_due() {
     );
     // It does not know what is left, and so leaves the next deadline where it was.
     assert_eq!(tables.head.next_deadline.map(Timestamp::as_millis), Some(10));
-    let answers = tables.run(reap(), 30);
+    let answers = tables.run(expiry(), 30);
     assert!(
-        matches!(&answers[..], [Ok(Answer::ReapedThese(reaped))] if reaped.due == 0),
+        matches!(&answers[..], [Ok(Answer::ExpiredIfDue(outcome))] if outcome.due == 0),
         "{answers:?}"
     );
-    tables.run(vec![Request::Reap(10)], 30);
+    tables.run(vec![Request::ExpireDue(10)], 30);
     assert_eq!(tables.head.next_deadline.map(Timestamp::as_millis), Some(40));
 }
 
@@ -392,7 +395,7 @@ fn a_head_without_what_was_seen_begins_a_new_epoch() {
     // An older copy: nothing is missing to who has seen no more, and a lot to who has.
     (tables.head, tables.rows, tables.events) = backup;
     let older = tables.head;
-    tables.run_having_seen(older, vec![Request::Reap(1)], 0);
+    tables.run_having_seen(older, vec![Request::ExpireDue(1)], 0);
     assert_eq!(tables.head.epoch, older.epoch);
     tables.run_having_seen(seen, one("c"), 0);
     let begun = tables.head;
@@ -414,13 +417,13 @@ fn a_tail_that_grew_anew_is_told_by_its_tag() {
     tables.run(vec![Request::Set(set("a")), Request::Set(set("b"))], 0);
     let seen = tables.head;
     tables.run(vec![Request::Set(set("a")), Request::Set(set("b"))], 0);
-    tables.run_having_seen(seen, vec![Request::Reap(1)], 0);
+    tables.run_having_seen(seen, vec![Request::ExpireDue(1)], 0);
     assert_eq!(tables.head.epoch, seen.epoch, "what was seen is there");
     let other = Head {
         last_tag: Tag::new(8),
         ..seen
     };
-    tables.run_having_seen(other, vec![Request::Reap(1)], 0);
+    tables.run_having_seen(other, vec![Request::ExpireDue(1)], 0);
     assert_eq!(tables.head.epoch.number(), seen.epoch.number() + 1, "it is not");
 }
 
@@ -703,10 +706,10 @@ proptest! {
         let (mut tables, mut now) = (Tables::default(), 0);
         for (mut requests, pause) in batches {
             now += pause;
-            requests.push(Request::Reap(2));
+            requests.push(Request::ExpireDue(2));
             tables.run(requests, now);
         }
-        while let Some(Ok(Answer::Reaped { more: true })) = tables.run(vec![Request::Reap(2)], now).pop() {}
+        while let Some(Ok(Answer::ExpiredDue { more: true })) = tables.run(vec![Request::ExpireDue(2)], now).pop() {}
         prop_assert!(tables.leases.values().all(|row| !row.is_due(Timestamp::from_millis(now).unwrap())));
     }
 }

@@ -34,7 +34,7 @@ const NEWS_MAX: usize = 16;
 /// Pause after a read that failed.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the streams and the reaper see of the log.
+/// What the streams and lease expiry see of the log.
 pub(super) struct Log {
     ring: RwLock<Ring>,
     /// The streams, and what they were told: up to there events are known to be committed.

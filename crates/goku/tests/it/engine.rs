@@ -23,7 +23,7 @@ async fn with_clock() -> (Engine, Arc<ManualClock>) {
     (engine, clock)
 }
 
-/// Waits until the key is gone; the reaper looks at the clock by itself.
+/// Waits until the key is gone; lease expiry looks at the clock by itself.
 async fn until_gone(engine: &Engine, name: &str) {
     let gone = async {
         while engine.get(&key(name)).await.is_ok() {
@@ -105,7 +105,7 @@ async fn a_lease_ends_when_the_clock_says_so_and_not_before() {
     let deadline = clock.now().saturating_add(Duration::from_secs(10));
 
     clock.advance(Duration::from_millis(9_999));
-    // The reaper has looked at this time before it answers a request of a later look.
+    // Lease expiry has looked at this time before it answers a request of a later look.
     tokio::time::sleep(Duration::from_millis(120)).await;
     assert!(engine.get(&key("k")).await.is_ok());
 

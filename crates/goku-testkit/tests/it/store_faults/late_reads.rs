@@ -10,7 +10,7 @@ use goku_testkit::probe::{Probe, set, soon, watch};
 /// Two batches within a millisecond, the later of which raises no event: a read between them that came after both was
 /// taken for the newer state, the deadline that the later batch gave was forgotten, and the lease never ended.
 #[tokio::test]
-async fn a_deadline_given_while_the_reaper_looks_is_kept() {
+async fn a_deadline_given_while_leases_expire_is_kept() {
     let faults = Faults::default();
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000).unwrap()));
     faults.always(Step::Load, Fault::HoldAfter);
@@ -22,17 +22,17 @@ async fn a_deadline_given_while_the_reaper_looks_is_kept() {
         async move { store.watch(watch("")).await }
     });
     soon(
-        "the first looks of the follower, the reaper and the stream",
+        "the first looks of the follower, lease expiry and the stream",
         faults.came(3),
     )
     .await;
     let lease = soon("a set", store.set(set("k", "v"))).await.unwrap().lease_id;
 
-    // The reaper looks twice before it waits to be told of a deadline.
+    // Lease expiry looks twice before it waits to be told of a deadline.
     faults.release();
     let mut events = soon("a stream", opening).await.unwrap();
     assert_eq!(events.event().await.event_type, EventType::Set);
-    soon("the second look of the reaper", faults.came(4)).await;
+    soon("the second look of lease expiry", faults.came(4)).await;
     let deadline = clock.now().saturating_add(Duration::from_secs(10));
     let given = LeaseRequest::Update(lease, Expiry::At(deadline));
     soon("a deadline", store.lease(given)).await.unwrap();

@@ -32,7 +32,7 @@ fn live(tables: &Tables, id: LeaseId) -> Vec<Key> {
 }
 
 fn piece(tables: &Tables, id: LeaseId, keys: &[Key], last: bool) -> Request {
-    Request::ReapPiece(
+    Request::ExpirePiece(
         Piece {
             lease: id,
             version: tables.leases[&id].version,
@@ -54,7 +54,7 @@ fn end_in_pieces(tables: &mut Tables, id: LeaseId, now: i64) -> usize {
         let request = piece(tables, id, keys, last);
         let before = tables.head;
         let answers = tables.run(vec![request], now);
-        let Some(Ok(Answer::ReapedPiece { more, keys: expired })) = answers.first() else {
+        let Some(Ok(Answer::ExpiredPiece { more, keys: expired })) = answers.first() else {
             panic!("{answers:?}")
         };
         assert_eq!((*more, *expired), (!last, keys.len()));
@@ -73,32 +73,32 @@ fn a_lease_with_many_keys_ends_in_pieces_and_holds_up_no_other() {
     let large = fill(&mut tables, MANY, 10);
     let small = fill(&mut tables, FEW, 20);
     // The large one is due first, and leaves no room; known by its name, it holds up nobody any more.
-    let answers = tables.run(vec![Request::Reap(10)], 30);
+    let answers = tables.run(vec![Request::ExpireDue(10)], 30);
     assert!(
-        matches!(answers[..], [Ok(Answer::Reaped { more: true })]),
+        matches!(answers[..], [Ok(Answer::ExpiredDue { more: true })]),
         "{answers:?}"
     );
     assert_eq!(tables.head.next_deadline.map(Timestamp::as_millis), Some(10));
-    let answers = tables.run(vec![Request::ReapThese([large, small].into())], 30);
-    let [Ok(Answer::ReapedThese(reaped))] = &answers[..] else {
+    let answers = tables.run(vec![Request::ExpireIfDue([large, small].into())], 30);
+    let [Ok(Answer::ExpiredIfDue(outcome))] = &answers[..] else {
         panic!("{answers:?}")
     };
-    assert_eq!((reaped.due, reaped.left, &reaped.large[..]), (2, 1, &[large][..]));
+    assert_eq!((outcome.due, outcome.left, &outcome.large[..]), (2, 1, &[large][..]));
     assert_eq!((live(&tables, large).len(), live(&tables, small).len()), (MANY, FEW));
     let rev = tables.head.last_rev;
-    let answers = tables.run(vec![Request::ReapThese([small].into())], 30);
-    let [Ok(Answer::ReapedThese(reaped))] = &answers[..] else {
+    let answers = tables.run(vec![Request::ExpireIfDue([small].into())], 30);
+    let [Ok(Answer::ExpiredIfDue(outcome))] = &answers[..] else {
         panic!("{answers:?}")
     };
-    assert_eq!((reaped.due, reaped.left, reaped.large.len()), (1, 0, 0));
+    assert_eq!((outcome.due, outcome.left, outcome.large.len()), (1, 0, 0));
     assert_eq!((live(&tables, small).len(), tables.head.last_rev), (0, rev.next()));
 
     assert_eq!(end_in_pieces(&mut tables, large, 30), 3);
     assert_eq!((tables.head.keys, tables.head.leases), (0, 0));
     assert!(tables.leases[&large].expired);
-    let answers = tables.run(vec![Request::Reap(10)], 30);
+    let answers = tables.run(vec![Request::ExpireDue(10)], 30);
     assert!(
-        matches!(answers[..], [Ok(Answer::Reaped { more: false })]),
+        matches!(answers[..], [Ok(Answer::ExpiredDue { more: false })]),
         "{answers:?}"
     );
     assert_eq!(tables.head.next_deadline, None);
@@ -109,7 +109,7 @@ fn a_lease_with_as_many_keys_as_end_at_once_ends_in_one_revision() {
     let mut tables = Tables::default();
     let id = fill(&mut tables, LEASE_KEYS_AT_ONCE_MAX, 10);
     let before = tables.head;
-    tables.run(vec![Request::Reap(10)], 30);
+    tables.run(vec![Request::ExpireDue(10)], 30);
     assert!(tables.leases[&id].expired);
     assert_eq!(tables.head.last_rev, before.last_rev.next());
     assert_eq!(tables.head.keys, 0);
@@ -214,7 +214,7 @@ fn a_lease_that_was_written_since_its_keys_were_looked_for_does_not_end_with_the
     let answers = tables.run(vec![last.clone()], 9);
     assert!(matches!(
         answers[..],
-        [Ok(Answer::ReapedPiece { more: false, keys: 0 })]
+        [Ok(Answer::ExpiredPiece { more: false, keys: 0 })]
     ));
     assert_eq!(live(&tables, id).len(), MANY);
     let deadline = Expiry::At(Timestamp::from_millis(20).unwrap());
@@ -222,7 +222,7 @@ fn a_lease_that_was_written_since_its_keys_were_looked_for_does_not_end_with_the
     for request in [last, late] {
         let answers = tables.run(vec![request], 30);
         assert!(
-            matches!(answers[..], [Ok(Answer::ReapedPiece { more: true, .. })]),
+            matches!(answers[..], [Ok(Answer::ExpiredPiece { more: true, .. })]),
             "{answers:?}"
         );
     }
@@ -247,16 +247,16 @@ fn a_batch_expires_no_more_keys_than_it_loads() {
         let due = ids.iter().copied().chain([large]);
         let all: Vec<_> = due.filter(|id| !tables.leases[id].expired).collect();
         let answers = tables.run(
-            vec![Request::ReapThese(all.as_slice().into()), Request::Set(set("a"))],
+            vec![Request::ExpireIfDue(all.as_slice().into()), Request::Set(set("a"))],
             30,
         );
-        let Ok(Answer::ReapedThese(reaped)) = &answers[0] else {
+        let Ok(Answer::ExpiredIfDue(outcome)) = &answers[0] else {
             panic!("{answers:?}")
         };
         let expired = tables.events.len() - before - 1;
         assert!(expired > 0 && expired <= MEMBERS_MAX, "{expired} keys in a batch");
         left = ids.iter().filter(|id| !tables.leases[id].expired).count();
-        assert_eq!(reaped.left + reaped.large.len(), left + 1);
+        assert_eq!(outcome.left + outcome.large.len(), left + 1);
     }
     assert!(batches > 2, "{batches}");
     assert!(!tables.leases[&large].expired);

@@ -192,9 +192,9 @@ proptest! {
 /// Among them the expiry of leases by name, whose keys the batches before may have changed.
 fn any_foreseeable_requests() -> impl Strategy<Value = Vec<Request>> {
     let leases = prop::collection::vec(any_lease(), 1..4);
-    let reap = leases.prop_map(|leases| Request::ReapThese(leases.into()));
-    (any_numbered_requests(), prop::option::of(reap)).prop_map(|(mut requests, reap)| {
-        requests.extend(reap);
+    let expiry = leases.prop_map(|leases| Request::ExpireIfDue(leases.into()));
+    (any_numbered_requests(), prop::option::of(expiry)).prop_map(|(mut requests, expiry)| {
+        requests.extend(expiry);
         requests
     })
 }
@@ -261,8 +261,8 @@ fn the_keys_of_leases_that_are_due_are_foretold() {
         Request::Set(set("b").lease(lease(3))),
         Request::Set(set("d").lease(lease(1))),
     ]);
-    history.write(vec![Request::ReapThese([lease(1)].into())]);
-    let requests = vec![Request::ReapThese([lease(1), lease(2), lease(3)].into())];
+    history.write(vec![Request::ExpireIfDue([lease(1)].into())]);
+    let requests = vec![Request::ExpireIfDue([lease(1), lease(2), lease(3)].into())];
     let needs = first_needs(&requests);
     let read = history.read(&needs, 1, &mut [].into_iter());
     let state = history.speculation.predict(read, &needs, &history.now.head).unwrap();
@@ -273,7 +273,7 @@ fn the_keys_of_leases_that_are_due_are_foretold() {
     let batch = history.batch(requests, state.head);
     let decision = batch.decide(&state).unwrap();
     // The first has expired already, the last is not due.
-    assert!(matches!(&decision.answers[..], [Ok(Answer::ReapedThese(reaped))] if reaped.due == 1));
+    assert!(matches!(&decision.answers[..], [Ok(Answer::ExpiredIfDue(outcome))] if outcome.due == 1));
     assert!(decision.events.is_empty());
     assert_eq!(
         decision.leases.iter().map(|(id, _)| *id).collect::<Vec<_>>(),

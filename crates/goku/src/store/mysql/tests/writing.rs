@@ -143,17 +143,17 @@ async fn leases_are_due_in_order_and_take_their_keys_along() {
         }
     };
     wait(5).await;
-    let decision = write(&store, [Request::Reap(2)]).await;
+    let decision = write(&store, [Request::ExpireDue(2)]).await;
     let keys: Vec<_> = decision.events.iter().map(|event| event.key.as_str()).collect();
     assert_eq!(keys, ["a", "b"]);
-    assert!(matches!(decision.answers[0], Ok(Answer::Reaped { more: true })));
-    let decision = write(&store, [Request::Reap(2)]).await;
+    assert!(matches!(decision.answers[0], Ok(Answer::ExpiredDue { more: true })));
+    let decision = write(&store, [Request::ExpireDue(2)]).await;
     assert_eq!(decision.events[0].key.as_str(), "c");
-    assert!(matches!(decision.answers[0], Ok(Answer::Reaped { more: false })));
+    assert!(matches!(decision.answers[0], Ok(Answer::ExpiredDue { more: false })));
     let (head, now) = store.head().await.unwrap();
     assert!(head.next_deadline.unwrap() > now);
     assert_eq!((head.keys, head.leases), (1, 1));
-    let decision = write(&store, [Request::Reap(2)]).await;
+    let decision = write(&store, [Request::ExpireDue(2)]).await;
     assert!(!decision.writes);
     assert_eq!(store.head().await.unwrap().0, head);
 }

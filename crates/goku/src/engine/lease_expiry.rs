@@ -1,4 +1,4 @@
-//! The reaper: lets leases expire when their deadlines pass.
+//! Lease expiry: lets leases expire when their deadlines pass.
 
 mod aside;
 mod ending;
@@ -45,7 +45,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// Replicas look again after a pause of their own before they expire what another may just have expired.
 const STAGGER_MS_MAX: u64 = 16;
 
-/// When the reaper looks again.
+/// When lease expiry looks again.
 #[derive(Debug, PartialEq, Eq)]
 enum Wake {
     Now,
@@ -54,12 +54,12 @@ enum Wake {
     OnDeadline,
 }
 
-struct Reaper {
+struct LeaseExpiry {
     store: Arc<dyn Store>,
     writer: Writer,
     log: Arc<Log>,
     stagger: Duration,
-    expiry: Outage,
+    outage: Outage,
     aside: Aside,
 }
 
@@ -77,7 +77,7 @@ pub(super) async fn run(
     store: Arc<dyn Store>,
     writer: Writer,
     log: Arc<Log>,
-    expiry: Outage,
+    outage: Outage,
     randomness: Randomness,
     stop: CancellationToken,
 ) {
@@ -87,25 +87,25 @@ pub(super) async fn run(
     } else {
         0
     };
-    let mut reaper = Reaper {
+    let mut expiry = LeaseExpiry {
         aside: Aside::new(store.clone(), writer.clone()),
         store,
         writer,
         log,
         stagger: Duration::from_millis(stagger),
-        expiry,
+        outage,
     };
-    let mut head = reaper.log.head();
+    let mut head = expiry.log.head();
     let steps = async {
         loop {
             // What is told while the step looks is seen after it, however old the head that the step found.
             head.mark_unchanged();
-            match reaper.step().await {
+            match expiry.step().await {
                 Wake::Now => {}
                 Wake::After(pause) => {
                     tokio::select! {
                         biased;
-                        () = reaper.aside.ended() => {}
+                        () = expiry.aside.ended() => {}
                         () = tokio::time::sleep(pause) => {}
                     }
                 }
@@ -140,11 +140,11 @@ async fn deadline_given(head: &mut watch::Receiver<Head>) -> Result<(), RecvErro
     }
 }
 
-impl Reaper {
+impl LeaseExpiry {
     async fn step(&mut self) -> Wake {
-        match self.reap().await {
+        match self.expire().await {
             Ok(wake) => {
-                self.expiry.worked();
+                self.outage.worked();
                 wake
             }
             Err(error) => {
@@ -152,14 +152,14 @@ impl Reaper {
                 if error.kind().is_transient() {
                     tracing::debug!(?error, "leases could not be expired, they will be");
                 } else {
-                    self.expiry.failed(&error);
+                    self.outage.failed(&error);
                 }
                 Wake::After(ERROR_PAUSE)
             }
         }
     }
 
-    async fn reap(&mut self) -> Result<Wake> {
+    async fn expire(&mut self) -> Result<Wake> {
         self.aside.take_in_ended();
         if !self.is_due().await? {
             self.aside.keep(&[]);
@@ -173,10 +173,10 @@ impl Reaper {
         }
         loop {
             // Those that were set aside are due all the while: only names tell others from them.
-            if self.aside.is_empty() && !self.reap_first().await? {
+            if self.aside.is_empty() && !self.expire_first().await? {
                 break;
             }
-            if !self.reap_by_name().await? || !self.aside.is_empty() {
+            if !self.expire_by_name().await? || !self.aside.is_empty() {
                 break;
             }
         }
@@ -184,9 +184,9 @@ impl Reaper {
     }
 
     /// Expires the leases whose deadlines come first, and finds the next deadline; answers whether there are more that are due.
-    async fn reap_first(&self) -> Result<bool> {
-        match self.writer.write(Request::Reap(LEASES_MAX)).await {
-            Ok(Answer::Reaped { more }) => Ok(more),
+    async fn expire_first(&self) -> Result<bool> {
+        match self.writer.write(Request::ExpireDue(LEASES_MAX)).await {
+            Ok(Answer::ExpiredDue { more }) => Ok(more),
             Ok(_) => Ok(false),
             Err(error) if is_of_store(&error) => Err(error),
             // One of them is at fault.
@@ -199,7 +199,7 @@ impl Reaper {
 
     /// Expires all leases that are due now but those that were set aside: each that is read here expires if it is still due
     /// under the lock of the head. False where there is nothing more to do, or others do most of it.
-    async fn reap_by_name(&mut self) -> Result<bool> {
+    async fn expire_by_name(&mut self) -> Result<bool> {
         let (_, now) = self.look().await?;
         loop {
             let mut due = self.store.due_leases(now, STORM_LEASES_MAX).await?;
@@ -209,7 +209,7 @@ impl Reaper {
             }
             due.retain(|lease| !self.aside.has(*lease));
             let requests: Vec<_> = due.chunks(STORM_REQUEST_LEASES).map(<[LeaseId]>::to_vec).collect();
-            let answers = requests.into_iter().map(|leases| reap_these(&self.writer, leases));
+            let answers = requests.into_iter().map(|leases| expire_if_due(&self.writer, leases));
             let mut answers = stream::iter(answers).buffered(STORM_REQUESTS_MAX);
             let mut expired = Expired::default();
             while let Some(answer) = answers.try_next().await? {
@@ -250,15 +250,15 @@ impl Reaper {
 
 /// Expires those of these leases that are due. Where a batch fails for one of them, it is halved until the lease at fault
 /// stands alone.
-async fn reap_these(writer: &Writer, leases: Vec<LeaseId>) -> Result<Expired> {
+async fn expire_if_due(writer: &Writer, leases: Vec<LeaseId>) -> Result<Expired> {
     let mut expired = Expired::default();
     let mut parts = vec![leases];
     while let Some(mut part) = parts.pop() {
-        match writer.write(Request::ReapThese(part.as_slice().into())).await {
-            Ok(Answer::ReapedThese(reaped)) => {
-                expired.due += reaped.due;
-                expired.left += reaped.left;
-                expired.large.extend(reaped.large);
+        match writer.write(Request::ExpireIfDue(part.as_slice().into())).await {
+            Ok(Answer::ExpiredIfDue(outcome)) => {
+                expired.due += outcome.due;
+                expired.left += outcome.left;
+                expired.large.extend(outcome.large);
             }
             Ok(_) => {}
             Err(error) if is_of_store(&error) => return Err(error),

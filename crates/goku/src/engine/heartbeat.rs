@@ -1,4 +1,4 @@
-//! The herald: tells the other replicas that this one is there.
+//! The heartbeat: tells the other replicas that this one is there.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -104,8 +104,8 @@ impl Ending {
             last,
         });
         loop {
-            match self.writer.write(Request::ReapPiece(piece.clone())).await {
-                Ok(Answer::ReapedPiece { more, keys }) => {
+            match self.writer.write(Request::ExpirePiece(piece.clone())).await {
+                Ok(Answer::ExpiredPiece { more, keys }) => {
                     if more && keys == 0 && expected > 0 {
                         tokio::time::sleep(CONTENDED_PAUSE).await;
                     }

@@ -1,4 +1,4 @@
-//! The janitor: removes sessions that nobody uses any more.
+//! The garbage collection of sessions: removes those that nobody uses any more.
 
 use std::sync::Arc;
 use std::time::Duration;
