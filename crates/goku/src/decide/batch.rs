@@ -27,33 +27,33 @@ pub(crate) enum Request {
     Delete(DeleteRequest),
     Txn(Txn),
     Lease(LeaseRequest),
-    /// One of the others, done once however often it is sent.
+    /// Another request, numbered: it is applied once, however often it is sent.
     Once(WriteId, Box<Request>),
-    /// One of the others, while these leases take no more keys.
+    /// Another request, decided while these leases take no more keys.
     WhileFull(Arc<[LeaseId]>, Box<Request>),
     /// Changes nothing: it looks at the head under its lock.
     Probe,
     /// Expires leases whose deadlines have passed, at most so many, and finds the next deadline after them.
     ExpireDue(usize),
-    /// Expires those of these leases whose deadlines have passed.
+    /// Expires the leases among these whose deadlines have passed.
     ExpireIfDue(Arc<[LeaseId]>),
     /// Expires some of the keys of a lease whose deadline has passed.
     ExpirePiece(Arc<Piece>),
 }
 
-/// What a write answers.
+/// The answer to a write.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     Entry(Entry),
     Txn(TxnAnswer),
     Lease(Lease),
     Probed,
-    /// Whether more leases are due.
+    /// Says whether more leases are due.
     ExpiredDue {
         more: bool,
     },
     ExpiredIfDue(ExpiryOutcome),
-    /// Whether there is more of the lease, and how many keys there were to expire.
+    /// Says whether the lease has more keys left, and how many keys of the piece there were to expire.
     ExpiredPiece {
         more: bool,
         keys: usize,
@@ -63,11 +63,11 @@ pub(crate) enum Answer {
 /// The result for leases that were to expire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ExpiryOutcome {
-    /// How many were due.
+    /// Leases among these that were due.
     pub(crate) due: usize,
-    /// How many of these are left for another time, as others took the room.
+    /// Due leases that are left for another time, as others took the room.
     pub(crate) left: usize,
-    /// Those of these that have too many keys to end in one revision.
+    /// Due leases that have too many keys to end in one revision.
     pub(crate) large: Vec<LeaseId>,
 }
 
@@ -89,9 +89,9 @@ impl Answer {
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) requests: Vec<Request>,
-    /// A random number, new for each attempt: its events carry it, and by it the outcome of the commit is found out.
+    /// A random number, new for each attempt: the batch's events carry it, and it tells the outcome of the commit.
     pub(crate) tag: Tag,
-    /// The newest head that this engine has seen committed: one that lacks its last event has lost it.
+    /// The newest head that this engine has seen committed: a store without the last event of this head has lost it.
     pub(crate) seen: Head,
 }
 
@@ -120,7 +120,7 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
-    /// What changes nothing, and answers nobody.
+    /// A decision that changes nothing and answers nobody.
     #[cfg(any(test, feature = "faults"))]
     pub(crate) fn nothing(head: &Head) -> Decision {
         Decision {
@@ -135,13 +135,13 @@ impl Decision {
         }
     }
 
-    /// Whether a new epoch begins with it, where it is that of the batch with this tag: the salt of an epoch is the tag of its
+    /// Whether this decision, as that of the batch with this tag, begins a new epoch: the salt of an epoch is the tag of its
     /// first batch.
     pub(crate) fn begins_epoch(&self, tag: Tag) -> bool {
         self.head.epoch.salt() == tag.get()
     }
 
-    /// Moves it to the time at which it is applied.
+    /// Moves the decision to the time at which it is applied.
     pub(crate) fn move_to(&mut self, time: Timestamp) {
         self.head.last_time = time;
         for event in &mut self.events {
@@ -149,7 +149,7 @@ impl Decision {
         }
     }
 
-    /// Which of these keys have no row among those that are written.
+    /// The keys among these that have no row among those to be written.
     pub(crate) fn not_written<'k>(&self, keys: &'k [Key]) -> impl Iterator<Item = &'k Key> {
         let is_written = |key: &Key| self.rows.binary_search_by(|(written, _)| written.cmp(key)).is_ok();
         keys.iter().filter(move |key| !is_written(key))
@@ -168,7 +168,7 @@ impl From<Write> for Request {
 }
 
 impl Request {
-    /// The write itself, without what is said of it.
+    /// The write itself, without its number and what is said of its leases.
     pub(super) fn write(&self) -> &Request {
         match self {
             Request::Once(_, request) | Request::WhileFull(_, request) => request.write(),
@@ -176,12 +176,12 @@ impl Request {
         }
     }
 
-    /// Whether other writes of users must not hold it up.
+    /// Whether other writes of users must not hold this request up.
     pub(crate) fn is_urgent(&self) -> bool {
         matches!(self.write(), Request::Lease(_))
     }
 
-    /// Whether it is the engine's own: it lets leases expire, or looks.
+    /// Whether the request is the engine's own: one that lets leases expire, or only looks.
     pub(crate) fn is_expiry(&self) -> bool {
         matches!(
             self,
@@ -189,8 +189,8 @@ impl Request {
         )
     }
 
-    /// Whether it is decided otherwise at another time even where the same leases are due: it gives a lease a time to live,
-    /// or answers how long one has.
+    /// Whether the decision depends on the time even where the same leases are due: the request gives a lease a time to
+    /// live, or answers how long one has.
     pub(crate) fn depends_on_time(&self) -> bool {
         let sets_deadline = |set: &SetRequest| matches!(set.expiry, Expiry::After(_));
         match self.write() {
@@ -208,7 +208,7 @@ impl Request {
         }
     }
 
-    /// Keys and values that it holds, in bytes.
+    /// Keys and values of the request, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self.write() {
             Request::Set(set) => set.bytes(),
@@ -219,7 +219,7 @@ impl Request {
         }
     }
 
-    /// How much it counts in a batch.
+    /// Operations that the request counts for in a batch.
     pub(crate) fn operations(&self) -> usize {
         match self.write() {
             Request::Txn(txn) => 1 + txn.then.len().max(txn.otherwise.len()),
@@ -252,7 +252,7 @@ impl Request {
                 request.first_needs(needs);
             }
             Request::WhileFull(_, request) => request.first_needs(needs),
-            // What is due can be told under the lock alone.
+            // Only a look under the lock tells which leases are due.
             Request::Probe => needs.due = Some(needs.due.unwrap_or(0)),
             Request::ExpireDue(limit) => needs.due = Some(needs.due.unwrap_or(0).max(*limit)),
             Request::ExpireIfDue(leases) => {
@@ -286,7 +286,7 @@ impl Request {
             }
             // Like all leases that were loaded, they have expired before the first request.
             Request::ExpireIfDue(leases) => Ok(Answer::ExpiredIfDue(expiry_outcome(working, leases))),
-            // So have its keys.
+            // The same goes for the keys of this lease.
             Request::ExpirePiece(piece) => {
                 let was_due = |row: &LeaseRow| row.is_due(working.state.now);
                 let found = working.state.leases.get(&piece.lease).copied().flatten();
@@ -310,17 +310,17 @@ impl Request {
 }
 
 impl Batch {
-    /// What to load first, without knowing anything yet.
+    /// The rows to load first, before anything is known.
     pub(crate) fn first_needs(&self) -> Needs {
         let mut needs = first_needs(&self.requests);
         needs.tag_of = epoch::event_to_check(&self.seen);
         needs
     }
 
-    /// What the batch does, or what else must be loaded to know it.
+    /// Decides the batch, or returns what else must be loaded to do so.
     ///
-    /// First every lease that the batch met and whose deadline has passed expires; then each request is decided on
-    /// what the earlier ones left. One that fails changes nothing and fails alone.
+    /// First every lease expires that the batch met and whose deadline has passed; then each request is decided on what the
+    /// earlier ones left. A request that fails changes nothing and fails alone.
     pub(crate) fn decide(&self, state: &State) -> Result<Decision, Box<Needs>> {
         let mut working = Working::new(state, self.tag);
         let lost = epoch::is_lost(&self.seen, state);
@@ -332,7 +332,7 @@ impl Batch {
         }
         require_leases_of_rows(&mut working);
         let pieces: Vec<_> = self.requests.iter().filter_map(Request::piece).collect();
-        // What the expiry misses is in the needs; the requests are gone through all the same to collect theirs.
+        // Rows that the expiry misses are in the needs; the requests are gone through all the same to collect theirs.
         drop(lease::expire_due(&mut working, &pieces));
         let answers = self
             .requests
@@ -363,7 +363,7 @@ impl Batch {
     }
 }
 
-/// What these requests need first, whatever there is.
+/// The rows that these requests need first, whatever the store holds.
 pub(crate) fn first_needs<'r>(requests: impl IntoIterator<Item = &'r Request>) -> Needs {
     let mut needs = Needs::default();
     for request in requests {
@@ -372,7 +372,7 @@ pub(crate) fn first_needs<'r>(requests: impl IntoIterator<Item = &'r Request>) -
     needs
 }
 
-/// What became of these leases, of which all that were loaded and due have expired as far as they could.
+/// Counts what became of these leases, after all that were loaded and due have expired as far as they could.
 fn expiry_outcome(working: &Working<'_>, leases: &[LeaseId]) -> ExpiryOutcome {
     let state = working.state;
     let is_due = |row: LeaseRow| row.is_due(state.now);
@@ -420,7 +420,7 @@ fn answer_anew(request: &Request, working: &mut Working<'_>) -> Result<Answer> {
     }
 }
 
-/// Whether a key's lease has passed its deadline can be told only from the lease's row.
+/// Requires the lease of each live row: only the lease's own row tells whether its deadline has passed.
 fn require_leases_of_rows(working: &mut Working<'_>) {
     let state = working.state;
     let live = state.rows.values().flatten().filter(|row| row.is_live());

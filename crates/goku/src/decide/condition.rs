@@ -1,4 +1,4 @@
-//! Whether a write's condition holds.
+//! The check of a write's condition.
 
 use super::state::Row;
 use crate::error::{Error, ErrorKind, Result};

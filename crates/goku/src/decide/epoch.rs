@@ -8,8 +8,8 @@
 use super::state::{Head, State};
 use crate::id::{Epoch, EventId, Revision, Tag};
 
-/// How far the ids of a new epoch begin beyond the highest that this engine has seen, since others may have seen more:
-/// at 100,000 events a second, ten seconds of them.
+/// Ids left out where a new epoch begins, beyond the highest that this engine has seen, since others may have seen more: at
+/// 100,000 events a second, ten seconds of them.
 const GAP: i64 = 1_000_000;
 
 /// The event whose tag tells whether what was seen is still there.

@@ -22,7 +22,7 @@ use crate::lease::{Expiry, Lease, LeaseRequest};
 /// A lease that can be used.
 pub(super) struct Known {
     pub(super) row: LeaseRow,
-    /// Whether it is a row of the table.
+    /// Whether the lease is a row of the table.
     pub(super) in_table: bool,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn decide(working: &mut Working<'_>, request: LeaseRequest) -> Decide
     Ok(to_lease(id, &row, now))
 }
 
-/// The lease, if it can be used: `LeaseNotFound` else.
+/// The lease, where it can be used; fails with `LeaseNotFound` otherwise.
 pub(super) fn find(working: &mut Working<'_>, id: LeaseId) -> Decided<Known> {
     match working.lease_row(id)? {
         Some(row) if row.expired || row.is_due(working.state.now) => Err(not_found(id).into()),
@@ -79,10 +79,10 @@ pub(super) fn find(working: &mut Working<'_>, id: LeaseId) -> Decided<Known> {
     }
 }
 
-/// Ends the leases among those that were loaded whose deadlines have passed, in the order of their deadlines.
+/// Ends the loaded leases whose deadlines have passed, in the order of their deadlines.
 ///
-/// One whose keys are all there expires with all of them, in one revision. Of another one those keys expire that the batch
-/// names, so that no request meets a key whose lease is over; it stays due, and ends in [pieces](Piece).
+/// A lease whose keys were all loaded expires with all of them, in one revision. Of any other, only those keys expire that
+/// the batch names, so that no request meets a key whose lease is over; the lease stays due, and ends in [pieces](Piece).
 pub(super) fn expire_due(working: &mut Working<'_>, pieces: &[&Piece]) -> Decided<()> {
     let state = working.state;
     let mut due: Vec<_> = state
@@ -124,8 +124,8 @@ pub(super) fn expire_due(working: &mut Working<'_>, pieces: &[&Piece]) -> Decide
     if missing { Err(Stop::Missing) } else { Ok(()) }
 }
 
-/// Ends a lease now. One with too many keys for one revision is over with this, and of its keys those vanish that the batch
-/// names; the others are left to those who look for leases that are due.
+/// Ends a lease now. A lease with too many keys for one revision is over with this too, but only those of its keys vanish
+/// that the batch names; the task that looks for due leases removes the others.
 fn expire(working: &mut Working<'_>, id: LeaseId) -> Decided<Lease> {
     let now = working.state.now;
     let before = find(working, id)?.row;
@@ -149,7 +149,7 @@ fn expire(working: &mut Working<'_>, id: LeaseId) -> Decided<Lease> {
     Ok(to_lease(id, &ended(before), now))
 }
 
-/// Lets those of these keys vanish that exist.
+/// Expires the keys among these that exist.
 fn expire_keys(working: &mut Working<'_>, keys: impl IntoIterator<Item = Key>) -> Decided<()> {
     for key in keys {
         let row = working.row(&key)?;
@@ -188,7 +188,7 @@ pub(super) fn renewed(row: LeaseRow, expiry: Expiry, now: Timestamp) -> LeaseRow
         Expiry::Never => (None, None),
         Expiry::At(deadline) => (Some(deadline), None),
         Expiry::After(ttl) => {
-            // As the store keeps it, so that every answer tells the same.
+            // Milliseconds, as the store keeps them, so that every answer tells the same.
             let ttl = Duration::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
             (Some(now.saturating_add(ttl)), Some(ttl))
         }
@@ -201,8 +201,8 @@ pub(super) fn renewed(row: LeaseRow, expiry: Expiry, now: Timestamp) -> LeaseRow
     }
 }
 
-/// The lease that is no row but the `lease_id` of this one: written once at the creation of its key and with every
-/// Set since.
+/// The lease that exists only as the `lease_id` of this row: written once at the creation of its key and with every Set
+/// since.
 pub(super) fn implied_by(row: &Row) -> LeaseRow {
     let sets_end = if row.is_live() {
         row.version.get()
@@ -235,7 +235,7 @@ pub(crate) fn lease_of(state: &State, id: LeaseId) -> Result<Lease> {
         .ok_or_else(|| not_found(id))
 }
 
-/// The public form.
+/// Converts a row to the public type.
 pub(crate) fn to_lease(id: LeaseId, row: &LeaseRow, now: Timestamp) -> Lease {
     Lease {
         id,

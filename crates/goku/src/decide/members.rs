@@ -7,7 +7,7 @@ use crate::id::LeaseId;
 use crate::key::Key;
 use crate::limits::LEASE_KEYS_AT_ONCE_MAX;
 
-/// Keys of all leases together that one load reads at most, beside one that shows that there are more.
+/// Keys that one load reads at most, of all leases together, not counting the one that shows that there are more.
 pub(crate) const MEMBERS_MAX: usize = 2 * LEASE_KEYS_AT_ONCE_MAX;
 
 /// The keys, tombstones included, whose row names a lease.
@@ -17,7 +17,7 @@ pub(crate) enum Members {
     All(BTreeSet<Key>),
     /// More than can end in one revision.
     Many,
-    /// They were not read: other leases that were asked for with this one have too many.
+    /// Not read: other leases that were asked for together with this one have too many keys.
     NotLoaded,
 }
 
@@ -42,7 +42,7 @@ impl State {
     /// Takes in the rows that name these leases, tombstones included: the first [`MEMBERS_MAX`] + 1 of all in the order of
     /// leases and keys.
     ///
-    /// Of a lease whose keys are not all there, none is taken in: a row in the state is one that was asked for by its key.
+    /// Takes in no row of a lease whose keys are not all there: a row in the state is one that was asked for by its key.
     pub(crate) fn put_members(&mut self, ids: impl IntoIterator<Item = LeaseId>, rows: Vec<(Key, Row)>) {
         let first_not_whole = rows.get(MEMBERS_MAX).map(|(_, row)| row.lease_id);
         let mut of_leases: BTreeMap<_, Vec<_>> = BTreeMap::new();

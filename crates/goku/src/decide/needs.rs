@@ -1,4 +1,4 @@
-//! What a batch must know before it can be decided.
+//! The rows that a batch must know before it can be decided.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +11,8 @@ use crate::write::SessionId;
 pub(crate) struct Needs {
     /// The rows of these keys, tombstones included; with their values where true.
     pub(crate) keys: BTreeMap<Key, bool>,
-    /// The rows of these leases. A store may put the leases of loaded rows into the state as well: they are asked for
-    /// next.
+    /// The rows of these leases. A store may put the leases of loaded rows into the state as well: the next decision asks
+    /// for them.
     pub(crate) leases: BTreeSet<LeaseId>,
     /// The keys whose rows name these leases, tombstones included, without values: together at most
     /// [`MEMBERS_MAX`](super::MEMBERS_MAX), those of the lowest ids first.

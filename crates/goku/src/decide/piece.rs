@@ -7,8 +7,8 @@ use crate::key::Key;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) lease: LeaseId,
-    /// The lease's version before its keys were looked for. Whoever gives a key to a lease raises it, so that none was
-    /// missed as long as it is the same.
+    /// The lease's version before its keys were looked for. Giving a key to a lease raises it, so an unchanged version shows
+    /// that no key was missed.
     pub(crate) version: Version,
     /// At most [`LEASE_KEYS_AT_ONCE_MAX`](crate::limits::LEASE_KEYS_AT_ONCE_MAX).
     pub(crate) keys: Vec<Key>,

@@ -1,4 +1,4 @@
-//! Sessions: the outcomes of numbered writes, by which one that is sent again is answered and not done again.
+//! Sessions: the outcomes of numbered writes, so that a write that is sent again is answered and not done again.
 
 use std::collections::VecDeque;
 
@@ -23,13 +23,13 @@ const MESSAGE_CHARS_MAX: usize = 400;
 /// A row of the table `sessions`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SessionRow {
-    /// Numbers up to this one that have no outcome here are not known any more.
+    /// The highest number whose outcome may be forgotten: numbers up to it that have no outcome here are unknown.
     forgotten: u64,
-    /// In the order in which they were decided, encoded.
+    /// Encoded outcomes, in the order in which they were decided.
     outcomes: VecDeque<(u64, Vec<u8>)>,
 }
 
-/// What a session knows of a number.
+/// The knowledge that a session has of a number.
 enum Known {
     Outcome(Vec<u8>),
     Nothing,
@@ -43,7 +43,7 @@ enum Outcome {
     Lease(LeaseRecord),
     Txn(TxnRecord),
     Refused(Refusal, String),
-    /// It was decided, as this revision if it changed anything; the answer was too large to keep.
+    /// Decided, as this revision if anything changed; the answer was too large to keep.
     NotKept(Option<i64>),
 }
 
@@ -79,7 +79,7 @@ struct TxnRecord {
 
 #[derive(Serialize, Deserialize)]
 enum OperationRecord {
-    /// Of a Get, Set or Delete, with the value of a Get.
+    /// The answer of a Get, Set or Delete, with the value of a Get.
     Entry(Option<(EntryRecord, Vec<u8>)>),
     List(Vec<(String, EntryRecord, Vec<u8>)>),
 }
@@ -95,7 +95,7 @@ enum Refusal {
     Internal,
 }
 
-/// Decides a numbered write: with `decide`, where its number is new, else as it was decided the first time.
+/// Decides a numbered write: a new number with `decide`; a known one is answered as it was decided the first time.
 pub(super) fn once(
     working: &mut Working<'_>,
     id: WriteId,
@@ -103,12 +103,12 @@ pub(super) fn once(
     decide: impl FnOnce(&mut Working<'_>) -> Result<Answer>,
 ) -> Result<Answer> {
     let Some(known) = working.session(id.session) else {
-        // It is asked for; this decision is thrown away.
+        // The session is in the needs now; this decision is thrown away.
         return decide(working);
     };
     let mut session = match known {
         Some(session) => session,
-        // The first number of a session that nobody has seen begins it.
+        // The number 1 begins a session that nobody has seen.
         None if id.number == 1 => SessionRow::default(),
         None => return Err(expired(id)),
     };
@@ -141,7 +141,7 @@ impl SessionRow {
         postcard::to_allocvec(self).map_err(unreadable)
     }
 
-    /// What it takes in memory, beside itself.
+    /// Bytes that the row takes in memory beside its own size.
     pub(crate) fn bytes(&self) -> usize {
         let outcomes = self.outcomes.iter().map(|(_, outcome)| outcome.len());
         outcomes.sum::<usize>() + self.outcomes.capacity() * size_of::<(u64, Vec<u8>)>()
@@ -161,8 +161,8 @@ impl SessionRow {
         self.forgotten = self.forgotten.max(answered);
     }
 
-    /// Keeps an outcome. Where they are too many the oldest is forgotten; where they are too large together, the oldest
-    /// are shortened until they fit: then they are not known whole, but none is unknown.
+    /// Keeps an outcome. Too many outcomes: the oldest is forgotten. Too many bytes together: the oldest are shortened until
+    /// all fit, so that they are no longer whole, but none is unknown.
     fn keep(&mut self, number: u64, outcome: Vec<u8>) {
         self.outcomes.push_back((number, outcome));
         while self.outcomes.len() > SESSION_OUTCOMES_MAX {
@@ -200,7 +200,7 @@ fn to_bytes(outcome: &Outcome) -> Vec<u8> {
     postcard::to_allocvec(outcome).expect("an outcome has nothing that could not be encoded")
 }
 
-/// An outcome without what makes it large.
+/// An outcome without its large parts.
 fn shortened(outcome: Vec<u8>) -> Vec<u8> {
     match postcard::from_bytes(&outcome) {
         Ok(Outcome::Txn(record)) => to_bytes(&Outcome::NotKept(record.rev)),
@@ -209,7 +209,7 @@ fn shortened(outcome: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// The answer of the first time to the same request.
+/// The answer that the same request was given the first time.
 fn recall(outcome: &[u8], request: &Request) -> Result<Answer> {
     match (postcard::from_bytes(outcome).map_err(unreadable)?, request.write()) {
         (Outcome::Refused(refusal, message), _) if message.is_empty() => {

@@ -1,4 +1,4 @@
-//! What a batch knows of the store: the rows that were loaded for it.
+//! The state that a batch is decided on: the rows that were loaded for it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,24 +24,24 @@ pub(crate) struct Head {
     /// The last lease id given out; 0 before the first.
     pub(crate) last_lease: i64,
     pub(crate) last_rev: Revision,
-    /// Events up to here may have been removed.
+    /// Events up to this one may have been removed.
     pub(crate) compacted: EventId,
     /// The last time that the store gave: time never goes back behind it.
     pub(crate) last_time: Timestamp,
-    /// No lease ends before this; none where no lease has a deadline.
+    /// No lease ends before this time; `None` where no lease has a deadline.
     pub(crate) next_deadline: Option<Timestamp>,
     /// Keys that exist.
     pub(crate) keys: u64,
     /// Leases in the table that have not expired.
     pub(crate) leases: u64,
-    /// The tag of the batch that wrote it: no two heads have the same.
+    /// The tag of the batch that wrote this head: no two heads have the same.
     pub(crate) batch: Tag,
 }
 
 /// A row of the table `data`: a key that exists, or a tombstone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// None in a tombstone, and where it was not loaded.
+    /// `None` in a tombstone, and where the value was not loaded.
     pub(crate) value: Option<Bytes>,
     pub(crate) version: Version,
     pub(crate) created_ref: EventId,
@@ -66,9 +66,9 @@ pub(crate) struct LeaseRow {
 /// The leases whose deadlines come first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DueLeases {
-    /// The deadline after those that were loaded; none where there is no further one.
+    /// The deadline after those that were loaded; `None` where there is no further one.
     pub(crate) next_deadline: Option<Timestamp>,
-    /// Whether that one has passed too.
+    /// Whether the next deadline has passed too.
     pub(crate) more: bool,
 }
 
@@ -78,17 +78,17 @@ pub(crate) struct LoadedRange {
     pub(crate) range: KeyRange,
     /// In order.
     pub(crate) keys: Vec<Key>,
-    /// Whether these are all.
+    /// Whether `keys` are all that exist in the range.
     pub(crate) complete: bool,
-    /// Whether their rows have values.
+    /// Whether the rows have values.
     pub(crate) values: bool,
 }
 
-/// What must be so where a decision is applied that was made without the lock of the head, beside that no other batch
-/// came between.
+/// Conditions that must hold where a decision made without the lock of the head is applied, beside that no other batch came
+/// between.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Preconditions {
-    /// It is before this; none where any time will do.
+    /// The decision holds only before this time; `None` where any time will do.
     pub(crate) until: Option<Timestamp>,
     /// These keys have no row.
     pub(crate) absent: Vec<Key>,
@@ -108,7 +108,7 @@ pub(crate) struct State {
     pub(crate) sessions: HashMap<SessionId, Option<SessionRow>>,
     /// Keys that are taken to have no row though nobody has looked.
     pub(crate) assumed_absent: Vec<Key>,
-    /// The tag of the event that was asked for; none within where there is no such event.
+    /// The tag of the event that was asked for: `Some(None)` where there is no such event.
     pub(crate) tag: Option<Option<Tag>>,
 }
 
@@ -130,7 +130,7 @@ impl Row {
         self.deleted_ref.is_none()
     }
 
-    /// The public form, with the value as far as it was loaded.
+    /// Converts the row to the public type, with the value as far as it was loaded.
     pub(crate) fn to_entry(&self, key: &Key) -> Entry {
         Entry {
             key: key.clone(),
@@ -164,14 +164,14 @@ impl Row {
 }
 
 impl LeaseRow {
-    /// Whether it can still be used; a deadline that has passed is for the caller to see.
+    /// Whether the deadline has passed and the lease has not expired yet.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         !self.expired && self.expires_at.is_some_and(|expires_at| expires_at <= now)
     }
 }
 
 impl State {
-    /// Nothing loaded yet but the head. `now` is what the clock shows, which may have gone back.
+    /// A state of only the head. `now` is what the clock shows, which may have gone back.
     pub(crate) fn new(head: Head, now: Timestamp) -> State {
         State {
             now: now.max(head.last_time),
@@ -187,8 +187,8 @@ impl State {
         }
     }
 
-    /// What must be so for it to hold at a later time: that no more of the leases that were loaded are due than now, and
-    /// what was assumed.
+    /// The conditions under which this state holds at a later time: that no more of the loaded leases are due than now, and
+    /// that assumptions were true.
     pub(crate) fn into_preconditions(self) -> Preconditions {
         let leases = self.leases.values().flatten().filter(|lease| !lease.expired);
         let deadlines = leases.filter_map(|lease| lease.expires_at);
@@ -198,7 +198,7 @@ impl State {
         }
     }
 
-    /// Takes these keys to have no row.
+    /// Assumes that these keys have no row.
     pub(crate) fn assume_absent(&mut self, keys: impl Iterator<Item = Key>) {
         self.assumed_absent.extend(keys);
         for key in &self.assumed_absent {
@@ -206,7 +206,7 @@ impl State {
         }
     }
 
-    /// Takes in the row of `key`, or that there is none. A value that is there already stays.
+    /// Takes in the row of `key`, or that there is none. A value that was loaded before stays.
     pub(crate) fn put_row(&mut self, key: Key, row: Option<Row>) {
         let slot = self.rows.entry(key).or_default();
         if slot.as_ref().is_none_or(|known| known.value.is_none()) {
@@ -239,8 +239,8 @@ impl State {
         });
     }
 
-    /// Takes in the leases whose deadlines have passed, in the order of their deadlines, as far as they were asked
-    /// for, and the next deadline after them.
+    /// Takes in the leases whose deadlines have passed, in the order of their deadlines, as far as they were asked for, and
+    /// the next deadline after them.
     pub(crate) fn put_due(&mut self, due: Vec<(LeaseId, LeaseRow)>, next_deadline: Option<Timestamp>) {
         for (id, row) in due {
             self.put_lease(id, Some(row));

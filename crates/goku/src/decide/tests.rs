@@ -27,7 +27,7 @@ pub(crate) struct Tables {
     pub(crate) leases: BTreeMap<LeaseId, LeaseRow>,
     pub(crate) sessions: BTreeMap<SessionId, SessionRow>,
     pub(crate) events: Vec<Event>,
-    /// How often a batch had to load.
+    /// Loads that batches needed.
     loads: usize,
 }
 
@@ -47,7 +47,7 @@ impl Tables {
         self.apply(decision)
     }
 
-    /// What a batch does that is decided under the lock.
+    /// The decision on a batch under the lock.
     pub(crate) fn decide(&mut self, batch: &Batch, now: Timestamp) -> Decision {
         let mut state = State::new(self.head, now);
         let mut needs = batch.first_needs();
@@ -129,7 +129,7 @@ impl Tables {
         }
     }
 
-    /// What holds after every batch.
+    /// Checks what holds after every batch.
     pub(crate) fn check(&self) {
         let mut replayed = BTreeMap::new();
         let mut last = EventId::ZERO;
@@ -683,7 +683,7 @@ pub(crate) fn any_request() -> impl Strategy<Value = Request> {
 }
 
 proptest! {
-    /// How requests fall into batches depends on the load alone, so it must make no difference.
+    /// The load alone decides how requests fall into batches, so this must make no difference.
     #[test]
     fn a_batch_does_what_its_requests_do_one_by_one(
         batches in prop::collection::vec(prop::collection::vec(any_request(), 1..12), 1..6)

@@ -14,10 +14,10 @@ use crate::limits::{TXN_BYTES_MAX, TXN_ROWS_MAX};
 use crate::request::{Condition, ListRequest};
 use crate::txn::{Compare, Operation, OperationAnswer, Relation, Target, Txn, TxnAnswer};
 
-/// What one list may read: one row more than is allowed shows that there are too many.
+/// Rows that one list may read: one row more than is allowed shows that there are too many.
 const LIST_ROWS_PROBE: usize = TXN_ROWS_MAX + 1;
 
-/// Decides a transaction. Where it fails, the caller takes back what it did.
+/// Decides a transaction. If it fails, the caller rolls back its changes.
 pub(super) fn decide(working: &mut Working<'_>, txn: &Txn) -> Decided<TxnAnswer> {
     let succeeded = compare(working, &txn.compare)?;
     let branch = if succeeded { &txn.then } else { &txn.otherwise };
@@ -36,7 +36,7 @@ pub(super) fn decide(working: &mut Working<'_>, txn: &Txn) -> Decided<TxnAnswer>
     })
 }
 
-/// Decides a transaction that only reads, on rows as of one snapshot: what it still needs, or its answer.
+/// Decides a transaction that only reads, on rows as of one snapshot; returns what it still needs, or its answer.
 pub(crate) fn read(txn: &Txn, state: &State) -> Result<Result<TxnAnswer>, Box<Needs>> {
     let mut working = Working::new(state, Tag::default());
     match decide(&mut working, txn) {
@@ -46,14 +46,14 @@ pub(crate) fn read(txn: &Txn, state: &State) -> Result<Result<TxnAnswer>, Box<Ne
     }
 }
 
-/// What a transaction reads, both branches.
+/// The rows that a transaction reads, both branches.
 pub(crate) fn needs_of(txn: &Txn) -> Needs {
     let mut needs = Needs::default();
     first_needs(txn, &mut needs);
     needs
 }
 
-/// The same, added to what others need.
+/// Adds the rows that a transaction reads to the needs of others.
 pub(super) fn first_needs(txn: &Txn, needs: &mut Needs) {
     for compare in &txn.compare {
         needs.key(&compare.key, matches!(compare.target, Target::Value(_)));
@@ -90,7 +90,7 @@ fn compare(working: &mut Working<'_>, compares: &[Compare]) -> Decided<bool> {
     Ok(holds)
 }
 
-/// Whether one comparison holds for the row of a key that exists, or for none.
+/// Whether one comparison holds for the row of a key that exists, or for an absent one.
 fn holds_for(compare: &Compare, row: Option<&Row>) -> bool {
     let left = |number: fn(&Row) -> i64| row.map_or(0, number);
     let ordering = match &compare.target {
@@ -169,7 +169,7 @@ fn name_operation(stop: Stop, index: usize) -> Stop {
     }
 }
 
-/// How much a transaction's answer holds.
+/// The size of a transaction's answer so far.
 #[derive(Default)]
 struct AnswerSize {
     rows: usize,

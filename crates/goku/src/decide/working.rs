@@ -18,9 +18,9 @@ use crate::write::SessionId;
 /// Why a request was not decided.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// It fails.
+    /// The request fails.
     Failed(Error),
-    /// Something was not loaded; it is named in the needs.
+    /// A row was not loaded; the needs name it.
     Missing,
 }
 
@@ -39,17 +39,17 @@ pub(super) struct Working<'a> {
     pub(super) tag: Tag,
     pub(super) rows: BTreeMap<Key, Row>,
     pub(super) leases: BTreeMap<LeaseId, LeaseRow>,
-    /// Not taken back with a request: its refusal is an outcome too.
+    /// Sessions that were written, not rolled back with a request: its refusal is an outcome too.
     pub(super) sessions: BTreeMap<SessionId, SessionRow>,
     pub(super) events: Vec<Event>,
     pub(super) needs: Needs,
-    /// Leases that take no more keys, as far as the request that is being decided is concerned.
+    /// Leases that the request being decided may give no more keys.
     pub(super) full: Vec<LeaseId>,
-    /// Changes of membership against what was loaded.
+    /// Changes of membership since the load.
     members: HashMap<LeaseId, HashMap<Key, bool>>,
     /// The revision of the request that is being decided, once it made an event.
     rev: Option<Revision>,
-    /// How to take back the request that is being decided.
+    /// Steps that take back the request that is being decided.
     undo: Vec<Undo>,
     undo_head: Head,
     undo_events: usize,
@@ -192,7 +192,7 @@ impl<'a> Working<'a> {
         Ok(Members::All(keys))
     }
 
-    /// Asks for the keys of the lease, anew where they were not read with those of others.
+    /// Asks for the keys of the lease: again, where they were left out for those of other leases.
     pub(super) fn ask_members<T>(&mut self, id: LeaseId) -> Decided<T> {
         self.needs.members.insert(id);
         Err(Stop::Missing)
@@ -214,7 +214,7 @@ impl<'a> Working<'a> {
         changed.or_else(|| *self.state.leases.get(&id)?)
     }
 
-    /// A session's row; none where it was not loaded.
+    /// A session's row; `None`, and in the needs from then on, where it was not loaded.
     pub(super) fn session(&mut self, id: SessionId) -> Option<Option<SessionRow>> {
         if let Some(row) = self.sessions.get(&id) {
             return Some(Some(row.clone()));

@@ -54,7 +54,7 @@ pub(crate) fn not_found(key: &Key) -> Error {
     Error::new(ErrorKind::NotFound, format!("key not found: {key:?}"))
 }
 
-/// The lease that the key has after the Set, with what the Set does to that lease done.
+/// Chooses the lease that the key has after the Set, and applies the Set's effect on that lease.
 fn choose_lease(working: &mut Working<'_>, request: &SetRequest, row: Option<&Row>) -> Decided<LeaseId> {
     let now = working.state.now;
     let live = row.filter(|row| row.is_live());

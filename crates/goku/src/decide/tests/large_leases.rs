@@ -3,7 +3,7 @@
 use super::*;
 use crate::limits::LEASE_KEYS_AT_ONCE_MAX;
 
-/// Keys of a lease that does not end at once, and of another that does.
+/// Keys of a lease that ends in steps, and of another that ends at once.
 const MANY: usize = 2 * LEASE_KEYS_AT_ONCE_MAX + 100;
 const FEW: usize = 3;
 
@@ -43,7 +43,7 @@ fn piece(tables: &Tables, id: LeaseId, keys: &[Key], last: bool) -> Request {
     )
 }
 
-/// Ends the lease as one does who looks for its keys without a lock; answers with how many pieces that took.
+/// Ends the lease piece by piece, its keys looked for without a lock; answers with how many pieces that took.
 fn end_in_pieces(tables: &mut Tables, id: LeaseId, now: i64) -> usize {
     let keys = live(tables, id);
     let mut pieces = keys.chunks(LEASE_KEYS_AT_ONCE_MAX).peekable();
@@ -262,7 +262,7 @@ fn a_batch_expires_no_more_keys_than_it_loads() {
     assert!(!tables.leases[&large].expired);
 }
 
-/// Each of them can be decided: which leases are large is found out by asking again for those that others left no room for.
+/// Every lease can be decided in the end: asking again for those that others left no room for finds out which are large.
 #[test]
 fn many_large_leases_are_ended_by_request_in_one_batch() {
     let mut tables = Tables::default();
