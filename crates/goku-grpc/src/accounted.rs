@@ -4,9 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use crate::limits::MESSAGE_BYTES_MAX;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use goku::limits::MESSAGE_BYTES_MAX;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tonic::Status;

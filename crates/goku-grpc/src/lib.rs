@@ -67,6 +67,7 @@ mod stoppable;
 mod whole;
 
 pub mod codec;
+pub mod limits;
 // Both ways of a conversion stand together; one side of the connection uses one of them.
 #[cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code))]
 mod error;

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use crate::limits::MESSAGE_BYTES_MAX;
 use bytes::{Buf, Bytes};
-use goku::limits::MESSAGE_BYTES_MAX;
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 

@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limits::MESSAGE_BYTES_MAX;
 use futures::{Stream, StreamExt};
-use goku::limits::MESSAGE_BYTES_MAX;
 use goku::{Client, Result};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};

@@ -5,15 +5,9 @@ use std::time::Duration;
 /// Longest key in bytes of UTF-8, as in the original.
 pub const KEY_BYTES_MAX: usize = 255;
 
-/// Largest gRPC message that clients of the original receive, in bytes: the default of grpc-go.
-pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Room in a message for everything but key and value: ids, versions, timestamps, tags and their field headers at
-/// their widest (an entry with all fields takes under 200 bytes).
-pub const MESSAGE_BYTES_RESERVED: usize = 1024;
-
-/// Key and value together, in bytes. A larger entry could be stored but its event never delivered.
-pub const ENTRY_BYTES_MAX: usize = MESSAGE_BYTES_MAX - MESSAGE_BYTES_RESERVED;
+/// Key and value together, in bytes: 4 MiB, less 1 KiB for the other fields of an event, so that whatever is stored can be
+/// delivered over the network as well.
+pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024 - 1024;
 
 /// Operations in one branch of a [`Txn`](crate::Txn), and its comparisons.
 pub const TXN_OPERATIONS_MAX: usize = 128;
@@ -21,9 +15,9 @@ pub const TXN_OPERATIONS_MAX: usize = 128;
 /// Rows that all list operations of one [`Txn`](crate::Txn) may read together.
 pub const TXN_ROWS_MAX: usize = 1_000;
 
-/// Keys, values and compared values that a [`Txn`](crate::Txn) may hold, and that its answer may, in bytes: one
-/// message, less the room for the other fields of as many entries as it may have.
-pub const TXN_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 256 * 1024;
+/// Keys, values and compared values that a [`Txn`](crate::Txn) may hold, and that its answer may, in bytes: 4 MiB,
+/// less 256 KiB for the other fields of as many entries as it may have.
+pub const TXN_BYTES_MAX: usize = 4 * 1024 * 1024 - 256 * 1024;
 
 /// Leases in one answer of [`list_leases`](crate::Client::list_leases).
 pub const LEASES_PAGE_MAX: usize = 1_000;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use goku::limits::MESSAGE_BYTES_MAX;
+use crate::limits::MESSAGE_BYTES_MAX;
 use goku::{Error, ErrorKind, Result, WriteId};
 use tokio::runtime::Handle;
 use tokio::time::Instant;

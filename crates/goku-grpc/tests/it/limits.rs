@@ -1,7 +1,8 @@
 //! What is too large, malformed or late, and that it harms nobody.
 
-use goku::limits::{ENTRY_BYTES_MAX, KEY_BYTES_MAX, MESSAGE_BYTES_MAX};
+use goku::limits::{ENTRY_BYTES_MAX, KEY_BYTES_MAX};
 use goku::{Entry, Epoch, Event, EventType, Position, Revision, Snapshot, StreamItem, Tag, Timestamp};
+use goku_grpc::limits::MESSAGE_BYTES_MAX;
 use goku_grpc::proto::{gokupb as pb, reflexpb};
 use prost::Message;
 use tonic::Code;
