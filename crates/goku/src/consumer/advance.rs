@@ -33,7 +33,7 @@ impl Advance {
         }
     }
 
-    pub(super) fn change(&self, stored: Option<&Cursor>, now: Timestamp) -> Result<Change> {
+    pub(crate) fn change(&self, stored: Option<&Cursor>, now: Timestamp) -> Result<Change> {
         let change = cursor::decide(stored, &self.request, None, now)?;
         if matches!(change, Change::Keep(_)) {
             return Ok(change);

@@ -24,6 +24,7 @@ mod script;
 mod servers;
 mod session;
 mod standing;
+pub(crate) mod transactions;
 mod values;
 mod variables;
 mod writer;
@@ -40,7 +41,6 @@ use tokio::sync::oneshot;
 
 use self::columns::{Fields, HEAD, LEASE, NOW};
 use self::cursors::Cursors;
-use self::error::{Failure, Trouble};
 use self::readers::{READERS_MAX, Readers};
 use self::servers::Servers;
 use self::session::Role;
@@ -57,24 +57,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
 use crate::status::Replica;
-
-/// The error of a driver's call that is no batch.
-pub(crate) fn to_error(error: mysql_async::Error) -> Error {
-    Failure::of_connecting(error).into()
-}
-
-/// Whether the same may succeed later: the server is away, or took a transaction back for another one.
-pub(crate) fn is_transient(error: &mysql_async::Error) -> bool {
-    use mysql_async::Error::{Driver, Io, Server};
-    match error {
-        Server(error) => matches!(
-            Trouble::of(error),
-            Trouble::RolledBack | Trouble::LockWait | Trouble::Transient
-        ),
-        Io(_) | Driver(_) => true,
-        _ => false,
-    }
-}
 
 /// Most keys and values in one batch, in bytes: larger ones gain nothing, and keep the others waiting.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;

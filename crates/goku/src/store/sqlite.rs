@@ -9,6 +9,7 @@ mod names;
 mod read;
 mod row;
 mod schema;
+pub(crate) mod transactions;
 mod worker;
 
 use std::collections::HashMap;
@@ -22,12 +23,8 @@ use futures::FutureExt as _;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use self::cache::Cache;
-pub(crate) use self::cursors::one as read_cursor;
-pub(crate) use self::cursors::write as write_cursor;
-pub(crate) use self::error::reading as to_error;
 use self::lock::FileLock;
 use self::names::Names;
-pub(crate) use self::schema::cursors_table;
 use self::worker::Worker;
 use super::loads::{Load, decide_until_complete};
 use super::tables::Sharing;

@@ -56,6 +56,9 @@ const LOGINS: &str =
 /// What a node of a Galera cluster says to everything while it has lost the cluster.
 const NOT_IN_CLUSTER: u16 = 1047;
 
+/// A row with the same key is there already.
+const DUPLICATE: u16 = 1062;
+
 /// What to do about an error of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
@@ -104,7 +107,7 @@ impl Trouble {
             1044 | 1045 | 1130 | 1142 | 1143 | 1227 | 1698 | 3118 | 3879 | 4151 | 3159 | 1665 => Trouble::SetUp,
             // The same event twice: the log and its head contradict each other, whatever the request. Or a key that a speculative
             // batch assumed to be absent.
-            1062 => Trouble::Broken,
+            DUPLICATE => Trouble::Broken,
             // A column that is not there: another program's table.
             1054 => Trouble::SetUp,
             _ => match error.state.get(..2) {
@@ -349,6 +352,29 @@ impl From<Error> for WriteError {
             }
         }
     }
+}
+
+/// The error of a driver's call that is no batch.
+pub(super) fn of_call(error: mysql_async::Error) -> Error {
+    Failure::of_connecting(error).into()
+}
+
+/// Whether the same may succeed later: the server is away, or took a transaction back for another one.
+pub(super) fn is_transient(error: &mysql_async::Error) -> bool {
+    use mysql_async::Error::{Driver, Io, Server};
+    match error {
+        Server(error) => matches!(
+            Trouble::of(error),
+            Trouble::RolledBack | Trouble::LockWait | Trouble::Transient
+        ),
+        Io(_) | Driver(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether a row with the same key is there already.
+pub(super) fn is_duplicate(error: &mysql_async::ServerError) -> bool {
+    error.code == DUPLICATE
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ pub(super) fn delete(connection: &Connection, consumer: &ConsumerName) -> rusqli
 }
 
 /// The cursor in a table of these columns, where there is one.
-pub(crate) fn one(connection: &Connection, table: &str, id: &CursorId) -> rusqlite::Result<Option<Cursor>> {
+pub(super) fn one(connection: &Connection, table: &str, id: &CursorId) -> rusqlite::Result<Option<Cursor>> {
     let sql = format!("select {COLUMNS} from {table} where consumer = ?1 and part = ?2");
     let mut statement = connection.prepare_cached(&sql)?;
     statement
@@ -88,7 +88,7 @@ fn count(connection: &Connection) -> rusqlite::Result<usize> {
 }
 
 /// Writes a cursor into a table of these columns.
-pub(crate) fn write(connection: &Connection, table: &str, cursor: &Cursor) -> rusqlite::Result<()> {
+pub(super) fn write(connection: &Connection, table: &str, cursor: &Cursor) -> rusqlite::Result<()> {
     let sql = format!("insert or replace into {table} ({COLUMNS}) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
     let mut statement = connection.prepare_cached(&sql)?;
     statement

@@ -12,7 +12,7 @@ pub(super) fn opening(error: rusqlite::Error) -> Error {
 }
 
 /// An error of a read.
-pub(crate) fn reading(error: rusqlite::Error) -> Error {
+pub(super) fn reading(error: rusqlite::Error) -> Error {
     let kind = match class(&error) {
         Class::Passing => ErrorKind::Unavailable,
         Class::TooLarge => ErrorKind::TooLarge,

@@ -150,7 +150,7 @@ fn later_tables() -> String {
 }
 
 /// Makes a table of cursors.
-pub(crate) fn cursors_table(name: &str) -> String {
+pub(super) fn cursors_table(name: &str) -> String {
     format!(
         "create table if not exists {name} (
           consumer blob not null,
