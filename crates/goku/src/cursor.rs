@@ -11,7 +11,7 @@ pub(crate) use self::guard::Change;
 pub(crate) use self::guard::decide;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Epoch, EventId, Snapshot};
+use crate::id::{Epoch, EventId, FencingToken, Snapshot};
 use crate::limits::CONSUMER_NAME_BYTES_MAX;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 use crate::limits::{CURSOR_MOVES_MAX, CURSORS_MAX, PARTITIONS_MAX};
@@ -19,10 +19,6 @@ use crate::limits::{CURSOR_MOVES_MAX, CURSORS_MAX, PARTITIONS_MAX};
 /// The name of a consumer: 1 to [`CONSUMER_NAME_BYTES_MAX`] bytes of UTF-8 without `/` and control characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConsumerName(Arc<str>);
-
-/// Tells the holders of a cursor apart: a later holder has a greater one. 0 where there are no holders.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FencingToken(u64);
 
 /// Which cursor.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,23 +106,6 @@ impl ConsumerName {
     /// The name's text.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl FencingToken {
-    /// The token of this number.
-    pub const fn new(token: u64) -> FencingToken {
-        FencingToken(token)
-    }
-
-    /// The token as a number.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    /// The least token that is greater.
-    pub(crate) const fn next(self) -> FencingToken {
-        FencingToken(self.0.saturating_add(1))
     }
 }
 
@@ -230,27 +209,6 @@ impl fmt::Display for ConsumerName {
 impl fmt::Debug for ConsumerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.0, f)
-    }
-}
-
-impl fmt::Display for FencingToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl FromStr for FencingToken {
-    type Err = Error;
-
-    /// Reads the form that `Display` writes; `InvalidArgument` where `token` has another.
-    fn from_str(token: &str) -> Result<FencingToken> {
-        match token.parse() {
-            Ok(token) => Ok(FencingToken(token)),
-            Err(_) => Err(Error::new(
-                ErrorKind::InvalidArgument,
-                format!("{token:?} is no fencing token: tokens are whole numbers from 0 on"),
-            )),
-        }
     }
 }
 

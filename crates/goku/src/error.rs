@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::cursor::FencingToken;
-use crate::id::{EventId, Revision};
+use crate::id::{EventId, FencingToken, Revision};
 
 /// The kinds of errors with their names, so that no list of them can lack one.
 macro_rules! kinds {

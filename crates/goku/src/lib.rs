@@ -62,7 +62,6 @@ pub use cursor::Cursor;
 pub use cursor::CursorId;
 pub use cursor::CursorMove;
 pub use cursor::CursorsRequest;
-pub use cursor::FencingToken;
 pub use cursor::Motion;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 pub use engine::Deliver;
@@ -81,6 +80,7 @@ pub use event::EventTypes;
 pub use event::StreamItem;
 pub use id::Epoch;
 pub use id::EventId;
+pub use id::FencingToken;
 pub use id::LeaseId;
 pub use id::Position;
 pub use id::Revision;

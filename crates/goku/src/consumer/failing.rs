@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::RESERVED_PREFIX;
 use super::handler::Delivery;
 use super::lines::{self, Lines};
-use super::run::sleep_until;
+use super::pauses::sleep_until;
 use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::clock::Timestamp;

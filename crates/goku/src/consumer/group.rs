@@ -18,6 +18,8 @@ pub use self::roster::Member;
 pub use self::roster::Roster;
 pub use self::roster::roster;
 pub use self::settings::PARTITIONS_DEFAULT;
+pub(super) use self::settings::partitions;
+pub(super) use self::settings::refuse;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,12 +28,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::member::Ending;
-use self::settings::Settings;
-use super::run::{AWAY, Consumer, stopped_by};
+use super::definition::Consumer;
+use super::pauses::AWAY;
 use super::spec::Spec;
 use super::stats::Stats;
+use super::stop::stopped_by;
 use crate::client::Client;
-use crate::cursor::ConsumerName;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::Expiry;
 
@@ -210,19 +212,4 @@ impl Group {
         }
         Ok(())
     }
-}
-
-/// Refuses a consumer alone where its name is a group's: it would take the place of one partition for that of all.
-pub(super) async fn refuse(client: &dyn Client, name: &ConsumerName) -> Result<()> {
-    let Some(partitions) = partitions(client, name).await? else {
-        return Ok(());
-    };
-    let message = format!("{name:?} is a group of {partitions} partitions: run it as a member, or delete the group");
-    Err(Error::new(ErrorKind::InvalidArgument, message))
-}
-
-/// How many partitions the group of this name has; none where there is no such group.
-pub(super) async fn partitions(client: &dyn Client, name: &ConsumerName) -> Result<Option<u32>> {
-    let settings = Settings::load(client, name).await?;
-    Ok(settings.map(|settings| settings.partitions))
 }

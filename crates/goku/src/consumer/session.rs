@@ -11,17 +11,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::advance::Advance;
+use super::definition::Consumer;
 use super::failing::{Failures, Report, Reported};
 use super::handler::Delivery;
 use super::input::Input;
-use super::run::{AWAY, Consumer, sleep_until};
+use super::pauses::{AWAY, sleep_until};
 use super::schedule::{Schedule, Unit};
 use super::stats::RunStats;
 use super::tracker::Tracker;
 use super::unit::{Advances, Attempts, Ended, Ending};
-use crate::cursor::{Cursor, CursorMove, FencingToken, Motion};
+use crate::cursor::{Cursor, CursorMove, Motion};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{EventId, Snapshot};
+use crate::id::{EventId, FencingToken, Snapshot};
 use crate::status::Status;
 
 /// How often the last move of the cursor is tried at the end.

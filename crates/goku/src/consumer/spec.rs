@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::{OnFailure, Retry};
-use crate::cursor::{ConsumerName, CursorId, FencingToken};
+use crate::cursor::{ConsumerName, CursorId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventTypes;
+use crate::id::FencingToken;
 use crate::key::Prefix;
 use crate::outage::Outage;
 use crate::partition::Partition;

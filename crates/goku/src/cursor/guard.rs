@@ -81,8 +81,8 @@ pub(crate) fn decide(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cursor::{ConsumerName, CursorId, FencingToken};
-    use crate::id::{Epoch, EventId, Position, Tag};
+    use crate::cursor::{ConsumerName, CursorId};
+    use crate::id::{Epoch, EventId, FencingToken, Position, Tag};
 
     fn id() -> CursorId {
         CursorId::of(ConsumerName::new("consumer").unwrap())

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::run::{AWAY, Consumer};
+use super::super::definition::Consumer;
+use super::super::pauses::AWAY;
 use super::super::spec::Spec;
 use crate::client::Client;
-use crate::cursor::{CursorMove, FencingToken};
+use crate::cursor::CursorMove;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{EventId, Snapshot};
+use crate::id::{EventId, FencingToken, Snapshot};
 use crate::key::Key;
 use crate::partition::Partition;
 use crate::request::{Condition, DeleteRequest};

@@ -7,7 +7,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::super::run::{AWAY, sleep_until};
+use super::super::pauses::{AWAY, sleep_until};
 use super::holding::{Claim, Holding, Run, hold};
 use super::keys::Keys;
 use super::news::{News, Subscription};

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::run::{AWAY, is_of_place};
+use super::super::pauses::AWAY;
 use super::super::spec::Spec;
 use super::keys::Keys;
 use super::view::View;
@@ -111,4 +111,9 @@ async fn tell(
         ErrorKind::Unavailable,
         "the stream ended without saying why",
     ))
+}
+
+/// Whether it is the place of a stream that is gone: what was done is done, and what there is has to be read anew.
+fn is_of_place(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Compacted { .. } | ErrorKind::PositionLost)
 }

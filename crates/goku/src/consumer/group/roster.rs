@@ -3,9 +3,9 @@
 use super::holding::token;
 use super::view::View;
 use crate::client::Client;
-use crate::cursor::{ConsumerName, FencingToken};
+use crate::cursor::ConsumerName;
 use crate::error::Result;
-use crate::id::LeaseId;
+use crate::id::{FencingToken, LeaseId};
 
 /// Who is in a group, and holds what, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -134,6 +134,21 @@ async fn begin(client: &dyn Client, spec: &Spec) -> Result<Option<Snapshot>> {
     }
 }
 
+/// Refuses a consumer alone where its name is a group's: it would take the place of one partition for that of all.
+pub(in super::super) async fn refuse(client: &dyn Client, name: &ConsumerName) -> Result<()> {
+    let Some(partitions) = partitions(client, name).await? else {
+        return Ok(());
+    };
+    let message = format!("{name:?} is a group of {partitions} partitions: run it as a member, or delete the group");
+    Err(Error::new(ErrorKind::InvalidArgument, message))
+}
+
+/// How many partitions the group of this name has; none where there is no such group.
+pub(in super::super) async fn partitions(client: &dyn Client, name: &ConsumerName) -> Result<Option<u32>> {
+    let settings = Settings::load(client, name).await?;
+    Ok(settings.map(|settings| settings.partitions))
+}
+
 fn other_number(name: &ConsumerName, stored: u32, wanted: u32) -> Error {
     let message = format!(
         "group {name:?} has {stored} partitions, this member asks for {wanted}: ask for {stored}, or stop all members, \

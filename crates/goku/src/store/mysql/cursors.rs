@@ -15,9 +15,9 @@ use super::script::{Packet, Script, Sql};
 use super::servers::Servers;
 use super::session::{ResultSet, Role, Session};
 use crate::clock::Timestamp;
-use crate::cursor::{self, Change, ConsumerName, Cursor, CursorId, CursorMove, CursorsRequest, FencingToken};
+use crate::cursor::{self, Change, ConsumerName, Cursor, CursorId, CursorMove, CursorsRequest};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Epoch, EventId, Position, Snapshot, Tag};
+use crate::id::{Epoch, EventId, FencingToken, Position, Snapshot, Tag};
 use crate::limits::CURSORS_MAX;
 
 /// Rounds in which somebody else may move the same cursors, before the caller is told to try again.

@@ -8,9 +8,9 @@ use mysql_async::{Pool, Row, Transaction, TxOpts};
 use super::error::{is_duplicate, is_transient, of_call as to_error};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::consumer::{Advance, AttemptError, CursorStore, Delivery, ExactlyOnce, Failure};
-use crate::cursor::{self, Change, ConsumerName, Cursor, CursorId, CursorMove, FencingToken};
+use crate::cursor::{self, Change, ConsumerName, Cursor, CursorId, CursorMove};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Epoch, EventId, Position, Snapshot, Tag};
+use crate::id::{Epoch, EventId, FencingToken, Position, Snapshot, Tag};
 
 /// The table of cursors in the user's database. It is made where it is not there.
 pub const TABLE: &str = "goku_cursors";

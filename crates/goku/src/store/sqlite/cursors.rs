@@ -4,9 +4,9 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{error, row, schema};
 use crate::clock::Timestamp;
-use crate::cursor::{self, Change, ConsumerName, Cursor, CursorId, CursorMove, CursorsRequest, FencingToken};
+use crate::cursor::{self, Change, ConsumerName, Cursor, CursorId, CursorMove, CursorsRequest};
 use crate::error::Result;
-use crate::id::{Epoch, Position, Snapshot};
+use crate::id::{Epoch, FencingToken, Position, Snapshot};
 use crate::limits::CURSORS_MAX;
 
 /// The table in the store.
