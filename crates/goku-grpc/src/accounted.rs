@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::limits::MESSAGE_BYTES_MAX;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
@@ -12,6 +11,7 @@ use hyper::body::Incoming;
 use tonic::Status;
 
 use crate::budget::{Account, COUNTED_BYTES_MIN, STEP_BYTES_MAX};
+use crate::limits::MESSAGE_BYTES_MAX;
 
 /// A flag and the length of the message that follows.
 const HEADER_BYTES: usize = 5;

@@ -17,8 +17,14 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::error::{Details, to_status};
+use crate::limits::MESSAGE_BYTES_MAX;
 use crate::proto::rpc;
-use crate::server::ServerOptions;
+
+/// The bytes of a budget where nothing else is said.
+pub(crate) const BYTES_DEFAULT: usize = 128 * 1024 * 1024;
+
+/// The fewest bytes of a budget: room for the largest message each way.
+pub(crate) const BYTES_MIN: usize = 4 * MESSAGE_BYTES_MAX;
 
 /// Requests and answers of fewer bytes are not counted: their number is bounded by that of calls.
 pub(crate) const COUNTED_BYTES_MIN: usize = 16 * 1024;
@@ -114,7 +120,7 @@ pub(crate) struct Room {
 impl Budget {
     /// A budget of `bytes`, one half for requests and one for answers.
     pub(crate) fn new(bytes: usize) -> Arc<Budget> {
-        let bytes = bytes.max(ServerOptions::IN_FLIGHT_BYTES_MIN);
+        let bytes = bytes.max(BYTES_MIN);
         Arc::new(Budget {
             requests: Arc::new(Semaphore::new(kib(bytes / 2).min(Semaphore::MAX_PERMITS))),
             waiting: AtomicUsize::new(0),
@@ -490,7 +496,7 @@ mod tests {
     use super::*;
     use crate::error::{Call, from_status};
 
-    const HALF: usize = ServerOptions::IN_FLIGHT_BYTES_MIN / 2;
+    const HALF: usize = BYTES_MIN / 2;
 
     fn account(budget: &Arc<Budget>) -> Arc<Account> {
         Arc::new(budget.account())

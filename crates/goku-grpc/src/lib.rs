@@ -62,6 +62,8 @@ mod message_limit;
 mod metadata;
 mod one_task;
 #[cfg(feature = "server")]
+mod options;
+#[cfg(feature = "server")]
 mod stoppable;
 #[cfg(feature = "client")]
 mod whole;
@@ -82,7 +84,7 @@ pub use client::Outage;
 #[cfg(feature = "server")]
 pub use health::Health;
 #[cfg(feature = "server")]
-pub use server::ServerOptions;
+pub use options::ServerOptions;
 #[cfg(feature = "server")]
 pub use server::router;
 #[cfg(feature = "server")]

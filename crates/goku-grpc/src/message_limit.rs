@@ -3,10 +3,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::limits::MESSAGE_BYTES_MAX;
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
+
+use crate::limits::MESSAGE_BYTES_MAX;
 
 /// A flag and the length of the message that follows.
 const HEADER_BYTES: usize = 5;

@@ -4,7 +4,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::limits::MESSAGE_BYTES_MAX;
 use futures::{Stream, StreamExt};
 use goku::{Client, Result};
 use hyper_util::rt::TokioIo;
@@ -18,11 +17,10 @@ use crate::accept::accept;
 use crate::calls::{self, Calls};
 use crate::connections::{self, Connections, Peer};
 use crate::corked::Corked;
-use crate::health::Health;
 use crate::http2;
 use crate::inbound::Inbound;
 use crate::one_task::{OneTask, Parts};
-use crate::service::ServiceOptions;
+use crate::options::ServerOptions;
 use crate::services::Services;
 
 /// How long a client may take to begin to speak HTTP/2.
@@ -30,50 +28,6 @@ const BEGIN_MAX: Duration = Duration::from_secs(10);
 
 /// How long a connection may take to go that was asked to, where it has no calls or has not begun to speak.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
-
-/// How a server behaves.
-#[derive(Clone, Debug)]
-pub struct ServerOptions {
-    /// The services. The server cancels their `stopping` when it is shut down.
-    pub service: ServiceOptions,
-    /// What health checks are answered with; keep a clone to change it.
-    pub health: Health,
-    /// How long requests that are under way may take once the server is shut down; then their connections are cut.
-    pub drain_max: Duration,
-    /// How many connections there may be. Beyond it the one goes that has been silent for the longest time, and the new
-    /// one where all have calls under way. Leave it below the number of files that the process may open.
-    pub connections_max: usize,
-    /// How much metadata a request may have, names and values together; more is `ResourceExhausted`.
-    pub metadata_bytes_max: usize,
-    /// How many bytes the requests under way may hold together, and the answers: one half for each. A request of 16 KiB and
-    /// more is not read before there is room, and refused as `ResourceExhausted` where there is none for 5 seconds. An
-    /// answer that nobody reads is given up where others have waited for room.
-    pub in_flight_bytes_max: usize,
-}
-
-impl ServerOptions {
-    /// The default of [`connections_max`](Self::connections_max).
-    pub const CONNECTIONS_MAX: usize = 10_000;
-    /// The default of [`metadata_bytes_max`](Self::metadata_bytes_max).
-    pub const METADATA_BYTES_MAX: usize = 64 * 1024;
-    /// The default of [`in_flight_bytes_max`](Self::in_flight_bytes_max).
-    pub const IN_FLIGHT_BYTES_MAX: usize = 128 * 1024 * 1024;
-    /// The least that [`in_flight_bytes_max`](Self::in_flight_bytes_max) can be: room for the largest message each way.
-    pub const IN_FLIGHT_BYTES_MIN: usize = 4 * MESSAGE_BYTES_MAX;
-}
-
-impl Default for ServerOptions {
-    fn default() -> Self {
-        ServerOptions {
-            service: ServiceOptions::default(),
-            health: Health::default(),
-            drain_max: Duration::from_secs(10),
-            connections_max: Self::CONNECTIONS_MAX,
-            metadata_bytes_max: Self::METADATA_BYTES_MAX,
-            in_flight_bytes_max: Self::IN_FLIGHT_BYTES_MAX,
-        }
-    }
-}
 
 /// All services over `client`, to be served together with others or in another way than [`serve`] does.
 ///

@@ -19,7 +19,6 @@ use crate::budget::{self, Budget, COUNTED_BYTES_MIN};
 use crate::error::{Details, to_status};
 use crate::proto::gokupb::{self as pb, goku_server::Goku};
 use crate::proto::reflexpb::{self, reflex_server::Reflex};
-use crate::server::ServerOptions;
 use crate::wire;
 
 /// How a service behaves.
@@ -53,7 +52,7 @@ struct Refusal {
 impl GrpcService {
     /// A service over `client`.
     pub fn new(client: Arc<dyn Client>, options: ServiceOptions) -> GrpcService {
-        GrpcService::within(Budget::new(ServerOptions::IN_FLIGHT_BYTES_MAX), client, options)
+        GrpcService::within(Budget::new(budget::BYTES_DEFAULT), client, options)
     }
 
     /// A service whose answers take their room from `budget`.

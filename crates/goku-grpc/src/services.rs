@@ -7,10 +7,10 @@ use tonic::service::Routes;
 
 use crate::budget::Budget;
 use crate::edge::Edge;
+use crate::options::ServerOptions;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::gokupb::goku_server::GokuServer;
 use crate::proto::reflexpb::reflex_server::ReflexServer;
-use crate::server::ServerOptions;
 use crate::service::GrpcService;
 use crate::stoppable::Stoppable;
 

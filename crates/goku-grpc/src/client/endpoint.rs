@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use crate::limits::MESSAGE_BYTES_MAX;
 use goku::{Error, ErrorKind, Result, WriteId};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -16,6 +15,7 @@ use super::outage::Outages;
 use super::standing::Standing;
 use super::transport::Transport;
 use crate::error::{Call, from_status, is_unreachable, sources};
+use crate::limits::MESSAGE_BYTES_MAX;
 use crate::proto::gokupb::goku_client::GokuClient;
 use crate::wire;
 
