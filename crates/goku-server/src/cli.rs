@@ -4,6 +4,7 @@ mod address;
 mod bench;
 mod completions;
 mod condition;
+mod connection;
 mod consume;
 mod consumers;
 mod delete;
@@ -12,33 +13,24 @@ mod expiry;
 mod key;
 mod lease;
 mod own;
-mod position;
 mod question;
 mod reader;
 mod serve;
 mod signal;
 mod status;
-mod time;
 mod txn;
 mod watch;
-
-pub(crate) use bench::Report;
-pub(crate) use consumers::Standing;
-pub(crate) use lease::HeldKeys;
-pub(crate) use position::show as show_position;
-pub(crate) use time::show as show_time;
-pub(crate) use time::show_duration;
-pub(crate) use time::show_remaining;
 
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use goku::{Error, ErrorKind};
-use goku_grpc::{GrpcClient, Outage};
 
+use self::connection::Connection;
 use crate::environment;
-use crate::exit::{self, Failure, Outcome, Subject};
-use crate::output::{self, Format, Output};
+use crate::exit::{self, Outcome, Subject};
+use crate::output::{Format, Output};
+use crate::time;
 
 /// A key-value store with an immutable, totally ordered event log, on SQLite or MySQL.
 #[derive(Debug, Parser)]
@@ -180,54 +172,10 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Consumers(consumers) => consumers.run(&connection, &mut output).await,
         Command::Status => status::run(&connection, &mut output).await,
         Command::Bench(bench) => bench.run(&connection, &mut output).await,
-        Command::Completions(completions) => completions.run(&mut output),
+        Command::Completions(completions) => completions.run(Cli::command(), &mut output),
     };
     // What came before a failure shows before it.
     let flushed = output.flush();
     result?;
     Ok(flushed?)
-}
-
-/// How client commands reach their servers.
-struct Connection {
-    endpoints: Vec<String>,
-    timeout: Duration,
-    format: Format,
-}
-
-impl Connection {
-    /// A client that tells on standard error when it waits for its servers, and when it goes on.
-    fn client(&self) -> Result<GrpcClient, Failure> {
-        let (format, endpoints) = (self.format, self.endpoints.clone());
-        let tell = move |outage: Outage| match outage {
-            Outage::Began { error } => {
-                let why = error.map_or_else(|| "no answer".to_owned(), |error| error.to_string());
-                let is_named = endpoints.iter().any(|endpoint| why.contains(endpoint.trim()));
-                let what = if is_named {
-                    why
-                } else {
-                    format!("{}: {why}", endpoints.join(","))
-                };
-                output::note(format, &format!("waiting for a server: {what}"));
-            }
-            Outage::Ended { after } => {
-                output::note(format, &format!("going on after {}", show_remaining(after)));
-            }
-            _ => {}
-        };
-        Ok(self.silent_client()?.on_outage(tell))
-    }
-
-    /// A client that tells nothing by itself. `Usage` where an endpoint cannot be one.
-    fn silent_client(&self) -> Result<GrpcClient, Failure> {
-        let urls = self.endpoints.iter().map(|endpoint| match endpoint.trim() {
-            url if url.contains("://") => url.to_owned(),
-            address => format!("http://{address}"),
-        });
-        let client = GrpcClient::connect_all(urls).map_err(|error| match error.kind() {
-            ErrorKind::Config => Failure::Usage(error.message().to_owned()),
-            _ => Failure::from(error),
-        })?;
-        Ok(client.request_timeout(Some(self.timeout)))
-    }
 }

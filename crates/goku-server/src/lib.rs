@@ -25,6 +25,7 @@ mod exposition;
 #[cfg(feature = "faults")]
 mod faults;
 mod health_watch;
+mod listen;
 mod metered;
 mod metrics_endpoint;
 mod metrics_listener;

@@ -4,6 +4,8 @@ mod cli;
 mod environment;
 mod exit;
 mod output;
+mod position;
+mod time;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::listen::bind;
 use crate::telemetry;
 
 /// Upper bounds of the latency buckets in seconds: a cached read to a write that waits for its database.
@@ -57,7 +58,7 @@ impl MetricsEndpoint {
             metrics::describe_counter!(LOG_LINES_LOST, "Lines of the log that could not be written.");
         });
         let recorder = Arc::new(recorder);
-        let (listener, address) = crate::server::bind(listen).await?;
+        let (listener, address) = bind(listen).await?;
 
         let mut tasks = JoinSet::new();
         let handle = recorder.handle();

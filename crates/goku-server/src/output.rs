@@ -1,7 +1,10 @@
 //! What commands write, as text and as JSON.
 
 mod bench;
+mod consumer_status;
+mod held_keys;
 mod json;
+mod report;
 mod table;
 mod text;
 
@@ -13,9 +16,12 @@ use goku::{Entry, Event, Lease, OperationAnswer, Snapshot, Status, TxnAnswer};
 use goku_server::{MetricsEndpoint, Server, telemetry};
 use serde::Serialize;
 
-use crate::cli::{HeldKeys, Report, Standing, show_position};
+pub(crate) use self::consumer_status::ConsumerStatus;
+pub(crate) use self::held_keys::HeldKeys;
+pub(crate) use self::report::Report;
+use self::table::Table;
 use crate::exit::Failure;
-use table::Table;
+use crate::position;
 
 /// The form of answers and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -124,7 +130,7 @@ impl Output {
     /// The point in history that a list is of.
     pub(crate) fn position(&mut self, at: Snapshot) -> io::Result<()> {
         match self.format {
-            Format::Text => writeln!(self.out, "{}", show_position(at.position)),
+            Format::Text => writeln!(self.out, "{}", position::show(at.position)),
             Format::Json => self.json(&json::snapshot(at)),
         }
     }
@@ -177,10 +183,10 @@ impl Output {
     }
 
     /// A consumer's cursor, how far it is behind, and its dead letters.
-    pub(crate) fn consumer(&mut self, standing: &Standing) -> io::Result<()> {
+    pub(crate) fn consumer(&mut self, status: &ConsumerStatus) -> io::Result<()> {
         match self.format {
-            Format::Text => self.row(&text::CONSUMER, text::consumer(standing)),
-            Format::Json => self.json(&json::consumer(standing)),
+            Format::Text => self.row(&text::CONSUMER, text::consumer(status)),
+            Format::Json => self.json(&json::consumer(status)),
         }
     }
 

@@ -8,20 +8,17 @@ use std::time::Duration;
 use futures::FutureExt;
 use goku::{Client, Engine, Error, ErrorKind, Result};
 use goku_grpc::{Health, ServerOptions, ServiceOptions};
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::Config;
 use crate::cursor_metrics::CursorMetrics;
 use crate::health_watch;
+use crate::listen::bind;
 use crate::metered::Metered;
 use crate::metrics_endpoint::MetricsEndpoint;
 use crate::store_metrics::StoreMetrics;
 use crate::store_url::without_password;
-
-/// Connections that may wait to be accepted: the clients of a server that was started again all come at once.
-const BACKLOG: u32 = 1_024;
 
 /// How long the store may take to close once nobody is served any more.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
@@ -213,44 +210,6 @@ fn ended(served: Result<Result<()>, JoinError>) -> Result<()> {
 /// Whether a listener at this address can be reached from other machines.
 fn is_open_to_others(address: SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
-}
-
-fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // A server is started again where its last connections still linger.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-/// Listens at `listen`; `Config` where it cannot.
-pub(crate) async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr)> {
-    let bound = async {
-        let mut failed = std::io::ErrorKind::InvalidInput.into();
-        for address in tokio::net::lookup_host(listen).await? {
-            match listen_at(address) {
-                Ok(listener) => {
-                    let address = listener.local_addr()?;
-                    return Ok((listener, address));
-                }
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
-    };
-    bound.await.map_err(|error: std::io::Error| {
-        let what_to_do = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                "something listens there already; stop it or choose another port".to_string()
-            }
-            std::io::ErrorKind::InvalidInput => "give it as ADDR:PORT, like 127.0.0.1:4658".to_string(),
-            _ => error.to_string(),
-        };
-        Error::new(ErrorKind::Config, format!("cannot listen on {listen}: {what_to_do}")).with_source(error)
-    })
 }
 
 /// The address at which a local client reaches a listener: one at all addresses is reached at the loopback one.

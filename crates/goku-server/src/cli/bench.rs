@@ -9,12 +9,12 @@ use clap::Subcommand;
 use goku::{Client, Engine, Error};
 use goku_load::{Load, Measured, Monitor, OwnPrefix, Target, Workload};
 
-use crate::cli::Connection;
 use crate::cli::bench::options::Options;
 use crate::cli::bench::progress::Progress;
+use crate::cli::connection::Connection;
 use crate::cli::signal::EndSignals;
 use crate::exit::{Failure, Outcome};
-use crate::output::Output;
+use crate::output::{Output, Report};
 
 /// What `--help` tells of all workloads.
 const HELP: &str = "\
@@ -93,24 +93,6 @@ pub(super) enum Bench {
     },
     /// Questions for the status: what a call costs at the least
     Status(Options),
-}
-
-/// What came of a load, and what it was.
-pub(crate) struct Report<'a> {
-    /// What was done, as asked.
-    pub(crate) load: &'a Load,
-    /// The servers, or the store, without its password.
-    pub(crate) on: String,
-    /// Connections to each server; none where the store was opened by this process.
-    pub(crate) connections: Option<usize>,
-    /// What all keys begin with.
-    pub(crate) prefix: &'a str,
-    /// Whether the keys stay.
-    pub(crate) keeps: bool,
-    /// Whether it was ended early.
-    pub(crate) interrupted: bool,
-    /// What came of it.
-    pub(crate) measured: &'a Measured,
 }
 
 impl Bench {

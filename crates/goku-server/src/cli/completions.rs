@@ -1,9 +1,8 @@
 //! `goku completions`.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::cli::Cli;
 use crate::exit::Outcome;
 use crate::output::Output;
 
@@ -17,10 +16,11 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self, output: &mut Output) -> Outcome {
+    /// Writes the script of a command line.
+    pub(super) fn run(self, mut command: Command, output: &mut Output) -> Outcome {
         // Into memory first: the generator panics where its writer fails, as a closed pipe does.
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "goku", &mut script);
+        clap_complete::generate(self.shell, &mut command, "goku", &mut script);
         Ok(output.raw(&script)?)
     }
 }

@@ -16,11 +16,13 @@ use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::cli::connection::Connection;
 use crate::cli::signal::EndSignals;
 use crate::cli::watch::Type;
-use crate::cli::{Connection, address, key, time};
+use crate::cli::{address, key};
 use crate::exit::Outcome;
 use crate::output::{self, Output, delivery_json};
+use crate::time;
 
 /// Run a command for every event of the keys that begin with a prefix, at least once and in order, until interrupted
 ///

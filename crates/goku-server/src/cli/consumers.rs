@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use goku::consumer::{self, Failing, Lag, Member, Place, Roster, dead_letter_counts, dead_letters};
+use goku::consumer::{self, Failing, Lag, Place, Roster, dead_letter_counts, dead_letters};
 use goku::{Client, ConsumerName, Cursor, CursorId, CursorsRequest, Error, ErrorKind, EventId, Status};
 
-use crate::cli::Connection;
+use crate::cli::connection::Connection;
 use crate::cli::consume::consumer_name;
 use crate::exit::Outcome;
-use crate::output::Output;
+use crate::output::{ConsumerStatus, Output};
 
 /// List consumers with their positions, how far they are behind, what fails, and their dead letters; reset them
 ///
@@ -70,20 +70,6 @@ struct Named {
     /// The consumer's name
     #[arg(value_parser = consumer_name)]
     name: ConsumerName,
-}
-
-/// What is told of a consumer, or of a partition of a group.
-pub(crate) struct Standing {
-    pub(crate) id: CursorId,
-    /// `None` where it is in the user's own database, or there is none yet.
-    pub(crate) cursor: Option<Cursor>,
-    /// `None` where there is no cursor, or what follows it is not retained, or was lost.
-    pub(crate) lag: Option<Lag>,
-    pub(crate) dead: usize,
-    /// Who holds the partition; none where it is no group's, or nobody does at the moment.
-    pub(crate) holder: Option<Member>,
-    /// What fails at the moment, where something does.
-    pub(crate) failing: Option<Failing>,
 }
 
 impl Consumers {
@@ -223,7 +209,7 @@ impl Telling<'_> {
         let holder = roster.and_then(|roster| roster.holder(id.partition)).cloned();
         let dead = self.dead.get(id.consumer.as_str()).copied().unwrap_or(0);
         let failing = self.failing.remove(&id);
-        output.consumer(&Standing {
+        output.consumer(&ConsumerStatus {
             id,
             cursor,
             lag,

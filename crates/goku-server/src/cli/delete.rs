@@ -6,8 +6,9 @@ use goku::limits::TXN_OPERATIONS_MAX;
 use goku::{Client, DeleteRequest, Error, EventId, Key, ListRequest, Operation, OperationAnswer, Prefix, Txn};
 
 use crate::cli::condition::LastEvent;
+use crate::cli::connection::Connection;
 use crate::cli::own::Hiding;
-use crate::cli::{Connection, key, question};
+use crate::cli::{key, question};
 use crate::exit::{Failure, Outcome};
 use crate::output::Output;
 

@@ -10,10 +10,11 @@ use goku::limits::ENTRY_BYTES_MAX;
 use goku::{Client, Entry, Error, ErrorKind, Expiry, Key, LeaseId, ListRequest, Prefix, SetRequest};
 
 use crate::cli::condition::SetCondition;
+use crate::cli::connection::Connection;
 use crate::cli::expiry::ExpiryOptions;
+use crate::cli::key;
 use crate::cli::lease::lease_id;
 use crate::cli::own::Hiding;
-use crate::cli::{Connection, key};
 use crate::exit::{Failure, Outcome};
 use crate::output::{self, Output, Term};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use goku::{Expiry, Timestamp};
 
-use crate::cli::time;
+use crate::time;
 
 /// When a lease ends, if not as it is.
 #[derive(Debug, Args)]

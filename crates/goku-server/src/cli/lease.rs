@@ -4,24 +4,14 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use goku::limits::LEASE_KEYS_PAGE_MAX;
-use goku::{
-    Client, ErrorKind, Expiry, Key, Lease as LeaseState, LeaseId, LeaseKeysRequest, LeaseRequest, LeasesRequest,
-};
+use goku::{Client, ErrorKind, Expiry, Lease as LeaseState, LeaseId, LeaseKeysRequest, LeaseRequest, LeasesRequest};
 use tokio::time::Instant;
 
-use crate::cli::Connection;
+use crate::cli::connection::Connection;
 use crate::cli::expiry::{Deadline, ExpiryOptions};
 use crate::cli::signal::EndSignals;
 use crate::exit::{Failure, Outcome};
-use crate::output::{self, Output};
-
-/// Keys of a lease.
-#[derive(Debug, Default)]
-pub(crate) struct HeldKeys {
-    pub(crate) keys: Vec<Key>,
-    /// Whether there are more.
-    pub(crate) more: bool,
-}
+use crate::output::{self, HeldKeys, Output};
 
 /// A lease that is kept alive is renewed so often in its time to live: two renewals may be lost.
 const RENEWALS_PER_TTL: u32 = 3;

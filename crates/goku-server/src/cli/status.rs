@@ -2,7 +2,7 @@
 
 use goku::Client;
 
-use crate::cli::Connection;
+use crate::cli::connection::Connection;
 use crate::exit::Outcome;
 use crate::output::Output;
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use goku::Client;
 
-use crate::cli::Connection;
+use crate::cli::connection::Connection;
 use crate::exit::{Failure, Outcome};
 use crate::output::Output;
 

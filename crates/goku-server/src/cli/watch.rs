@@ -4,11 +4,13 @@ use clap::{Args, ValueEnum};
 use futures::{FutureExt, StreamExt};
 use goku::{Client, ErrorKind, EventType, EventTypes, Prefix, Snapshot, StreamFrom, StreamItem, StreamRequest};
 
+use crate::cli::connection::Connection;
 use crate::cli::own::Hiding;
 use crate::cli::signal::EndSignals;
-use crate::cli::{Connection, key, position, reader};
+use crate::cli::{key, reader};
 use crate::exit::Outcome;
 use crate::output::{self, Output};
+use crate::position;
 
 /// Follow the events of the keys that begin with a prefix, each once and in order, until interrupted
 ///

@@ -8,7 +8,7 @@ use goku_load::figure::{bytes, grouped, millis};
 use goku_load::{Measured, Series, Workload};
 use serde::Serialize;
 
-use crate::cli::Report;
+use super::report::Report;
 
 /// Widths of a row's name and of a figure.
 const NAME_WIDTH: usize = 12;

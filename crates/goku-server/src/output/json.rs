@@ -12,7 +12,10 @@ use goku_server::Server;
 use serde::Serialize;
 
 use super::Term;
-use crate::cli::{HeldKeys, Standing, show_position, show_time};
+use super::consumer_status::ConsumerStatus;
+use super::held_keys::HeldKeys;
+use crate::position::show as show_position;
+use crate::time::show as show_time;
 
 /// An entry with its value.
 pub(super) fn entry(entry: &Entry) -> impl Serialize {
@@ -96,21 +99,21 @@ pub(super) fn replayed(replayed: Replayed) -> impl Serialize {
     }
 }
 
-pub(super) fn consumer(standing: &Standing) -> impl Serialize {
-    let cursor = standing.cursor.as_ref();
+pub(super) fn consumer(status: &ConsumerStatus) -> impl Serialize {
+    let cursor = status.cursor.as_ref();
     ConsumerForm {
-        consumer: standing.id.consumer.as_str(),
-        partition: standing.id.partition,
+        consumer: status.id.consumer.as_str(),
+        partition: status.id.partition,
         position: cursor.map(|cursor| show_position(cursor.at.position)),
         epoch: cursor.map(|cursor| cursor.at.epoch.to_string()),
         token: cursor.map(|cursor| cursor.token.get()),
         moved_at: cursor.map(|cursor| show_time(cursor.moved_at)),
-        lag_events: standing.lag.map(|lag| lag.events),
-        lag_seconds: standing.lag.map(|lag| lag.age.as_secs_f64()),
-        dead_letters: standing.dead,
-        member: standing.holder.as_ref().map(|member| member.label.as_str()),
-        member_lease: standing.holder.as_ref().map(|member| member.lease.get()),
-        failing: standing.failing.as_ref().map(|failing| FailingForm {
+        lag_events: status.lag.map(|lag| lag.events),
+        lag_seconds: status.lag.map(|lag| lag.age.as_secs_f64()),
+        dead_letters: status.dead,
+        member: status.holder.as_ref().map(|member| member.label.as_str()),
+        member_lease: status.holder.as_ref().map(|member| member.lease.get()),
+        failing: status.failing.as_ref().map(|failing| FailingForm {
             event: failing.event.get(),
             key: failing.key.as_str(),
             attempts: failing.attempts,

@@ -8,7 +8,10 @@ use goku::{Entry, Event, EventType, Key, Lease, Status};
 use goku_server::Server;
 
 use super::Term;
-use crate::cli::{HeldKeys, Standing, show_duration, show_position, show_remaining, show_time};
+use super::consumer_status::ConsumerStatus;
+use super::held_keys::HeldKeys;
+use crate::position::show as show_position;
+use crate::time::{show as show_time, show_duration, show_remaining};
 
 /// Characters of a value that are shown before it is cut.
 const PREVIEW_CHARACTERS_MAX: usize = 80;
@@ -107,15 +110,15 @@ pub(super) const CONSUMER: [&str; 8] = [
 ];
 
 /// Name, partition, position, lag, dead letters, when the cursor was moved, who holds the partition, and what fails.
-pub(super) fn consumer(standing: &Standing) -> String {
-    let Standing {
+pub(super) fn consumer(status: &ConsumerStatus) -> String {
+    let ConsumerStatus {
         id,
         cursor,
         lag,
         dead,
         holder,
         failing,
-    } = standing;
+    } = status;
     let cursor = cursor.as_ref();
     let position = cursor.map_or_else(|| "-".to_owned(), |cursor| show_position(cursor.at.position));
     let moved = cursor.map_or_else(|| "-".to_owned(), |cursor| show_time(cursor.moved_at));

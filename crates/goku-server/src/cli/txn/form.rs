@@ -11,7 +11,7 @@ use goku::{
 };
 use serde::Deserialize;
 
-use crate::cli::time;
+use crate::time;
 use object::{Object, ObjectForm, explain};
 
 /// Reads a transaction, or says what is wrong with it and where.

@@ -8,7 +8,7 @@ pub(crate) fn show(position: Position) -> String {
 }
 
 /// Reads an event's id, or a full position as [`show`] writes it.
-pub(super) fn parse(text: &str) -> Result<StreamFrom, String> {
+pub(crate) fn parse(text: &str) -> Result<StreamFrom, String> {
     if let Ok(position) = text.parse() {
         return Ok(StreamFrom::Resume(position));
     }
