@@ -21,7 +21,7 @@ use super::session::{Role, Session};
 use super::standing::Kind;
 use super::writer_node::{self, REST_MS, WriterNode};
 use crate::error::Result;
-use crate::outage::Outage;
+use crate::outage::{Outage, REMINDER_INTERVAL};
 
 /// How long the server of the last connection may take before the others are asked too.
 const HEDGE: Duration = Duration::from_secs(1);
@@ -56,8 +56,24 @@ struct State {
     chosen: Option<(usize, String)>,
     /// Counts the changes of server: connections of an earlier one are old.
     generation: u64,
+    /// When a line of the log last told of a change, and the changes up to then.
+    told: Option<(Instant, u64)>,
     /// When the driver panicked at which address, and how it explained it.
     panicked: HashMap<usize, (Instant, String)>,
+}
+
+impl State {
+    /// The changes of server that no line of the log has told of, where another line may: at most one in
+    /// [`REMINDER_INTERVAL`].
+    fn changes_to_tell(&mut self, now: Instant) -> Option<u64> {
+        let told = match self.told {
+            Some((at, _)) if now.duration_since(at) < REMINDER_INTERVAL => return None,
+            Some((_, told)) => told,
+            None => 0,
+        };
+        self.told = Some((now, self.generation));
+        Some(self.generation - told)
+    }
 }
 
 /// What to connect to on a server.
@@ -325,7 +341,10 @@ impl Servers {
         if decides && state.chosen.as_ref() != Some(&chosen) {
             if state.chosen.is_some() {
                 state.generation += 1;
-                tracing::info!(server = %self.addresses[index], name = chosen.1, "the database is on another server now");
+                if let Some(changes) = state.changes_to_tell(Instant::now()) {
+                    let server = &self.addresses[index];
+                    tracing::info!(%server, name = chosen.1, changes, "the database is on another server now");
+                }
             }
             state.chosen = Some(chosen);
         }
@@ -437,5 +456,23 @@ fn late(limit: Duration) -> Failure {
     Failure {
         answered: 0,
         cause: Cause::Late(limit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_a_minute_tells_of_changes_of_server() {
+        let mut state = State::default();
+        let began = Instant::now();
+        let lines: Vec<_> = (0..150)
+            .filter_map(|second| {
+                state.generation += 1;
+                state.changes_to_tell(began + Duration::from_secs(second))
+            })
+            .collect();
+        assert_eq!(lines, [1, 60, 60]);
     }
 }
