@@ -24,7 +24,6 @@ mod lease;
 pub mod limits;
 pub mod outage;
 mod partition;
-#[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod random;
 mod request;
 mod status;

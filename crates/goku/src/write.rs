@@ -5,6 +5,7 @@ use std::fmt;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::{Lease, LeaseRequest};
+use crate::random::Randomness;
 use crate::request::{DeleteRequest, SetRequest};
 use crate::txn::{Txn, TxnAnswer};
 
@@ -65,10 +66,7 @@ impl SessionId {
     ///
     /// - `Unavailable`: the system has no random number to give.
     pub fn random() -> Result<SessionId> {
-        let id = getrandom::u64().map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "the system gave no random number").with_source(error)
-        })?;
-        Ok(SessionId(id))
+        Randomness::default().number().map(SessionId)
     }
 
     /// The session as a number.

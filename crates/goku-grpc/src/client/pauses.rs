@@ -1,6 +1,5 @@
 //! The pauses between the attempts of one call.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use goku::Backoff;
@@ -18,8 +17,8 @@ impl Default for Pauses {
 impl Pauses {
     /// The next pause.
     pub(super) fn next(&mut self) -> Duration {
-        // Keys that differ from process to process, and from call to call: random enough to spread pauses.
-        self.0.jittered_pause(RandomState::new().build_hasher().finish())
+        // Where the system has no random number to give, the pause has its whole length.
+        self.0.jittered_pause(getrandom::u64().unwrap_or(0))
     }
 
     /// Begins again with the first pause.

@@ -56,6 +56,7 @@ use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Preconditions, Row,
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
+use crate::random::Randomness;
 use crate::status::Replica;
 
 /// Most keys and values in one batch, in bytes: larger ones gain nothing, and keep the others waiting.
@@ -97,9 +98,7 @@ impl MySqlStore {
         let writing = schema::open(&servers, sharing).await?;
         let reading = servers.connect(Role::Reader).await?;
         let settings = writing.settings();
-        let id = getrandom::u64().map_err(|error| {
-            Error::new(ErrorKind::Internal, "the system has no random numbers").with_source(std::io::Error::from(error))
-        })?;
+        let id = Randomness::default().number()?;
         Ok(MySqlStore {
             profile: Profile {
                 kind: "mysql",

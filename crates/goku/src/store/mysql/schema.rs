@@ -9,6 +9,7 @@ use super::script::Sql;
 use super::servers::{NoServer, Servers, Target};
 use super::session::{ResultSet, Role, Session};
 use crate::error::{Error, ErrorKind, Result};
+use crate::random::Randomness;
 use crate::store::FORMAT;
 use crate::store::tables::{OTHERS_NAMED_MAX, OwnTable, Sharing, Tables};
 
@@ -287,9 +288,7 @@ async fn look(session: &mut Session) -> Result<Tables> {
 }
 
 async fn create_tables(session: &mut Session) -> Result<()> {
-    let salt = getrandom::u64().map_err(|error| {
-        Error::new(ErrorKind::Internal, "the system has no random numbers").with_source(std::io::Error::from(error))
-    })?;
+    let salt = Randomness::default().number()?;
     let mut first_head = Sql::default();
     first_head
         .raw("insert ignore into head values (1, ")

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::decide::Head;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Epoch;
+use crate::random::Randomness;
 use crate::store::tables::{OTHERS_NAMED_MAX, OwnTable, Sharing, Tables};
 
 /// The version of the tables' layout. 1 had the values in the rows of the keys, in a table `data`.
@@ -275,7 +276,7 @@ pub(super) fn create(connection: &mut Connection) -> Result<()> {
 }
 
 fn insert_head(connection: &Connection) -> Result<()> {
-    let salt = getrandom::u64().map_err(|error| Error::new(ErrorKind::Internal, "no randomness").with_source(error))?;
+    let salt = Randomness::default().number()?;
     connection
         .execute(
             "insert into head values (1, ?1, 1, ?2, 0, 0, 0, 0, 0, 0, null, 0, 0, 0)",
