@@ -1,6 +1,7 @@
 //! The client of goku servers.
 
 mod attempts;
+mod circuit_breaker;
 mod connection;
 mod cursors;
 mod endpoint;
@@ -9,7 +10,6 @@ mod outage;
 mod pauses;
 mod read;
 mod sessions;
-mod standing;
 mod stream;
 mod transport;
 mod write;
@@ -32,7 +32,7 @@ use crate::proto::gokupb::{self as pb, goku_client::GokuClient};
 use connection::{Connection, Io};
 use endpoint::Endpoint;
 use endpoints::Endpoints;
-pub use outage::Outage;
+pub use outage::OutageEvent;
 use write::Numbers;
 
 /// How long a call may take where nothing else is said.
@@ -173,7 +173,7 @@ impl GrpcClient {
     /// Tells `observer` when a call or a stream of this client, or of a clone of it, begins to wait for its servers because
     /// an attempt and another one failed at all of them, and when one answers again. The first observer that is given
     /// stays. It is called in the middle of calls, so it must not block.
-    pub fn on_outage(self, observer: impl Fn(Outage) + Send + Sync + 'static) -> GrpcClient {
+    pub fn on_outage(self, observer: impl Fn(OutageEvent) + Send + Sync + 'static) -> GrpcClient {
         self.servers.endpoints.outages.observe(Box::new(observer));
         self
     }

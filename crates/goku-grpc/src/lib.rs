@@ -80,7 +80,7 @@ mod wire;
 #[cfg(feature = "client")]
 pub use client::GrpcClient;
 #[cfg(feature = "client")]
-pub use client::Outage;
+pub use client::OutageEvent;
 #[cfg(feature = "server")]
 pub use health::Health;
 #[cfg(feature = "server")]

@@ -50,8 +50,8 @@ mod pauses;
 mod place;
 mod policy;
 mod run;
+mod run_loop;
 mod schedule;
-mod session;
 mod spec;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use tonic::transport::{Channel, Uri};
 use tonic::{Request, Response, Status, TimeoutExpired};
 
+use super::circuit_breaker::CircuitBreaker;
 use super::connection::Connection;
-use super::outage::Outages;
-use super::standing::Standing;
+use super::outage::OutageDetector;
 use super::transport::Transport;
 use crate::error::{Call, from_status, is_unreachable, sources};
 use crate::limits::MESSAGE_BYTES_MAX;
@@ -36,9 +36,9 @@ pub(super) struct Endpoint {
     grpc: GokuClient<Transport>,
     /// As errors name it.
     name: String,
-    pub(super) standing: Standing,
+    pub(super) breaker: CircuitBreaker,
     /// Those of all servers of the client.
-    outages: Arc<Outages>,
+    outages: Arc<OutageDetector>,
     /// Whether it ever answered.
     reached: AtomicBool,
     numbering: AtomicU8,
@@ -74,7 +74,7 @@ impl Endpoint {
         Endpoint {
             grpc: grpc.max_decoding_message_size(ANSWER_BYTES_MAX),
             name,
-            standing: Standing::new(now),
+            breaker: CircuitBreaker::new(now),
             outages: Arc::default(),
             reached: AtomicBool::new(false),
             numbering: AtomicU8::new(Numbering::Unknown as u8),
@@ -83,7 +83,7 @@ impl Endpoint {
     }
 
     /// The same server, which tells `outages` whether it answers.
-    pub(super) fn telling(self, outages: Arc<Outages>) -> Endpoint {
+    pub(super) fn telling(self, outages: Arc<OutageDetector>) -> Endpoint {
         Endpoint { outages, ..self }
     }
 
@@ -155,8 +155,8 @@ impl Endpoint {
     /// Notes that a call was answered well.
     pub(super) fn answered(&self, began: Instant) {
         self.reached.store(true, Ordering::Relaxed);
-        self.standing.answered(began);
-        if self.standing.is_up() {
+        self.breaker.answered(began);
+        if self.breaker.is_up() {
             self.outages.answered();
         }
     }
@@ -171,7 +171,7 @@ impl Endpoint {
         let error = self.error(status, call);
         if error.kind().is_transient() {
             self.set_numbering(Numbering::Unknown);
-            self.standing.failed(began, Instant::now());
+            self.breaker.failed(began, Instant::now());
             self.outages.failed(&error, was_answered);
         } else {
             self.answered(began);

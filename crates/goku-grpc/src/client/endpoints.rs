@@ -7,14 +7,14 @@ use goku::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
-use super::outage::Outages;
+use super::outage::OutageDetector;
 
 /// One server or several, which serve the same store.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     all: Vec<Arc<Endpoint>>,
     next: AtomicUsize,
-    pub(super) outages: Arc<Outages>,
+    pub(super) outages: Arc<OutageDetector>,
 }
 
 impl Endpoints {
@@ -35,7 +35,7 @@ impl Endpoints {
     }
 
     fn of(all: Vec<Endpoint>) -> Endpoints {
-        let outages = Arc::<Outages>::default();
+        let outages = Arc::<OutageDetector>::default();
         let told = |endpoint: Endpoint| Arc::new(endpoint.telling(outages.clone()));
         Endpoints {
             all: all.into_iter().map(told).collect(),
@@ -53,7 +53,7 @@ impl Endpoints {
         }
         (0..self.all.len())
             .map(nth)
-            .find(|endpoint| endpoint.standing.may_be_called(now))
+            .find(|endpoint| endpoint.breaker.may_be_called(now))
             .unwrap_or_else(|| nth(0))
     }
 
@@ -64,12 +64,12 @@ impl Endpoints {
     /// Whether one of them works, as far as is known, that is not `endpoint`.
     pub(super) fn is_another_up(&self, endpoint: &Arc<Endpoint>) -> bool {
         let mut others = self.all.iter().filter(|other| !Arc::ptr_eq(other, endpoint));
-        others.any(|other| other.standing.is_up())
+        others.any(|other| other.breaker.is_up())
     }
 
     /// Whether one of them works, as far as is known.
     pub(super) fn is_one_up(&self) -> bool {
-        self.all.iter().any(|endpoint| endpoint.standing.is_up())
+        self.all.iter().any(|endpoint| endpoint.breaker.is_up())
     }
 
     /// Whether one of them ever answered.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// News of an outage, for [`GrpcClient::on_outage`](super::GrpcClient::on_outage).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Outage {
+pub enum OutageEvent {
     /// No server answers, and a call or a stream waits for one.
     Began {
         /// Why the last attempt failed; none where it was not answered at all.
@@ -24,11 +24,11 @@ pub enum Outage {
     },
 }
 
-type Observer = Box<dyn Fn(Outage) + Send + Sync>;
+type Observer = Box<dyn Fn(OutageEvent) + Send + Sync>;
 
 /// Tells an observer of each outage once, and once of its end.
 #[derive(Default)]
-pub(super) struct Outages {
+pub(super) struct OutageDetector {
     observer: OnceLock<Observer>,
     /// Whether there is one, so that calls that are answered need no lock.
     lasts: AtomicBool,
@@ -43,7 +43,7 @@ struct State {
     last_error: Option<Error>,
 }
 
-impl Outages {
+impl OutageDetector {
     /// Tells `observer` from now on; the first that is given stays.
     pub(super) fn observe(&self, observer: Observer) {
         let _ = self.observer.set(observer);
@@ -70,7 +70,7 @@ impl Outages {
             self.lasts.store(true, Ordering::Release);
             state.last_error.clone()
         };
-        observer(Outage::Began { error });
+        observer(OutageEvent::Began { error });
     }
 
     /// Notes that a server answered.
@@ -84,7 +84,7 @@ impl Outages {
             state.since.take()
         };
         if let (Some(since), Some(observer)) = (since, self.observer.get()) {
-            observer(Outage::Ended { after: since.elapsed() });
+            observer(OutageEvent::Ended { after: since.elapsed() });
         }
     }
 
@@ -93,9 +93,9 @@ impl Outages {
     }
 }
 
-impl fmt::Debug for Outages {
+impl fmt::Debug for OutageDetector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outages")
+        f.debug_struct("OutageDetector")
             .field("lasts", &self.lasts)
             .finish_non_exhaustive()
     }
@@ -110,13 +110,13 @@ mod tests {
     #[test]
     fn an_outage_is_told_once_and_its_end_once() {
         let told = Arc::new(Mutex::new(Vec::new()));
-        let outages = Outages::default();
+        let outages = OutageDetector::default();
         outages.waits();
         let observer = told.clone();
         outages.observe(Box::new(move |outage| {
             let text = match outage {
-                Outage::Began { error } => error.map_or("began".to_owned(), |error| error.to_string()),
-                Outage::Ended { .. } => "ended".to_owned(),
+                OutageEvent::Began { error } => error.map_or("began".to_owned(), |error| error.to_string()),
+                OutageEvent::Ended { .. } => "ended".to_owned(),
             };
             observer.lock().unwrap().push(text);
         }));

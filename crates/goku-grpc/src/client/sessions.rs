@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// How far the numbers of a session go beyond the oldest that is not answered, and so how many writes it has under way:
 /// each can be sent again however the others overtake it, as the store keeps the outcomes of twice as many. They are
-/// the bits of [`Session::unanswered`].
+/// the bits of [`WriteSession::unanswered`].
 const WINDOW: u64 = SESSION_OUTCOMES_MAX as u64 / 2;
 
 /// Sessions are not used any more when they have been idle for so long: the store may have forgotten them soon.
@@ -17,12 +17,12 @@ const IDLE_MAX: Duration = Duration::from_secs(SESSION_IDLE_MAX.as_secs() / 2);
 /// Sessions that the store knows, with numbers to take. A session has numbers while its window has room; the first that
 /// has is taken, so that no more are used than are needed.
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
-    sessions: Vec<Session>,
+pub(super) struct WriteSessions {
+    sessions: Vec<WriteSession>,
 }
 
 #[derive(Debug)]
-struct Session {
+struct WriteSession {
     id: SessionId,
     /// All numbers below this one are answered.
     oldest: u64,
@@ -33,11 +33,11 @@ struct Session {
     used_at: Instant,
 }
 
-impl Sessions {
+impl WriteSessions {
     /// Adds a session whose number 1 has been used, and answered.
     pub(super) fn add(&mut self, id: SessionId, now: Instant) {
         self.sessions.retain(|session| !session.is_idle(now));
-        self.sessions.push(Session {
+        self.sessions.push(WriteSession {
             id,
             oldest: 2,
             next: 2,
@@ -78,7 +78,7 @@ impl Sessions {
     }
 }
 
-impl Session {
+impl WriteSession {
     fn has_room(&self, now: Instant) -> bool {
         self.next - self.oldest < WINDOW && !self.is_idle(now)
     }
@@ -102,9 +102,9 @@ impl Session {
 mod tests {
     use super::*;
 
-    fn pool(sessions: u64) -> (Sessions, Instant) {
+    fn pool(sessions: u64) -> (WriteSessions, Instant) {
         let now = Instant::now();
-        let mut pool = Sessions::default();
+        let mut pool = WriteSessions::default();
         for id in 1..=sessions {
             pool.add(SessionId::new(id), now);
         }
@@ -115,7 +115,7 @@ mod tests {
         WriteId::new(SessionId::new(session), number)
     }
 
-    /// Session and number.
+    /// The session and the number of a write.
     fn parts(taken: Option<WriteId>) -> Option<(u64, u64)> {
         taken.map(|id| (id.session.get(), id.number))
     }
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_write_tells_which_ones_before_it_are_answered() {
         let (mut pool, now) = pool(1);
-        let answered = |pool: &mut Sessions| pool.take(now).unwrap().answered;
+        let answered = |pool: &mut WriteSessions| pool.take(now).unwrap().answered;
         assert_eq!(
             (answered(&mut pool), answered(&mut pool), answered(&mut pool)),
             (1, 1, 1)

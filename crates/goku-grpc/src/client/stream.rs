@@ -22,7 +22,7 @@ use crate::wire;
 type Opening = BoxFuture<'static, Result<Response<Streaming<reflexpb::Event>>, Status>>;
 
 /// A stream of events and where it stands.
-struct Subscription {
+struct ResumingStream {
     client: GrpcClient,
     /// What is asked for when it is opened again: it moves on with what is delivered.
     request: StreamRequest,
@@ -56,7 +56,7 @@ impl GrpcClient {
             let opened = open(endpoint, &request, attempts.time(endpoint)).await;
             match opened {
                 Ok(Opened::Silence(_)) if attempts.again(None).await => {}
-                Ok(opened) => return Ok(Subscription::new(self, request, endpoint, opened).into_stream()),
+                Ok(opened) => return Ok(ResumingStream::new(self, request, endpoint, opened).into_stream()),
                 Err(error) if error.kind().is_retryable() && attempts.again(Some(&error)).await => {}
                 Err(error) => return Err(attempts.given_up(error)),
             }
@@ -83,15 +83,15 @@ async fn open(endpoint: &Arc<Endpoint>, request: &StreamRequest, time: Option<Du
         }
         Either::Left((Err(status), _)) => Err(endpoint.failed(began, status, Call::Read)),
         Either::Right(((), opening)) => {
-            endpoint.standing.failed(began, Instant::now());
+            endpoint.breaker.failed(began, Instant::now());
             Ok(Opened::Silence(opening))
         }
     }
 }
 
-impl Subscription {
-    fn new(client: &GrpcClient, request: StreamRequest, endpoint: &Arc<Endpoint>, opened: Opened) -> Subscription {
-        let mut subscription = Subscription {
+impl ResumingStream {
+    fn new(client: &GrpcClient, request: StreamRequest, endpoint: &Arc<Endpoint>, opened: Opened) -> ResumingStream {
+        let mut stream = ResumingStream {
             client: client.clone(),
             request,
             opened_at: None,
@@ -99,12 +99,12 @@ impl Subscription {
             reading: Reading::Nothing,
             pauses: Pauses::default(),
         };
-        subscription.opened(endpoint.clone(), opened);
-        subscription.opened_at = subscription.head;
-        if let (StreamFrom::Head, Some(head)) = (subscription.request.from, subscription.head) {
-            subscription.request.from = StreamFrom::Resume(head.position);
+        stream.opened(endpoint.clone(), opened);
+        stream.opened_at = stream.head;
+        if let (StreamFrom::Head, Some(head)) = (stream.request.from, stream.head) {
+            stream.request.from = StreamFrom::Resume(head.position);
         }
-        subscription
+        stream
     }
 
     fn into_stream(self) -> EventStream {
@@ -114,11 +114,11 @@ impl Subscription {
 
     /// What it delivers, up to the error that ends it.
     fn items(self) -> impl Stream<Item = Result<StreamItem>> + Send + 'static {
-        futures::stream::unfold(Some(self), |subscription| async move {
-            let mut subscription = subscription?;
-            let item = subscription.next().await;
-            let subscription = item.is_ok().then_some(subscription);
-            Some((item, subscription))
+        futures::stream::unfold(Some(self), |stream| async move {
+            let mut stream = stream?;
+            let item = stream.next().await;
+            let stream = item.is_ok().then_some(stream);
+            Some((item, stream))
         })
     }
 

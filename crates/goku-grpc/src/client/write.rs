@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::GrpcClient;
 use super::attempts::Attempts;
 use super::endpoint::{Endpoint, Numbering};
-use super::sessions::Sessions;
+use super::sessions::WriteSessions;
 use super::transport::Transport;
 use crate::error::Call;
 use crate::proto::gokupb::{self as pb, goku_client::GokuClient};
@@ -27,7 +27,7 @@ const RENUMBERED_MAX: u32 = 3;
 /// Gives numbers to writes.
 #[derive(Debug)]
 pub(super) struct Numbers {
-    sessions: Mutex<Sessions>,
+    sessions: Mutex<WriteSessions>,
     room: Semaphore,
 }
 
@@ -338,7 +338,7 @@ impl Numbers {
         self.with(|sessions| sessions.remove(session));
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Sessions) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut WriteSessions) -> T) -> T {
         // Nothing panics while it is locked.
         act(&mut self.sessions.lock().unwrap_or_else(PoisonError::into_inner))
     }

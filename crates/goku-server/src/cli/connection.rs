@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use goku::ErrorKind;
-use goku_grpc::{GrpcClient, Outage};
+use goku_grpc::{GrpcClient, OutageEvent};
 
 use crate::exit::Failure;
 use crate::output::{self, Format};
@@ -20,8 +20,8 @@ impl Connection {
     /// A client that tells on standard error when it waits for its servers, and when it goes on.
     pub(super) fn client(&self) -> Result<GrpcClient, Failure> {
         let (format, endpoints) = (self.format, self.endpoints.clone());
-        let tell = move |outage: Outage| match outage {
-            Outage::Began { error } => {
+        let tell = move |event: OutageEvent| match event {
+            OutageEvent::Began { error } => {
                 let why = error.map_or_else(|| "no answer".to_owned(), |error| error.to_string());
                 let is_named = endpoints.iter().any(|endpoint| why.contains(endpoint.trim()));
                 let what = if is_named {
@@ -31,7 +31,7 @@ impl Connection {
                 };
                 output::note(format, &format!("waiting for a server: {what}"));
             }
-            Outage::Ended { after } => {
+            OutageEvent::Ended { after } => {
                 output::note(format, &format!("going on after {}", show_remaining(after)));
             }
             _ => {}

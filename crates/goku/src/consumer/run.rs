@@ -8,7 +8,7 @@ use super::group;
 use super::input::{self, Source};
 use super::pauses::AWAY;
 use super::policy::Halt;
-use super::session::Session;
+use super::run_loop::RunLoop;
 use super::stop::stopped_by;
 use crate::cursor::{Cursor, CursorMove};
 use crate::error::{ErrorKind, Result};
@@ -113,15 +113,15 @@ impl Consumer {
         };
         self.spec.outages.goku.worked();
         let Opened { source, stored, token } = opened;
-        let mut session = Session::new(self, stop, token, stored);
+        let mut run = RunLoop::new(self, stop, token, stored);
         if let Some(begins_at) = source.begins_at {
             // Kept before anything is handled: the next run is not to begin at a later head.
-            session.tracker.pass(begins_at);
-            session.save_now().await?;
+            run.tracker.pass(begins_at);
+            run.save_now().await?;
         }
-        let outcome = session.work(source.inputs).await;
-        let outcome = session.end(outcome).await;
-        if let Some(at) = session.tracker.reached() {
+        let outcome = run.work(source.inputs).await;
+        let outcome = run.end(outcome).await;
+        if let Some(at) = run.tracker.reached() {
             *done = Some(Done { at, token });
         }
         outcome

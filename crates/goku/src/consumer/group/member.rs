@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::pauses::{AWAY, sleep_until};
 use super::holding::{Claim, Holding, Run, hold};
 use super::keys::Keys;
-use super::news::{News, Subscription};
+use super::news::{News, NewsFeed};
 use super::settings::Settings;
 use super::tenure::Tenure;
 use super::view::View;
@@ -123,7 +123,7 @@ impl<'a> Membership<'a> {
             Err(error) if error.kind() == ErrorKind::LeaseNotFound => return Ok(Ending::Lost),
             set => set?,
         };
-        let mut news = Subscription::open(self.group.client.clone(), &self.group.spec);
+        let mut news = NewsFeed::open(self.group.client.clone(), &self.group.spec);
         loop {
             // The stop may have been asked for while a branch below was taken: nothing is claimed or begun once this is to end.
             if stop.is_cancelled() {

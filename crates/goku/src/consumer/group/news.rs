@@ -33,13 +33,13 @@ pub(super) enum News {
 }
 
 /// The news of a group, in order, without a gap, until something that does not pass is in the way.
-pub(super) struct Subscription {
+pub(super) struct NewsFeed {
     news: mpsc::Receiver<Result<News>>,
     _reading: AbortOnDropHandle<()>,
 }
 
-impl Subscription {
-    pub(super) fn open(client: Arc<dyn Client>, spec: &Spec) -> Subscription {
+impl NewsFeed {
+    pub(super) fn open(client: Arc<dyn Client>, spec: &Spec) -> NewsFeed {
         let (name, outages) = (spec.name().clone(), spec.outages.clone());
         let (teller, news) = mpsc::channel(WAITING_MAX);
         let reading = async move {
@@ -59,7 +59,7 @@ impl Subscription {
                 tokio::time::sleep(AWAY.after(failures)).await;
             }
         };
-        Subscription {
+        NewsFeed {
             news,
             _reading: AbortOnDropHandle::new(tokio::spawn(reading)),
         }

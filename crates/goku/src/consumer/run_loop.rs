@@ -32,7 +32,7 @@ const LAST_MOVES_MAX: u32 = 3;
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// One run from a cursor on.
-pub(super) struct Session<'a> {
+pub(super) struct RunLoop<'a> {
     consumer: &'a Consumer,
     /// The end of this run.
     stop: CancellationToken,
@@ -62,17 +62,17 @@ pub(super) struct Session<'a> {
     reporting: Option<BoxFuture<'static, Reported>>,
 }
 
-impl<'a> Session<'a> {
+impl<'a> RunLoop<'a> {
     pub(super) fn new(
         consumer: &'a Consumer,
         stop: &CancellationToken,
         token: FencingToken,
         saved: Option<Snapshot>,
-    ) -> Session<'a> {
+    ) -> RunLoop<'a> {
         let stop = stop.child_token();
         let spec = &consumer.spec;
         let failures = Arc::new(Failures::default());
-        let session = Session {
+        let run = RunLoop {
             consumer,
             attempts: Arc::new(Attempts {
                 client: consumer.client.clone(),
@@ -103,8 +103,8 @@ impl<'a> Session<'a> {
             report: Report::new(consumer.client.clone(), spec.id.clone(), failures),
             reporting: None,
         };
-        session.tell();
-        session
+        run.tell();
+        run
     }
 
     /// Takes in and hands out until it is stopped, or something is in the way.

@@ -11,7 +11,7 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_
 
 /// What an endpoint's last calls came to. Times are microseconds after `zero`, from 1.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct CircuitBreaker {
     zero: Instant,
     /// When it failed last; 0 where it works.
     failed_at: AtomicU64,
@@ -21,10 +21,10 @@ pub(super) struct Standing {
     failures: AtomicU32,
 }
 
-impl Standing {
+impl CircuitBreaker {
     /// That of an endpoint which nobody has called yet.
-    pub(super) fn new(now: Instant) -> Standing {
-        Standing {
+    pub(super) fn new(now: Instant) -> CircuitBreaker {
+        CircuitBreaker {
             zero: now,
             failed_at: AtomicU64::new(0),
             left_until: AtomicU64::new(0),
@@ -103,41 +103,41 @@ mod tests {
     #[test]
     fn what_failed_is_left_for_longer_each_time_and_one_finds_out_how_it_is() {
         let zero = Instant::now();
-        let standing = Standing::new(zero);
+        let breaker = CircuitBreaker::new(zero);
         let mut now = 1;
         for pause_ms in [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
-            standing.failed(at(zero, now), at(zero, now));
-            assert!(!standing.is_up());
-            assert!(!standing.may_be_called(at(zero, now + pause_ms - 1)));
+            breaker.failed(at(zero, now), at(zero, now));
+            assert!(!breaker.is_up());
+            assert!(!breaker.may_be_called(at(zero, now + pause_ms - 1)));
             now += pause_ms;
-            assert!(standing.may_be_called(at(zero, now)));
-            assert!(!standing.may_be_called(at(zero, now)), "one is enough");
+            assert!(breaker.may_be_called(at(zero, now)));
+            assert!(!breaker.may_be_called(at(zero, now)), "one is enough");
         }
-        standing.answered(at(zero, now));
-        assert!(standing.is_up() && standing.may_be_called(at(zero, now)));
-        standing.failed(at(zero, now), at(zero, now));
-        assert!(standing.may_be_called(at(zero, now + 100)), "it begins anew");
+        breaker.answered(at(zero, now));
+        assert!(breaker.is_up() && breaker.may_be_called(at(zero, now)));
+        breaker.failed(at(zero, now), at(zero, now));
+        assert!(breaker.may_be_called(at(zero, now + 100)), "it begins anew");
     }
 
     #[test]
     fn calls_that_were_under_way_together_fail_once() {
         let zero = Instant::now();
-        let standing = Standing::new(zero);
+        let breaker = CircuitBreaker::new(zero);
         for _ in 0..64 {
-            standing.failed(at(zero, 1), at(zero, 5));
+            breaker.failed(at(zero, 1), at(zero, 5));
         }
-        assert!(standing.may_be_called(at(zero, 105)));
+        assert!(breaker.may_be_called(at(zero, 105)));
     }
 
     /// A server that drains still answers what it was asked before.
     #[test]
     fn an_answer_to_an_earlier_call_does_not_bring_it_back() {
         let zero = Instant::now();
-        let standing = Standing::new(zero);
-        standing.failed(at(zero, 2), at(zero, 5));
-        standing.answered(at(zero, 4));
-        assert!(!standing.is_up());
-        standing.answered(at(zero, 5));
-        assert!(standing.is_up());
+        let breaker = CircuitBreaker::new(zero);
+        breaker.failed(at(zero, 2), at(zero, 5));
+        breaker.answered(at(zero, 4));
+        assert!(!breaker.is_up());
+        breaker.answered(at(zero, 5));
+        assert!(breaker.is_up());
     }
 }
