@@ -9,16 +9,16 @@ use goku::outage::Outage;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 
-/// How long the server waits before it accepts again after that failed, as it does while it is out of descriptors.
+/// The pause after an accept that failed, as one does while the server is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long the other end of a connection may be silent before its system is asked whether it is there, how often it is
-/// asked again, and how often in all.
+/// The silence after which the system of a connection's other end is asked whether it is there, the time until it is asked
+/// again, and the number of times.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
 
-/// How long the other end may leave what is sent to it unread, or unacknowledged, in milliseconds.
+/// The longest time that the other end may leave data unread, or unacknowledged, in milliseconds.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNREAD_MS_MAX: u32 = 30_000;
 

@@ -23,7 +23,7 @@ pub(crate) struct Request {
     /// The header of the message, as far as it is there.
     header: [u8; HEADER_BYTES],
     header_bytes: usize,
-    /// What came with the header, until there is room.
+    /// Bytes that came with the header, until there is room.
     first: Option<Bytes>,
     room: Option<BoxFuture<'static, Result<(), Status>>>,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Answer {
     /// Whether it has many messages: then it waits for room, and every piece is counted.
     is_stream: bool,
     room: Option<BoxFuture<'static, ()>>,
-    /// What was counted and not handed on yet.
+    /// Bytes that were counted and not handed on yet.
     rest: Bytes,
 }
 

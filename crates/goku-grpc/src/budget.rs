@@ -29,7 +29,7 @@ pub(crate) const BYTES_MIN: usize = 4 * MESSAGE_BYTES_MAX;
 /// Requests and answers of fewer bytes are not counted: their number is bounded by that of calls.
 pub(crate) const COUNTED_BYTES_MIN: usize = 16 * 1024;
 
-/// How long a request waits for room: no longer than most clients wait for its answer.
+/// The longest time that a request waits for room: no longer than most clients wait for its answer.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Requests that may wait for room at a time; beyond it they are refused at once. Each holds what the window of its stream
@@ -37,7 +37,7 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 /// room arrive whatever the others of their connection wait for.
 const WAITING_MAX: usize = 512;
 
-/// How long an answer may make no way before it is given up for others that wait for room, and how often these look.
+/// The time without progress after which an answer is given up for others that wait for room, and how often these look.
 const STALLED_AFTER: Duration = Duration::from_secs(2);
 const STALLED_LOOK: Duration = Duration::from_secs(1);
 
@@ -68,7 +68,7 @@ struct Answers {
     calls: Mutex<HashMap<u64, Arc<Held>>>,
 }
 
-/// Who is told first that there is room.
+/// The order in which those who wait are told that there is room.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     /// An answer that is being read, in the order in which they came.
@@ -77,15 +77,15 @@ enum Rank {
     New(Reverse<u64>),
 }
 
-/// One call's part of the budget.
+/// The part of the budget that one call has.
 pub(crate) struct Account {
     budget: Arc<Budget>,
     request: Mutex<Option<OwnedSemaphorePermit>>,
-    /// Where some of it was counted.
+    /// Set once a part of the answer was counted.
     answer: OnceLock<Arc<Held>>,
 }
 
-/// What the answer of one call holds.
+/// The part of the budget that the answer of one call holds.
 struct Held {
     id: u64,
     bytes: AtomicUsize,
@@ -197,7 +197,7 @@ impl Budget {
     }
 }
 
-/// One that waits, until it is dropped.
+/// A request that waits, until this is dropped.
 struct Waiting<'w>(&'w AtomicUsize);
 
 impl<'w> Waiting<'w> {
@@ -336,7 +336,7 @@ impl Answers {
     }
 }
 
-/// One who waits to be told, until it is dropped.
+/// An answer that waits to be told of room, until this is dropped.
 struct Told<'a> {
     answers: &'a Answers,
     rank: Rank,
@@ -360,7 +360,7 @@ impl Drop for Told<'_> {
 }
 
 impl Held {
-    /// How long it has made no way.
+    /// The time since the answer last made progress.
     fn still_ms(&self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.moved_ms.load(Ordering::Relaxed))
     }

@@ -21,7 +21,7 @@ use crate::metadata;
 use crate::one_task::Parts;
 use crate::services::Services;
 
-/// What the paths of goku's own calls begin with.
+/// The beginning of the paths of goku's own calls.
 const GOKU: &str = "/gokupb.Goku/";
 
 /// The calls that are answered with many messages, those among goku's own first.
@@ -33,8 +33,8 @@ pub(crate) struct Calls {
     place: Place,
 }
 
-/// Where calls run: those of one answer in the task of the connection, where they cost least. The others, which may have
-/// much to do and would hold it up, each in a task of its own.
+/// The tasks that calls run in: those of one answer in the task of the connection, where they cost least. The others, which
+/// may have much to do and would hold it up, each in a task of its own.
 #[derive(Clone)]
 pub(crate) struct Place {
     parts: Parts,
@@ -65,7 +65,7 @@ impl Calls {
 }
 
 impl Place {
-    /// That of the connection of `peer`, whose task is made of `parts`.
+    /// The place of the connection of `peer`, whose task is made of `parts`.
     pub(crate) fn new(parts: Parts, peer: Arc<Peer>) -> Place {
         Place {
             parts,

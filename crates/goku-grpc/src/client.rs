@@ -35,7 +35,7 @@ use endpoints::Endpoints;
 pub use outage::OutageEvent;
 use write::Numbers;
 
-/// How long a call may take where nothing else is said.
+/// The time that a call may take by default.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A [`Client`] of one goku server, or of several that serve the same store, over gRPC. Clones share the connections,
@@ -55,7 +55,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 ///   [`Client::stream`]. One that seldom delivers events does well to ask for
 ///   [progress](StreamRequest::progress), else its position may not be retained any more when it is needed.
 ///
-/// Where no server was ever reached, each is tried once, so that a wrong address does not take the whole timeout.
+/// If no server was ever reached, each is tried once, so that a wrong address does not take the whole timeout.
 /// [`retries(false)`](Self::retries) turns all this off.
 ///
 /// In the end a server that cannot be reached, or does not answer a read in time, is `Unavailable`; a write that was
@@ -89,7 +89,7 @@ pub struct GrpcClient {
     retries: bool,
 }
 
-/// What clones of a client share.
+/// The state that clones of a client share.
 #[derive(Debug)]
 struct Servers {
     endpoints: Endpoints,
@@ -118,7 +118,7 @@ impl GrpcClient {
     ///
     /// # Errors
     ///
-    /// Those of [`connect`](Self::connect), and `Config` without any endpoint.
+    /// The errors of [`connect`](Self::connect), and `Config` without any endpoint.
     pub fn connect_all(endpoints: impl IntoIterator<Item = impl AsRef<str>>) -> Result<GrpcClient> {
         let runtime = Handle::try_current().map_err(|error| {
             let message = "a client connects inside of a tokio runtime only";
@@ -161,7 +161,7 @@ impl GrpcClient {
         GrpcClient::new(Endpoints::single(endpoint), false)
     }
 
-    /// The same client, whose calls give up after `timeout` instead of 10 seconds, or never. It does not bound how long
+    /// Sets the time after which calls give up, 10 seconds by default; `None` is never. The time does not bound how long
     /// a listing or a stream is read.
     pub fn request_timeout(self, timeout: Option<Duration>) -> GrpcClient {
         GrpcClient {
@@ -178,7 +178,7 @@ impl GrpcClient {
         self
     }
 
-    /// The same client, which tries again what failed and may be, and resumes streams, or does not: then every error is
+    /// Sets whether the client retries what may be retried and resumes streams, as it does by default. Without, every error is
     /// that of the one attempt, and only those writes are numbered that come with a [`WriteId`].
     pub fn retries(self, retries: bool) -> GrpcClient {
         GrpcClient { retries, ..self }

@@ -12,7 +12,7 @@ use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder
 /// values allocates; larger messages grow it at once to their size.
 const BUFFER_BYTES: usize = 1024;
 
-/// How much of a stream's messages is gathered before they go out together.
+/// The bytes of a stream's messages that are gathered before they go out together.
 const YIELD_BYTES: usize = 32 * 1024;
 
 /// Protobuf messages. A peer's message that is malformed is its mistake: `InvalidArgument`, with `Malformed` as the

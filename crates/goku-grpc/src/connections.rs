@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The connections that there are, at most `max`.
 ///
-/// Where another one comes beyond that, the one that has been silent for the longest time goes: among those that have not
+/// When another one comes beyond that, the one that has been silent for the longest time goes: among those that have not
 /// begun to speak HTTP/2 first, then among those without a call. Where all have calls, the new one is not taken.
 #[derive(Clone)]
 pub(crate) struct Connections(Arc<Inner>);
@@ -28,7 +28,7 @@ struct Admitted {
     peers: HashMap<u64, Arc<Peer>>,
 }
 
-/// One connection, as it is seen by those that may end it.
+/// A connection, as it is seen by those that may end it.
 pub(crate) struct Peer {
     since: Instant,
     /// When it last sent something, in milliseconds after `since`.
@@ -137,7 +137,7 @@ impl Peer {
         UnderWay(self.clone())
     }
 
-    /// One that may have sent a call which is still on its way is asked to go, so that the call is answered.
+    /// A peer that may have sent a call which is still on its way is asked to go, so that the call is answered.
     fn dismiss(&self) {
         if self.has_begun() {
             self.leave.cancel();

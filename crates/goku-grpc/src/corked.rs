@@ -7,14 +7,14 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much waits at most: beyond it writes wait until the connection took some.
+/// The bytes that wait at most: beyond them writes wait until the connection took some.
 const WAITING_BYTES_MAX: usize = 64 * 1024;
 
-/// How much is read in a turn: beyond it what else there is has its turn first, so that one connection that sends without
+/// The bytes that are read in a turn: beyond them what else there is has its turn first, so that one connection that sends without
 /// end neither holds up others nor leaves its own calls unseen. The last read may go over it.
 pub(crate) const TURN_BYTES_MAX: usize = 64 * 1024;
 
-/// How large a buffer is kept for the next turn: most connections rest most of the time.
+/// The largest buffer that is kept for the next turn: most connections rest most of the time.
 const KEPT_BYTES_MAX: usize = 16 * 1024;
 
 /// A connection that keeps what is written to it until [`flush`](Self::flush). Clones share it.
@@ -27,15 +27,15 @@ pub(crate) struct Corked<IO>(Arc<Mutex<Cork<IO>>>);
 struct Cork<IO> {
     io: IO,
     waiting: Vec<u8>,
-    /// How much of it was written.
+    /// The bytes of it that were written.
     written: usize,
-    /// Who waits until some of it is written.
+    /// The task that waits until some of it is written.
     writer: Option<Waker>,
-    /// What writing failed with.
+    /// The error that writing failed with.
     failed: Option<io::ErrorKind>,
-    /// How much may still be read in this turn.
+    /// The bytes that may still be read in this turn.
     read_bytes_left: usize,
-    /// Who waits until more may be read.
+    /// The task that waits until more may be read.
     reader: Option<Waker>,
     /// Whether nothing is read as long as the peer takes nothing of what waits.
     reads_from_readers_only: bool,
@@ -46,7 +46,7 @@ impl<IO> Corked<IO> {
         Corked::with(io, false)
     }
 
-    /// That of a server, which reads nothing from a client that reads nothing: what comes from it would ask for ever more
+    /// The connection of a server, which reads nothing from a client that reads nothing: what comes from it would ask for ever more
     /// answers. A client has to read on where the server does not.
     #[cfg(feature = "server")]
     pub(crate) fn of_server(io: IO) -> Corked<IO> {

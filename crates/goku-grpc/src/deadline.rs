@@ -11,11 +11,11 @@ use tonic::body::Body;
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 
-/// How long before the client's deadline the answer is given up, so that it comes before tonic's, which would be
+/// The time before the client's deadline at which the answer is given up, so that it comes before tonic's, which would be
 /// `Cancelled`, and has a chance to arrive.
 const MARGIN_MAX: Duration = Duration::from_millis(5);
 
-/// How long before the client's deadline the store is to answer a write, so that its error, which says more, comes first.
+/// The time before the client's deadline at which the store is to answer a write, so that its error, which says more, comes first.
 const STORE_MARGIN_MAX: Duration = Duration::from_millis(50);
 
 /// The future of a response that is `DeadlineExceeded` where it takes longer than its request's `grpc-timeout`. Only

@@ -1,4 +1,4 @@
-//! What every request of a service goes through before the service sees it.
+//! The checks that every request of a service goes through before the service sees it.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};

@@ -39,7 +39,7 @@ const TOKEN: &str = "token";
 /// The original's code for a lost race, "safe to retry". This server queues writers and never sends it.
 const UPDATE_RACE: &str = "ERR_021c218d3d627915";
 
-/// Which forms of error details a client reads.
+/// The forms of error details that a client reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Details {
     /// Only [`Hop`]: an older jettison takes no status that has anything else.
@@ -48,12 +48,12 @@ pub(crate) enum Details {
     HopAndWrappedError,
 }
 
-/// What a call does, and so what is known when its answer is missing.
+/// The effect of a call, and so what is known when its answer is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// It reads: it can be tried again.
+    /// A read can be tried again.
     Read,
-    /// It writes: it may have been applied.
+    /// A write may have been applied.
     Write,
 }
 
@@ -127,7 +127,7 @@ fn parameter_of(kind: ErrorKind) -> Option<(&'static str, String)> {
     }
 }
 
-/// What an answer tells of a part of a request that failed by `error`.
+/// The part of an answer about a part of a request that failed by `error`.
 pub(crate) fn to_refusal(error: &Error) -> Refusal {
     Refusal {
         code: codes(error.kind()).1.to_owned(),
@@ -151,7 +151,7 @@ pub(crate) fn from_refusal(refusal: Refusal) -> Error {
 }
 
 impl Details {
-    /// What the sender of a request with these headers reads.
+    /// The forms that the sender of a request with these headers reads.
     pub(crate) fn for_client(headers: &MetadataMap) -> Details {
         let version = headers
             .get("user-agent")

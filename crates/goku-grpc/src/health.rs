@@ -1,4 +1,4 @@
-//! What health checks are answered with.
+//! The answer to health checks.
 
 use tonic::server::NamedService;
 use tonic_health::ServingStatus;

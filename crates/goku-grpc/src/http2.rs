@@ -11,7 +11,7 @@ use hyper_util::rt::TokioTimer;
 
 use crate::corked::TURN_BYTES_MAX;
 
-/// How long connections may stay silent before they are asked for a sign of life, and how long that may take: streams
+/// The time that connections may stay silent before they are asked for a sign of life, and how long that may take: streams
 /// of clients that vanished without a word end after both.
 pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);

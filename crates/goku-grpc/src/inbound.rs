@@ -1,4 +1,4 @@
-//! What comes in on a connection, looked at before HTTP/2 reads it: that its client speaks, and how many calls it cancels.
+//! The bytes that come in on a connection, looked at before HTTP/2 reads it: that its client speaks, and how many calls it cancels.
 
 use std::io;
 use std::pin::Pin;
@@ -17,10 +17,10 @@ use crate::connections::Peer;
 const CANCELLED_BURST_MAX: u32 = 100_000;
 const CANCELLED_PER_SECOND_MAX: u32 = 20_000;
 
-/// How long a connection is not read that has cancelled too many.
+/// The pause in reading a connection that has cancelled too many calls.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What a connection of HTTP/2 begins with, before its first frame: the client's preface.
+/// The length of the client's preface, with which a connection of HTTP/2 begins before its first frame.
 const PREFACE_BYTES: usize = 24;
 
 const FRAME_HEADER_BYTES: usize = 9;
@@ -36,7 +36,7 @@ pub(crate) struct Inbound<IO> {
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-/// Where in the frames of a connection its bytes have come to.
+/// The place in the frames of a connection that its bytes have come to.
 struct Frames {
     header: [u8; FRAME_HEADER_BYTES],
     header_bytes: usize,

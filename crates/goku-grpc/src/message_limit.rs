@@ -21,7 +21,7 @@ pub(crate) struct MessageLimit<B> {
     scan: Scan,
 }
 
-/// Where in a sequence of messages the body stands.
+/// The place of the body in a sequence of messages.
 #[derive(Debug, Default)]
 struct Scan {
     header: [u8; HEADER_BYTES],

@@ -29,7 +29,7 @@ pub(crate) struct OneTask<IO> {
 }
 
 impl Parts {
-    /// One more part. If it panics it ends, and the others go on.
+    /// Adds a part. If it panics it ends, and the others go on.
     pub(crate) fn add(&self, part: impl Future<Output = ()> + Send + 'static) {
         let part = AssertUnwindSafe(part).catch_unwind().map(|ended| {
             if ended.is_err() {

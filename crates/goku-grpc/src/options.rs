@@ -1,4 +1,4 @@
-//! How a server behaves.
+//! The options of a server.
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use crate::budget;
 use crate::health::Health;
 use crate::service::ServiceOptions;
 
-/// How a server behaves.
+/// The options of a server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// The services. The server cancels their `stopping` when it is shut down.
     pub service: ServiceOptions,
-    /// What health checks are answered with; keep a clone to change it.
+    /// The answer to health checks; keep a clone to change it.
     pub health: Health,
-    /// How long requests that are under way may take once the server is shut down; then their connections are cut.
+    /// The time that requests under way may take once the server is shut down; then their connections are cut.
     pub drain_max: Duration,
-    /// How many connections there may be. Beyond it the one goes that has been silent for the longest time, and the new
+    /// The greatest number of connections. Beyond it the one that has been silent for the longest time goes, and the new
     /// one where all have calls under way. Leave it below the number of files that the process may open.
     pub connections_max: usize,
-    /// How much metadata a request may have, names and values together; more is `ResourceExhausted`.
+    /// The bytes of metadata that a request may have, names and values together; more is `ResourceExhausted`.
     pub metadata_bytes_max: usize,
-    /// How many bytes the requests under way may hold together, and the answers: one half for each. A request of 16 KiB and
+    /// The bytes that the requests under way may hold together, and the answers: one half for each. A request of 16 KiB and
     /// more is not read before there is room, and refused as `ResourceExhausted` where there is none for 5 seconds. An
     /// answer that nobody reads is given up where others have waited for room.
     pub in_flight_bytes_max: usize,

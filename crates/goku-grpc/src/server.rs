@@ -23,15 +23,15 @@ use crate::one_task::{OneTask, Parts};
 use crate::options::ServerOptions;
 use crate::services::Services;
 
-/// How long a client may take to begin to speak HTTP/2.
+/// The time that a client may take to begin to speak HTTP/2.
 const BEGIN_MAX: Duration = Duration::from_secs(10);
 
-/// How long a connection may take to go that was asked to, where it has no calls or has not begun to speak.
+/// The time that a connection without calls, or one that has not begun to speak, may take to go when it is asked to.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
 
 /// All services over `client`, to be served together with others or in another way than [`serve`] does.
 ///
-/// Whoever serves them ends the streams by cancelling `options.service.stopping`.
+/// Streams end when the caller cancels `options.service.stopping`.
 ///
 /// # Errors
 ///
@@ -55,7 +55,7 @@ pub fn router(client: Arc<dyn Client>, options: &ServerOptions) -> Result<Router
 ///
 /// # Errors
 ///
-/// Those of [`router`]. Once connections are accepted it does not fail.
+/// The errors of [`router`]. Once connections are accepted it does not fail.
 pub async fn serve(
     listener: TcpListener,
     client: Arc<dyn Client>,
@@ -70,7 +70,7 @@ pub async fn serve(
 ///
 /// # Errors
 ///
-/// Those of [`serve`].
+/// The errors of [`serve`].
 pub async fn serve_incoming<IO>(
     incoming: impl Stream<Item = IO>,
     client: Arc<dyn Client>,

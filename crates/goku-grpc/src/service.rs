@@ -21,7 +21,7 @@ use crate::proto::gokupb::{self as pb, goku_server::Goku};
 use crate::proto::reflexpb::{self, reflex_server::Reflex};
 use crate::wire;
 
-/// How a service behaves.
+/// The options of a service.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceOptions {
     /// Send error details in the older of jettison's two forms only. Without it the form follows from the `user-agent`,
@@ -42,7 +42,7 @@ pub struct GrpcService {
     beyond_head: Arc<Mutex<Tracker>>,
 }
 
-/// How a request is told that it failed, and the log where nobody but an operator can mend it.
+/// Tells a request that it failed, and the log if only an operator can mend it.
 #[derive(Clone)]
 struct Refusal {
     details: Details,
@@ -361,7 +361,7 @@ impl Reflex for GrpcService {
 
 /// The events of a stream until its error, or that of the service's stop.
 struct Events {
-    /// None once the stream has ended.
+    /// `None` once the stream has ended.
     events: Option<EventStream>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     refusal: Refusal,

@@ -24,7 +24,7 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// Those over `client`, which end once `options.service.stopping` is cancelled.
+    /// The services over `client`, which end once `options.service.stopping` is cancelled.
     pub(crate) fn new(client: Arc<dyn Client>, options: &ServerOptions) -> Result<Services> {
         let stopping = &options.service.stopping;
         let budget = Budget::new(options.in_flight_bytes_max);

@@ -24,7 +24,7 @@ pub(crate) struct Stoppable<S> {
 }
 
 struct StoppableBody {
-    /// None once it has ended.
+    /// `None` once the answer has ended.
     body: Option<Body>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
 }

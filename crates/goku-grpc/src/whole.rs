@@ -18,7 +18,7 @@ enum Next<B: Body> {
     /// Not known yet.
     Unknown,
     Known(Polled<B>),
-    /// It has ended.
+    /// The body has ended.
     Nothing,
 }
 

@@ -1,7 +1,7 @@
 //! Conversions between goku's types and the messages of the protocol: the zeros of the wire begin and end here.
 //!
-//! What a peer may get wrong is a `TryFrom`. From a request it gives the kind that the caller is to be answered with;
-//! from an answer always `Internal` or, where an older goku cannot say it, `Unsupported`.
+//! Conversions of what a peer may get wrong are a `TryFrom`. From a request it gives the kind that the caller is to be
+//! answered with; from an answer always `Internal` or, where an older goku cannot say it, `Unsupported`.
 
 mod cursor;
 mod entry;

@@ -125,7 +125,7 @@ fn with_hyphen_values(command: clap::Command) -> clap::Command {
 }
 
 impl Command {
-    /// What its failures are about.
+    /// The subject of the command's failures.
     fn subject(&self) -> Subject {
         match self {
             Command::Get(_) | Command::Set(_) | Command::Delete(_) | Command::List(_) | Command::Txn(_) => {

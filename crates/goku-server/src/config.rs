@@ -1,4 +1,4 @@
-//! What a server can be told, with every default.
+//! The configuration of a server, with every default.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ const OTHER_FILES: usize = 64;
 /// The settings of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where gRPC is served, `ADDR:PORT`; port 0 takes a free one.
+    /// The address of gRPC, `ADDR:PORT`; port 0 takes a free one.
     pub listen: String,
-    /// What other replicas and `goku status` are told of where it serves; the address that it listens at by default.
+    /// The address that other replicas and `goku status` are told; the one that it listens at by default.
     pub advertise: Option<String>,
     /// The store: `sqlite:PATH`, `sqlite::memory:` or `mysql://user:password@host:port/database`.
     pub store: String,
@@ -22,19 +22,19 @@ pub struct Config {
     pub share_database: bool,
     /// When streams are given the commits of other replicas.
     pub deliver: Deliver,
-    /// Where metrics are served over HTTP for Prometheus, `ADDR:PORT`; nowhere by default.
+    /// The address of the metrics for Prometheus over HTTP, `ADDR:PORT`; none by default.
     pub metrics_listen: Option<String>,
     /// Send error details only in the older of the two forms that Go clients read. Without it the form follows from the
     /// client's `user-agent`, which is wrong for one combination: an old jettison, from before July 2023, with a grpc-go
     /// from 1.56 on.
     pub hop_details_only: bool,
-    /// How long a stopping server waits for what runs, before it drops it.
+    /// The time that a stopping server waits for what runs, before it drops it.
     pub drain_max: Duration,
-    /// How many clients may be connected; beyond it the one goes that has been silent for the longest time.
+    /// The greatest number of clients; beyond it the one that has been silent for the longest time goes.
     pub connections_max: usize,
-    /// How much metadata a request may have, names and values together.
+    /// The bytes of metadata that a request may have, names and values together.
     pub metadata_bytes_max: usize,
-    /// How many bytes the requests and answers under way may hold together.
+    /// The bytes that the requests and answers under way may hold together.
     pub in_flight_bytes_max: usize,
 }
 
@@ -73,7 +73,7 @@ impl Default for Config {
     }
 }
 
-/// How many connections there may be where the process may open so many files.
+/// The greatest number of connections in a process that may open so many files.
 fn connections_within(files: usize) -> usize {
     let left = files.saturating_sub(OTHER_FILES).max(files / 4);
     left.clamp(1, ServerOptions::CONNECTIONS_MAX)

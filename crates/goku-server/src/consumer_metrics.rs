@@ -1,4 +1,4 @@
-//! What the metrics tell of a consumer that runs in this process.
+//! Metrics of a consumer that runs in this process.
 
 use async_trait::async_trait;
 use goku::ConsumerName;

@@ -1,4 +1,4 @@
-//! What the metrics tell of the consumers whose cursors are in the store, wherever they run.
+//! Metrics of the consumers whose cursors are in the store, wherever they run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ const DEAD_LETTERS_COUNTED_MAX: usize = 10_000;
 /// Partitions of which it is told what fails.
 const FAILING_TOLD_MAX: usize = 1_000;
 
-/// How long what was told is told again, however often it is asked for.
+/// The time for which an answer is given again, however often it is asked for.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// How long the store may take to tell. What it has not told by then is left out.
+/// The time that the store may take to tell. What it has not told by then is left out.
 const COLLECT_MAX: Duration = Duration::from_secs(2);
 
 /// Tells how far cursors are behind, what fails, and of dead letters.
@@ -34,10 +34,10 @@ pub(crate) struct CursorMetrics {
     told: Mutex<Option<(Instant, String)>>,
 }
 
-/// What a cursor's lag is found to be.
+/// A cursor's lag, as far as it is known.
 enum Found {
     Lag(Lag),
-    /// What follows the cursor is not there any more.
+    /// The events after the cursor are not there any more.
     Lost,
     /// The store was too slow to tell.
     Unknown,

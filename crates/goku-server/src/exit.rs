@@ -1,4 +1,4 @@
-//! How a command ends: exit codes, and what is said about a failure.
+//! The end of a command: exit codes, and what is said about a failure.
 
 use std::io;
 
@@ -55,7 +55,7 @@ pub(crate) enum Failure {
     NotSucceeded,
     /// Standard output cannot be written.
     Output(io::Error),
-    /// What was given on standard input or in a file cannot be used.
+    /// The text on standard input or in a file cannot be used.
     Input(String),
     /// The question was not answered with yes; nothing was done.
     Declined,
@@ -65,7 +65,7 @@ pub(crate) enum Failure {
     Broken(Error),
 }
 
-/// What a command is about, by which its failures advise.
+/// The subject of a command, by which its failures advise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// Keys and their values.
@@ -81,7 +81,7 @@ pub(crate) enum Subject {
     Other,
 }
 
-/// What a command ends with.
+/// The outcome of a command.
 pub(crate) type Outcome = Result<(), Failure>;
 
 impl Failure {
@@ -98,7 +98,7 @@ impl Failure {
         }
     }
 
-    /// The same failure of a command that is about `subject`.
+    /// Names the subject of the command that failed.
     pub(crate) fn about(self, subject: Subject) -> Failure {
         match self {
             Failure::Call(error, _) => Failure::Call(error, subject),

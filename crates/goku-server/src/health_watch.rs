@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use crate::store_metrics::StoreMetrics;
 
-/// How often the store is looked at.
+/// The time from one look at the store to the next.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long it may take to answer before it counts as away.
+/// The time that the store may take to answer before it counts as away.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// Looks at the store again and again, and tells `health` and `metrics` what it finds. Returns where the store has

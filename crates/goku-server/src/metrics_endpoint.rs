@@ -27,13 +27,13 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The process's, since standard error is.
 const LOG_LINES_LOST: &str = "goku_log_lines_lost_total";
 
-/// How often measured values are moved into their buckets where nobody scrapes, so that they do not gather.
+/// The interval at which measured values are moved into their buckets if nobody scrapes, so that they do not gather.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Metrics that are found out when somebody asks for them.
 #[async_trait]
 pub trait Collector: Send + Sync + 'static {
-    /// They, in the text format of Prometheus.
+    /// The metrics, in the text format of Prometheus.
     async fn collect(&self) -> String;
 }
 
@@ -92,7 +92,7 @@ impl MetricsEndpoint {
         drop(self.tasks.join_next().await);
     }
 
-    /// Where it listens.
+    /// The URL of the metrics.
     pub fn url(&self) -> String {
         format!("http://{}/metrics", self.address)
     }

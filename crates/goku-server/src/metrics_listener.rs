@@ -14,16 +14,16 @@ use tokio_util::task::AbortOnDropHandle;
 /// Connections at a time. Each asks once, so that the oldest, which goes for another one, has had its time.
 const CONNECTIONS_MAX: usize = 16;
 
-/// How long a request may take to arrive.
+/// The time that a request may take to arrive.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
 
-/// How long a connection may last: a request, its answer, and the time until that is read.
+/// The time that a connection may last: a request, its answer, and the time until that is read.
 const CONNECTION_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes of a request's head, which has to be read whole.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// How long nothing is accepted after that failed, as it does while the process is out of descriptors.
+/// The pause after an accept that failed, as one does while the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers requests on `listener` by `routes`, for ever.

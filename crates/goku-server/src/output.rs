@@ -1,4 +1,4 @@
-//! What commands write, as text and as JSON.
+//! The output of commands, as text and as JSON.
 
 mod bench;
 mod consumer_status;
@@ -45,13 +45,13 @@ pub(crate) enum Term {
     Endless,
     /// As the lease says.
     Of(Lease),
-    /// It has ended already.
+    /// The lease has ended already.
     Ended,
     /// The lease could not be read.
     Unknown,
 }
 
-/// What a consumer's command is given.
+/// The JSON that a consumer's command is given.
 pub(crate) fn delivery_json(delivery: &Delivery) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&json::delivery(delivery))
 }
@@ -78,7 +78,7 @@ impl Output {
         self.out.flush()
     }
 
-    /// These bytes, in either format.
+    /// Writes bytes as they are, in either format.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.out.write_all(bytes)
     }
@@ -100,7 +100,7 @@ impl Output {
         }
     }
 
-    /// How many keys were deleted.
+    /// The number of keys that were deleted.
     pub(crate) fn deleted(&mut self, keys: u64) -> io::Result<()> {
         match self.format {
             Format::Text if keys == 1 => writeln!(self.out, "deleted 1 key"),
@@ -117,7 +117,7 @@ impl Output {
         }
     }
 
-    /// One key of a list.
+    /// A key of a list.
     pub(crate) fn listed(&mut self, entry: &Entry, keys_only: bool) -> io::Result<()> {
         match (self.format, keys_only) {
             (Format::Text, false) => self.row(&text::ROW, text::row(entry)),
@@ -206,7 +206,7 @@ impl Output {
         }
     }
 
-    /// What came of dead letters that were handled once more.
+    /// The outcome of dead letters that were handled once more.
     pub(crate) fn replayed(&mut self, replayed: Replayed) -> io::Result<()> {
         match self.format {
             Format::Text => writeln!(self.out, "handled {}\tfailed {}", replayed.handled, replayed.failed),
@@ -214,7 +214,7 @@ impl Output {
         }
     }
 
-    /// What came of a load.
+    /// The report of a load.
     pub(crate) fn report(&mut self, report: &Report<'_>) -> io::Result<()> {
         match self.format {
             Format::Text => self.out.write_all(bench::text(report).as_bytes()),
@@ -222,7 +222,7 @@ impl Output {
         }
     }
 
-    /// What a transaction answers.
+    /// The answer of a transaction.
     pub(crate) fn txn(&mut self, answer: &TxnAnswer) -> io::Result<()> {
         if self.format == Format::Json {
             return self.json(&json::txn(answer));
@@ -258,7 +258,7 @@ impl Output {
         }
     }
 
-    /// Where a server listens and which store it uses; shown at once.
+    /// The address and the store of a server; shown at once.
     pub(crate) fn serving(&mut self, server: &Server) -> io::Result<()> {
         match self.format {
             Format::Text => self.out.write_all(text::serving(server).as_bytes())?,

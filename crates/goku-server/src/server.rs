@@ -20,7 +20,7 @@ use crate::metrics_endpoint::MetricsEndpoint;
 use crate::store_metrics::StoreMetrics;
 use crate::store_url::without_password;
 
-/// How long the store may take to close once nobody is served any more.
+/// The time that the store may take to close once nobody is served any more.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// A server that listens and answers until it is stopped. Dropping it stops it too, without waiting for it.
@@ -160,7 +160,7 @@ impl Server {
 
     /// Takes no new work, ends streams with `Stopped`, lets running requests finish and closes the store.
     ///
-    /// What still runs after [`Config::drain_max`] is cut off; `Unavailable` where even that did not end it.
+    /// Calls that still run after [`Config::drain_max`] are cut off; `Unavailable` if even that did not end them.
     pub async fn stop(self) -> Result<()> {
         drop(self.shutdown);
         let stopped = async {

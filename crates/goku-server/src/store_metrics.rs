@@ -1,4 +1,4 @@
-//! What the metrics tell of the store.
+//! Metrics of the store.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! The log: structured lines on standard error, written by a thread of its own.
 //!
-//! Whoever reads standard error may go away, stand still or have a full disk: lines are lost then and counted, and nothing
+//! The reader of standard error may go away, stand still or have a full disk: lines are lost then and counted, and nothing
 //! else happens.
 
 mod panics;
@@ -18,7 +18,7 @@ use self::queue::Queue;
 /// counts.
 pub const VARIABLES: [&str; 2] = ["GOKU_LOG", "RUST_LOG"];
 
-/// How long the end of a process waits for the last lines to be written.
+/// The time that the end of a process waits for the last lines to be written.
 const FLUSH_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// Standard error is the process's, and so are the lines on their way to it.

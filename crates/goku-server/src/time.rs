@@ -7,7 +7,7 @@ use jiff::civil::DateTime;
 use jiff::fmt::temporal::Pieces;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
-/// What times are counted from. Civil times are used all along: they reach as far as [`Timestamp`] does, up to the last
+/// The point that times are counted from. Civil times are used all along: they reach as far as [`Timestamp`] does, up to the last
 /// moment of the year 9999, which people like to write for "never".
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 

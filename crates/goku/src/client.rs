@@ -21,7 +21,7 @@ use crate::write::{Write, WriteAnswer, WriteId};
 
 /// A key-value store with an event log.
 ///
-/// The same program runs on an `Engine` in its own process and on a server over the network: it takes a
+/// A program runs alike on an `Engine` in its own process and on a server over the network: it takes a
 /// `&dyn Client` or an `Arc<dyn Client>`.
 ///
 /// A read that starts after a write was answered sees it. Each call may fail with `Unavailable` or `Stopped`, and a
@@ -343,7 +343,7 @@ impl<T> Future for WriteFuture<'_, T> {
 }
 
 impl Listing {
-    /// These entries, all of them as of `at`.
+    /// A listing of these entries, all of them as of `at`.
     pub fn new(at: Snapshot, entries: impl Stream<Item = Result<Entry>> + Send + 'static) -> Listing {
         Listing {
             at,
@@ -358,7 +358,7 @@ impl Listing {
 }
 
 impl EventStream {
-    /// These items, opened when the head of the log was `opened_at`.
+    /// A stream of these items, opened when the head of the log was `opened_at`.
     pub fn new(opened_at: Snapshot, items: impl Stream<Item = Result<StreamItem>> + Send + 'static) -> EventStream {
         EventStream {
             opened_at,

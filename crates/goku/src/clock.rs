@@ -36,25 +36,25 @@ impl Timestamp {
         self.0
     }
 
-    /// This point moved on by `duration`, at most to [`MAX`](Self::MAX).
+    /// The point moved on by `duration`, at most to [`MAX`](Self::MAX).
     pub fn saturating_add(self, duration: Duration) -> Timestamp {
         let ms = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Timestamp(self.0.saturating_add(ms)).min(Self::MAX)
     }
 
-    /// This point moved back by `duration`, at most to [`MIN`](Self::MIN).
+    /// The point moved back by `duration`, at most to [`MIN`](Self::MIN).
     pub fn saturating_sub(self, duration: Duration) -> Timestamp {
         let ms = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Timestamp(self.0.saturating_sub(ms)).max(Self::MIN)
     }
 
-    /// How long after `earlier` this point is; zero where it is not after it.
+    /// The time from `earlier` to this point; zero if this point is not after it.
     pub fn saturating_since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 
-/// Where a store that has no clock of its own takes its time from.
+/// The source of time for a store that has no clock of its own.
 pub trait Clock: Send + Sync + 'static {
     /// The time now. It may go back; a store never does.
     fn now(&self) -> Timestamp;

@@ -20,7 +20,7 @@ use crate::limits::{CURSOR_MOVES_MAX, CURSORS_MAX, PARTITIONS_MAX};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConsumerName(Arc<str>);
 
-/// Which cursor.
+/// The identity of a cursor.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CursorId {
     /// Whose it is.
@@ -29,10 +29,10 @@ pub struct CursorId {
     pub partition: u32,
 }
 
-/// How far a consumer has come.
+/// The place that a consumer has come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// Which cursor.
+    /// The cursor's identity.
     pub id: CursorId,
     /// Everything up to here is done.
     pub at: Snapshot,
@@ -42,7 +42,7 @@ pub struct Cursor {
     pub moved_at: Timestamp,
 }
 
-/// How a cursor may be moved.
+/// The kind of a move.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Motion {
     /// On, in the history that it is in, by a holder whose token is not older than the stored one.
@@ -56,13 +56,13 @@ pub enum Motion {
 /// Moves a cursor; one that does not exist yet is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CursorMove {
-    /// Which cursor.
+    /// The cursor that is moved.
     pub id: CursorId,
     /// Everything up to here is done.
     pub to: Snapshot,
     /// The token of who moves it.
     pub token: FencingToken,
-    /// How it may be moved.
+    /// The kind of the move.
     pub motion: Motion,
 }
 
@@ -140,7 +140,7 @@ impl CursorMove {
         }
     }
 
-    /// The same, by the holder of `token`.
+    /// Moves the cursor as the holder of `token`.
     pub fn token(self, token: FencingToken) -> CursorMove {
         CursorMove { token, ..self }
     }

@@ -12,7 +12,7 @@ pub struct Entry {
     pub key: Key,
     /// The value; empty where only the key was asked for, and after a deletion.
     pub value: Bytes,
-    /// How many events the key has had.
+    /// The number of events that the key has had.
     pub version: Version,
     /// The event that created the key, the last time that it did not exist.
     pub created_ref: EventId,

@@ -9,7 +9,7 @@ use crate::id::{EventId, FencingToken, Revision};
 /// The kinds of errors with their names, so that no list of them can lack one.
 macro_rules! kinds {
     ($( $(#[$doc:meta])* $kind:ident $({ $( $(#[$field_doc:meta])* $field:ident: $type:ty ),* })? = $name:literal ),* $(,)?) => {
-        /// What the caller does next. Text is for people; programs match on kinds.
+        /// The step that the caller takes next. Text is for people; programs match on kinds.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ErrorKind {
@@ -22,7 +22,7 @@ macro_rules! kinds {
                 [$( ErrorKind::$kind $({ $( $field: <$type>::default() ),* })? ),*].into_iter()
             }
 
-            /// Its name in snake case, for logs, metrics and JSON.
+            /// The kind's name in snake case, for logs, metrics and JSON.
             pub const fn name(self) -> &'static str {
                 match self {
                     $( ErrorKind::$kind { .. } => $name ),*
@@ -58,7 +58,7 @@ kinds! {
     /// The cursor stands further on than where it was to be moved: somebody else moves it too. Go on from there, or reset
     /// it on purpose. It was not moved.
     CursorBackward {
-        /// Where it stands.
+        /// The place of the cursor.
         at: EventId
     } = "cursor_backward",
     /// A newer holder has taken the cursor over, or it was reset: stop, or read it anew. It was not moved.
@@ -115,7 +115,7 @@ impl ErrorKind {
         self.class().1
     }
 
-    /// What became of the call, and whether the cause is likely to pass by itself.
+    /// The outcome of the call, and whether the cause is likely to pass by itself.
     const fn class(self) -> (Outcome, bool) {
         match self {
             ErrorKind::Stopped | ErrorKind::Unavailable => (Outcome::NotApplied, true),
@@ -168,7 +168,7 @@ impl Error {
         }
     }
 
-    /// The same error with its cause.
+    /// Adds the cause.
     pub fn with_source(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error {
             source: Some(Arc::from(source.into())),
@@ -176,7 +176,7 @@ impl Error {
         }
     }
 
-    /// The same error with `context` before its message.
+    /// Puts `context` before the message.
     pub fn context(self, context: impl fmt::Display) -> Error {
         Error {
             message: format!("{context}: {}", self.message).into(),
@@ -184,7 +184,7 @@ impl Error {
         }
     }
 
-    /// What the caller does next.
+    /// The kind, which says what the caller does next.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }

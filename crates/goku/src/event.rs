@@ -6,14 +6,14 @@ use crate::clock::Timestamp;
 use crate::id::{EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
 use crate::key::Key;
 
-/// What happened to the key.
+/// The change of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventType {
-    /// It was set.
+    /// The key was set.
     Set,
-    /// It was deleted by a request.
+    /// The key was deleted by a request.
     Delete,
-    /// It vanished with its lease.
+    /// The key vanished with its lease.
     Expire,
 }
 
@@ -21,7 +21,7 @@ pub enum EventType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventTypes(u8);
 
-/// One change of one key.
+/// A change of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The place in the log.
@@ -30,7 +30,7 @@ pub struct Event {
     pub rev: Revision,
     /// The tag of its commit.
     pub tag: Tag,
-    /// What happened.
+    /// The kind of the change.
     pub event_type: EventType,
     /// To which key.
     pub key: Key,
@@ -52,7 +52,7 @@ pub struct Event {
     pub prev_ref: EventId,
 }
 
-/// What a stream delivers.
+/// An item of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamItem {
     /// An event that matches.
@@ -65,7 +65,7 @@ impl EventType {
     /// Every type.
     pub const ALL: [EventType; 3] = [EventType::Set, EventType::Delete, EventType::Expire];
 
-    /// Its number in the log and on the wire.
+    /// The type's number in the log and on the wire.
     pub const fn number(self) -> i32 {
         match self {
             EventType::Set => 1,
@@ -79,7 +79,7 @@ impl EventType {
         Self::ALL.into_iter().find(|event_type| event_type.number() == number)
     }
 
-    /// Its name: `set`, `delete` or `expire`.
+    /// The type's name: `set`, `delete` or `expire`.
     pub const fn name(self) -> &'static str {
         match self {
             EventType::Set => "set",
@@ -98,7 +98,7 @@ impl EventTypes {
         self.0 & Self::bit(event_type) != 0
     }
 
-    /// Those that are in it.
+    /// The types in the set.
     pub fn iter(self) -> impl Iterator<Item = EventType> {
         EventType::ALL
             .into_iter()

@@ -12,7 +12,7 @@ pub struct EventId(i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(i64);
 
-/// How many events a key has had: 1 after its first Set, one more with every event, across deletion and re-creation.
+/// The number of events that a key has had: 1 after its first Set, one more with every event, across deletion and re-creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(i64);
 
@@ -29,7 +29,7 @@ pub struct FencingToken(u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tag(u64);
 
-/// One history of a store: a new one begins when the database came back without its tail.
+/// A history of a store: a new one begins when the database came back without its tail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Epoch {
     number: i64,
@@ -143,7 +143,7 @@ impl Epoch {
         Epoch { number, salt }
     }
 
-    /// How many histories there were, this one included.
+    /// The number of histories so far, this one included.
     pub const fn number(self) -> i64 {
         self.number
     }

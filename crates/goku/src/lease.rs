@@ -18,7 +18,7 @@ pub enum Expiry {
     Never,
     /// At this time of the store. A time that has passed ends it at once.
     At(Timestamp),
-    /// So long after the store decides the request, in whole milliseconds; a keep-alive starts the time anew. 1 ms to
+    /// A time after the store decides the request, in whole milliseconds; a keep-alive starts the time anew. 1 ms to
     /// [`TTL_MAX`](crate::limits::TTL_MAX).
     After(Duration),
 }
@@ -26,9 +26,9 @@ pub enum Expiry {
 /// A lease as it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Its id.
+    /// The lease's id.
     pub id: LeaseId,
-    /// How often it was written: 1 when it is new.
+    /// The number of times that the lease was written: 1 when it is new.
     pub version: Version,
     /// When it ends; none where it does not by itself.
     pub expires_at: Option<Timestamp>,

@@ -40,15 +40,15 @@ pub const TTL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// numbers later can always ask again.
 pub const SESSION_OUTCOMES_MAX: usize = 128;
 
-/// What the outcomes of one session may take in the store, in bytes. Beyond it the answers of the oldest transactions make
+/// The bytes that the outcomes of one session may take in the store. Beyond them the answers of the oldest transactions make
 /// room, as if they were larger than [`OUTCOME_BYTES_MAX`].
 pub const SESSION_BYTES_MAX: usize = 64 * 1024;
 
-/// What one outcome may take, in bytes. The answer of a transaction that read more is not kept: asked for again, it is
+/// The bytes that one outcome may take. The answer of a transaction that read more is not kept: asked for again, it is
 /// [`AnswerNotKept`](crate::ErrorKind::AnswerNotKept), and not done again.
 pub const OUTCOME_BYTES_MAX: usize = 2 * 1024;
 
-/// How long a session is kept that is not used. No request lives so long.
+/// The time that a session is kept which is not used. No request lives so long.
 pub const SESSION_IDLE_MAX: Duration = Duration::from_secs(3600);
 
 /// Longest name of a consumer, in bytes of UTF-8: with the reserved prefix and an event id it fits into a key.

@@ -9,16 +9,16 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 
-/// How often a line tells that something is still away.
+/// The interval of lines that tell that something is still away.
 pub const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long nothing must have failed before something counts as back: while it goes away some may still succeed.
+/// The time without a failure before something counts as back: while it goes away some may still succeed.
 const SETTLE_TIME: Duration = Duration::from_secs(1);
 
 /// The least time from the line about one outage to that about the next, which grows for what comes and goes.
 const NEXT_OUTAGE: Backoff = Backoff::new(Duration::from_secs(5), REMINDER_INTERVAL);
 
-/// So long after an outage the next one is told of at once again.
+/// The time after an outage from which on the next one is told of at once again.
 const CALM_TIME: Duration = Duration::from_secs(300);
 
 /// An outage in which nobody failed for so long is over, whether or not anybody saw it end.
@@ -28,8 +28,8 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// goes away, one a minute while it stays away, with the number of failures, and one when it is back, with the time that
 /// it was away.
 ///
-/// It is back once nothing failed for a second. What comes and goes again and again has fewer and fewer lines, down to one a
-/// minute; only an outage that such a line told of has a line at its end.
+/// The end of an outage is a second in which nothing failed. What comes and goes again and again has fewer and fewer
+/// lines, down to one a minute; only an outage that such a line told of has a line at its end.
 ///
 /// ```
 /// use goku::outage::Outage;
@@ -77,18 +77,18 @@ pub struct Notice {
     pub phase: Phase,
     /// Failures: since the line before, or, at the end, during the whole outage.
     pub failures: u64,
-    /// How long it has been away, rounded to a tenth of a second.
+    /// The time that it has been away, rounded to a tenth of a second.
     pub away: Duration,
 }
 
 /// A point of an outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// It went away.
+    /// The outage began.
     Began,
-    /// It is still away.
+    /// The outage goes on.
     Continues,
-    /// It is back.
+    /// The outage is over.
     Ended,
 }
 

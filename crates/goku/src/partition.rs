@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
 use crate::limits::PARTITIONS_MAX;
 
-/// One of several parts that keys are divided into. A key is in one of them, by its hash, for ever.
+/// A part of the keys, of several that they are divided into. A key is in one of them, by its hash, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Partition {
     number: u32,
@@ -42,12 +42,12 @@ impl Partition {
         })
     }
 
-    /// Which of them it is, from 0.
+    /// The partition's number, from 0.
     pub fn number(self) -> u32 {
         self.number
     }
 
-    /// How many there are.
+    /// The number of partitions.
     pub fn count(self) -> u32 {
         self.count
     }

@@ -1,4 +1,4 @@
-//! Where random numbers come from.
+//! The source of random numbers.
 
 use crate::error::{Error, ErrorKind, Result};
 #[cfg(any(feature = "sqlite", feature = "mysql"))]

@@ -13,7 +13,7 @@ use crate::limits::ENTRY_BYTES_MAX;
 use crate::partition::Partition;
 use crate::value::Value;
 
-/// What must hold for a write to be applied.
+/// The condition under which a write is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Condition {
     /// Nothing.
@@ -26,7 +26,7 @@ pub enum Condition {
     /// The key's last event gave it this version, a deletion included. Versions go on over deletion and re-creation as
     /// long as the deleted key is retained; a condition that must hold longer compares the [`Ref`](Self::Ref).
     Version(Version),
-    /// This was the key's last event, a deletion included. Refs never repeat.
+    /// The key's last event was this one, a deletion included. Refs never repeat.
     Ref(EventId),
 }
 
@@ -35,9 +35,9 @@ pub enum Condition {
 pub struct SetRequest {
     /// The key.
     pub key: Key,
-    /// Its value. Key and value have at most [`ENTRY_BYTES_MAX`](crate::limits::ENTRY_BYTES_MAX) bytes.
+    /// The value. Key and value have at most [`ENTRY_BYTES_MAX`](crate::limits::ENTRY_BYTES_MAX) bytes.
     pub value: Bytes,
-    /// What must hold.
+    /// The condition of the Set.
     pub condition: Condition,
     /// The lease that the key moves to. Without one it keeps its lease, and a key that did not exist gets a new one.
     pub lease: Option<LeaseId>,
@@ -50,7 +50,7 @@ pub struct SetRequest {
 pub struct DeleteRequest {
     /// The key.
     pub key: Key,
-    /// What must hold.
+    /// The condition of the Delete.
     pub condition: Condition,
 }
 
@@ -67,7 +67,7 @@ pub struct ListRequest {
     pub keys_only: bool,
 }
 
-/// Where a stream starts.
+/// The start of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StreamFrom {
     /// At the first event.
@@ -87,7 +87,7 @@ pub enum StreamFrom {
 pub struct StreamRequest {
     /// The beginning of the keys.
     pub prefix: Prefix,
-    /// Where it starts.
+    /// The start.
     pub from: StreamFrom,
     /// Whether it ends, with `HeadReached`, after the last event at the time of the request.
     pub to_head: bool,
@@ -113,12 +113,12 @@ impl SetRequest {
         }
     }
 
-    /// The same, where `condition` holds.
+    /// Sets the condition.
     pub fn condition(self, condition: Condition) -> SetRequest {
         SetRequest { condition, ..self }
     }
 
-    /// The same, moving the key to `lease`.
+    /// Moves the key to `lease`.
     pub fn lease(self, lease: LeaseId) -> SetRequest {
         SetRequest {
             lease: Some(lease),
@@ -126,12 +126,12 @@ impl SetRequest {
         }
     }
 
-    /// The same, with the lease ending as `expiry` says.
+    /// Has the lease end as `expiry` says.
     pub fn expiry(self, expiry: Expiry) -> SetRequest {
         SetRequest { expiry, ..self }
     }
 
-    /// The same, with the lease ending `ttl` from now.
+    /// Has the lease end `ttl` from now.
     pub fn ttl(self, ttl: Duration) -> SetRequest {
         self.expiry(Expiry::After(ttl))
     }
@@ -146,7 +146,7 @@ impl DeleteRequest {
         }
     }
 
-    /// The same, where `condition` holds.
+    /// Sets the condition.
     pub fn condition(self, condition: Condition) -> DeleteRequest {
         DeleteRequest { condition, ..self }
     }
@@ -171,12 +171,12 @@ impl StreamRequest {
         }
     }
 
-    /// The same, starting at `from`.
+    /// Sets the start.
     pub fn from(self, from: StreamFrom) -> StreamRequest {
         StreamRequest { from, ..self }
     }
 
-    /// The same, ending at the head.
+    /// Ends the stream at the head.
     pub fn to_head(self) -> StreamRequest {
         StreamRequest { to_head: true, ..self }
     }

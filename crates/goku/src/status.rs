@@ -1,4 +1,4 @@
-//! What a store tells of itself.
+//! The status of a store.
 
 use crate::clock::Timestamp;
 use crate::id::{EventId, Revision, Snapshot};
@@ -35,9 +35,9 @@ pub struct Status {
 pub struct Replica {
     /// A random number, new each time that it is opened.
     pub id: u64,
-    /// Where it serves, as it was told; empty where it was not.
+    /// The address that the replica was told that it serves at; empty if it was told none.
     pub address: String,
-    /// Its version of goku.
+    /// The replica's version of goku.
     pub version: String,
     /// When the store last heard of it.
     pub last_seen: Timestamp,

@@ -19,31 +19,31 @@ use crate::value::Value;
 /// most [`TXN_BYTES_MAX`](crate::limits::TXN_BYTES_MAX) bytes: else `TooLarge`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
-    /// What is compared; no comparison always holds.
+    /// The comparisons; none always holds.
     pub compare: Vec<Compare>,
-    /// What is done where all hold.
+    /// The operations if all hold.
     pub then: Vec<Operation>,
-    /// What is done where one does not.
+    /// The operations if one does not.
     pub otherwise: Vec<Operation>,
 }
 
-/// One comparison. A key that does not exist has version, refs and lease 0; its value equals nothing.
+/// A comparison. A key that does not exist has version, refs and lease 0; its value equals nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compare {
     /// Of which key.
     pub key: Key,
-    /// How what the key has relates to the target.
+    /// The relation of what the key has to the target.
     pub relation: Relation,
-    /// What is compared, and with what.
+    /// The attribute that is compared, and its value.
     pub target: Target,
 }
 
-/// How the left side, what a key has, relates to the right side.
+/// The relation of the left side, what a key has, to the right side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relation {
-    /// They are equal.
+    /// Both sides are equal.
     Equal,
-    /// They differ.
+    /// The sides differ.
     NotEqual,
     /// The left is less; values by their bytes. A value that does not exist is neither less nor greater.
     Less,
@@ -51,7 +51,7 @@ pub enum Relation {
     Greater,
 }
 
-/// What is compared, with the right side.
+/// The attribute that is compared, with the right side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Whether the key exists; only `Equal` and `NotEqual`.
@@ -68,7 +68,7 @@ pub enum Target {
     UpdatedRef(EventId),
 }
 
-/// One operation.
+/// An operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Reads a key.
@@ -82,7 +82,7 @@ pub enum Operation {
     List(ListRequest),
 }
 
-/// What one operation answers.
+/// The answer of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OperationAnswer {
     /// The key, if it exists.
@@ -95,7 +95,7 @@ pub enum OperationAnswer {
     List(Vec<Entry>),
 }
 
-/// What a transaction answers.
+/// The answer of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TxnAnswer {
     /// Whether the comparisons held, so that `then` was done.
@@ -104,7 +104,7 @@ pub struct TxnAnswer {
     pub rev: Option<Revision>,
     /// The state of the store that it left, or saw.
     pub at: Snapshot,
-    /// What each operation of the branch answers, in order.
+    /// The answer of each operation of the branch, in order.
     pub answers: Vec<OperationAnswer>,
 }
 

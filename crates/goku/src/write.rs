@@ -13,7 +13,7 @@ use crate::txn::{Txn, TxnAnswer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u64);
 
-/// One write of a session: sent again, it is answered with the outcome of the first time and does nothing.
+/// A write of a session: sent again, it is answered with the outcome of the first time and does nothing.
 ///
 /// The store keeps the outcomes of the last [`SESSION_OUTCOMES_MAX`](crate::limits::SESSION_OUTCOMES_MAX) writes of a
 /// session, and forgets a session that was not used for
@@ -43,12 +43,12 @@ pub enum Write {
     Lease(LeaseRequest),
 }
 
-/// What a write answers.
+/// The answer of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteAnswer {
     /// The key's new state, for a Set or a Delete.
     Entry(Entry),
-    /// What a transaction answers.
+    /// The answer of a transaction.
     Txn(TxnAnswer),
     /// The lease's new state.
     Lease(Lease),

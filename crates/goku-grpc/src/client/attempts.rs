@@ -23,7 +23,7 @@ pub(super) struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    /// Those of a call that begins now.
+    /// The attempts of a call that begins now.
     pub(super) fn new(client: &'a GrpcClient) -> Attempts<'a> {
         Attempts {
             client,
@@ -34,13 +34,13 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Where the next attempt is made.
+    /// The endpoint of the next attempt.
     pub(super) fn next(&mut self) -> &'a Arc<Endpoint> {
         self.made += 1;
         self.client.servers.endpoints.pick(Instant::now())
     }
 
-    /// How long an attempt there may take: what is left for the call, or half of it where it can be made elsewhere if
+    /// The time that an attempt there may take: what is left for the call, or half of it where it can be made elsewhere if
     /// this one is not answered.
     pub(super) fn time(&self, endpoint: &Arc<Endpoint>) -> Option<Duration> {
         let left = self.left()?;
@@ -101,7 +101,7 @@ impl<'a> Attempts<'a> {
         true
     }
 
-    /// What is left of the call's time.
+    /// The rest of the call's time.
     pub(super) fn left(&self) -> Option<Duration> {
         let deadline = self.deadline?;
         Some(deadline.saturating_duration_since(Instant::now()))

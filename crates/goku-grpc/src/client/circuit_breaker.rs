@@ -6,10 +6,10 @@ use std::time::Duration;
 use goku::Backoff;
 use tokio::time::Instant;
 
-/// How long an endpoint is left alone after failures in a row.
+/// The time for which an endpoint is left alone after failures in a row.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
-/// What an endpoint's last calls came to. Times are microseconds after `zero`, from 1.
+/// The outcome of an endpoint's last calls. Times are microseconds after `zero`, from 1.
 #[derive(Debug)]
 pub(super) struct CircuitBreaker {
     zero: Instant,
@@ -22,7 +22,7 @@ pub(super) struct CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    /// That of an endpoint which nobody has called yet.
+    /// The circuit breaker of an endpoint that nobody has called yet.
     pub(super) fn new(now: Instant) -> CircuitBreaker {
         CircuitBreaker {
             zero: now,

@@ -23,22 +23,22 @@ use crate::corked::Corked;
 use crate::one_task::Parts;
 use crate::whole::Whole;
 
-/// How long a connection may take to be made.
+/// The time that a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection with calls under way may stay silent before the server is asked for a sign of life, and how
+/// The time that a connection with calls under way may stay silent before the server is asked for a sign of life, and how
 /// long that may take: a stream from a server that vanished without a word goes on elsewhere after both.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much of one stream is received before it is read.
+/// The bytes of one stream that are received before they are read.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 
-/// How much is received on a connection before it is read: what HTTP/2 allows at most, so that streams that nobody reads
+/// The bytes that a connection receives before they are read: what HTTP/2 allows at most, so that streams that nobody reads
 /// at the moment, each bounded by its own window, hold up neither other calls nor each other.
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
-/// How much of headers and trailers is received: an answer has little, but a proxy may add to it.
+/// The bytes of headers and trailers that are received: an answer has little, but a proxy may add to it.
 const HEADER_LIST_BYTES_MAX: u32 = 1024 * 1024;
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("goku/", env!("CARGO_PKG_VERSION")));
@@ -61,16 +61,16 @@ pub(super) struct Connection(Arc<Inner>);
 
 struct Inner {
     connect: Box<Connect>,
-    /// Where the task of the connection runs.
+    /// The runtime of the connection's task.
     runtime: Handle,
-    /// That of the last connection.
+    /// The sender of the last connection.
     sender: Mutex<Option<SendRequest<Whole<Body>>>>,
     /// Held while one is made.
     making: tokio::sync::Mutex<()>,
 }
 
 impl Connection {
-    /// One to the host and port of `uri`, over TCP, whose task runs on `runtime`.
+    /// A connection to the host and port of `uri`, over TCP, whose task runs on `runtime`.
     pub(super) fn tcp(uri: Uri, runtime: Handle) -> Connection {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -85,7 +85,7 @@ impl Connection {
         })
     }
 
-    /// One that `connect` makes.
+    /// A connection that `connect` makes.
     pub(super) fn new(
         runtime: Handle,
         connect: impl Fn() -> BoxFuture<'static, Result<Box<dyn Io>, BoxError>> + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! One server that a client knows.
+//! A server that a client knows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -23,7 +23,7 @@ use crate::wire;
 /// entries has their fields besides.
 const ANSWER_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 
-/// How much less time a server is given than its answer is waited for: that it takes to arrive, so that a server that cannot
+/// The part of a call's time that is kept for the answer to arrive: a server is given that much less, so that a server that cannot
 /// do it in time can say why.
 const TRANSIT_MAX: Duration = Duration::from_millis(100);
 
@@ -37,7 +37,7 @@ pub(super) struct Endpoint {
     /// As errors name it.
     name: String,
     pub(super) breaker: CircuitBreaker,
-    /// Those of all servers of the client.
+    /// The outages of all servers of the client.
     outages: Arc<OutageDetector>,
     /// Whether it ever answered.
     reached: AtomicBool,
@@ -52,9 +52,9 @@ pub(super) struct Endpoint {
 pub(super) enum Numbering {
     /// Not known yet.
     Unknown = 0,
-    /// It does: its answers repeat the numbers.
+    /// Answers repeat the numbers.
     Honoured = 1,
-    /// It does not look at them.
+    /// The server does not look at numbers.
     Ignored = 2,
 }
 
@@ -82,7 +82,7 @@ impl Endpoint {
         }
     }
 
-    /// The same server, which tells `outages` whether it answers.
+    /// Tells `outages` whether the server answers.
     pub(super) fn telling(self, outages: Arc<OutageDetector>) -> Endpoint {
         Endpoint { outages, ..self }
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::endpoint::Endpoint;
 use super::outage::OutageDetector;
 
-/// One server or several, which serve the same store.
+/// The servers of one store.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     all: Vec<Arc<Endpoint>>,
@@ -18,7 +18,7 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    /// These servers; `Config` where there are none.
+    /// The endpoints of these servers; `Config` if there are none.
     pub(super) fn new(all: Vec<Endpoint>) -> Result<Endpoints> {
         if all.is_empty() {
             return Err(Error::new(
@@ -29,7 +29,7 @@ impl Endpoints {
         Ok(Endpoints::of(all))
     }
 
-    /// This one server.
+    /// The endpoint of a single server.
     pub(super) fn single(endpoint: Endpoint) -> Endpoints {
         Endpoints::of(vec![endpoint])
     }

@@ -19,7 +19,7 @@ pub enum OutageEvent {
     },
     /// A server answers again.
     Ended {
-        /// How long after the beginning.
+        /// The time since the beginning.
         after: Duration,
     },
 }

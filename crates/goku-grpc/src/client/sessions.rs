@@ -6,7 +6,7 @@ use goku::limits::{SESSION_IDLE_MAX, SESSION_OUTCOMES_MAX};
 use goku::{SessionId, WriteId};
 use tokio::time::Instant;
 
-/// How far the numbers of a session go beyond the oldest that is not answered, and so how many writes it has under way:
+/// The numbers of a session beyond the oldest that is not answered, and so the writes that it has under way at most:
 /// each can be sent again however the others overtake it, as the store keeps the outcomes of twice as many. They are
 /// the bits of [`WriteSession::unanswered`].
 const WINDOW: u64 = SESSION_OUTCOMES_MAX as u64 / 2;

@@ -24,7 +24,7 @@ type Opening = BoxFuture<'static, Result<Response<Streaming<reflexpb::Event>>, S
 /// A stream of events and where it stands.
 struct ResumingStream {
     client: GrpcClient,
-    /// What is asked for when it is opened again: it moves on with what is delivered.
+    /// The request with which the stream is opened again: its start moves on with what is delivered.
     request: StreamRequest,
     /// The head when it was first opened, where the server tells.
     opened_at: Option<Snapshot>,
@@ -41,7 +41,7 @@ enum Reading {
     Events(Arc<Endpoint>, Box<Streaming<reflexpb::Event>>),
 }
 
-/// What a server made of a request for a stream in the time that it had.
+/// The answer of a server to a request for a stream within its time.
 enum Opened {
     Events(Snapshot, Box<Streaming<reflexpb::Event>>),
     Silence(Opening),
@@ -112,7 +112,7 @@ impl ResumingStream {
         EventStream::new(opened_at, self.items())
     }
 
-    /// What it delivers, up to the error that ends it.
+    /// The items that the stream delivers, up to the error that ends it.
     fn items(self) -> impl Stream<Item = Result<StreamItem>> + Send + 'static {
         futures::stream::unfold(Some(self), |stream| async move {
             let mut stream = stream?;

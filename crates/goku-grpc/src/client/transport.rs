@@ -1,4 +1,4 @@
-//! What carries the calls to one server.
+//! The transport of calls to one server.
 
 use std::task::{Context, Poll};
 

@@ -21,7 +21,7 @@ use crate::wire;
 /// another has room.
 const WRITES_MAX: usize = 4096;
 
-/// How often a write that the store refuses because it does not know its session gets a number of another one.
+/// Times that a write gets a number of another session because the store does not know its own.
 const RENUMBERED_MAX: u32 = 3;
 
 /// Gives numbers to writes.
@@ -34,11 +34,11 @@ pub(super) struct Numbers {
 /// A number that a write has until this is dropped.
 struct Number<'a> {
     id: WriteId,
-    /// None where it is the caller's own.
+    /// `None` if the number is the caller's own.
     from: Option<&'a Numbers>,
 }
 
-/// What is known of a write while it is sent.
+/// A write while it is sent.
 struct Sent<'a> {
     number: Option<Number<'a>>,
     /// The error by which an earlier attempt may have been applied.
@@ -46,7 +46,7 @@ struct Sent<'a> {
     renumbered: u32,
 }
 
-/// What to do about an attempt that failed.
+/// The step after an attempt that failed.
 enum Next {
     /// Make another.
     Retry(Error),

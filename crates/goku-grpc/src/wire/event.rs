@@ -94,7 +94,7 @@ fn types_from_wire(types: &[i32]) -> Result<EventTypes> {
         .collect()
 }
 
-/// What reflex's own request asks for, of the keys that begin with `prefix`.
+/// The request that reflex's own one stands for, of the keys that begin with `prefix`.
 pub(crate) fn reflex_request(prefix: Prefix, request: reflexpb::StreamRequest) -> Result<StreamRequest> {
     let options = request.options.unwrap_or_default();
     Ok(StreamRequest {

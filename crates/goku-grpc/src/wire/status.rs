@@ -1,4 +1,4 @@
-//! What a store tells of itself.
+//! The status of a store.
 
 use goku::{Error, EventId, Replica, Result, Revision, Status};
 

@@ -16,7 +16,7 @@ use crate::cli::signal::EndSignals;
 use crate::exit::{Failure, Outcome};
 use crate::output::{Output, Report};
 
-/// What `--help` tells of all workloads.
+/// The part of `--help` about all workloads.
 const HELP: &str = "\
 A caller makes its next call when the one before is answered. All keys lie below
 --prefix, which is refused where it has keys that no load has written; they are deleted at the end, unless with

@@ -1,4 +1,4 @@
-//! How client commands reach their servers.
+//! The connection of client commands to their servers.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::exit::Failure;
 use crate::output::{self, Format};
 use crate::time::show_remaining;
 
-/// How client commands reach their servers.
+/// The servers of client commands, and how they are called.
 pub(super) struct Connection {
     pub(super) endpoints: Vec<String>,
     pub(super) timeout: Duration,

@@ -176,7 +176,7 @@ impl Consume {
     }
 }
 
-/// What runs.
+/// The consumer or the member of a group that runs.
 enum Runner {
     Alone(Consumer),
     Member(Group),
@@ -249,7 +249,7 @@ async fn run_command(command: &[OsString], environment: &Environment, delivery: 
     Err(format!("the command ended with {status}").into())
 }
 
-/// Where this process runs.
+/// The host and the number of this process.
 fn own_label() -> String {
     let host = rustix::system::uname();
     format!("{}:{}", host.nodename().to_string_lossy(), std::process::id())

@@ -140,15 +140,15 @@ async fn list(client: &dyn Client, output: &mut Output) -> Outcome {
 /// Tells of cursors, those of a consumer one after the other.
 struct Telling<'a> {
     client: &'a dyn Client,
-    /// How many dead letters there are of each consumer that has some.
+    /// The number of dead letters of each consumer that has some.
     dead: BTreeMap<String, usize>,
-    /// What fails and was not told of yet.
+    /// Deliveries that fail and were not told of yet.
     failing: BTreeMap<CursorId, Failing>,
     /// Of the last that was told of.
     common: Option<Common>,
 }
 
-/// What all cursors of a consumer have in common.
+/// The part that all cursors of a consumer have in common.
 struct Common {
     name: ConsumerName,
     status: Status,
@@ -220,7 +220,7 @@ impl Telling<'_> {
         Ok(())
     }
 
-    /// What the cursors of this consumer have in common.
+    /// The part that the cursors of this consumer have in common.
     async fn common(&mut self, name: &ConsumerName) -> goku::Result<&Common> {
         let common = match self.common.take() {
             Some(of) if of.name == *name => of,

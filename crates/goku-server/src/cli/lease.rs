@@ -16,7 +16,7 @@ use crate::output::{self, HeldKeys, Output};
 /// A lease that is kept alive is renewed so often in its time to live: two renewals may be lost.
 const RENEWALS_PER_TTL: u32 = 3;
 
-/// How long a failed renewal waits for its next try.
+/// The pause from a failed renewal to its next try.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Subcommand)]

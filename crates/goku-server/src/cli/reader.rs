@@ -1,4 +1,4 @@
-//! Whoever reads what a command writes.
+//! The reader of a command's output.
 
 use std::future::pending;
 use std::io;

@@ -15,7 +15,7 @@ use crate::output::Output;
 /// The longest form in bytes: a transaction has at most 4 MiB, and JSON may write each byte as `\u0000`.
 const FORM_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
-/// What `--help` tells of the form; the example is complete and is run by the tests.
+/// The part of `--help` about the form; the example is complete and is run by the tests.
 const FORM_HELP: &str = r#"The form is one JSON object. Where every comparison holds, the operations of
 `then` are done, else those of `else`: all of them, or none where one fails. All
 comparisons see the state before; operations see earlier ones.

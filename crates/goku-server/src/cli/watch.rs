@@ -126,7 +126,7 @@ impl Watch {
     }
 }
 
-/// What is to be said of a stream that begins after an event which is still to come. A server of the original does not tell
+/// The note about a stream that begins after an event which is still to come. A server of the original does not tell
 /// its head.
 fn beyond_head(from: StreamFrom, head: Snapshot) -> Option<String> {
     let StreamFrom::After(id) = from else { return None };

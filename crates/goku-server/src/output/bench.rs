@@ -1,4 +1,4 @@
-//! What came of a load.
+//! The report of a load.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -44,7 +44,7 @@ pub(super) fn text(report: &Report<'_>) -> String {
     text
 }
 
-/// The same for programs.
+/// The report for programs.
 pub(super) fn json(report: &Report<'_>) -> impl Serialize {
     let Report { load, measured, .. } = report;
     ReportForm {
@@ -131,7 +131,7 @@ fn is_counted_by_calls(workload: Workload) -> bool {
     }
 }
 
-/// What a workload was told beside what all are.
+/// The parameters of a workload beside those that all have.
 fn parameters(workload: Workload) -> BTreeMap<&'static str, u64> {
     match workload {
         Workload::Mixed { get_percent } => [("get_percent", u64::from(get_percent))].into(),

@@ -11,8 +11,8 @@ pub(crate) struct ConsumerStatus {
     /// `None` where there is no cursor, or what follows it is not retained, or was lost.
     pub(crate) lag: Option<Lag>,
     pub(crate) dead: usize,
-    /// Who holds the partition; none where it is no group's, or nobody does at the moment.
+    /// The holder of the partition; `None` if it is no group's, or nobody holds it at the moment.
     pub(crate) holder: Option<Member>,
-    /// What fails at the moment, where something does.
+    /// The delivery that fails at the moment, if one does.
     pub(crate) failing: Option<Failing>,
 }

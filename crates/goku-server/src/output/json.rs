@@ -305,7 +305,7 @@ struct EntryForm<'a> {
 struct SetForm<'a> {
     #[serde(flatten)]
     entry: EntryForm<'a>,
-    /// None where the lease could not be read.
+    /// `None` if the lease could not be read.
     #[serde(flatten)]
     term: Option<TermForm>,
 }
@@ -315,7 +315,7 @@ struct DeletedForm {
     deleted: u64,
 }
 
-/// What a consumer is given.
+/// The event that a consumer is given.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum DeliveryForm<'a> {
@@ -494,9 +494,9 @@ struct ReplicaForm<'a> {
 
 #[derive(Serialize)]
 struct ServingForm<'a> {
-    /// Where it was told to listen.
+    /// The address that the server listens at.
     listening_on: &'a str,
-    /// Where clients on this machine reach it.
+    /// The address at which clients on this machine reach the server.
     endpoint: &'a str,
     store: &'a str,
     metrics: Option<String>,

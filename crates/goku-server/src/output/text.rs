@@ -21,7 +21,7 @@ pub(super) fn key(key: &Key) -> String {
     quoted(key.as_str())
 }
 
-/// What a later condition needs: version, ref and lease.
+/// The state that a later condition needs: version, ref and lease.
 pub(super) fn state(entry: &Entry) -> String {
     format!(
         "version {}\tref {}\tlease {}",
@@ -224,7 +224,7 @@ pub(super) fn status(status: &Status) -> String {
     text
 }
 
-/// Where a server listens, and last, when all is there, its store.
+/// The addresses of a server, and last, when all is there, its store.
 pub(super) fn serving(server: &Server) -> String {
     let metrics = server
         .metrics_url()

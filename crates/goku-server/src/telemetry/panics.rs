@@ -13,7 +13,7 @@ const PLACES_MAX: usize = 256;
 
 /// Has panics go to the log: the standard hook waits for whoever reads standard error.
 ///
-/// One that comes again and again at the same place has one line a minute, with their number.
+/// Panics that come again and again at the same place have one line a minute, with their number.
 pub(super) fn log() {
     let places = Mutex::new(HashMap::new());
     std::panic::set_hook(Box::new(move |panic| {

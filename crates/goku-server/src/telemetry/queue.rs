@@ -37,7 +37,7 @@ struct State {
     /// Whether a line is being written.
     is_writing: bool,
     lost: u64,
-    /// How many of these no line has told of.
+    /// Lost lines that no line has told of.
     untold: u64,
 }
 
@@ -201,7 +201,7 @@ mod tests {
 
     /// Writes that are answered one by one as a test says.
     struct Script {
-        /// What is asked for.
+        /// The text of each write.
         asked: mpsc::Sender<String>,
         answers: mpsc::Receiver<io::Result<usize>>,
     }

@@ -24,7 +24,7 @@ where
 }
 
 impl Ack {
-    /// It is done.
+    /// Acknowledges the delivery.
     pub fn done(self) {
         // A consumer that has stopped is not there to hear it.
         drop(self.0.send(Ok(())));

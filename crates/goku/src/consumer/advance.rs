@@ -10,7 +10,7 @@ use crate::id::EventId;
 /// another transaction has handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advance {
-    /// Where the cursor goes.
+    /// The move of the cursor.
     pub request: CursorMove,
     /// The event that was handed out before the deliveries, or the place where the run began: the cursor has come to here.
     pub after: EventId,
@@ -24,7 +24,7 @@ impl Advance {
     ///
     /// # Errors
     ///
-    /// Those of a move forward; `Fenced` where the cursor was moved back or removed meanwhile, so that the transaction would
+    /// The errors of a move forward; `Fenced` where the cursor was moved back or removed meanwhile, so that the transaction would
     /// pass events that are to be handled again; `CursorBackward` where another process has handled some of the deliveries.
     pub fn decide(&self, stored: Option<&Cursor>, now: Timestamp) -> Result<Option<Cursor>> {
         match self.change(stored, now)? {
@@ -80,7 +80,7 @@ mod tests {
         CursorMove::forward(CursorId::of(ConsumerName::new("c").unwrap()), to)
     }
 
-    /// What handling events 5 to 8 comes to, of which the one before is event 3, with the cursor there.
+    /// The outcome of handling events 5 to 8, of which the one before is event 3, with the cursor there.
     fn decided(stands_at: Option<i64>) -> Result<Option<i64>, ErrorKind> {
         let advance = Advance {
             request: forward(8),

@@ -1,4 +1,4 @@
-//! Where cursors are kept.
+//! The places where cursors are kept.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use crate::cursor::{Cursor, CursorId, CursorMove, CursorsRequest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::CURSOR_MOVES_MAX;
 
-/// How long one that waits leaves the sending to another before it looks whether that is still there.
+/// The time that a task which waits leaves the sending to another before it looks whether that is still there.
 const TAKE_OVER_AFTER: Duration = Duration::from_millis(100);
 
 /// A place where cursors are kept.
@@ -30,7 +30,7 @@ pub trait CursorStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Those of one move of [`Client::move_cursors`], and those of [`load`](Self::load).
+    /// The errors of one move of [`Client::move_cursors`], and those of [`load`](Self::load).
     async fn save(&self, request: CursorMove) -> Result<Cursor>;
 }
 

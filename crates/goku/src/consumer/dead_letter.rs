@@ -28,11 +28,11 @@ const STATE: &str = "state";
 /// A delivery that was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Where it is kept; deleting the key forgets it.
+    /// The key of the dead letter; deleting it forgets the letter.
     pub key: Key,
-    /// What was delivered.
+    /// The delivery that was given up.
     pub delivery: Delivery,
-    /// How many attempts failed.
+    /// The number of attempts that failed.
     pub attempts: u32,
     /// Why the last one did.
     pub error: String,
@@ -42,7 +42,7 @@ pub struct DeadLetter {
 ///
 /// # Errors
 ///
-/// Those of [`Client::list`], and `Internal` when a dead letter cannot be understood.
+/// The errors of [`Client::list`], and `Internal` when a dead letter cannot be understood.
 pub async fn dead_letters(client: &dyn Client, consumer: &ConsumerName) -> Result<Vec<DeadLetter>> {
     let prefix = Prefix::new(prefix_of(consumer))?;
     let mut entries = client.list(ListRequest::new(prefix)).await?;
@@ -58,7 +58,7 @@ pub async fn dead_letters(client: &dyn Client, consumer: &ConsumerName) -> Resul
 ///
 /// # Errors
 ///
-/// Those of [`Client::list`].
+/// The errors of [`Client::list`].
 pub async fn dead_letter_counts(
     client: &dyn Client,
     limit: impl Into<Option<usize>> + Send,
@@ -81,12 +81,12 @@ pub async fn dead_letter_counts(
     Ok(counts)
 }
 
-/// What the keys of all dead letters begin with.
+/// The prefix of the keys of all dead letters.
 fn prefix() -> String {
     format!("{RESERVED_PREFIX}dead/")
 }
 
-/// What those of a consumer begin with.
+/// The prefix of the keys of a consumer's dead letters.
 fn prefix_of(consumer: &ConsumerName) -> String {
     format!("{}{consumer}/", prefix())
 }

@@ -116,12 +116,12 @@ impl Consumer {
         true
     }
 
-    /// The same, with its cursor kept there. Not for one whose cursor is in the user's database.
+    /// Sets where the cursor is kept. Not for a consumer whose cursor is in the user's database.
     pub fn cursors(self, cursors: Arc<dyn CursorStore>) -> Consumer {
         Consumer { cursors, ..self }
     }
 
-    /// What it counts.
+    /// The counts of the consumer.
     pub fn stats(&self) -> Stats {
         self.stats.clone()
     }

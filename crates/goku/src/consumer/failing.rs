@@ -28,7 +28,7 @@ use crate::id::EventId;
 use crate::key::{Key, Prefix};
 use crate::request::{Condition, DeleteRequest, ListRequest, SetRequest};
 
-/// How long a delivery has failed before others are told: most failures are over by then.
+/// The time that a delivery has failed before others are told: most failures are over by then.
 const REPORT_AFTER: Duration = Duration::from_secs(1);
 
 /// The shortest time between two writes of one run.
@@ -37,10 +37,10 @@ const REPORT_INTERVAL_MIN: Duration = Duration::from_secs(5);
 /// The times between two writes about the same delivery.
 const REPORT_INTERVALS: Backoff = Backoff::new(REPORT_INTERVAL_MIN, Duration::from_secs(60));
 
-/// How long a report is there when the next one does not come, in intervals up to that.
+/// The time that a report is there if the next one does not come, in intervals up to that.
 const REPORT_TTL_INTERVALS: u32 = 3;
 
-/// How long the end of a run waits for the removal of its report, which goes by itself later.
+/// The time that the end of a run waits for the removal of its report, which goes by itself later.
 const REMOVE_MAX: Duration = Duration::from_secs(1);
 
 /// A delivery of a consumer that fails at the moment: what is after it waits.
@@ -50,7 +50,7 @@ pub struct Failing {
     pub cursor: CursorId,
     /// The event, or the one that a state comes from; of a batch, the first.
     pub event: EventId,
-    /// Its key.
+    /// The key of that event.
     pub key: Key,
     /// Attempts that came to nothing so far, those among them that waited for a database that is away.
     pub attempts: u32,
@@ -62,13 +62,13 @@ pub struct Failing {
     pub told_at: Timestamp,
 }
 
-/// What fails at the moment, by consumer and partition; at most `limit`, where there is one. Of each partition it is the
-/// first delivery that has failed for a second, told until 3 minutes at most after its consumer has died. Keys that hold
-/// something else are left out.
+/// The deliveries that fail at the moment, by consumer and partition; at most `limit`, if there is one. Of each partition
+/// it is the first delivery that has failed for a second, told until 3 minutes at most after its consumer has died. Keys
+/// that hold something else are left out.
 ///
 /// # Errors
 ///
-/// Those of a list.
+/// The errors of a list.
 pub async fn failing(client: &dyn Client, limit: impl Into<Option<usize>> + Send) -> Result<Vec<Failing>> {
     let request = ListRequest {
         limit: limit.into(),
@@ -82,7 +82,7 @@ pub async fn failing(client: &dyn Client, limit: impl Into<Option<usize>> + Send
     Ok(failing)
 }
 
-/// What the keys of all reports begin with.
+/// The prefix of the keys of all reports.
 fn prefix() -> String {
     format!("{RESERVED_PREFIX}failing/")
 }
@@ -155,7 +155,7 @@ pub(super) struct Report {
     client: Arc<dyn Client>,
     cursor: CursorId,
     failures: Arc<Failures>,
-    /// What the store has of this run.
+    /// The report of this run that the store has.
     told: Option<Told>,
     /// The time of the store, and when it was that.
     time: Option<(Timestamp, Instant)>,
@@ -173,7 +173,7 @@ pub(super) struct Told {
     by: EventId,
 }
 
-/// What a write came to: what the store has since.
+/// The outcome of a write: the report that the store has since.
 pub(super) type Reported = Result<Option<Told>>;
 
 impl Report {
@@ -314,7 +314,7 @@ fn write(failing: &Failing) -> Vec<u8> {
     ])
 }
 
-/// What an entry tells; `None` where it is no report.
+/// The report in an entry; `None` if it holds none.
 fn read(entry: &Entry) -> Option<Failing> {
     let (consumer, partition) = entry.key.as_str().strip_prefix(&prefix())?.rsplit_once('/')?;
     let (lines, _) = Lines::read(&entry.value)?;

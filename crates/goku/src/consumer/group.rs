@@ -43,10 +43,10 @@ pub const GROUP_MEMBERS_MAX: usize = 1_024;
 /// Longest label of a member, in bytes.
 pub const MEMBER_LABEL_BYTES_MAX: usize = 256;
 
-/// How long a member that is silent keeps its partitions, where nothing else is said.
+/// The time that a silent member keeps its partitions by default.
 const TTL: Duration = Duration::from_secs(5);
 
-/// One member of a group: it runs a [`Consumer`] for each partition that it holds.
+/// A member of a group: it runs a [`Consumer`] for each partition that it holds.
 ///
 /// The events are divided by their keys into a fixed number of partitions, and each of these is held by one member at a time,
 /// under its lease. Members share them evenly: one that joins gets its share from the others, one that leaves gives its own
@@ -106,7 +106,7 @@ impl Group {
         }
     }
 
-    /// The same, of a group of so many partitions. The first member of all fixes their number, at
+    /// Sets the number of partitions. The first member of all fixes it, at
     /// [`PARTITIONS_DEFAULT`] where it does not say any; one that names another number later is refused.
     ///
     /// More members than partitions have nothing to do, and each partition is a stream of its own: some times as many as
@@ -118,7 +118,7 @@ impl Group {
         }
     }
 
-    /// The same, shown to people under `label`: where it runs, for example.
+    /// Sets the label that people are shown: where the member runs, for example.
     pub fn label(self, label: impl Into<String>) -> Group {
         Group {
             label: label.into(),
@@ -126,13 +126,13 @@ impl Group {
         }
     }
 
-    /// The same, with its lease living for `ttl` unless it is renewed, 5 s where nothing else is said: so long the
+    /// Sets the time that the member's lease lives unless it is renewed, 5 s by default: so long the
     /// partitions of a member that was killed are handled by nobody, and for less it may stand still without losing them.
     pub fn ttl(self, ttl: Duration) -> Group {
         Group { ttl, ..self }
     }
 
-    /// What its consumers count, together, instead of each for itself.
+    /// The counts of the member's consumers together, instead of each for itself.
     pub fn stats(&self) -> Stats {
         self.stats.clone()
     }
@@ -175,7 +175,7 @@ impl Group {
         Ok(())
     }
 
-    /// What makes the consumer of a partition. What the holding says counts, whatever the user's function does.
+    /// The maker of a partition's consumer. The holding's spec counts, whatever the user's function does.
     fn make(&self, holding: Holding) -> impl FnOnce() -> Consumer + Send + 'static {
         let (make, stats) = (self.make.clone(), self.stats.clone());
         move || {

@@ -1,4 +1,4 @@
-//! What is handled, and by whom.
+//! Deliveries, and the handlers that they are given to.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use crate::key::Key;
 /// Why an attempt failed. Any error is one, by `?`.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a consumer is given.
+/// An event, or the state of a key, as a consumer is given it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// The state of a key, where the consumer [starts](super::Start::State) with that.

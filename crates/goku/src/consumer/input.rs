@@ -1,4 +1,4 @@
-//! What a consumer takes in: the current state first where it starts with that, then events.
+//! The input of a consumer: the current state first where it starts with that, then events.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::id::{Epoch, Position, Snapshot};
 use crate::key::Key;
 use crate::request::{ListRequest, StreamFrom, StreamRequest};
 
-/// One thing that is taken in.
+/// An item of the input.
 #[derive(Debug)]
 pub(super) enum Input {
     /// To be handled. Then everything up to the place is done; none while the state is delivered.
@@ -23,10 +23,10 @@ pub(super) enum Input {
     Mark(Snapshot),
 }
 
-/// What is taken in, up to an error, and the place where it begins.
+/// The input up to an error, and the place where it begins.
 pub(super) struct Source {
     pub(super) inputs: BoxStream<'static, Result<Input>>,
-    /// None where the run goes on from a cursor, or begins with the state, anew until it is through.
+    /// `None` if the run goes on from a cursor, or begins with the state, anew until it is through.
     pub(super) begins_at: Option<Snapshot>,
 }
 
@@ -133,7 +133,7 @@ fn at(epoch: Epoch, position: Position) -> Snapshot {
     Snapshot { epoch, position }
 }
 
-/// What consumers keep for themselves is no news to them: a dead letter would lead to the next.
+/// Whether a key is one that consumers keep for themselves, which is no news to them: a dead letter would lead to the next.
 fn is_own(spec: &Spec, key: &Key) -> bool {
     let is_in = spec.partition.is_none_or(|partition| partition.contains(key));
     let is_reserved = key.as_str().starts_with(RESERVED_PREFIX) && !spec.prefix.as_str().starts_with(RESERVED_PREFIX);

@@ -1,4 +1,4 @@
-//! How far a consumer is behind.
+//! The lag of a consumer.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::key::Prefix;
 use crate::request::{StreamFrom, StreamRequest};
 use crate::status::Status;
 
-/// How far a cursor is behind the head of the log.
+/// The distance of a cursor from the head of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
     /// Events after it, those of other prefixes among them: no more than so many are left to do.
     pub events: u64,
-    /// How long ago the first of them happened, by the time of the store.
+    /// The age of the first of them, by the time of the store.
     pub age: Duration,
 }
 
@@ -34,7 +34,7 @@ pub async fn lag(client: &dyn Client, cursor: &Cursor) -> Result<Lag> {
 ///
 /// # Errors
 ///
-/// Those of [`lag`].
+/// The errors of [`lag`].
 pub async fn lag_at(client: &dyn Client, cursor: &Cursor, status: &Status) -> Result<Lag> {
     let at = cursor.at.position;
     let request = StreamRequest::new(Prefix::default()).from(StreamFrom::Resume(at));

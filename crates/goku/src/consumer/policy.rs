@@ -1,4 +1,4 @@
-//! What happens to a delivery that fails.
+//! The policy for deliveries that fail.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,10 +15,10 @@ pub struct Retry {
     pub max: Duration,
 }
 
-/// What happens to a delivery that failed again and again.
+/// The fate of a delivery that failed again and again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
-    /// It is tried until it succeeds, and what depends on it waits.
+    /// The delivery is tried until it succeeds, and what depends on it waits.
     #[default]
     Retry,
     /// After so many attempts it is kept as a [dead letter](super::DeadLetter), and the consumer goes on.

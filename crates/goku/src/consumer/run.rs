@@ -14,7 +14,7 @@ use crate::cursor::{Cursor, CursorMove};
 use crate::error::{ErrorKind, Result};
 use crate::id::{FencingToken, Snapshot};
 
-/// What [`Consumer::replay`] came to.
+/// The outcome of [`Consumer::replay`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
     /// Dead letters that were handled, and are gone.
@@ -163,15 +163,15 @@ impl Consumer {
     }
 }
 
-/// What a run begins with.
+/// The beginning of a run.
 struct Opened {
     source: Source,
-    /// Where the stored cursor is.
+    /// The place of the stored cursor.
     stored: Option<Snapshot>,
     token: FencingToken,
 }
 
-/// How far a run has come, by the holder of which token.
+/// The place that a run has come to, and the token of its holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Done {
     at: Snapshot,

@@ -25,10 +25,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{EventId, FencingToken, Snapshot};
 use crate::status::Status;
 
-/// How often the last move of the cursor is tried at the end.
+/// Attempts at the last move of the cursor, at the end.
 const LAST_MOVES_MAX: u32 = 3;
 
-/// How often the store is asked how long its log is, at the most.
+/// The least time from one question to the store for the length of its log to the next.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// One run from a cursor on.
@@ -40,11 +40,11 @@ pub(super) struct RunLoop<'a> {
     schedule: Schedule,
     pub(super) tracker: Tracker,
     under_way: JoinSet<(Unit, Ended)>,
-    /// What is under way where one at a time is: here, since a task for each delivery costs more than most handlers do.
+    /// The unit under way, if the spec allows one at a time: here, since a task for each delivery costs more than most handlers do.
     alone: Option<BoxFuture<'static, (Unit, Ended)>>,
     is_alone: bool,
     token: FencingToken,
-    /// Where the stored cursor is.
+    /// The place of the stored cursor.
     saved: Option<Snapshot>,
     saving: Option<BoxFuture<'static, Result<Cursor>>>,
     save_at: Instant,
@@ -239,7 +239,7 @@ impl<'a> RunLoop<'a> {
         }
     }
 
-    /// What ends next, of what is under way.
+    /// The next unit under way that ends.
     async fn next_ended(&mut self) -> Option<Result<(Unit, Ended), JoinError>> {
         if self.alone.is_some() {
             let ended = wait_for(&mut self.alone).await;
@@ -271,7 +271,7 @@ impl<'a> RunLoop<'a> {
         }
     }
 
-    /// How far the stored cursor is to be moved; none where it is there.
+    /// The place that the stored cursor is to be moved to; `None` if it is there.
     fn unsaved(&self) -> Option<Snapshot> {
         self.tracker.reached().filter(|reached| Some(*reached) != self.saved)
     }

@@ -1,4 +1,4 @@
-//! What a consumer is to do.
+//! The spec of a consumer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(super) const IN_FLIGHT_MAX: usize = 4_096;
 /// Most deliveries in a batch.
 pub(super) const BATCH_MAX: usize = 10_000;
 
-/// Where a consumer starts that has no cursor yet.
+/// The start of a consumer that has no cursor yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
     /// At the first event.
@@ -34,23 +34,23 @@ pub enum Start {
 /// In which order several deliveries that are under way are begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// Those of one key one after the other.
+    /// Deliveries of one key are handled one after the other.
     #[default]
     PerKey,
     /// Any.
     None,
 }
 
-/// How deliveries are gathered: a batch is handled when it is full, or its first delivery has waited for so long.
+/// The gathering of deliveries: a batch is handled when it is full, or its first delivery has waited for a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// Deliveries of a full one.
     pub count: usize,
-    /// How long the first waits for others.
+    /// The time that the first delivery waits for others.
     pub wait: Duration,
 }
 
-/// What a consumer is to do.
+/// The events that a consumer is for, and how it handles them.
 #[derive(Clone, Debug)]
 pub struct Spec {
     pub(super) id: CursorId,
@@ -110,12 +110,12 @@ impl Spec {
         }
     }
 
-    /// The same, with events of these types only.
+    /// Takes events of these types only.
     pub fn types(self, types: EventTypes) -> Spec {
         Spec { types, ..self }
     }
 
-    /// The same, with the keys of one partition only, for the holder of `token`. It has a cursor of its own, and a holder with
+    /// Takes the keys of one partition only, for the holder of `token`. A partition has a cursor of its own, and a holder with
     /// a greater token takes it over: this one ends with `Fenced` when it moves its cursor next. The number of partitions
     /// must stay what it was as long as there are cursors.
     pub fn partition(self, partition: Partition, token: FencingToken) -> Spec {
@@ -127,17 +127,17 @@ impl Spec {
         }
     }
 
-    /// The same, starting there where there is no cursor yet.
+    /// Sets the start of a consumer that has no cursor yet.
     pub fn start(self, start: Start) -> Spec {
         Spec { start, ..self }
     }
 
-    /// The same, given events only once they are so old.
+    /// Takes events only once they are so old.
     pub fn lag(self, lag: Duration) -> Spec {
         Spec { lag: Some(lag), ..self }
     }
 
-    /// The same, with up to `count` deliveries under way at once. The cursor stands before the first that is not done.
+    /// Allows up to `count` deliveries under way at once. The cursor stands before the first that is not done.
     pub fn in_flight(self, count: usize, order: Order) -> Spec {
         Spec {
             in_flight: count,
@@ -146,27 +146,27 @@ impl Spec {
         }
     }
 
-    /// The same, with these pauses between attempts.
+    /// Sets the pauses between attempts.
     pub fn retry(self, retry: Retry) -> Spec {
         Spec { retry, ..self }
     }
 
-    /// The same, with deliveries that fail again and again dealt with like this.
+    /// Sets the fate of deliveries that fail again and again.
     pub fn on_failure(self, on_failure: OnFailure) -> Spec {
         Spec { on_failure, ..self }
     }
 
-    /// The same, with the cursor moved so often, 1 s where nothing else is said: after a crash so much is repeated.
+    /// Sets the interval at which the cursor is moved, 1 s by default: after a crash so much is repeated.
     pub fn flush(self, flush: Duration) -> Spec {
         Spec { flush, ..self }
     }
 
-    /// The same, with the position told so often while there are no events, 5 s where nothing else is said.
+    /// Sets the interval at which the position is told while there are no events, 5 s by default.
     pub fn progress(self, progress: Duration) -> Spec {
         Spec { progress, ..self }
     }
 
-    /// The same, with attempts that are under way at the end waited for so long, 10 s where nothing else is said.
+    /// Sets the time that attempts under way at the end are waited for, 10 s by default.
     pub fn grace(self, grace: Duration) -> Spec {
         Spec { grace, ..self }
     }

@@ -1,4 +1,4 @@
-//! What a consumer counts, and how far it is behind.
+//! The counts of a consumer, and its lag.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -34,7 +34,7 @@ struct Runs {
     places: BTreeMap<u64, RunPlace>,
 }
 
-/// How far a run is, as it last told.
+/// The progress of a run, as it last told.
 #[derive(Debug, Default)]
 struct RunPlace {
     done: EventId,
@@ -51,7 +51,7 @@ pub(super) struct RunStats {
     number: u64,
 }
 
-/// What a consumer counted, since it was made.
+/// The counts of a consumer since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatsNow {
     /// Deliveries that were handled.
@@ -68,7 +68,7 @@ pub struct StatsNow {
     pub last_event: EventId,
     /// When that event happened, by the time of the store; none where there was none.
     pub last_event_at: Option<Timestamp>,
-    /// How far it is behind: events after what is done without a gap, and the age of the first event that it was given and
+    /// The consumer's lag: events after what is done without a gap, and the age of the first event that it was given and
     /// has not done. Of several partitions, the one that is furthest behind. None while it does not run, and until the
     /// store has told how long its log is, which it is asked every [`Spec::progress`](super::Spec::progress), at most once
     /// a second.

@@ -1,4 +1,4 @@
-//! How a shutdown stops what runs.
+//! The stop of what runs, at a shutdown.
 
 use std::pin::pin;
 

@@ -1,4 +1,4 @@
-//! What is done, of what was taken in order: the cursor may stand before the first that is not.
+//! The deliveries that are done, of those taken in order: the cursor may stand before the first that is not.
 
 use std::collections::VecDeque;
 

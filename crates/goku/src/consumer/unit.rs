@@ -50,7 +50,7 @@ pub enum AttemptError {
     Refused(Error),
 }
 
-/// Who handles what.
+/// The handler of a consumer, and what it is given at once.
 #[derive(Clone)]
 pub(super) enum Work {
     Each(Arc<dyn Handler>),
@@ -66,7 +66,7 @@ pub(super) struct Advances {
     pub(super) each: Vec<Option<Advance>>,
 }
 
-/// What the attempts at a unit need.
+/// The parts of a consumer that attempts at a unit need.
 pub(super) struct Attempts {
     pub(super) client: Arc<dyn Client>,
     pub(super) spec: Spec,
@@ -78,7 +78,7 @@ pub(super) struct Attempts {
     pub(super) stop: CancellationToken,
 }
 
-/// How the attempts at a unit ended.
+/// The end of the attempts at a unit.
 #[derive(Debug)]
 pub(super) struct Ended {
     /// Deliveries of the unit, from the first on, that were handled, or given up as the policy says: the cursor may pass them.
@@ -247,7 +247,7 @@ impl From<Attempted> for Ending {
 }
 
 impl Work {
-    /// One attempt at a delivery that has no place in the stream.
+    /// Makes one attempt at a delivery that has no place in the stream.
     pub(super) async fn handle_alone(&self, delivery: Delivery) -> Result<(), Failure> {
         let attempt = AssertUnwindSafe(self.handle(vec![delivery], None));
         match attempt.catch_unwind().await {

@@ -14,7 +14,7 @@ use crate::request::{ListRequest, StreamFrom, StreamRequest};
 ///
 /// # Errors
 ///
-/// Those of [`Client::list`] and [`Client::stream`].
+/// The errors of [`Client::list`] and [`Client::stream`].
 pub async fn wait_for(
     client: &dyn Client,
     prefix: Prefix,

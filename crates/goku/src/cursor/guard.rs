@@ -5,12 +5,12 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Snapshot;
 
-/// What a move comes to.
+/// The outcome of a move.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// The cursor is written like this.
     Write(Cursor),
-    /// It is where it should be.
+    /// The cursor is where it should be.
     Keep(Cursor),
 }
 
@@ -115,7 +115,7 @@ mod tests {
         CursorMove::forward(id(), to).token(FencingToken::new(token))
     }
 
-    /// Where the cursor is and its token, or the error, of a move decided at time 2 with the head at event 100.
+    /// The place and the token of the cursor, or the error, of a move decided at time 2 with the head at event 100.
     fn decided(stored: Option<&Cursor>, request: &CursorMove) -> Result<(i64, u64, i64), ErrorKind> {
         match decide(stored, request, Some(at(1, 100)), time(2)) {
             Ok(change) => {

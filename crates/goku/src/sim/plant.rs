@@ -40,7 +40,7 @@ impl Plant {
         Plant::BegunAfterStop,
     ];
 
-    /// Its name, as a command line has it.
+    /// The fault's name, as a command line has it.
     pub fn name(self) -> &'static str {
         match self {
             Plant::TagIgnored => "tag-ignored",

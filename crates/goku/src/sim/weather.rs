@@ -1,8 +1,8 @@
-//! How late a simulated database answers, and how often it fails.
+//! The weather of a simulation: how late its database answers, and how often it fails.
 
 use std::time::Duration;
 
-/// How rough it is: how late answers come, and how often what fails.
+/// The latency of answers, and the rates of failures.
 ///
 /// A rate is one in so many; 0 is never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

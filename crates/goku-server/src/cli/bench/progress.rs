@@ -10,7 +10,7 @@ use goku_server::telemetry;
 use crate::cli::signal::EndSignals;
 use crate::exit;
 
-/// How often the line is written anew.
+/// The interval at which the line is written anew.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Goes to the beginning of the line and clears it.

@@ -1,4 +1,4 @@
-//! Which member is to hold which partition: a pure function of who is there and who holds what.
+//! The assignment of partitions to members: a pure function of who is there and who holds what.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +41,7 @@ pub(super) fn assign(
     assigned
 }
 
-/// How many partitions each member is to hold. Those that hold most have one more where they cannot have the same: so the
+/// The number of partitions that each member is to hold. Those that hold most have one more where they cannot have the same: so the
 /// fewest move.
 fn shares(partitions: u32, held: &BTreeMap<LeaseId, Vec<u32>>) -> BTreeMap<LeaseId, usize> {
     let partitions = partitions as usize;

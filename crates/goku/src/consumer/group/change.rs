@@ -14,7 +14,7 @@ use crate::request::{Condition, DeleteRequest, SetRequest};
 /// Divides a group into another number of partitions. Each of them begins where the one that was furthest behind has come to:
 /// what others had done after that is repeated, and nothing is lost. Broken off, it can be done again.
 ///
-/// It moves cursors in goku alone; those in a user's database have to be removed there before.
+/// Cursors are moved in goku alone; those in a user's database have to be removed there before.
 ///
 /// # Errors
 ///

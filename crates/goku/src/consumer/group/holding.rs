@@ -15,8 +15,8 @@ use crate::key::Key;
 use crate::partition::Partition;
 use crate::request::{Condition, DeleteRequest};
 
-/// How far a cursor's token may be ahead of the log for later claims to come up to it: each reset raises it by one, and each
-/// claim takes two events.
+/// The distance that a cursor's token may be ahead of the log for later claims to come up to it: each reset raises it by
+/// one, and each claim takes two events.
 const TOKEN_AHEAD_MAX: u64 = 1_000;
 
 /// A partition that a member holds.
@@ -34,14 +34,14 @@ pub(super) struct Claim {
     pub(super) at: EventId,
 }
 
-/// How the run of a partition ended.
+/// The end of the run of a partition.
 #[derive(Debug)]
 pub(super) enum Run {
-    /// It was given up as it was to be.
+    /// The partition was given up as it was to be.
     Released,
     /// Somebody else has moved its cursor: a newer holder, or a reset.
     Refused(Error),
-    /// It cannot go on.
+    /// The run cannot go on.
     Failed(Error),
 }
 
@@ -55,7 +55,7 @@ impl Holding {
         }
     }
 
-    /// What the consumer of the partition is to do: that of the group, for this partition and token.
+    /// The spec of the partition's consumer: that of the group, for this partition and token.
     pub fn spec(&self) -> Spec {
         self.spec.clone()
     }

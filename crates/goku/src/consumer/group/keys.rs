@@ -1,6 +1,6 @@
 //! The keys that a group keeps in the store.
 //!
-//! They are below `goku:consumers/group/NAME/`: `settings`, with the number of partitions, `member/LEASE` for each member,
+//! The keys are below `goku:consumers/group/NAME/`: `settings`, with the number of partitions, `member/LEASE` for each member,
 //! whose value is its label, and `partition/NUMBER` for each partition that is held. Those of a member are under its lease and
 //! vanish with it. Numbers have as many digits as the greatest, so that a list is in order.
 
@@ -16,7 +16,7 @@ pub(super) struct Keys {
     prefix: String,
 }
 
-/// What a key of a group stands for.
+/// The meaning of a key of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Settings,
@@ -47,7 +47,7 @@ impl Keys {
         Key::new(format!("{}partition/{number:04}", self.prefix))
     }
 
-    /// What `key` stands for; none where it is not the group's.
+    /// The meaning of `key`; `None` if it is not the group's.
     pub(super) fn meaning(&self, key: &Key) -> Option<Meaning> {
         let rest = key.as_str().strip_prefix(&self.prefix)?;
         if rest == "settings" {

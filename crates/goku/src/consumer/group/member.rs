@@ -1,4 +1,4 @@
-//! One membership, from its lease to its end.
+//! A membership, from its lease to its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,15 +24,15 @@ use crate::request::{Condition, DeleteRequest, SetRequest};
 /// Claims that are under way at once.
 const CLAIMS_MAX: usize = 32;
 
-/// How often the member's key is tried to be removed when it leaves: the end of its lease removes it, too.
+/// Attempts to remove the member's key when it leaves: the end of its lease removes it, too.
 const LEAVES_MAX: u32 = 3;
 
-/// How a membership ended.
+/// The end of a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// It was to end.
+    /// The member was to leave.
     Left,
-    /// Its lease has ended, or the group does not have it any more: others have its partitions.
+    /// The member's lease has ended, or the group does not have it any more: others have its partitions.
     Lost,
 }
 
@@ -73,7 +73,7 @@ struct Membership<'a> {
     keys: Keys,
     settings: Settings,
     lease: LeaseId,
-    /// None until it was read.
+    /// `None` until it was read.
     view: Option<View>,
     /// Partitions that are run, or given up.
     held: BTreeMap<u32, Held>,

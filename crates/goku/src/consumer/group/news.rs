@@ -1,4 +1,4 @@
-//! What happens in a group, as a member hears of it.
+//! The news of a group, as a member hears them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +21,14 @@ use crate::request::{StreamFrom, StreamRequest};
 /// News that wait for a member.
 const WAITING_MAX: usize = 256;
 
-/// How often a quiet stream tells its position, so that it does not fall behind what is retained.
+/// The interval at which a quiet stream tells its position, so that it does not fall behind what is retained.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// One piece of news.
+/// A piece of news.
 pub(super) enum News {
     /// All that there is at this point: at the beginning, and where events may have been missed.
     Whole(View, Snapshot),
-    /// What has happened since.
+    /// An event since.
     Event(Event),
 }
 

@@ -1,4 +1,4 @@
-//! Who is in a group, and holds what.
+//! The members of a group, and the partitions that they hold.
 
 use super::holding::token;
 use super::view::View;
@@ -7,28 +7,28 @@ use crate::cursor::ConsumerName;
 use crate::error::Result;
 use crate::id::{FencingToken, LeaseId};
 
-/// Who is in a group, and holds what, at one moment.
+/// The members of a group and the partitions that they hold at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roster {
-    /// How many partitions the group has.
+    /// The number of partitions.
     pub partitions: u32,
-    /// Its members, in the order in which they joined.
+    /// The members, in the order in which they joined.
     pub members: Vec<Member>,
 }
 
 /// A member of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its lease.
+    /// The member's lease.
     pub lease: LeaseId,
-    /// What it is shown as.
+    /// The label that people are shown.
     pub label: String,
     /// The partitions that it holds, and its tokens for them.
     pub partitions: Vec<(u32, FencingToken)>,
 }
 
 impl Roster {
-    /// Who holds a partition; none where nobody does at the moment.
+    /// The holder of a partition; `None` if nobody holds it at the moment.
     pub fn holder(&self, partition: u32) -> Option<&Member> {
         let holds = |member: &&Member| member.partitions.iter().any(|(held, _)| *held == partition);
         self.members.iter().find(holds)
@@ -39,7 +39,7 @@ impl Roster {
 ///
 /// # Errors
 ///
-/// Those of [`Client::list`], and `Config` when the settings of the group cannot be understood.
+/// The errors of [`Client::list`], and `Config` when the settings of the group cannot be understood.
 pub async fn roster(client: &dyn Client, consumer: &ConsumerName) -> Result<Option<Roster>> {
     let (view, _) = View::read(client, consumer).await?;
     let Some(settings) = view.settings else {

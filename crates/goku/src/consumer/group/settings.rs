@@ -1,4 +1,4 @@
-//! What all members of a group have to agree on, kept in the store.
+//! The settings that all members of a group have to agree on, kept in the store.
 
 use bytes::Bytes;
 
@@ -14,16 +14,16 @@ use crate::request::{Condition, SetRequest};
 /// Partitions of a group for which nobody has named a number.
 pub const PARTITIONS_DEFAULT: u32 = 16;
 
-/// What the members agree on.
+/// The settings that the members agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) partitions: u32,
-    /// Where partitions begin that have no cursor yet; none where the spec says it.
+    /// The start of partitions that have no cursor yet; `None` if the spec says it.
     pub(super) begin: Option<Snapshot>,
 }
 
 impl Settings {
-    /// Those of the store, or, where it has none yet, those of this member, which all others have to agree on.
+    /// The settings in the store, or, if it has none yet, those of this member, which all others have to agree on.
     /// `InvalidArgument` where this one asks for another number of partitions.
     pub(super) async fn agree(client: &dyn Client, spec: &Spec, partitions: Option<u32>) -> Result<Settings> {
         let name = spec.name();
@@ -52,7 +52,7 @@ impl Settings {
         }
     }
 
-    /// Those of the store, where there are any.
+    /// The settings in the store, if there are any.
     pub(super) async fn load(client: &dyn Client, name: &ConsumerName) -> Result<Option<Settings>> {
         match client.get(&Keys::of(name).settings()?).await {
             Ok(entry) => Settings::read(name, &entry.value).map(Some),
@@ -84,7 +84,7 @@ impl Settings {
         text.into()
     }
 
-    /// What was written; lines of other names are left for later versions. `Config` where it is not the settings of a group.
+    /// The settings that were written; lines of other names are left for later versions. `Config` if the value holds none.
     pub(super) fn read(name: &ConsumerName, value: &[u8]) -> Result<Settings> {
         let text = String::from_utf8_lossy(value);
         let line = |name: &str| {
@@ -116,7 +116,7 @@ impl Settings {
     }
 }
 
-/// Where a new group begins: where a consumer of the same name has come to, or at the head, the same for all partitions.
+/// The start of a new group, the same for all partitions: where a consumer of its name has come to, or the head.
 async fn begin(client: &dyn Client, spec: &Spec) -> Result<Option<Snapshot>> {
     let request = CursorsRequest {
         consumer: Some(spec.name().clone()),
@@ -143,7 +143,7 @@ pub(in super::super) async fn refuse(client: &dyn Client, name: &ConsumerName) -
     Err(Error::new(ErrorKind::InvalidArgument, message))
 }
 
-/// How many partitions the group of this name has; none where there is no such group.
+/// The number of partitions of the group of this name; `None` if there is no such group.
 pub(in super::super) async fn partitions(client: &dyn Client, name: &ConsumerName) -> Result<Option<u32>> {
     let settings = Settings::load(client, name).await?;
     Ok(settings.map(|settings| settings.partitions))

@@ -13,10 +13,10 @@ use crate::error::{ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::lease::{Expiry, LeaseRequest};
 
-/// How often a lease is renewed within its time to live: one renewal may be lost, and another one late.
+/// Renewals of a lease within its time to live: one renewal may be lost, and another one late.
 const RENEWALS: u32 = 3;
 
-/// How many attempts at a renewal there is time for until the next is due.
+/// Attempts at a renewal that there is time for until the next is due.
 const ATTEMPTS: u32 = 4;
 
 /// A lease, and the task that renews it. Dropped, it is renewed no more.

@@ -1,4 +1,4 @@
-//! What a member knows of its group: the members, and who holds which partition.
+//! A member's knowledge of its group: the members, and who holds which partition.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::id::{EventId, LeaseId, Snapshot};
 use crate::key::Key;
 use crate::request::ListRequest;
 
-/// What is known of a group, up to some event.
+/// A group as it is known up to some event.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     name: ConsumerName,
@@ -27,7 +27,7 @@ pub(super) struct View {
     claims: BTreeMap<u32, Claim>,
 }
 
-/// What is known of a partition.
+/// A partition as it is known.
 #[derive(Clone, Copy, Debug)]
 struct Claim {
     /// The event by which it is known.
@@ -36,7 +36,7 @@ struct Claim {
 }
 
 impl View {
-    /// What the store has now, and when that is.
+    /// The group as the store has it now, and the place of that in the log.
     pub(super) async fn read(client: &dyn Client, name: &ConsumerName) -> Result<(View, Snapshot)> {
         let keys = Keys::of(name);
         let mut entries = client.list(ListRequest::new(keys.prefix()?)).await?;
@@ -73,7 +73,7 @@ impl View {
         self.know(partition, at, Some(holder));
     }
 
-    /// Who holds a partition, and by which event.
+    /// The holder of a partition, and the event by which it holds it.
     pub(super) fn holder(&self, partition: u32) -> Option<(LeaseId, EventId)> {
         let claim = self.claims.get(&partition)?;
         Some((claim.holder?, claim.at))
