@@ -110,6 +110,39 @@ fn files_import_from_each_other_in_one_direction() {
     }
 }
 
+#[test]
+fn the_nouns_import_nothing_but_each_other() {
+    const NOUNS: [&str; 16] = [
+        "clock.rs",
+        "cursor.rs",
+        "cursor/guard.rs",
+        "entry.rs",
+        "error.rs",
+        "event.rs",
+        "id.rs",
+        "id/parse.rs",
+        "key.rs",
+        "lease.rs",
+        "limits.rs",
+        "partition.rs",
+        "request.rs",
+        "status.rs",
+        "txn.rs",
+        "value.rs",
+    ];
+    let imports = Crate::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).imports();
+    let mut count = 0;
+    for noun in NOUNS {
+        count += imports[noun].len();
+        let others: Vec<_> = imports[noun]
+            .keys()
+            .filter(|file| !NOUNS.contains(&file.as_str()))
+            .collect();
+        assert_eq!(others, [""; 0], "{noun}");
+    }
+    assert!(count > NOUNS.len(), "they import {count} files");
+}
+
 /// The circles of a crate of these files.
 fn circles_of(files: &[(&str, &str)]) -> Vec<Vec<String>> {
     let text_of = |file: &str| Some((*files.iter().find(|(name, _)| *name == file)?.1).to_owned());

@@ -43,7 +43,7 @@ enum Target {
 }
 
 /// For each file the files that it imports from, each with a path that leads there.
-type Imports = BTreeMap<String, BTreeMap<String, String>>;
+pub(super) type Imports = BTreeMap<String, BTreeMap<String, String>>;
 
 impl Crate {
     /// Reads the crate whose root files are in this folder.
@@ -113,7 +113,7 @@ impl Crate {
     }
 
     /// The other files that each file imports from.
-    fn imports(&self) -> Imports {
+    pub(super) fn imports(&self) -> Imports {
         let mut imports = Imports::new();
         for (at, module) in &self.modules {
             let from = imports.entry(module.file.clone()).or_default();
