@@ -99,7 +99,7 @@ const SUSPICION_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
-/// How an [`Engine`] is opened.
+/// Settings with which an [`Engine`] is opened.
 #[derive(Clone)]
 pub struct EngineBuilder {
     #[cfg(feature = "sqlite")]
@@ -122,7 +122,7 @@ struct Inner {
     log: Arc<Log>,
     request_timeout: Duration,
     address: String,
-    /// Tells it from the engines before and after it.
+    /// A random number that tells this engine from those before and after it.
     id: u64,
     tasks: tokio::sync::Mutex<Tasks>,
     breakage: Breakage,
@@ -136,7 +136,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// Those of [`EngineBuilder::open`].
+    /// The errors of [`EngineBuilder::open`].
     pub async fn open(url: &str) -> Result<Engine> {
         Self::builder().open(url).await
     }
@@ -166,17 +166,17 @@ impl Engine {
         }
     }
 
-    /// Stops: streams end with `Stopped`, requests that were taken are finished, new ones fail with `Stopped`, and
-    /// the store is closed. Calling it again waits for the same.
+    /// Stops the engine: streams end with `Stopped`, requests that were taken are finished, new ones fail with `Stopped`,
+    /// and the store is closed. Another call waits for the same end.
     ///
-    /// It ends whatever the store does. Requests may take the time of a call, and the store 5 s more to finish and to close;
-    /// then it is left as it is. A write that it still has may be applied later, and its caller was answered with
-    /// `OutcomeUnknown`; a SQLite file stays in use until then.
+    /// The engine ends whatever the store does. Requests may take the time of a call, and the store 5 s more to finish and
+    /// to close; then it is left as it is. A write that the store still has may be applied later, and its caller was
+    /// answered with `OutcomeUnknown`; a SQLite file stays in use until then.
     pub async fn close(&self) {
         self.0.stop.cancel();
         let deadline = Instant::now() + self.0.request_timeout + CLOSE_TIME_MAX;
         let close = async {
-            // Half of it for what has no caller any more, so that the other half is left for the connections.
+            // Half of the extra time is for work without callers, the other half for the connections.
             self.0.tasks.lock().await.end(deadline - CLOSE_TIME_MAX / 2).await;
             self.0.store.close().await;
         };
@@ -260,7 +260,7 @@ impl Engine {
         })))
     }
 
-    /// `Stopped` where it is not any more.
+    /// Fails with `Stopped` once the engine is stopping.
     fn running(&self) -> Result<()> {
         if self.0.stop.is_cancelled() {
             return Err(stopped());
@@ -277,7 +277,7 @@ impl Engine {
         }
     }
 
-    /// The write as it is decided.
+    /// The request for a write, with those of its leases that take no more keys.
     async fn to_request(&self, write: Write) -> Result<Request> {
         if write.sets().all(|set| set.lease.is_none()) {
             return Ok(write.into());
@@ -290,7 +290,7 @@ impl Engine {
         })
     }
 
-    /// The engines that use the store; this one alone where nobody else can.
+    /// The engines that use the store; this one alone where no other can.
     async fn replicas(&self, now: Timestamp) -> Result<Vec<Replica>> {
         if self.0.store.profile().shared {
             return self.0.store.replicas().await;
@@ -331,28 +331,28 @@ impl EngineBuilder {
         self
     }
 
-    /// When streams are given the commits of other replicas.
+    /// Sets when streams are given the commits of other replicas.
     pub fn deliver(mut self, deliver: Deliver) -> EngineBuilder {
         self.deliver = deliver;
         self
     }
 
-    /// Whether goku's tables may be made in a database that holds tables of other programs and none of goku's; opening one
-    /// fails with `Config` unless this says so. Where goku's tables are there already, it says nothing.
+    /// Sets whether goku's tables may be made in a database that holds tables of other programs and none of goku's: opening
+    /// one fails with `Config` otherwise. Has no effect where goku's tables are there already.
     pub fn share_database(mut self, share: bool) -> EngineBuilder {
         self.sharing = if share { Sharing::Allowed } else { Sharing::Refused };
         self
     }
 
-    /// Lets a call take so long before it fails with `Unavailable`, or, where it may have been applied,
-    /// `OutcomeUnknown`; 10 s where nothing else is said.
+    /// Sets the time that a call may take before it fails with `Unavailable`, or, where it may have been applied, with
+    /// `OutcomeUnknown`; 10 s by default.
     pub fn request_timeout(mut self, request_timeout: Duration) -> EngineBuilder {
         self.request_timeout = request_timeout;
         self
     }
 
-    /// Lets a lease take about so many keys, [`LEASE_KEYS_MAX`](crate::limits::LEASE_KEYS_MAX) where nothing else is said. A Set
-    /// that would give it one more fails with `TooLarge`.
+    /// Sets about how many keys a lease takes, [`LEASE_KEYS_MAX`](crate::limits::LEASE_KEYS_MAX) by default. A Set that
+    /// would give it one more fails with `TooLarge`.
     pub fn lease_keys_max(mut self, lease_keys_max: usize) -> EngineBuilder {
         self.lease_keys_max = lease_keys_max;
         self
@@ -376,7 +376,7 @@ impl EngineBuilder {
         let threads = Threads::start()?;
         let at = place(url);
         let (builder, url) = (self.clone(), url.to_owned());
-        // What belongs to connections runs where they were made.
+        // The tasks of connections run where these were made.
         let opening = threads.handle().spawn(async move { builder.open_store(&url).await });
         let opened = opening
             .await
@@ -502,7 +502,7 @@ impl Client for Engine {
             if state.leases.get(&id).is_some_and(Option::is_some) {
                 return Ok(state);
             }
-            // One without a row is known by its key.
+            // A lease without a row is known by its key.
             needs.members.insert(id);
             self.0.store.load(needs, None).await
         };
@@ -580,8 +580,8 @@ impl Client for Engine {
     }
 }
 
-/// Starts the only task that writes: a pipeline where the store can be one. `Config` where the system has no thread to give that
-/// it needs.
+/// Starts the only task that writes: a pipeline where the store can have one. Fails with `Config` where the system has no
+/// thread to give that the task needs.
 fn start_writer(
     store: &Arc<dyn Store>,
     log: &Arc<Log>,
@@ -629,8 +629,8 @@ async fn stop_when_lost(store: Arc<dyn Store>, breakage: Breakage, stop: Cancell
     }
 }
 
-/// Looks at the head under its lock when a plain read of it lacks what was seen, and when nobody knows what a batch
-/// left: a batch of nothing begins a new epoch where events were lost, and finds those that nobody was told of.
+/// Looks at the head under its lock when a plain read of it lacks what was seen, and when nobody knows what a batch left: a
+/// probe begins a new epoch where events were lost, and finds those that nobody was told of.
 async fn check_suspicions(writer: Writer, log: Arc<Log>, stop: CancellationToken) {
     let check = async {
         loop {
@@ -649,7 +649,7 @@ async fn check_suspicions(writer: Writer, log: Arc<Log>, stop: CancellationToken
     }
 }
 
-/// Where the store of a URL is: `host:port/database`, or the path of its file.
+/// The place of a URL's store: `host:port/database`, or the path of its file.
 fn place(url: &str) -> String {
     let rest = url.split_once(':').map_or(url, |(_, rest)| rest);
     let rest = rest.strip_prefix("//").unwrap_or(rest);

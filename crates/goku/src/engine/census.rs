@@ -1,7 +1,7 @@
 //! The census of leases: which of them take no more keys.
 //!
-//! How many keys a lease has stands nowhere: a Set or a Delete would have to write it. So the keys of a lease are counted, without
-//! a lock, once so many Sets have named it that it might be full. Other Sets pay nothing.
+//! No row says how many keys a lease has: a Set or a Delete would have to write it. So the keys of a lease are counted,
+//! without a lock, once so many Sets have named it that it might be full. Other Sets pay nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,19 +14,19 @@ use crate::id::LeaseId;
 use crate::store::Store;
 use crate::write::Write;
 
-/// Leases of which something is remembered: those that Sets named last.
+/// Leases that the census remembers: those that Sets named last.
 const LEASES_MAX: usize = 10_000;
 
 /// Sets that may name a lease before its keys are counted for the first time.
 const SETS_MIN: usize = 1_000;
 
-/// Which part of the room that is left may be used before the keys are counted again: so many replicas may do so at a time.
+/// Replicas that may fill a lease at a time: each uses 1/`REPLICAS` of the room that is left, then counts the keys again.
 const REPLICAS: usize = 8;
 
 /// Rows that one read looks through.
 const PAGE_ROWS: usize = 4_096;
 
-/// How long a lease is taken to be full before its keys are counted again.
+/// Time for which a lease is taken to be full before its keys are counted again.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Census {
@@ -35,12 +35,12 @@ pub(super) struct Census {
     rooms: Mutex<LruCache<LeaseId, Room>>,
 }
 
-/// What is known of one lease.
+/// The room of one lease, as far as it is known.
 #[derive(Clone, Copy)]
 enum Room {
-    /// So many Sets may name it before its keys are counted.
+    /// Sets that may name the lease before its keys are counted.
     Left(usize),
-    /// It takes no more until then.
+    /// The lease takes no more keys until then.
     Full { until: Instant },
 }
 
@@ -72,7 +72,7 @@ impl Census {
         Ok(full)
     }
 
-    /// Takes one Set to a lease; none where its keys are to be counted, while others go on as if it had a little room.
+    /// Takes one Set to a lease; `None` where its keys are to be counted, while others go on as if it had a little room.
     fn enter(&self, lease: LeaseId) -> Option<Room> {
         let mut rooms = self.rooms();
         let first = self.keys_max.div_ceil(REPLICAS).min(SETS_MIN);
@@ -113,7 +113,7 @@ impl Census {
     }
 
     fn rooms(&self) -> MutexGuard<'_, LruCache<LeaseId, Room>> {
-        // What is known is whole at any moment.
+        // The table is whole at any moment.
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

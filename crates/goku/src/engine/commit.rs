@@ -22,8 +22,8 @@ use crate::store::{Store, WriteError};
 /// The pauses before a batch that was not applied runs again.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(2), Duration::from_millis(250));
 
-/// How often a request that stands alone runs again where its connection was lost under its size: that may be how a server
-/// refuses it, and bad luck as well.
+/// Most times that a request alone runs again where its connection was lost under its size: a server may refuse it that way,
+/// but it may be bad luck as well.
 const LOST_ALONE_MAX: u32 = 3;
 
 /// Jobs, and what came of the batch that they were in if it came to something.
@@ -32,7 +32,7 @@ pub(super) struct Attempt {
     pub(super) outcome: Option<(Arc<Batch>, Result<Decision, WriteError>)>,
 }
 
-/// The way of a batch into the store, and of its answers back. Clones are the same way.
+/// The way of a batch into the store, and of its answers back. Clones share it.
 #[derive(Clone)]
 pub(super) struct Commit {
     pub(super) store: Arc<dyn Store>,
@@ -41,29 +41,29 @@ pub(super) struct Commit {
     pub(super) randomness: Randomness,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 enum Settled {
     Applied(Box<Decision>),
-    /// Nothing was applied; again, it may be.
+    /// Nothing was applied; the batch may run again.
     NotApplied(Error),
-    /// Nothing was applied, and a request in it is at fault.
+    /// Nothing was applied, and a request in the batch is at fault.
     Refused(Error),
     /// Nothing was applied, nor will be.
     Failed(Error),
-    /// It may have been applied.
+    /// The batch may have been applied.
     Unknown(Error),
 }
 
 impl Attempt {
-    /// The first one.
+    /// The first attempt of jobs.
     pub(super) fn new(jobs: Vec<Job>) -> Attempt {
         Attempt { jobs, outcome: None }
     }
 }
 
 impl Commit {
-    /// A batch of these, as an attempt of its own, by one who has seen this head; an error where the system has no random
-    /// numbers.
+    /// Makes a batch of these jobs, as an attempt of its own, by an engine that has seen this head; fails where the system
+    /// has no random numbers.
     pub(super) fn batch(&self, jobs: &[Job], seen: Head) -> Result<Batch> {
         let requests = jobs.iter().map(|job| job.request.clone()).collect();
         Ok(Batch {
@@ -104,8 +104,8 @@ impl Commit {
         self.log.committed(decision.head, decision.events);
     }
 
-    /// Commits jobs as one batch, again and again until it succeeds or their time is over; a batch that the database
-    /// will not take is halved until the request at fault stands alone and fails alone. Tells `applied` of each decision.
+    /// Commits jobs as one batch, again and again until it succeeds or their time is over; a batch that the database will
+    /// not take is halved until the request at fault stands alone and fails alone. Tells `applied` of each decision.
     pub(super) async fn run(&self, attempt: Attempt, mut applied: impl FnMut(&Decision) + Send) {
         let mut parts = vec![attempt];
         while let Some(Attempt { mut jobs, mut outcome }) = parts.pop() {
@@ -148,7 +148,7 @@ impl Commit {
                     }
                     Settled::NotApplied(error) => {
                         tracing::debug!(?error, requests = jobs.len(), "a batch was not applied, it runs again");
-                        // No longer than the first of them may wait to be told.
+                        // The pause lasts no longer than the first of the jobs may wait for its answer.
                         let first = jobs.iter().map(|job| job.deadline).min();
                         let again = Instant::now() + backoff.pause();
                         tokio::time::sleep_until(first.map_or(again, |first| first.min(again))).await;
@@ -169,7 +169,7 @@ impl Commit {
                     }
                     Settled::Unknown(error) => {
                         answer_all(jobs, &unknown(&error));
-                        // Its events may be there, and nobody has told the streams.
+                        // Events of the batch may be there, and nobody has told the streams.
                         self.log.suspect();
                         break;
                     }
@@ -178,7 +178,7 @@ impl Commit {
         }
     }
 
-    /// What became of a batch, as far as that can be found out before the last deadline.
+    /// The outcome of a batch, as far as it can be found out before the last deadline.
     async fn settle(&self, written: Result<Decision, WriteError>, jobs: &[Job], batch: &Batch) -> Settled {
         match written {
             Ok(decision) => Settled::Applied(Box::new(decision)),
@@ -190,7 +190,7 @@ impl Commit {
             }
             Err(WriteError::Unknown { decision, error }) => match self.resolve(jobs, batch, &error).await {
                 Some(true) => Settled::Applied(Box::new(Decision {
-                    // At what time it was applied is not known: the log is read.
+                    // The time at which the batch was applied is not known: the log is read.
                     events: Vec::new(),
                     ..*decision
                 })),
@@ -198,7 +198,7 @@ impl Commit {
                 None => Settled::Unknown(error),
             },
             Err(WriteError::Lost(error)) => Settled::Unknown(error),
-            // What it would have answered is lost with its decision.
+            // The batch's answers are lost with its decision.
             Err(WriteError::Panicked(error)) => match self.resolve(jobs, batch, &error).await {
                 Some(false) => Settled::Refused(error),
                 Some(true) | None => Settled::Unknown(error),
@@ -206,7 +206,7 @@ impl Commit {
         }
     }
 
-    /// Whether a batch was applied; none where that could not be found out before the last deadline.
+    /// Whether a batch was applied; `None` where that could not be found out before the last deadline.
     async fn resolve(&self, jobs: &[Job], batch: &Batch, error: &Error) -> Option<bool> {
         tracing::debug!(
             ?error,
@@ -245,7 +245,7 @@ fn answer_all(jobs: Vec<Job>, error: &Error) {
     }
 }
 
-/// Now and then one of the callers hears nothing, where that is planted.
+/// Leaves one of the callers without an answer now and then, where that is planted.
 #[cfg(any(test, feature = "sim"))]
 fn forget_one(randomness: &Randomness, mut jobs: Vec<Job>) -> Vec<Job> {
     if randomness.strikes(Plant::NeverAnswered, 50)
@@ -257,12 +257,12 @@ fn forget_one(randomness: &Randomness, mut jobs: Vec<Job>) -> Vec<Job> {
     jobs
 }
 
-/// Now and then callers are answered with a decision that is not applied yet, where that is planted.
+/// Answers callers now and then with a decision that is not applied yet, where that is planted.
 #[cfg(any(test, feature = "sim"))]
 pub(super) fn answer_early(randomness: &Randomness, mut jobs: Vec<Job>, decision: &Decision) -> Vec<Job> {
     if randomness.strikes(Plant::AnsweredEarly, 20) {
         for (job, answer) in jobs.iter_mut().zip(&decision.answers) {
-            // Who waits for the second answer is still there.
+            // The receiver of the second answer stays open.
             let (second, waiting) = oneshot::channel();
             std::mem::forget(waiting);
             drop(std::mem::replace(&mut job.answer, second).send(answer.clone()));

@@ -6,11 +6,11 @@ use super::commit::{Attempt, Commit};
 use super::gather::{Gatherer, OPERATIONS_MAX};
 use super::spin::Spin;
 
-/// The task, on a store whose batches wait for each other.
+/// The committer's task, on a store whose batches wait for each other.
 pub(super) struct Committer {
     commit: Commit,
     gatherer: Gatherer,
-    /// For the next job, where the task has its thread for itself.
+    /// Looks for the next job, where the task has its thread for itself.
     spin: Option<Spin>,
 }
 

@@ -19,7 +19,7 @@ use crate::id::EventId;
 use crate::key::Prefix;
 use crate::store::{EventsRequest, Store};
 
-/// How often the head is looked at for the commits of other processes while somebody streams.
+/// Time between two looks at the head for the commits of other processes while somebody streams.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Events that are read to fill the ring; a ring further behind starts anew at the head, and streams read pages.
@@ -34,20 +34,20 @@ const NEWS_MAX: usize = 16;
 /// Pause after a read that failed.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the streams and lease expiry see of the log.
+/// The log as the streams and lease expiry see it.
 pub(super) struct Log {
     ring: RwLock<Ring>,
-    /// The streams, and what they were told: up to there events are known to be committed.
+    /// The streams, and the last event that they were told of: events up to it are known to be committed.
     routes: Arc<Routes>,
     /// The head as last seen.
     head: watch::Sender<Head>,
     news: mpsc::Sender<News>,
     streams: AtomicUsize,
-    /// For the pages that streams read.
+    /// Permits for the pages that streams read.
     pages: Arc<Semaphore>,
-    /// For the pages that streams and lists keep until they are delivered.
+    /// Room for the pages that streams and lists keep until they are delivered.
     page_room: Arc<PageRoom>,
-    /// A head was read that lacks what was seen before, or nobody knows what a batch left.
+    /// Tells that a head was read that lacks what was seen before, or that nobody knows what a batch left.
     suspicion: Notify,
 }
 
@@ -57,10 +57,10 @@ struct News {
     events: Vec<Event>,
 }
 
-/// Keeps the follower looking for the commits of others as long as it is there.
+/// Keeps the follower looking for the commits of others until this is dropped.
 pub(super) struct Following(Arc<Log>);
 
-/// The task.
+/// The follower's task.
 pub(super) struct Follower {
     store: Arc<dyn Store>,
     log: Arc<Log>,
@@ -73,7 +73,7 @@ pub(super) struct Follower {
     was_followed: bool,
 }
 
-/// When streams are given the commits of other replicas.
+/// The time at which streams are given the commits of other replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deliver {
     /// As soon as they can be read.
@@ -95,8 +95,8 @@ impl Log {
         self.replace_known(head, |known| order(known, &head).is_le());
     }
 
-    /// Reads the head and the time. The head is that last seen from now on, unless something is missing that was seen
-    /// before: were it taken for newer because others have written more meanwhile, nobody would find out.
+    /// Reads the head and the time. This head is the last one seen from now on, unless it lacks something that was seen
+    /// before: were it taken for newer because others have written more since, the loss would go unnoticed.
     pub(super) async fn look(&self, store: &dyn Store) -> Result<(Head, Timestamp)> {
         let seen = self.known_head();
         let needs = Needs {
@@ -117,7 +117,7 @@ impl Log {
             let head = state.head;
             self.replace_known(head, |known| match order(known, &head) {
                 Ordering::Less => true,
-                // Which of the two was first can only be told where nobody told anything while this one was read.
+                // The order of the two is known only where nobody told anything while this one was read.
                 Ordering::Equal => known == seen,
                 Ordering::Greater => false,
             });
@@ -145,8 +145,8 @@ impl Log {
         self.suspicion.notify_one();
     }
 
-    /// Completes when a head was read that lacks what was seen before, or nobody knows what a batch left. The head may
-    /// only have come late: a plain read is no proof that events were lost, the head under its lock is.
+    /// Completes when a head was read that lacks what was seen before, or nobody knows what a batch left. That head may only
+    /// have come late: a plain read is no proof that events were lost; the head under its lock is.
     pub(super) async fn suspicion(&self) {
         self.suspicion.notified().await;
     }
@@ -161,7 +161,7 @@ impl Log {
         self.routes.join(prefix)
     }
 
-    /// Up to here the streams were told of events.
+    /// The last event that the streams were told of.
     pub(super) fn told(&self) -> EventId {
         self.routes.told()
     }
@@ -252,7 +252,7 @@ impl Follower {
         }
     }
 
-    /// Brings the ring up to the head as last seen. Where that has to be made sure to be on disk, only while somebody
+    /// Brings the ring up to the head as last seen; where this must first be made sure to be on disk, only while somebody
     /// streams.
     async fn catch_up(&mut self) {
         let head = self.log.known_head();
@@ -263,7 +263,7 @@ impl Follower {
         }
     }
 
-    /// The commits of this process are on disk when they are told; those of others are made sure of, where it is asked for.
+    /// Makes commits of others sure to be on disk, where asked for; those of this process are when they are told.
     async fn wait_until_durable(&self) {
         if self.deliver == Deliver::Visible {
             return;
@@ -274,8 +274,8 @@ impl Follower {
         }
     }
 
-    /// Begins at the head: the first stream would otherwise have the older events read, values and all, whatever it
-    /// wants of them.
+    /// Begins at the head: otherwise the first stream would have the older events read, values and all, whatever it wants of
+    /// them.
     async fn begin(&self) {
         if let Ok((head, _)) = self.log.look(&*self.store).await {
             self.wait_until_durable().await;
@@ -293,7 +293,7 @@ impl Follower {
 
     /// Brings the ring up to a head, from the events that came with it or else from the store, and wakes the streams.
     ///
-    /// What was committed before anybody streamed is left out: streams that want it read pages, with their filters.
+    /// Events committed before anybody streamed are left out: streams that want them read pages, with their filters.
     async fn advance(&mut self, head: Head, events: Vec<Event>) {
         let target = head.last_event;
         let known = self.log.routes.told();
@@ -360,8 +360,8 @@ impl Follower {
     }
 }
 
-/// Which of two heads is the older. A change of leases alone raises no event, so heads of the same events are told apart
-/// by their time; those of one millisecond are equal here, and may differ all the same.
+/// Compares the age of two heads. A change of leases alone raises no event, so heads of the same events are told apart by
+/// their time; those of one millisecond are equal here, and may differ all the same.
 fn order(one: &Head, other: &Head) -> Ordering {
     (one.last_event, one.last_time).cmp(&(other.last_event, other.last_time))
 }

@@ -1,11 +1,11 @@
-//! Which of the jobs that wait make the next batch.
+//! Gathering: chooses which of the jobs that wait make the next batch.
 
 use tokio::time::Instant;
 
 use super::queue::{Job, Queues};
 use crate::decide::Request;
 
-/// Leases that may expire in a batch beside other operations, however few these are: so much longer these take.
+/// Leases that may expire in a batch beside other operations, however few; these take longer by as much.
 const EXPIRIES_MIN: usize = 48;
 
 /// Leases that may expire in a batch for each millisecond since the one before, so that expiry keeps its pace where commits
@@ -15,7 +15,7 @@ const EXPIRIES_PER_MS: u128 = 16;
 /// Batches with nothing but expiry after which nobody else is taken to be there.
 const QUIET_MIN: u32 = 16;
 
-/// Operations in one batch: beyond this a larger batch is no faster, only later.
+/// Operations in one batch: a larger one is no faster, only later.
 pub(super) const OPERATIONS_MAX: usize = 1_024;
 
 /// Takes jobs from the queues, a batch at a time.
@@ -24,14 +24,14 @@ pub(super) struct Gatherer {
     batch_bytes_max: usize,
     /// A job that did not fit into the last batch.
     held: Option<Job>,
-    /// Batches since somebody else than expiry had a job.
+    /// Batches since a job last came from anybody but expiry.
     quiet: u32,
-    /// When the last batch was gathered.
+    /// The time at which the last batch was gathered.
     gathered: Instant,
 }
 
 impl Gatherer {
-    /// Batches hold keys and values of so many bytes at most.
+    /// A gatherer of batches whose keys and values hold at most so many bytes.
     pub(super) fn new(queues: Queues, batch_bytes_max: usize) -> Gatherer {
         Gatherer {
             queues,
@@ -42,7 +42,7 @@ impl Gatherer {
         }
     }
 
-    /// Waits for the next job, of `users_only` where nobody else's will do; none once the queues are closed and empty.
+    /// Waits for the next job, with `users_only` for one of users; `None` once the queues are closed and empty.
     pub(super) async fn next(&mut self, users_only: bool) -> Option<Job> {
         if users_only {
             return self.queues.user.recv().await;
@@ -83,8 +83,8 @@ impl Gatherer {
         self.queues.close();
     }
 
-    /// What is queued behind `first`, as far as it fits into one batch of so many operations. Renewals go first, with half of
-    /// the batch at most, so that neither lane holds up the other; then comes some expiry.
+    /// Gathers what is queued behind `first`, as far as it fits into one batch of so many operations. Renewals go first,
+    /// with half of the batch at most, so that neither lane holds up the other; then comes some expiry.
     pub(super) fn gather(&mut self, first: Job, operations_max: usize) -> Jobs {
         let mut jobs = Jobs::default();
         jobs.push(first);
@@ -110,7 +110,7 @@ impl Gatherer {
         jobs
     }
 
-    /// Adds what users have queued meanwhile and `can_join`, as far as it fits.
+    /// Adds the jobs of users that were queued meanwhile and `can_join`, as far as they fit.
     pub(super) fn top_up(
         &mut self,
         jobs: &mut Jobs,
@@ -118,7 +118,7 @@ impl Gatherer {
         mut can_join: impl FnMut(&Request) -> bool,
     ) {
         let operations_max = operations_max / if jobs.expiries() > 0 { 2 } else { 1 };
-        // Renewals are not to wait behind them.
+        // Renewals must not wait behind these jobs.
         while jobs.operations() < operations_max && self.queues.urgent.is_empty() {
             let Some(job) = self.held.take().or_else(|| self.queues.user.try_recv().ok()) else {
                 return;
@@ -131,12 +131,12 @@ impl Gatherer {
         }
     }
 
-    /// Whether a batch of these has room for what one more holds.
+    /// Whether a batch of these jobs has room for the bytes of one more.
     fn fits(&self, job: &Job, jobs: &Jobs) -> bool {
         jobs.bytes() + job.request.bytes() <= self.batch_bytes_max
     }
 
-    /// How many leases may expire beside so many other operations.
+    /// Leases that may expire beside so many other operations.
     fn expiries_max(&mut self, operations: usize) -> usize {
         self.quiet = if operations == 0 {
             self.quiet.saturating_add(1)
@@ -152,7 +152,7 @@ impl Gatherer {
     }
 }
 
-/// Jobs of one batch, and what they come to.
+/// Jobs of one batch, and their sums.
 #[derive(Default)]
 pub(super) struct Jobs {
     jobs: Vec<Job>,
@@ -173,17 +173,17 @@ impl Jobs {
         self.jobs.push(job);
     }
 
-    /// Operations, but those that let leases expire.
+    /// Operations, except those that let leases expire.
     pub(super) fn operations(&self) -> usize {
         self.operations
     }
 
-    /// Leases that they let expire at most.
+    /// Most leases that the jobs let expire.
     pub(super) fn expiries(&self) -> usize {
         self.expiries
     }
 
-    /// What their keys and values need.
+    /// Bytes of the jobs' keys and values.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

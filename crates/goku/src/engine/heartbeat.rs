@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::Store;
 
-/// How often.
+/// Time between two announcements.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Announces the engine, which serves at `address`, until it stops.

@@ -1,16 +1,16 @@
-//! Why batches fail at the moment.
+//! The error by which batches fail at the moment.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 
-/// The error by which the last batch failed, as long as none has been applied since. Whoever waits in vain is told it, whether
-/// a batch of its own failed or one before it.
+/// The error by which the last batch failed, as long as none has been applied since. Callers that wait in vain are told it,
+/// whether a batch of their own failed or one before it.
 #[derive(Debug, Default)]
 pub(super) struct LastFailure(Mutex<Option<Error>>);
 
 impl LastFailure {
-    /// Notes that a batch failed, and will be tried again or not.
+    /// Notes that a batch failed, whether or not it will be tried again.
     pub(super) fn note(&self, error: &Error) {
         *self.last() = Some(error.clone());
     }
@@ -26,7 +26,7 @@ impl LastFailure {
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Error>> {
-        // It is whole at any moment.
+        // The error is whole at any moment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

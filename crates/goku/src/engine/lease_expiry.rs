@@ -21,7 +21,7 @@ use crate::outage::Outage;
 use crate::random::Randomness;
 use crate::store::Store;
 
-/// Leases that are expired at the first go. Are there more, they are a storm.
+/// Leases that are expired in the first step. More than these are a storm.
 const LEASES_MAX: usize = 256;
 
 /// Leases of a storm that are known at a time.
@@ -33,19 +33,19 @@ const STORM_REQUEST_LEASES: usize = 16;
 /// Requests of a storm that are queued, or on their way, at a time.
 const STORM_REQUESTS_MAX: usize = 192;
 
-/// How often the head is looked at while there are leases with deadlines: others may change it, and so may a clock.
+/// Time between two looks at the head while leases have deadlines: others may change it, and so may a clock.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often it is looked at where there are none, in a store that others write to as well.
+/// Time between two looks where no lease has a deadline, in a store that others write to as well.
 const IDLE_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Pause after a step that failed.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
-/// Replicas look again after a pause of their own before they expire what another may just have expired.
+/// Longest pause before a replica looks again, so as not to expire what another may just have expired.
 const STAGGER_MS_MAX: u64 = 16;
 
-/// When lease expiry looks again.
+/// The time at which lease expiry looks again.
 #[derive(Debug, PartialEq, Eq)]
 enum Wake {
     Now,
@@ -63,7 +63,7 @@ struct LeaseExpiry {
     aside: Aside,
 }
 
-/// What became of leases that were to expire by their names.
+/// The result for leases that were to expire by their names.
 #[derive(Default)]
 struct Expired {
     due: usize,
@@ -72,7 +72,7 @@ struct Expired {
     failed: Vec<(LeaseId, Error)>,
 }
 
-/// Steps until the engine stops.
+/// Takes steps until the engine stops.
 pub(super) async fn run(
     store: Arc<dyn Store>,
     writer: Writer,
@@ -98,7 +98,7 @@ pub(super) async fn run(
     let mut head = expiry.log.head();
     let steps = async {
         loop {
-            // What is told while the step looks is seen after it, however old the head that the step found.
+            // A head that is told while the step looks is seen after it, however old the head that the step found.
             head.mark_unchanged();
             match expiry.step().await {
                 Wake::Now => {}
@@ -125,7 +125,7 @@ pub(super) async fn run(
     }
 }
 
-/// Whether what failed so would fail for any lease, until the store is there again.
+/// Whether an error is the store's, so that any lease would meet it until the store is there again.
 fn is_of_store(error: &Error) -> bool {
     error.kind().is_transient() || error.kind() == ErrorKind::Config
 }
@@ -172,7 +172,7 @@ impl LeaseExpiry {
             }
         }
         loop {
-            // Those that were set aside are due all the while: only names tell others from them.
+            // Leases that were set aside are due all the while: only names tell others from them.
             if self.aside.is_empty() && !self.expire_first().await? {
                 break;
             }
@@ -183,13 +183,13 @@ impl LeaseExpiry {
         self.next_wake().await
     }
 
-    /// Expires the leases whose deadlines come first, and finds the next deadline; answers whether there are more that are due.
+    /// Expires the leases whose deadlines come first, and finds the next deadline; answers whether more are due.
     async fn expire_first(&self) -> Result<bool> {
         match self.writer.write(Request::ExpireDue(LEASES_MAX)).await {
             Ok(Answer::ExpiredDue { more }) => Ok(more),
             Ok(_) => Ok(false),
             Err(error) if is_of_store(&error) => Err(error),
-            // One of them is at fault.
+            // A lease among them is at fault.
             Err(error) => {
                 tracing::debug!(?error, "leases could not be expired together");
                 Ok(true)
@@ -197,8 +197,8 @@ impl LeaseExpiry {
         }
     }
 
-    /// Expires all leases that are due now but those that were set aside: each that is read here expires if it is still due
-    /// under the lock of the head. False where there is nothing more to do, or others do most of it.
+    /// Expires all leases that are due now except those that were set aside: each that is read here expires if it is still
+    /// due under the lock of the head. False where there is nothing more to do, or others do most of it.
     async fn expire_by_name(&mut self) -> Result<bool> {
         let (_, now) = self.look().await?;
         loop {
@@ -248,8 +248,8 @@ impl LeaseExpiry {
     }
 }
 
-/// Expires those of these leases that are due. Where a batch fails for one of them, it is halved until the lease at fault
-/// stands alone.
+/// Expires the leases among these that are due. A batch that fails for one of them is halved until the lease at fault stands
+/// alone.
 async fn expire_if_due(writer: &Writer, leases: Vec<LeaseId>) -> Result<Expired> {
     let mut expired = Expired::default();
     let mut parts = vec![leases];

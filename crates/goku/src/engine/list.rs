@@ -29,7 +29,7 @@ struct Pages {
     values: bool,
     page_rows: usize,
     room: Arc<PageRoom>,
-    /// The page that is being delivered, the range that it is of, and what of it was delivered last.
+    /// The page that is being delivered, its range, and the last key of it that was delivered.
     entries: Kept<VecDeque<Entry>>,
     page_range: Option<KeyRange>,
     delivered: Option<Key>,
@@ -97,7 +97,7 @@ impl Pages {
         Ok(())
     }
 
-    /// Goes back to what was delivered last: the page was dropped for those of others.
+    /// Goes back to the last key delivered: the page was dropped for those of others.
     fn read_again(&mut self) {
         self.rest = self.page_range.take().map(|range| match &self.delivered {
             Some(delivered) => range.after(delivered),

@@ -1,10 +1,10 @@
-//! What pages hold that were read and not delivered yet, of all streams and lists together.
+//! The room for pages that were read and not delivered yet, of all streams and lists together.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// What they may hold, in bytes of keys, values and the entries themselves. Beyond it the oldest pages are dropped, and read
-/// again where somebody still wants them: a stream that nobody reads costs the others nothing.
+/// Most bytes of such pages: keys, values and the entries themselves. Beyond it the oldest pages are dropped, and read again
+/// where somebody still wants them: a stream that nobody reads costs the others nothing.
 pub(super) const PAGES_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Pages of fewer bytes are not counted: a stream that keeps up takes single events.
@@ -18,7 +18,7 @@ pub(super) struct PageRoom(Mutex<Table>);
 struct Table {
     bytes: usize,
     last_number: u64,
-    /// In the order in which they came.
+    /// Pages in the order in which they came.
     pages: BTreeMap<u64, Counted>,
 }
 
@@ -30,7 +30,7 @@ struct Counted {
 /// A page that its owner may find dropped.
 pub(super) struct Kept<T> {
     content: Arc<Mutex<Option<T>>>,
-    /// Its number, where it is counted.
+    /// The room and the page's number in it, where the page is counted.
     seat: Option<(Arc<PageRoom>, u64)>,
 }
 
@@ -61,7 +61,7 @@ impl PageRoom {
             let weak: Weak<Mutex<Option<T>>> = Arc::downgrade(&content);
             lock(&self.0).add(Counted { bytes, content: weak })
         };
-        // Only once the table is free again: what is dropped may hold pages itself.
+        // Dropped only once the table is free again: the content may hold pages itself.
         for content in dropped.iter().filter_map(Weak::upgrade) {
             content.drop_content();
         }
@@ -73,7 +73,7 @@ impl PageRoom {
 }
 
 impl Table {
-    /// Adds a page; the older ones that go for it.
+    /// Adds a page; returns its number, and the older pages that go for it.
     fn add(&mut self, page: Counted) -> (u64, Vec<Weak<dyn Droppable>>) {
         let mut dropped = Vec::new();
         self.bytes += page.bytes;
@@ -117,7 +117,7 @@ impl<T> Drop for Kept<T> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it is locked that would leave it half changed.
+    // Nothing panics while the lock is held that would leave the content half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

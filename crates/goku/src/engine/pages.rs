@@ -28,21 +28,21 @@ const BYTES_MAX_IN_LITTLE_ROOM: usize = 64 * 1024;
 /// Events of the log that one page looks at, so that a page of a rare prefix ends in bounded time.
 const SCAN_EVENTS_MAX: i64 = 16_384;
 
-/// Pages of one stream that are read at the same time: one connection is slower than what takes the events, and between two
-/// pages of it others have to be on their way.
+/// Pages of one stream that are read at the same time: one connection is slower than what takes the events, so others must
+/// be under way between two of its pages.
 const AHEAD_MAX: usize = 3;
 
 /// Reads the log page by page.
 pub(super) struct Pages {
     store: Arc<dyn Store>,
-    /// For each page that is being read, of all streams.
+    /// A permit for each page that is being read, of all streams.
     permits: Arc<Semaphore>,
-    /// For the pages that were read, of all streams and lists.
+    /// Room for the pages that were read, of all streams and lists.
     room: Arc<PageRoom>,
     range: KeyRange,
     types: EventTypes,
     pace: Pace,
-    /// What the last page had.
+    /// Bytes of the last page.
     page_bytes: usize,
     ahead: VecDeque<Ahead>,
 }
@@ -50,12 +50,12 @@ pub(super) struct Pages {
 /// A page that is on its way; given up where nobody takes it.
 struct Ahead {
     after: EventId,
-    /// What it looks at, unless its bytes end it before.
+    /// The last event that the page looks at, unless its bytes end it before.
     until: EventId,
     page: Kept<AbortOnDropHandle<Result<EventsPage>>>,
 }
 
-/// How much a page asks for, by what came of the one before.
+/// The size of the page to ask for, by the result of the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pace {
     rows: usize,
@@ -87,8 +87,8 @@ impl Pages {
         }
     }
 
-    /// Begins to read what comes after `after`, up to `until`. Where a page may end before all that it looks at, only the
-    /// one page is read.
+    /// Begins to read the events after `after`, up to `until`. Where a page may end before all that it looks at, only that
+    /// page is read.
     pub(super) fn read_ahead(&mut self, after: EventId, until: EventId) {
         let mut after = self.ahead.back().map_or(after, |last| last.until);
         let ahead_max = if self.room.fits(AHEAD_MAX * self.page_bytes) {
@@ -105,13 +105,13 @@ impl Pages {
         }
     }
 
-    /// Begins to read a page. Whoever wants it may stop to look for it at any moment: the permit is not theirs.
+    /// Begins to read a page. Its reader may stop waiting for it at any moment: the reading task holds the permit.
     fn begin(&self, after: EventId, until: EventId) -> Result<Ahead> {
         let request = self.request(after, until)?;
         let until = request.until;
         let (store, permits) = (self.store.clone(), self.permits.clone());
         let page = tokio::spawn(async move {
-            // They are never closed.
+            // The permits are never closed.
             let _permit = permits.acquire().await;
             store.events(request).await
         });
@@ -136,7 +136,7 @@ impl Pages {
             };
             match ahead.page.take() {
                 Some(page) => break page.await.map_err(gone)??,
-                // It went for the pages of others, and so may those after it.
+                // The page went for those of others, and so may the ones after it.
                 None => self.ahead.clear(),
             }
         };

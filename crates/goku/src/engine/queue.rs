@@ -13,23 +13,23 @@ use crate::deadline;
 use crate::decide::{Answer, Request};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What waiting requests may hold, in KiB: a request takes one and what its keys and values need. Beyond it callers
-/// wait before they are queued.
+/// Room for waiting requests, in KiB: each takes one and what its keys and values need. Beyond it callers wait before they
+/// are queued.
 const QUEUE_KIB_MAX: usize = 64 * 1024;
 
-/// How long after its deadline a caller waits for the committer, which knows better what became of the request.
+/// Time that a caller waits beyond its deadline for the committer, which knows better what became of the request.
 const ANSWER_GRACE: Duration = Duration::from_millis(250);
 
-/// The part of the time that a caller gives which is kept for [`ANSWER_GRACE`], at most.
+/// The part of a caller's time that is kept for [`ANSWER_GRACE`], at most.
 const GRACE_PART: u32 = 4;
 
 /// Takes writes and answers them once they are committed.
 #[derive(Clone)]
 pub(super) struct Writer {
     user: Lane,
-    /// For renewals, which other writes must not hold up.
+    /// The lane of renewals, which other writes must not hold up.
     urgent: Lane,
-    /// For expiry, which must not hold up the others, nor the others it.
+    /// The lane of expiry, which must not hold up the others, nor the others it.
     expiry: Lane,
     failure: Arc<LastFailure>,
     request_timeout: Duration,
@@ -56,12 +56,12 @@ pub(super) struct Job {
     _room: OwnedSemaphorePermit,
 }
 
-/// Who has a job: the caller, who may still give it up, or the committer, once it was in a batch.
+/// The owner of a job: the caller, who may still give it up, or the committer, once the job was in a batch.
 #[derive(Default)]
 pub(super) struct Claim(AtomicBool);
 
 impl Writer {
-    /// A queue and its other end. `failure` is the one by which the store fails, for the errors of requests that were not
+    /// A queue and its other end. `failure` is the error by which the store fails, for the errors of requests that were not
     /// applied in time.
     pub(super) fn new(request_timeout: Duration, failure: Arc<LastFailure>) -> (Writer, Queues) {
         let (user, user_jobs) = Lane::new();
@@ -82,8 +82,8 @@ impl Writer {
         (writer, queues)
     }
 
-    /// Queues a request and waits for its outcome: `Unavailable` where it was not applied in time, `OutcomeUnknown`
-    /// where that could not be found out in time. Both tell why, where the store fails.
+    /// Queues a request and waits for its outcome: `Unavailable` where it was not applied in time, `OutcomeUnknown` where
+    /// that could not be found out in time. Both tell why, where the store fails.
     pub(super) async fn write(&self, request: Request) -> Result<Answer> {
         let Limits { deadline, end } = Limits::of_call(Instant::now(), self.request_timeout, deadline::end());
         let late = || late(self.failure.get().as_ref());
@@ -109,7 +109,7 @@ impl Writer {
         tokio::time::timeout_at(deadline, queue).await.map_err(|_| late())??;
         match tokio::time::timeout_at(end, answered).await {
             Ok(Ok(answer)) => answer,
-            // The committer has gone without an answer: what it had in a batch it may have committed.
+            // The committer has gone without an answer: it may have committed what it had in a batch.
             Ok(Err(_)) if claim.take() => Err(stopped()),
             Ok(Err(_)) => Err(unknown(&stopped())),
             Err(_) if claim.take() => Err(late()),
@@ -118,18 +118,18 @@ impl Writer {
     }
 }
 
-/// How long a call may take.
+/// The time limits of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Limits {
-    /// After it the request is not applied any more.
+    /// Time after which the request is not applied any more.
     deadline: Instant,
-    /// Until it the caller waits for the committer.
+    /// Time until which the caller waits for the committer.
     end: Instant,
 }
 
 impl Limits {
-    /// Those of a call that begins `now`: the time of all requests, or the shorter one that its caller gives it, with what
-    /// the answer takes.
+    /// The limits of a call that begins `now`: the time of all requests, or the shorter one that its caller gives it, with
+    /// what the answer takes.
     fn of_call(now: Instant, request_timeout: Duration, caller_end: Option<Instant>) -> Limits {
         let deadline = now + request_timeout;
         let end = deadline + ANSWER_GRACE;
@@ -147,7 +147,7 @@ impl Limits {
 }
 
 impl Queues {
-    /// The next job of any lane, renewals first; none once all are closed and empty.
+    /// The next job of any lane, renewals first; `None` once all are closed and empty.
     pub(super) async fn next(&mut self) -> Option<Job> {
         tokio::select! {
             biased;

@@ -19,10 +19,10 @@ use crate::store::Store;
 /// Keys in one read.
 const KEYS_MAX: usize = 256;
 
-/// Values that one read is to have, in bytes, as far as the one before tells.
+/// Bytes of values that one read should have, as far as the one before predicts them.
 const READ_BYTES: usize = 16 * 1024 * 1024;
 
-/// Values that were read and wait for their callers to take them, in KiB; smaller ones than one KiB are not counted.
+/// Values that were read and wait for their callers to take them, in KiB; values below one KiB are not counted.
 const UNTAKEN_KIB_MAX: usize = 16 * 1024;
 
 /// How long a read waits for callers to take what was read before: one that takes nothing must not hold up others.
@@ -43,7 +43,7 @@ pub(super) struct Reader {
 #[derive(Default)]
 struct UnderWay(AtomicUsize);
 
-/// One of them, until it is dropped.
+/// A read under way, until this is dropped.
 struct Begun<'u>(&'u UnderWay);
 
 struct Job {
@@ -85,7 +85,7 @@ impl Reader {
 
     /// The key's state, read after this call began.
     ///
-    /// Where nothing is being read it is read at once: a caller that is alone does not wait for another task to do it.
+    /// The key is read at once where nothing else is being read: a lone caller does not wait for another task to do it.
     pub(super) async fn get(&self, key: &Key) -> Result<Entry> {
         if let Some(row) = self.store.known_row(key) {
             // A caller that gets again and again must not keep the tasks that share its thread from their turn.
@@ -129,7 +129,7 @@ async fn read_all(
     }
 }
 
-/// How many keys the next read may have, after one of so many with values of so many bytes.
+/// Keys that the next read may have, after one of so many with values of so many bytes.
 fn keys_max_after(keys: usize, bytes: usize) -> usize {
     match bytes {
         0 => KEYS_MAX,
@@ -137,7 +137,7 @@ fn keys_max_after(keys: usize, bytes: usize) -> usize {
     }
 }
 
-/// Reads what jobs ask for, at once, or where that has too many bytes in halves; how many bytes they have.
+/// Reads what jobs ask for, at once, or in halves where that has too many bytes; returns the bytes of their values.
 async fn read_in_parts(store: &dyn Store, jobs: Vec<Job>, untaken: &Arc<Semaphore>) -> usize {
     let mut bytes = 0;
     let mut parts = vec![jobs];
@@ -172,13 +172,13 @@ async fn answer(jobs: Vec<Job>, rows: &Result<HashMap<Key, Row>>, untaken: &Arc<
             }
             Err(error) => Err(error),
         };
-        // A caller that has given up is not there to hear it.
+        // A caller that has given up is not there to take its answer.
         drop(answer.send(found));
     }
     bytes
 }
 
-/// Waits until callers have taken of the values before so much that another one fits, but not for ever.
+/// Waits until callers have taken so many of the earlier values that another one fits, but not for ever.
 async fn wait_for_takers(untaken: &Arc<Semaphore>, kib: usize) -> Option<OwnedSemaphorePermit> {
     let kib = u32::try_from(kib).ok().filter(|kib| *kib > 0)?;
     if let Ok(permit) = untaken.clone().try_acquire_many_owned(kib) {
@@ -201,7 +201,7 @@ impl UnderWay {
         Begun(self)
     }
 
-    /// Begins the only one; none where there is another.
+    /// Begins a read where no other is under way; `None` where one is.
     fn begin_alone(&self) -> Option<Begun<'_>> {
         let begun = self.0.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
         begun.is_ok().then_some(Begun(self))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::event::Event;
 use crate::id::EventId;
 
-/// What the ring may hold, in bytes of keys, values and the events themselves.
+/// Most bytes that the ring holds: keys, values and the events themselves.
 pub(super) const RING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Events that follow each other without gaps, up to `last`.
@@ -53,7 +53,7 @@ impl Ring {
         true
     }
 
-    /// The events after `after`, at most `limit`; none where the ring begins later.
+    /// The events after `after`, at most `limit`; `None` where the ring begins later.
     pub(crate) fn after(&self, after: EventId, limit: usize) -> Option<impl Iterator<Item = &Arc<Event>>> {
         let behind = usize::try_from(self.last.get() - after.get()).unwrap_or(0);
         let skip = self.events.len().checked_sub(behind)?;

@@ -15,10 +15,10 @@ pub(super) struct Routes(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
-    /// Everything up to here was told.
+    /// The id up to which all events were told.
     told: EventId,
     by_prefix: BTreeMap<Box<[u8]>, Group>,
-    /// How many of the prefixes have each length: a key is looked up by its beginnings of these.
+    /// Prefixes of each length: a key is looked up by its beginnings of these lengths.
     lengths: BTreeMap<usize, usize>,
     /// The next stream's number.
     next: u64,
@@ -28,15 +28,15 @@ struct Table {
 #[derive(Default)]
 struct Group {
     seats: BTreeMap<u64, Seat>,
-    /// Up to where the events were told when one concerned them last.
+    /// The id up to which events were told when one last concerned these streams.
     told: EventId,
 }
 
-/// What one stream was told.
+/// The part of the log that one stream was told of.
 struct Seat {
-    /// Of the events after this one ...
+    /// Start of the stretch that `clear` ends: nothing is said of events up to this one.
     from: EventId,
-    /// ... none up to here concerns it, and the next one may. None where it was not told of any that may.
+    /// End of a stretch without an event that concerns the stream; the next may. `None`: it was told of none that may.
     clear: Option<EventId>,
     wake: Arc<Notify>,
 }
@@ -50,7 +50,7 @@ pub(super) struct Route {
 }
 
 impl Routes {
-    /// Everything up to here was told.
+    /// The id up to which all events were told.
     pub(super) fn told(&self) -> EventId {
         self.table().told
     }
@@ -82,9 +82,9 @@ impl Routes {
     }
 
     /// Tells of everything up to `until`, and wakes the streams that `events` concern: all that came since the last time.
-    /// Without them it wakes every stream.
+    /// Without `events` it wakes every stream.
     pub(super) fn tell<'e>(&self, until: EventId, events: Option<impl Iterator<Item = &'e Event>>) {
-        // Those that wake look at the table.
+        // The streams that wake look at the table.
         let woken = self.table().tell(until, events);
         for wake in woken {
             wake.notify_one();
@@ -92,13 +92,13 @@ impl Routes {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        // A panic leaves at worst a stream that was not woken for events that it finds by the next one.
+        // A panic leaves at worst a stream that was not woken for events; the next one makes it find them.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Table {
-    /// Answers with whom to wake.
+    /// Tells of events; returns the streams to wake.
     fn tell<'e>(&mut self, until: EventId, events: Option<impl Iterator<Item = &'e Event>>) -> Vec<Arc<Notify>> {
         let mut woken = Vec::new();
         if until <= self.told {
@@ -129,7 +129,7 @@ impl Table {
 }
 
 impl Group {
-    /// Of what is told up to `until`, something after `clear` may concern these streams.
+    /// Tells these streams that of the events up to `until`, one after `clear` may concern them.
     fn tell(&mut self, until: EventId, clear: EventId, woken: &mut Vec<Arc<Notify>>) {
         if std::mem::replace(&mut self.told, until) == until {
             return;
@@ -142,8 +142,8 @@ impl Group {
 }
 
 impl Route {
-    /// Moves a position over events that do not concern the stream. Answers with it, and with how much of the log was
-    /// told: where that is no more, [`Route::woken`] waits for what comes next.
+    /// Moves a position over events that do not concern the stream. Returns it, and the last event that was told: where the
+    /// position has come that far, [`Route::woken`] waits for what comes next.
     pub(super) fn advance(&self, position: EventId) -> (EventId, EventId) {
         let mut table = self.routes.table();
         let told = table.told;
@@ -251,7 +251,7 @@ mod tests {
         tell(&routes, &["ax"]);
         assert_eq!([&all, &a, &ab, &b].map(is_woken), [true, true, false, false]);
         tell(&routes, &["abc", "b"]);
-        // The first two have not looked since.
+        // Neither of the first two has looked since.
         assert_eq!([&all, &a, &ab, &b].map(is_woken), [false, false, true, true]);
         drop(ab);
         tell(&routes, &["ab"]);
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(advance(&route, 10), (13, 13));
         tell(&routes, &["b", "a", "b", "b"]);
         assert_eq!(advance(&route, 13), (14, 17));
-        // It has taken one more than was there before.
+        // The stream has taken one event more than was there before.
         assert_eq!(advance(&route, 15), (15, 17));
         assert_eq!(advance(&route, 17), (17, 17));
         tell(&routes, &["b"]);

@@ -9,13 +9,13 @@ use crate::error::Result;
 use crate::limits::SESSION_IDLE_MAX;
 use crate::store::Store;
 
-/// How often it looks; replicas on one database take turns by chance.
+/// Time between two looks; replicas on one database take turns by chance.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Sessions that one transaction removes.
 const SESSIONS_MAX: usize = 1_000;
 
-/// Looks now and then until the engine stops.
+/// Removes idle sessions now and then until the engine stops.
 pub(super) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
     let clean = async {
         loop {
@@ -104,7 +104,7 @@ mod tests {
             let faults = Faults::default();
             faults.at(Step::ForgetSessions, 1, fault);
             let failing = Arc::new(Faulty::new(store.clone(), faults));
-            // One that is held fails by its time alone; the one after it has all the time that it takes.
+            // A held step fails by its time alone; the one after it has all the time that it takes.
             let hasty = Guarded::new(failing.clone(), Duration::from_millis(100), "memory");
             assert!(step(&hasty).await.is_err(), "{fault:?}");
             step(&*failing).await.unwrap();

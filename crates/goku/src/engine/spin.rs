@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a look takes at most: the way of an answer to a caller nearby and of its next request back takes less.
+/// Longest time of a look: an answer to a caller nearby, and its next request back, take less.
 const LOOK_MAX: Duration = Duration::from_micros(150);
 
-/// Looks that are left out at most after those that found nothing.
+/// Most looks that are left out after those that found nothing.
 const PAUSE_MAX: u32 = 64;
 
-/// Saves a thread that is given something again and again the sleep between, which takes a caller longer than to ask: it is
-/// the way of its thread to sleep and that of waking it.
+/// Saves a thread that is given work again and again the sleep in between: putting it to sleep and waking it takes a caller
+/// longer than asking does.
 ///
-/// It costs processor time, so it is given up for longer and longer where nothing comes.
+/// A look costs processor time, so looks are given up for longer and longer where nothing comes.
 #[derive(Debug, Default)]
 pub(super) struct Spin {
     /// Looks to leave out, and how many they were the last time.

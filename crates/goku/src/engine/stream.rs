@@ -38,22 +38,22 @@ struct Subscription {
     route: Route,
     stop: CancellationToken,
     request: StreamRequest,
-    /// The head when it was opened.
+    /// The head when the stream was opened.
     opened: Head,
-    /// Everything up to here was taken.
+    /// The last event that was taken or passed over.
     position: EventId,
-    /// Everything up to here was delivered.
+    /// The last event that was delivered or passed over.
     delivered: EventId,
-    /// Up to here everything is to be taken again, since it was dropped for the pages of others.
+    /// Events up to this one are to be taken again, since they were dropped for the pages of others.
     again: EventId,
-    /// Where it ends, if it does.
+    /// The event at which the stream ends, if it does.
     until: Option<EventId>,
     taken: Kept<VecDeque<Event>>,
     room: Arc<PageRoom>,
     pages: Pages,
-    /// Once so few of the events of a page are left, the next one is read: a stream that nobody reads holds one page.
+    /// Events left of a page at which the next one is read: a stream that nobody reads holds one page.
     read_ahead_at: Option<usize>,
-    /// When something was last delivered.
+    /// The time at which something was last delivered.
     delivered_at: Instant,
     /// The last progress told.
     told: Option<EventId>,
@@ -68,7 +68,7 @@ pub(super) async fn open(
     stop: CancellationToken,
 ) -> Result<EventStream> {
     let following = log.follow();
-    // What ends at the head has to hear of it, whatever is there.
+    // A stream that ends at the head must hear of it, whichever events are there.
     let routed = if request.to_head {
         Prefix::default()
     } else {
@@ -169,7 +169,7 @@ fn beyond_head(position: EventId, head: EventId) -> Error {
 /// The error of a position whose tag no event of the log has.
 fn foreign(position: EventId) -> Error {
     let message = format!(
-        "event {position} is another one than the position names: the position is mistyped or of another store, or the \
+        "event {position} is not the one that the position names: the position is mistyped or of another store, or the \
          database was put back to an earlier state; read the current state by a list, then stream from its snapshot"
     );
     Error::new(ErrorKind::PositionLost, message)
@@ -177,7 +177,7 @@ fn foreign(position: EventId) -> Error {
 
 fn lost(position: EventId) -> Error {
     let message = format!(
-        "the database lost events, and {position} is not the place any more that it was: read the current state by a \
+        "the database lost events, and position {position} is no longer what it was: read the current state by a \
          list, then stream from its snapshot"
     );
     Error::new(ErrorKind::PositionLost, message)
@@ -267,7 +267,7 @@ impl Subscription {
         self.taken = self.room.keep(taken, bytes);
     }
 
-    /// Goes back to what was delivered last: what was taken after it was dropped.
+    /// Goes back to the last event delivered: the events taken after it were dropped.
     fn take_again(&mut self) {
         self.again = self.again.max(self.position);
         self.position = self.delivered;
@@ -309,7 +309,7 @@ impl Subscription {
         }
     }
 
-    /// False where the ring begins after the position.
+    /// Takes events from the ring; false where it begins after the position.
     fn take_from_ring(&mut self, until: EventId) -> bool {
         let ring = self.log.ring();
         let Some(events) = ring.after(self.position, RING_SCAN_MAX) else {
@@ -336,7 +336,7 @@ impl Subscription {
         true
     }
 
-    /// How long the lag that was asked for still holds an event back.
+    /// The time for which the requested lag still holds an event back.
     async fn wait_for_lag(&self, timestamp: crate::clock::Timestamp) -> Result<Option<Duration>> {
         let Some(lag) = self.request.lag else {
             return Ok(None);
@@ -352,7 +352,7 @@ impl Subscription {
         Ok(Some(wait))
     }
 
-    /// The position, where it is time to tell it and it has moved.
+    /// The position as progress, where it has moved and it is time to tell it.
     async fn progress(&mut self) -> Result<Option<StreamItem>> {
         let Some(interval) = self.request.progress else {
             return Ok(None);
@@ -379,7 +379,7 @@ impl Subscription {
     }
 
     /// Waits until there may be something to do. Events that do not concern the stream move its position without waking it,
-    /// so where progress is to be told, it looks now and then.
+    /// so a stream that tells progress looks now and then.
     async fn wait(&self) {
         let until_progress = self.request.progress.map(|interval| match self.told {
             Some(told) if told == self.position => interval,

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::guarded::panic_error;
 
-/// Tasks that run until the engine stops. Where one panics the engine stops: without it streams would wait for ever, or
-/// leases never end.
+/// The tasks of an engine, which run until it stops. A panic in one stops the engine: without that task streams would wait
+/// for ever, or leases never end.
 pub(super) struct Tasks {
     running: JoinSet<()>,
     handle: Handle,
@@ -23,7 +23,7 @@ pub(super) struct Tasks {
     pub(super) faults: crate::faults::Faults,
 }
 
-/// Why an engine cannot go on, once a task of it has panicked or its store is lost. Clones share it.
+/// The reason why an engine cannot go on: a task of it has panicked, or its store is lost. Clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Breakage(watch::Sender<Option<Error>>);
 
@@ -50,7 +50,7 @@ impl Breakage {
 }
 
 impl Tasks {
-    /// Nothing is started yet. Tasks run on the threads of `handle`, until `stop`; where one panics, `breakage` tells.
+    /// No tasks yet. They run on the threads of `handle`, until `stop`; `breakage` tells of a panic in one.
     pub(super) fn new(handle: &Handle, stop: &CancellationToken, breakage: Breakage) -> Tasks {
         Tasks {
             running: JoinSet::new(),
@@ -62,13 +62,13 @@ impl Tasks {
         }
     }
 
-    /// Starts one.
+    /// Starts a task.
     pub(super) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.running.spawn_on(self.watched(name, task), &self.handle);
     }
 
-    /// Starts one that may block its thread, on one of its own; `Config` where the system has none to give. Nothing but time
-    /// is there for it to wait on of what a runtime has.
+    /// Starts a task that may block its thread, on a thread of its own; `Config` where the system has none to give. Of what
+    /// a runtime has, the task can wait for time alone.
     pub(super) fn spawn_alone(
         &mut self,
         name: &'static str,
@@ -109,7 +109,7 @@ impl Tasks {
         let task = with_faults(self.faults.clone(), name, task);
         async move {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-                // Before anything is logged: that is others' code.
+                // Stopped before anything is logged, as that runs others' code.
                 stop.cancel();
                 let error = panic_error(&*panic).context(format!("the engine's {name}"));
                 breakage.tell(error.clone());
@@ -118,7 +118,7 @@ impl Tasks {
         }
     }
 
-    /// Waits until all have ended, until `deadline` at most: then they are stopped where they stand.
+    /// Waits until all tasks have ended, until `deadline` at most: then the rest are stopped where they stand.
     pub(super) async fn end(&mut self, deadline: Instant) {
         let end = async {
             while let Some(ended) = self.running.join_next().await {
@@ -192,7 +192,7 @@ mod tests {
         tasks.end(Instant::now()).await;
         drop(tasks);
         drop(release);
-        // It is aborted where it comes to wait.
+        // The task is aborted where it comes to wait.
         assert!(ended.await.is_err());
     }
 }

@@ -8,23 +8,23 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Processors for which there is a thread: with more threads, each that wakes looks for work for the others in vain. On 4
-/// processors one thread was faster than two or three for one caller and for a thousand, for Gets and for Sets.
+/// processors one thread was faster than two or three, for one caller and for a thousand, for Gets and for Sets.
 const PROCESSORS_PER_THREAD: usize = 4;
 
 /// Most threads: one can commit while others read.
 const THREADS_MAX: usize = 3;
 
-/// Where the tasks of an engine run.
+/// The threads that the tasks of an engine run on.
 #[derive(Clone)]
 pub(super) enum Threads {
-    /// On a runtime of its own, whose threads end once the last clone is gone.
+    /// A runtime of the engine's own, whose threads end once the last clone is gone.
     Own(Arc<Inner>),
-    /// On the runtime that the simulation runs on.
+    /// The runtime that the simulation runs on.
     #[cfg(any(test, feature = "sim"))]
     Shared(Handle),
 }
 
-/// The runtime is there until it is dropped.
+/// The runtime, there until this is dropped.
 pub(super) struct Inner(Option<Runtime>);
 
 impl Threads {
@@ -40,7 +40,7 @@ impl Threads {
         Ok(Threads::Own(Arc::new(Inner(Some(runtime)))))
     }
 
-    /// Where to spawn tasks.
+    /// The handle to spawn tasks with.
     pub(super) fn handle(&self) -> &Handle {
         match self {
             Threads::Own(runtime) => {

@@ -1,4 +1,4 @@
-//! Leases that are due but do not end with the others: they hold up nobody.
+//! Leases that are due but do not end with the others, so that they hold up nobody.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -24,20 +24,20 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_s
 pub(super) struct Aside {
     store: Arc<dyn Store>,
     writer: Writer,
-    /// Large ones that end, with room for others between two pieces.
+    /// Large leases that are ending, with room for others between two pieces.
     ending: JoinSet<(LeaseId, Result<()>)>,
-    /// Large ones that wait until one of these has ended.
+    /// Large leases that wait until another has ended.
     waiting: VecDeque<LeaseId>,
-    /// All large ones.
+    /// All large leases.
     large: HashSet<LeaseId>,
     failed: HashMap<LeaseId, Failure>,
 }
 
 /// A lease that could not be ended.
 struct Failure {
-    /// In a row.
+    /// Failures in a row.
     failures: u32,
-    /// When it is tried again.
+    /// The time at which the lease is tried again.
     again: Instant,
 }
 
@@ -72,8 +72,8 @@ impl Aside {
         }
     }
 
-    /// Sets a lease aside that could not be ended, for longer each time. The first failure is logged, and those that are a
-    /// minute apart.
+    /// Sets a lease aside that could not be ended, for longer each time. The first failure is logged, and then those that
+    /// are a minute apart.
     pub(super) fn fail(&mut self, lease: LeaseId, error: &Error) {
         let before = self.failed.get(&lease).map_or(0, |failure| failure.failures);
         let failures = before.saturating_add(1);
@@ -95,7 +95,7 @@ impl Aside {
         }
     }
 
-    /// Waits until a large lease has ended, or could not be; for ever where none ends.
+    /// Waits until a large lease has ended, or failed to; for ever where none is ending.
     pub(super) async fn ended(&mut self) {
         match self.ending.join_next().await {
             Some(ended) => self.take_in(ended),
@@ -103,7 +103,7 @@ impl Aside {
         }
     }
 
-    /// Takes in what has ended so far.
+    /// Takes in the leases that have ended so far.
     pub(super) fn take_in_ended(&mut self) {
         while let Some(ended) = self.ending.try_join_next() {
             self.take_in(ended);

@@ -15,21 +15,21 @@ use crate::store::Store;
 /// Rows that one read looks through for keys that exist.
 const PAGE_ROWS: usize = 4 * LEASE_KEYS_AT_ONCE_MAX;
 
-/// Pause where another replica ends the same lease: it looks again only then.
+/// Pause where another replica ends the same lease, before the next look.
 const CONTENDED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Ends one lease whose deadline has passed, piece by piece, with room for other batches between two.
 ///
-/// Which keys there are is read without a lock. Each piece checks under the lock of the head that the lease is still due, so
-/// that two replicas which end the same one only do some work twice. Where this stops half-way, the lease is due as before:
-/// whoever looks for those that are due begins anew, with the keys that are left.
+/// The keys are read without a lock. Each piece checks under the lock of the head that the lease is still due, so that two
+/// replicas which end the same lease only do some work twice. Where this stops half-way, the lease is due as before: the
+/// next look for due leases begins anew, with the keys that are left.
 pub(super) struct Ending {
     pub(super) store: Arc<dyn Store>,
     pub(super) writer: Writer,
     pub(super) lease: LeaseId,
 }
 
-/// What a pass over the keys of the lease came to.
+/// The result of a pass over the keys of the lease.
 enum Pass {
     /// The lease is not due any more, most likely since it has ended.
     Ended,
@@ -38,7 +38,7 @@ enum Pass {
 }
 
 impl Ending {
-    /// Ends the lease. What passes, such as a database that is away, is waited for.
+    /// Ends the lease. Passing errors, such as a database that is away, are waited out.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl Ending {
             let page = self.store.members(self.lease, after, PAGE_ROWS).await?;
             keys.extend(page.keys);
             after = page.rest;
-            // The last piece is kept back until it is known to be that.
+            // The last piece is kept back until it is known to be the last.
             while keys.len() > LEASE_KEYS_AT_ONCE_MAX {
                 let rest = keys.split_off(LEASE_KEYS_AT_ONCE_MAX);
                 if !self.expire(version, keys, false).await? {
@@ -82,7 +82,7 @@ impl Ending {
         }
     }
 
-    /// The version of the lease; none where it is not due.
+    /// The version of the lease; `None` where it is not due.
     async fn version(&self) -> Result<Option<Version>> {
         let needs = Needs {
             leases: [self.lease].into(),

@@ -1,4 +1,4 @@
-//! What a batch wrote, as far as later ones may meet it.
+//! The changes that a batch wrote, as far as later ones may meet them.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::id::{LeaseId, Tag};
 use crate::key::Key;
 use crate::write::SessionId;
 
-/// What a batch wrote.
+/// The changes that a batch wrote.
 #[derive(Debug)]
 pub(crate) struct Changes {
     /// The tag of the batch before it.
@@ -20,7 +20,7 @@ pub(crate) struct Changes {
 
 impl Changes {
     pub(super) fn overlap(&self, decision: &Decision) -> bool {
-        // Both are in order.
+        // Both are in the order of their keys.
         let mut own = self.rows.iter().map(|(key, _)| key).peekable();
         let is_written = |(key, _): &(Key, Row)| {
             while own.next_if(|own| *own < key).is_some() {}

@@ -26,7 +26,7 @@ use crate::engine::queue::Job;
 use crate::sim::Plant;
 use crate::store::{IN_FLIGHT_MAX, Prewrite, ReadAhead};
 
-/// Operations in a batch for which it is worth its second round trip to be prewritten, and events that it must have then.
+/// Fewest operations of a batch to prewrite, and fewest events: a smaller one is not worth its second round trip.
 const PREWRITE_MIN: usize = 100;
 
 /// Operations in one batch where large ones are prewritten: two side by side are faster than a larger one.
@@ -35,11 +35,11 @@ const PREWRITE_OPERATIONS_MAX: usize = 300;
 /// Longest wait of a batch that is prewritten for its turn, which takes one or two commits.
 const PREWRITE_WAIT_MAX: Duration = Duration::from_millis(100);
 
-/// Batches in flight at a time while leases expire, instead of [`IN_FLIGHT_MAX`]. Expiry makes batches longer: what comes now
-/// is answered the sooner the fewer are before it.
+/// Batches in flight at a time while leases expire, instead of [`IN_FLIGHT_MAX`]. Expiry makes batches longer: the fewer are
+/// in flight, the sooner a new request is answered.
 const IN_FLIGHT_BESIDE_EXPIRY_MAX: usize = 2;
 
-/// How long jobs wait for what is read ahead for them; without it the store reads it under the lock.
+/// Time that jobs wait for what is read ahead for them; then the store reads it under the lock.
 const READ_AHEAD_MAX: Duration = Duration::from_millis(250);
 
 const LIMITS: Limits = Limits {
@@ -48,7 +48,7 @@ const LIMITS: Limits = Limits {
     pause_max: 64,
 };
 
-/// The task.
+/// The pipeline's task.
 pub(in crate::engine) struct Driver {
     commit: Commit,
     prewrites: bool,
@@ -61,23 +61,23 @@ pub(in crate::engine) struct Driver {
     pending: Pending,
 }
 
-/// A batch that waits here.
+/// A batch that waits in the driver.
 enum Held {
-    /// It is not decided yet.
+    /// Gathered, but not decided yet.
     Gathered(Jobs, Source),
-    /// It was decided on what it will find.
+    /// Decided on what the batch will find.
     Decided(Box<Decided>),
-    /// It came back, or was never sent.
+    /// Sent and come back, or never sent.
     Attempted(Attempt),
 }
 
-/// Where the rows come from that a batch is decided on.
+/// The source of the rows that a batch is decided on.
 enum Source {
-    /// From under the lock.
+    /// Rows are read under the lock.
     Lock,
-    /// All that it needs is known from earlier batches, or assumed.
+    /// All rows that the batch needs are known from earlier batches, or assumed.
     Known,
-    /// What is not known was read ahead.
+    /// Rows that are not known were read ahead.
     ReadAhead(Box<ReadAhead>),
 }
 
@@ -89,7 +89,7 @@ struct Decided {
     sending: Sending,
 }
 
-/// What is waited for.
+/// The results that the driver waits for.
 #[derive(Default)]
 struct Pending {
     /// Reads ahead.
@@ -98,7 +98,7 @@ struct Pending {
     in_flight: FuturesOrdered<AbortOnDropHandle<Sent>>,
     /// Tells when no batch but the last one in flight can come next.
     begun: Option<(Slot, oneshot::Receiver<()>)>,
-    /// Tells when that one has its time, if it is prewritten.
+    /// Tells when the last one in flight has its time, if it is prewritten.
     timed: Option<(Slot, oneshot::Receiver<()>)>,
     /// Writes one batch alone.
     writing: Option<BoxFuture<'static, (Slot, Vec<Changes>)>>,
@@ -107,12 +107,12 @@ struct Pending {
 /// A batch that was sent, and came back.
 struct Sent {
     slot: Slot,
-    /// Whether it assumed keys to be absent.
+    /// Whether the batch assumed keys to be absent.
     assumes: bool,
     attempt: Attempt,
 }
 
-/// What was waited for.
+/// A result that the driver waited for.
 enum Happened {
     Read(Slot, Jobs, Source),
     Begun(Slot, bool),
@@ -167,14 +167,14 @@ impl Driver {
         }
     }
 
-    /// What something that was waited for is to the schedule.
+    /// Translates a result into an event of the schedule.
     fn take_in(&mut self, happened: Happened) -> Option<Event> {
         Some(match happened {
             Happened::Read(slot, jobs, source) => Event::Ready(slot, self.hold(slot, jobs, source)),
             Happened::Begun(slot, true) => Event::Begun(slot),
             Happened::Begun(slot, false) => Event::NeverBegun(slot),
             Happened::Timed(slot, true) => Event::Timed(slot),
-            // That it never begins is told as well.
+            // `NeverBegun` is told of this batch as well.
             Happened::Timed(_, false) => return None,
             Happened::Ended(Sent { slot, assumes, attempt }) => {
                 let outcome = match &attempt.outcome {
@@ -194,7 +194,7 @@ impl Driver {
         })
     }
 
-    /// Does what the schedule asks for; answers with what came of it at once.
+    /// Does what the schedule asks for; returns an event where the result is there at once.
     fn perform(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Decide(slot) => return Some(Event::Decided(slot, self.decide(slot))),
@@ -224,7 +224,7 @@ impl Driver {
         let jobs = self.gatherer.gather(first, self.operations_max());
         let slot = self.next_slot;
         self.next_slot += 1;
-        // A time to live counts from the time at which it is written.
+        // A time to live counts from the time of its write.
         let holds = !jobs.requests().any(Request::depends_on_time);
         let needs = decide::first_needs(jobs.requests());
         if !self.schedule.speculates() || !holds || !needs.can_be_predicted() {
@@ -287,7 +287,7 @@ impl Driver {
         Some(Event::Ready(slot, self.hold(slot, jobs, source)))
     }
 
-    /// Adds what users have queued meanwhile and can be decided on what is known, as far as it fits.
+    /// Adds the jobs that users have queued meanwhile and that can be decided on known rows, as far as they fit.
     fn add_known(&mut self, jobs: &mut Jobs) {
         let operations_max = self.operations_max();
         let speculation = &mut self.speculation;
@@ -296,7 +296,7 @@ impl Driver {
         });
     }
 
-    /// Decides a batch on what it will find; none where it has to be decided under the lock.
+    /// Decides a batch on what it will find; `None` where it has to be decided under the lock.
     fn decide(&mut self, slot: Slot) -> Option<Sending> {
         let Some(Held::Gathered(mut jobs, source)) = self.batches.remove(&slot) else {
             return None;
@@ -325,7 +325,7 @@ impl Driver {
         Some(sending)
     }
 
-    /// What jobs will find, as far as there is something to tell it from.
+    /// Predicts the rows that these jobs will find; `None` where there is nothing to predict them from.
     fn predict(&mut self, jobs: &[Job], source: Source) -> Option<State> {
         let seen = self.commit.log.known_head();
         let needs = || decide::first_needs(jobs.iter().map(|job| &job.request));
@@ -336,8 +336,8 @@ impl Driver {
         }
     }
 
-    /// The decision on what jobs will find; none where more is needed. One without events has nothing to fail with if the store
-    /// is not as predicted.
+    /// Decides jobs on the state that they will find; `None` where more is needed, or where the decision has no events: then
+    /// it has nothing to fail with if the store is not as predicted.
     fn decide_on(&self, jobs: &[Job], state: State) -> Option<(Batch, Decision, Preconditions)> {
         let batch = self.commit.batch(jobs, state.head).ok()?;
         let decision = batch.decide(&state).ok()?;
@@ -348,7 +348,7 @@ impl Driver {
         let is_prewritten = self.prewrites
             && self.schedule.is_steady()
             && decision.events.len() >= PREWRITE_MIN
-            // That a key has no row is found out by the one that is written.
+            // Writing a key's row is what shows that the key had none.
             && decision.not_written(&preconditions.absent).next().is_none()
             && !self.speculation.overlaps(self.schedule.in_flight(), decision);
         match is_prewritten {
@@ -417,7 +417,7 @@ impl Driver {
         }));
     }
 
-    /// How many operations a batch may have.
+    /// Operations that a batch may have.
     fn operations_max(&self) -> usize {
         match self.prewrites && self.schedule.is_steady() {
             true => PREWRITE_OPERATIONS_MAX,
@@ -427,7 +427,7 @@ impl Driver {
 }
 
 impl Pending {
-    /// What happens next; none where nothing is waited for.
+    /// Waits for the next result; `None` where there is nothing to wait for.
     async fn next(&mut self) -> Option<Happened> {
         tokio::select! {
             biased;
@@ -454,7 +454,7 @@ impl Pending {
     }
 }
 
-/// Completes with what is there.
+/// Completes with the output of a future that is there, and never without one.
 async fn of<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
@@ -462,7 +462,7 @@ async fn of<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     }
 }
 
-/// Completes with whether it was told of the batch, or never will be.
+/// Waits for news of the batch; false where none will ever come.
 async fn told(teller: &mut Option<(Slot, oneshot::Receiver<()>)>) -> (Slot, bool) {
     match teller {
         Some((slot, told)) => (*slot, told.await.is_ok()),
@@ -470,7 +470,7 @@ async fn told(teller: &mut Option<(Slot, oneshot::Receiver<()>)>) -> (Slot, bool
     }
 }
 
-/// What a task came to; it is aborted only with the one that waits for it.
+/// The output of a task, which is aborted only with the one that waits for it.
 fn joined<T>(outcome: std::result::Result<T, JoinError>) -> T {
     outcome.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

@@ -1,4 +1,4 @@
-//! Rows that batches met last, as the newest of them left them: what is known need not be read.
+//! Rows that batches met last, as the newest of them left them: known rows need not be read.
 
 use std::hash::Hash;
 
@@ -10,25 +10,25 @@ use crate::id::{EventId, LeaseId, Revision, Tag, Version};
 use crate::key::Key;
 use crate::write::SessionId;
 
-/// What the rows of keys may take, in bytes.
+/// Bytes that the rows of keys may take.
 const KEYS_BYTES_MAX: usize = 40 * 1024 * 1024;
 
-/// What the rows of leases may take, in bytes: each key has one.
+/// Bytes that the rows of leases may take: each key has one.
 const LEASES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What the rows of sessions may take, in bytes.
+/// Bytes that the rows of sessions may take.
 const SESSIONS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// What entries take beside what they point to, in bytes, with their places in the table and in the order of use; measured.
+/// Bytes that an entry takes beside what it points to, with its places in the table and in the order of use; measured.
 const KEY_BYTES: usize = 208;
 const LEASE_BYTES: usize = 80;
 const SESSION_BYTES: usize = 128;
 
-/// Batches in a row whose unknown keys were new, all of them, before the next one's are taken to be. Not keys: what a mistake
-/// costs is a batch, however many keys it has.
+/// Batches in a row whose unknown keys were all new, before the next one's are assumed to be. Batches are counted, not keys,
+/// as a mistake costs a batch, however many keys it has.
 const NEW_MIN: u32 = 32;
 
-/// The same at most, after mistakes.
+/// Most batches in a row that it takes, after mistakes.
 const NEW_MAX: u32 = 1 << 14;
 
 /// The rows, all as of one head.
@@ -37,19 +37,19 @@ pub(super) struct RecentRows {
     head: Option<Head>,
     new_keys: NewKeyPredictor,
     keys: Recent<Key, Option<RecentRow>>,
-    /// Most have no row.
+    /// Leases, most of which have no row.
     leases: Recent<LeaseId, Option<Box<LeaseRow>>>,
     sessions: Recent<SessionId, Option<SessionRow>>,
     #[cfg(any(test, feature = "sim"))]
     pub(super) never_forgets: bool,
 }
 
-/// Whether keys of which nothing is known are likely new, told from those before them.
+/// Predicts whether unknown keys are likely new, from those before them.
 #[derive(Debug)]
 struct NewKeyPredictor {
-    /// In how many batches they were, since one was not.
+    /// Batches in a row whose unknown keys were all new.
     new: u32,
-    /// How many it takes.
+    /// Batches in a row that it takes to assume that the next one's are new.
     enough: u32,
 }
 
@@ -69,7 +69,7 @@ struct RecentRow {
 /// A lease with its row, if it has one.
 type Lease = (LeaseId, Option<LeaseRow>);
 
-/// What was used last, as much as there is room for.
+/// The entries that were used last, as many as there is room for.
 #[derive(Debug)]
 struct Recent<K: Hash + Eq, V> {
     entries: LruCache<K, V>,
@@ -100,7 +100,7 @@ impl Default for RecentRows {
 }
 
 impl RecentRows {
-    /// The head as of which all rows are; none where nothing is known.
+    /// The head as of which all rows are; `None` where nothing is known.
     pub(super) fn head(&self) -> Option<&Head> {
         self.head.as_ref()
     }
@@ -120,7 +120,7 @@ impl RecentRows {
         };
     }
 
-    /// Takes in what was loaded, all of it as of `state.head`.
+    /// Takes in rows that were loaded, all of them as of `state.head`.
     pub(super) fn take_in(&mut self, state: &State) {
         self.be_at(state.head.batch, state.head);
         if !state.rows.is_empty() {
@@ -137,7 +137,7 @@ impl RecentRows {
         }
     }
 
-    /// Takes in what the batch wrote that followed.
+    /// Takes in the changes of the batch that followed.
     pub(super) fn wrote(&mut self, changes: &Changes) {
         let before = self.head.filter(|head| head.batch == changes.after);
         self.be_at(changes.after, changes.head);
@@ -151,7 +151,7 @@ impl RecentRows {
         }
         for (key, row) in &changes.rows {
             self.keys.put(key.clone(), Some(row.into()));
-            // One that was given out by this batch has the row that it was given, or none.
+            // A lease that this batch gave out has the row that it was given, or none.
             let is_new = before.is_some_and(|head| row.lease_id.get() > head.last_lease);
             if is_new && !changes.leases.contains_key(&row.lease_id) {
                 self.leases.put(row.lease_id, None);
@@ -162,7 +162,7 @@ impl RecentRows {
         }
     }
 
-    /// What of the rows of keys, leases with their keys, and sessions is not known.
+    /// The rows of keys, leases with their keys, and sessions among `needs` that are not known.
     pub(super) fn lacks(&mut self, needs: &Needs) -> Needs {
         let mut lacks = Needs {
             members: needs.members.clone(),
@@ -180,7 +180,7 @@ impl RecentRows {
         lacks
     }
 
-    /// Whether all that is not known are rows of keys that are likely new.
+    /// Whether the unknown rows are all those of keys that are likely new.
     pub(super) fn may_assume_absent(&self, unknown: &Needs) -> bool {
         let mut keys = unknown.keys.iter();
         self.new_keys.is_likely()
@@ -190,7 +190,7 @@ impl RecentRows {
             && keys.all(|(key, value)| !value && !self.keys.contains(key))
     }
 
-    /// A key that was taken to be new was not.
+    /// Notes that a key which was assumed to be new was not.
     pub(super) fn assumed_wrongly(&mut self) {
         self.new_keys.was_wrong();
     }
@@ -200,7 +200,7 @@ impl RecentRows {
         self.new_keys.enough = 0;
     }
 
-    /// Adds what is known of what `state`, which is as of the same head, has not.
+    /// Adds the known rows that `state`, which is as of the same head, lacks.
     pub(super) fn complete(&mut self, needs: &Needs, state: &mut State) {
         for key in needs.keys.keys() {
             if !state.rows.contains_key(key)
@@ -224,7 +224,7 @@ impl RecentRows {
 }
 
 impl RecentRows {
-    /// What is known as of another head than `before` is not known to be so any more.
+    /// Moves on to `head`, and first forgets rows that are as of another head than that of `before`.
     fn be_at(&mut self, before: Tag, head: Head) {
         if self.head.is_some_and(|known| known.batch != before) {
             self.forget();
@@ -254,7 +254,7 @@ impl NewKeyPredictor {
         self.new >= self.enough
     }
 
-    /// A mistake costs a batch, so that after each it takes longer to the next.
+    /// Notes a mistake. Each costs a batch, so that after each it takes longer to the next.
     fn was_wrong(&mut self) {
         self.new = 0;
         self.enough = self.enough.saturating_mul(2).min(NEW_MAX);
@@ -346,7 +346,7 @@ mod tests {
         assert!(!new_keys.is_likely());
         see(&mut new_keys, 1);
         assert!(new_keys.is_likely());
-        // One that is old is reason to look again, and many that are new are reason to trust.
+        // A single old key is reason to look again, and many new ones are reason to trust.
         see(&mut new_keys, 32 * NEW_MIN);
         new_keys.saw(false);
         assert!(!new_keys.is_likely());

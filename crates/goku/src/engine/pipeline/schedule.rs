@@ -1,22 +1,22 @@
-//! When a batch is decided, sent, or written under the lock: a pure state machine.
+//! The schedule of batches: a pure state machine that says when each is decided, sent, or written under the lock.
 //!
-//! It knows batches by their numbers alone: neither their requests nor what is read for them, neither the store nor time. The
-//! driver tells it [events](Event) and does the [actions](Action) that it answers with.
+//! The schedule knows batches by their numbers alone: neither their requests nor what is read for them, neither the store
+//! nor time. The driver tells it [events](Event) and does the [actions](Action) that it answers with.
 
 use std::collections::VecDeque;
 
 /// A batch, by the order in which it was gathered.
 pub(super) type Slot = u64;
 
-/// What the driver tells.
+/// The driver's message to the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// Jobs were taken for a batch, the one after all others; without a basis where what they need is being read ahead.
     Gathered(Slot, Option<Basis>),
-    /// It is known what there is to decide a batch on, or its jobs have become more.
+    /// The basis to decide a batch on is known, or jobs were added to the batch.
     Ready(Slot, Basis),
-    /// The [decision](Action::Decide) that was asked for was made, and is to be sent like this; none where the batch can only
-    /// be decided under the lock.
+    /// The [decision](Action::Decide) that was asked for was made, and is to be sent like this; `None` where the batch can
+    /// only be decided under the lock.
     Decided(Slot, Option<Sending>),
     /// A prewritten batch has its time.
     Timed(Slot),
@@ -30,10 +30,10 @@ pub(super) enum Event {
     Written(Slot),
 }
 
-/// What the driver is to do.
+/// The schedule's order to the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Decide a batch on what it will find, and tell what came of it.
+    /// Decide a batch on what it will find, and tell the result.
     Decide(Slot),
     /// Send a batch that was decided.
     Send(Slot),
@@ -47,38 +47,38 @@ pub(super) enum Action {
     AssumedWrongly,
 }
 
-/// What there is to decide a batch on.
+/// The basis that a batch is decided on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Basis {
-    /// What it will find is known.
+    /// A prediction of what the batch will find.
     Speculation {
-        /// Whether it is large enough to be sent before its turn.
+        /// Whether the batch is large enough to be sent before its turn.
         is_large: bool,
     },
-    /// Nothing before it has the lock.
+    /// The lock, which nothing before the batch has.
     Lock,
 }
 
-/// How a batch goes to the store.
+/// The way of a batch to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Sending {
-    /// Once the batch before it has begun.
+    /// Sent once the batch before it has begun.
     InTurn,
-    /// With its rows before its turn, once the batch before it has its time.
+    /// Sent with its rows before its turn, once the batch before it has its time.
     Prewritten,
 }
 
-/// What came of a batch that was sent.
+/// The outcome of a batch that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It was applied.
+    /// The batch was applied.
     Applied,
-    /// It was not applied, as something was not as it was decided on.
+    /// The batch was not applied, as something was not as it was decided on.
     Conflict {
-        /// Whether it assumed keys to be absent.
+        /// Whether the batch assumed keys to be absent.
         assumes: bool,
     },
-    /// It failed otherwise: what became of it is to be found out.
+    /// The batch failed otherwise: its outcome is to be found out.
     Failed,
 }
 
@@ -87,8 +87,8 @@ pub(super) enum Outcome {
 pub(super) struct Limits {
     /// Batches in flight at a time.
     pub(super) in_flight_max: usize,
-    /// Batches that were applied as they were sent, one after another, before one is prewritten: where others write too it
-    /// would stand in their way.
+    /// Batches in a row that were applied as they were sent, before one is prewritten: where others write too it would stand
+    /// in their way.
     pub(super) steady_min: u32,
     /// Batches that are written under the lock without reading ahead after others wrote in between again and again.
     pub(super) pause_max: u32,
@@ -99,44 +99,44 @@ pub(super) struct Limits {
 pub(super) struct Schedule {
     limits: Limits,
     batches: VecDeque<(Slot, Phase)>,
-    /// Batches that were applied as they were sent, one after another; counted as far as it matters.
+    /// Batches in a row that were applied as they were sent; counted as far as it matters.
     steady: u32,
     /// Batches to write under the lock before reading ahead is tried again, and how many they were the last time.
     pause: u32,
     last_pause: u32,
 }
 
-/// How far a batch is.
+/// The phase that a batch is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
-    /// What it needs is being read.
+    /// The rows that the batch needs are being read.
     Reading,
-    /// It waits to be decided.
+    /// The batch waits to be decided.
     Ready(Basis),
-    /// It is being decided.
+    /// The batch is being decided.
     Deciding,
-    /// It waits to be sent.
+    /// The batch waits to be sent.
     Decided(Sending),
-    /// It is in flight.
+    /// The batch is in flight.
     InFlight(Start),
-    /// It was sent, and is to be taken up again.
+    /// The batch was sent, and is to be taken up again.
     Failed,
-    /// It is to be decided under the lock.
+    /// The batch is to be decided under the lock.
     Fallback,
-    /// It is being written, alone.
+    /// The batch is being written, alone.
     Writing,
 }
 
-/// What is known of the turn of a batch in flight.
+/// The turn of a batch in flight, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Start {
-    /// Nothing.
+    /// Nothing is known.
     Unknown,
-    /// It has its time, and not yet its turn.
+    /// The batch has its time, and not yet its turn.
     Timed,
-    /// It is the next one.
+    /// The batch is the next one.
     Begun,
-    /// It never was.
+    /// The batch never came to be the next one.
     Never,
 }
 
@@ -151,7 +151,7 @@ impl Schedule {
         }
     }
 
-    /// Takes in what happened; answers with what is to be done, in this order.
+    /// Takes in an event; returns the actions to do, in this order.
     pub(super) fn on(&mut self, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
@@ -186,15 +186,15 @@ impl Schedule {
         self.starts().count()
     }
 
-    /// Whether jobs for another batch are to be gathered: where there is none, and, as long as `has_room`, as soon as the one
-    /// before it was decided where what they need can be read ahead.
+    /// Whether jobs for another batch are to be gathered: always where there is none; otherwise, while `has_room`, once the
+    /// one before was decided, if what they need can be read ahead.
     pub(super) fn gathers(&self, has_room: bool) -> bool {
         let is_next = |phase: &Phase| matches!(phase, Phase::Reading | Phase::Ready(_) | Phase::Deciding);
         let reads_ahead = has_room && self.speculates() && self.can_follow();
         !self.has(is_next) && (self.batches.is_empty() || reads_ahead)
     }
 
-    /// The batch to which jobs are to be added as they come: it may become large enough to be sent before its turn.
+    /// The batch that jobs are to join as they come: it may become large enough to be sent before its turn.
     pub(super) fn tops_up(&self) -> Option<Slot> {
         let is_small = |phase: &Phase| *phase == Phase::Ready(Basis::Speculation { is_large: false });
         let waits = self.starts().last() == Some(Start::Timed);
@@ -224,7 +224,7 @@ impl Schedule {
         self.set(slot, Phase::Failed);
     }
 
-    /// Begins what can be begun.
+    /// Begins whatever can be begun.
     fn advance(&mut self, actions: &mut Vec<Action>) {
         if self.has(|phase| *phase == Phase::Writing) {
             return;
@@ -252,7 +252,7 @@ impl Schedule {
         }
     }
 
-    /// The batch that is to be decided now: not before it can be sent, so that more jobs may join it.
+    /// The batch to decide now: not before it can be sent, so that more jobs may join it.
     fn next_to_decide(&self) -> Option<Slot> {
         let is_decided = |phase: &Phase| matches!(phase, Phase::Deciding | Phase::Decided(_));
         let (slot, basis) = self.batches.iter().find_map(|(slot, phase)| match phase {
@@ -299,7 +299,7 @@ impl Schedule {
         !self.has(is_in_the_way) && self.starts().last() != Some(Start::Never)
     }
 
-    /// What is known of the turns of the batches in flight, the oldest first.
+    /// The turns of the batches in flight, as far as they are known, the oldest first.
     fn starts(&self) -> impl Iterator<Item = Start> {
         self.batches.iter().filter_map(|(_, phase)| match phase {
             Phase::InFlight(start) => Some(*start),
@@ -311,7 +311,7 @@ impl Schedule {
         self.batches.iter().any(|(_, phase)| is_such(phase))
     }
 
-    /// What comes late says nothing any more.
+    /// Notes the turn of a batch in flight; for another batch the news is too late.
     fn start(&mut self, slot: Slot, start: Start) {
         let in_flight = |(other, phase): &&mut (Slot, Phase)| *other == slot && matches!(phase, Phase::InFlight(_));
         if let Some((_, phase)) = self.batches.iter_mut().find(in_flight) {

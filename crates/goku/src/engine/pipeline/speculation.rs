@@ -1,9 +1,9 @@
-//! What a batch will find, told from what was read while the batches before it were being written, and from what these
-//! met.
+//! Speculation: predicts what a batch will find, from rows that were read while the batches before it were being written,
+//! and from rows that these met.
 //!
 //! Rows that were read without a lock may be older than the head that the batch will find, by what other batches of this
-//! engine wrote since: that is known, and laid over them. Whether anybody else wrote too is seen at the head itself when
-//! the batch commits: each batch leaves its tag there.
+//! engine wrote since: those changes are known, and laid over them. The head itself shows, when the batch commits, whether
+//! anybody else wrote too: each batch leaves its tag there.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -40,8 +40,8 @@ impl Speculation {
         }
     }
 
-    /// Whether one of the last batches, so many, writes a row of a key or a lease that this decision writes; also where these
-    /// are not all remembered.
+    /// Whether one of the `last` batches writes a row of a key or a lease that this decision writes; true as well where not
+    /// all of these are remembered.
     pub(crate) fn overlaps(&self, last: usize, decision: &Decision) -> bool {
         let mut recent = self.recent.iter().rev().take(last);
         last > self.recent.len() || recent.any(|changes| changes.overlap(decision))
@@ -54,7 +54,7 @@ impl Speculation {
         self.known.forget();
     }
 
-    /// Whether nothing of this has to be read.
+    /// Whether nothing of these needs has to be read.
     pub(crate) fn knows(&mut self, needs: &Needs) -> bool {
         if !needs.can_be_predicted() {
             return false;
@@ -63,40 +63,40 @@ impl Speculation {
         unknown.is_empty() || self.may_assume_absent(&unknown)
     }
 
-    /// Whether of what is not known nothing has to be read either: keys, which are likely new, as those before them were.
+    /// Whether unknown rows need not be read either, as they are those of keys that are likely new, as the ones before were.
     pub(crate) fn may_assume_absent(&self, unknown: &Needs) -> bool {
         self.known.may_assume_absent(unknown)
     }
 
-    /// A batch was not written that assumed keys to be new, as some may not be.
+    /// Notes that a batch which assumed keys to be new was not applied, as some may not be.
     pub(crate) fn assumed_wrongly(&mut self) {
         self.known.assumed_wrongly();
     }
 
-    /// A fault for a simulation to find: whether what is known is taken to be so whatever others write.
+    /// Plants a fault for a simulation to find: whether known rows are taken to be current whatever others write.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn never_forgets(mut self, never_forgets: bool) -> Speculation {
         self.known.never_forgets = never_forgets;
         self
     }
 
-    /// Presumes keys to be new from the first one on.
+    /// Assumes keys to be new from the first one on.
     #[cfg(test)]
     pub(crate) fn assume_at_once(&mut self) {
         self.known.assume_at_once();
     }
 
-    /// What of the rows of keys, leases with their keys, and sessions has to be read.
+    /// The rows of keys, leases with their keys, and sessions among `needs` that have to be read.
     pub(crate) fn lacks(&mut self, needs: &Needs) -> Needs {
         self.known.lacks(needs)
     }
 
-    /// What a batch that needs this will find where nobody else writes, from what was read for it and what is known.
+    /// Predicts what a batch with these needs will find where nobody else writes, from rows read for it and known rows.
     ///
-    /// None where others wrote while that was read, so that the rows may not belong together; nor where `seen`, the newest
-    /// head that was seen committed, is neither the head that was read nor one that a remembered batch left: others have
-    /// written since, or, if it is older, the store has lost something, and only under the lock can that be told; nor where
-    /// what was known when the read began is not any more.
+    /// Returns `None` where others wrote during the read, so that the rows may not belong together; where `seen`, the newest
+    /// head seen committed, is neither the head that was read nor one that a remembered batch left: others have written
+    /// since, or the store has lost something, which only the lock can tell; and where rows known when the read began were
+    /// forgotten.
     pub(crate) fn predict(&mut self, read: ReadAhead, needs: &Needs, seen: &Head) -> Option<State> {
         let ReadAhead { mut state, until } = read;
         let mut owners = Owners::of(&state);
@@ -116,7 +116,7 @@ impl Speculation {
         self.complete(needs, state)
     }
 
-    /// The same where nothing has to be read, as of a time that has passed.
+    /// Like `predict`, where nothing has to be read, as of a time that has passed.
     pub(crate) fn predict_known(&mut self, needs: &Needs, seen: &Head) -> Option<State> {
         let head = *self.known.head()?;
         let is_seen = |batch: Tag| batch == seen.batch;
@@ -132,7 +132,7 @@ impl Speculation {
         self.complete(needs, state)
     }
 
-    /// Adds what is known to what was read; none where that is not all, because it was forgotten meanwhile.
+    /// Adds the known rows to those that were read; `None` where some are missing, as they were forgotten meanwhile.
     fn complete(&mut self, needs: &Needs, mut state: State) -> Option<State> {
         self.known.complete(needs, &mut state);
         state.tag = Some(Some(state.head.last_tag));
@@ -144,14 +144,14 @@ impl Speculation {
 }
 
 impl Needs {
-    /// Whether the rows are those of keys, leases with their keys, and sessions by name, so that it is known which later
+    /// Whether the needs are rows of keys, leases with their keys, and sessions by name, so that it is known which later
     /// changes concern them.
     pub(crate) fn can_be_predicted(&self) -> bool {
         self.ranges.is_empty() && self.due.is_none()
     }
 }
 
-/// The leases among those whose keys were loaded, by their keys. More than one where a key moved while they were read.
+/// The leases whose keys were loaded, by these keys. A key has more than one where it moved while they were read.
 struct Owners(HashMap<Key, Vec<LeaseId>>);
 
 impl Owners {
@@ -167,8 +167,8 @@ impl Owners {
 }
 
 impl State {
-    /// Takes in what the batch wrote that followed `self.head`, as far as it concerns what was loaded. Rows may have been
-    /// loaded before or after that.
+    /// Takes in the changes of the batch that followed `self.head`, as far as they concern what was loaded. Rows may have
+    /// been loaded before or after that batch.
     fn advance(&mut self, changes: &Changes, owners: &mut Owners) {
         let last_lease = self.head.last_lease;
         self.head = changes.head;
@@ -183,7 +183,7 @@ impl State {
             let Some(known) = self.rows.get_mut(key) else { continue };
             *known = Some(row.clone());
             let lease = changes.leases.get(&row.lease_id);
-            // One that was given out since has the row that it was given, or none.
+            // A lease that was given out since has the row that it was given, or none.
             if lease.is_some() || row.lease_id.get() > last_lease {
                 self.leases.entry(row.lease_id).or_insert(lease.copied());
             }
@@ -195,7 +195,7 @@ impl State {
         }
     }
 
-    /// Takes in which lease a key has from a change on, as far as the keys of that one or of the one before it were loaded.
+    /// Moves a key to the lease that a change gave it, as far as the keys of that lease or of the one before it were loaded.
     fn move_member(&mut self, key: &Key, row: &Row, owners: &mut Owners) {
         if self.members.is_empty() {
             return;

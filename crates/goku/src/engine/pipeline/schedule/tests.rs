@@ -23,7 +23,7 @@ struct World {
     reading: Option<Slot>,
     deciding: Option<Slot>,
     in_flight: Vec<InFlight>,
-    /// Came back, and not taken up again yet.
+    /// Batches that came back, and were not taken up again yet.
     failed: Vec<Slot>,
     writing: Option<Slot>,
 }
@@ -51,7 +51,7 @@ impl World {
     /// All that may happen now.
     fn events(&self) -> Vec<Event> {
         if let Some(slot) = self.deciding {
-            // It is done before anything else is looked at.
+            // The decision is made before anything else is looked at.
             let sendings = [Some(Sending::InTurn), Some(Sending::Prewritten), None];
             return sendings.map(|sending| Event::Decided(slot, sending)).to_vec();
         }
@@ -151,7 +151,7 @@ impl World {
             last.is_none_or(|last| last.slot + 1 == slot),
             "one before it was not sent"
         );
-        // What was decided earlier may be sent as either: then only a turn that has come lets it go.
+        // A batch decided earlier may be sent as either: then only a turn that has come lets it go.
         let sending = decided_now.unwrap_or(Sending::InTurn);
         if let Some(last) = last {
             let is_prewritten = sending == Sending::Prewritten && last.start == Start::Timed;
@@ -214,7 +214,7 @@ fn whatever_happens_batches_are_sent_and_finished_in_order_and_none_waits_for_ev
             }
         }
     }
-    // All of what a batch can be met.
+    // Every phase of a batch can be met.
     let is_met = |phase: Phase| seen.iter().any(|world| world.schedule.has(|other| *other == phase));
     for phase in [
         Phase::Failed,

@@ -1,4 +1,4 @@
-//! What is predicted of a batch, against what it finds.
+//! Predictions for a batch, against what it finds.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ impl History {
         self.speculation.forget();
     }
 
-    /// One second a batch, so that leases of some end with others.
+    /// The time of the next batch, a second after the one before, so that leases of some end with others.
     fn time(&self) -> Timestamp {
         at(self.before.len())
     }
@@ -88,7 +88,7 @@ impl History {
         self.before.get(time).unwrap_or(&self.now)
     }
 
-    /// What is predicted for requests, from what is known and otherwise from what is read.
+    /// The prediction for requests, from known rows and otherwise from rows that are read.
     fn predict(
         &mut self,
         requests: &[Request],
@@ -210,7 +210,7 @@ fn decide_before(batch: &Batch, state: State, time: Timestamp, tables: &Tables) 
     holds.then_some(decision)
 }
 
-/// How a batch is written, and by whom.
+/// The way in which a batch is written, and by whom.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Others,
@@ -234,7 +234,7 @@ fn any_numbered_requests() -> impl Strategy<Value = Vec<Request>> {
     prop::collection::vec(prop_oneof![4 => any_request(), 1 => numbered], 1..6)
 }
 
-/// So that a batch that follows another on a new key takes no more round trips than one on an old key.
+/// A batch that follows another on a new key must take no more round trips than one on an old key.
 #[test]
 fn the_lease_of_a_key_that_the_batch_before_created_is_foretold_with_it() {
     let mut history = History::default();
@@ -247,7 +247,7 @@ fn the_lease_of_a_key_that_the_batch_before_created_is_foretold_with_it() {
     assert!(batch.decide(&state).is_ok());
 }
 
-/// So that a storm of leases does not hold up the batches that follow each other.
+/// A storm of leases must not hold up the batches that follow each other.
 #[test]
 fn the_keys_of_leases_that_are_due_are_foretold() {
     let mut history = History::default();
@@ -321,7 +321,7 @@ fn batches_that_were_not_written_are_forgotten() {
     assert_eq!(predicted.head, history.now.head);
 }
 
-/// What a batch met and what it wrote is known after it: keys that are there, gone and new, leases and sessions.
+/// Rows that a batch met or wrote are known after it: keys that are there, gone and new, leases and sessions.
 #[test]
 fn what_batches_met_is_known_until_somebody_else_writes() {
     let mut history = History::default();
@@ -352,7 +352,7 @@ fn what_batches_met_is_known_until_somebody_else_writes() {
     );
 }
 
-/// What is written beside the batches before it must not be written by one of them.
+/// A batch written beside the ones before it must share no row with them.
 #[test]
 fn a_batch_overlaps_those_that_write_a_row_of_its_own() {
     let mut history = History::default();
