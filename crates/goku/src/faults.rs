@@ -34,65 +34,65 @@ use crate::store::{
     WriteError,
 };
 
-/// What an engine asks of its store.
+/// A call that an engine makes to its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
-    /// To commit a batch: writes, renewals, expiry.
+    /// Commits a batch: writes, renewals, expiry.
     Write,
-    /// What the batch after the one that is written needs.
+    /// Reads what the batch after the one that is written needs.
     ReadAhead,
-    /// What became of a batch whose commit was not answered.
+    /// Finds out the outcome of a batch whose commit was not answered.
     Resolve,
-    /// Rows by key: gets, leases, transactions that read.
+    /// Reads rows by key: gets, leases, transactions that read.
     Load,
-    /// A page of a list.
+    /// Reads a page of a list.
     Page,
-    /// A page of events.
+    /// Reads a page of events.
     Events,
-    /// A page of leases, which are due, or the keys of one.
+    /// Reads a page of leases, of those that are due, or of the keys of one.
     Leases,
-    /// The head and the time.
+    /// Reads the head and the time.
     Head,
-    /// That what can be read is on disk.
+    /// Makes sure that what can be read is on disk.
     MakeDurable,
-    /// To tell others of this engine.
+    /// Tells others of this engine.
     Announce,
-    /// The other engines.
+    /// Reads the other engines.
     Replicas,
-    /// To remove idle sessions.
+    /// Removes idle sessions.
     ForgetSessions,
-    /// To close the connections, which cannot fail: they are left open, or closed, or that takes long.
+    /// Closes the connections, which cannot fail: they are left open, or closed, or that takes long.
     Close,
-    /// To read cursors.
+    /// Reads cursors.
     Cursors,
-    /// To move or remove cursors.
+    /// Moves or removes cursors.
     MoveCursors,
 }
 
-/// What happens at a step instead.
+/// A fault that takes the place of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// It is not done, and fails as where the connection is lost or the disk is full.
+    /// The step is not done, and fails as where the connection is lost or the disk is full.
     NotApplied,
-    /// It is done, and fails as where the answer to a commit is lost. Reads fail.
+    /// The step is done, and fails as where the answer to a commit is lost. Reads fail.
     AnswerLost,
-    /// It is not done, and fails as where the connection is lost at a commit.
+    /// The step is not done, and fails as where the connection is lost at a commit.
     CommitLost,
-    /// It is not done: the database does not take it.
+    /// The step is not done: the database does not take it.
     Refused,
-    /// It is not done: nothing will be until somebody mends the set-up.
+    /// The step is not done: nothing will be until somebody mends the set-up.
     Misconfigured,
-    /// It is not done: the code of the store panics.
+    /// The step is not done: the code of the store panics.
     Panic,
-    /// It is done, then the code of the store panics.
+    /// The step is done, then the code of the store panics.
     PanicAfter,
-    /// It waits until it is [released](Faults::release), then it is done.
+    /// The step waits until it is [released](Faults::release), then it is done.
     Hold,
-    /// It is done and answered once that is [released](Faults::release).
+    /// The step is done, and answered once it is [released](Faults::release).
     HoldAfter,
 }
 
-/// A handle on the faults of one store; clones are of the same.
+/// A handle on the faults of one store. Clones share them.
 #[derive(Clone, Default)]
 pub struct Faults(Arc<Inner>);
 
@@ -109,9 +109,9 @@ struct Inner {
 
 #[derive(Default)]
 struct Plan {
-    /// How often each step was taken.
+    /// The number of times that each step was taken.
     taken: BTreeMap<Step, u64>,
-    /// The fault of one time only.
+    /// The faults of one time only.
     once: BTreeMap<(Step, u64), Fault>,
     always: BTreeMap<Step, Fault>,
 }
@@ -123,7 +123,7 @@ pub(crate) struct Faulty {
 }
 
 impl Step {
-    /// All of them.
+    /// All steps.
     pub const ALL: [Step; 15] = [
         Step::Write,
         Step::ReadAhead,
@@ -144,7 +144,7 @@ impl Step {
 }
 
 impl Fault {
-    /// All of them.
+    /// All faults.
     pub const ALL: [Fault; 9] = [
         Fault::NotApplied,
         Fault::AnswerLost,
@@ -187,12 +187,12 @@ impl Faults {
         burst()
     }
 
-    /// Lets what is held go on.
+    /// Lets the steps that are held go on.
     pub fn release(&self) {
         self.0.releases.send_modify(|releases| *releases += 1);
     }
 
-    /// Lets nothing more come, and what is held go on.
+    /// Lets no more faults come, and the steps that are held go on.
     pub fn heal(&self) {
         let mut plan = self.plan();
         plan.once.clear();
@@ -201,12 +201,12 @@ impl Faults {
         self.release();
     }
 
-    /// Whether all that were to come at one time of `step` did.
+    /// Whether all faults that were to come at one time of `step` did.
     pub fn is_spent(&self, step: Step) -> bool {
         !self.plan().once.keys().any(|(planned, _)| *planned == step)
     }
 
-    /// How many faults came.
+    /// The number of faults that came.
     pub fn count(&self) -> u64 {
         *self.0.came.borrow()
     }
@@ -288,7 +288,7 @@ impl Faulty {
         match fault {
             Fault::NotApplied => Err(WriteError::Retry(error(ErrorKind::Unavailable))),
             Fault::AnswerLost => lose(write.await?),
-            // What it would have been is used by nobody: it was not applied.
+            // Nobody uses the decision that it would have had: the batch was not applied.
             Fault::CommitLost => Err(unknown(Decision::nothing(&Head::default()))),
             Fault::Refused => Err(WriteError::Rejected(error(ErrorKind::Internal))),
             Fault::Misconfigured => Err(WriteError::Final(error(ErrorKind::Config))),

@@ -40,18 +40,18 @@ pub(crate) const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Values that one batch may read, in bytes: a transaction may list many large ones.
 pub(crate) const BATCH_LOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// One database.
+/// A database.
 #[async_trait]
 pub(crate) trait Store: Send + Sync + 'static {
-    /// What kind of store this is.
+    /// The kind of the store, and its limits.
     fn profile(&self) -> Profile;
 
     /// Runs one batch in one transaction: locks the head, loads what is needed first, [decides](loads), writes the decision
     /// and commits. Called by one task at a time; `decide` may be called again from the beginning.
     async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError>;
 
-    /// The store as one whose batches may follow each other before their outcomes are known; none where it gains nothing by
-    /// that, or cannot.
+    /// The store as one whose batches may follow each other before their outcomes are known; `None` where it gains nothing
+    /// by that, or cannot.
     fn pipelined(&self) -> Option<&dyn Pipelined> {
         None
     }
@@ -76,8 +76,8 @@ pub(crate) trait Store: Send + Sync + 'static {
         Ok(found.filter_map(|(key, row)| Some((key, row?))).collect())
     }
 
-    /// The row of a key with its value, a tombstone included, as it is now, where that is known without asking the database:
-    /// none says nothing. Costs next to nothing.
+    /// The row of a key with its value, a tombstone included, as it is now, where that is known without asking the database;
+    /// `None` says nothing. Costs next to nothing.
     fn known_row(&self, _key: &Key) -> Option<Row> {
         None
     }
@@ -106,10 +106,10 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Tells that this engine is there, and where it serves.
     async fn announce(&self, address: &str) -> Result<()>;
 
-    /// The engines that were announced lately; none where nobody else can have the store.
+    /// The engines that were announced lately; empty where nobody else can have the store.
     async fn replicas(&self) -> Result<Vec<Replica>>;
 
-    /// Removes sessions that were last used before `idle_since`, at most `limit`; answers with how many.
+    /// Removes sessions that were last used before `idle_since`, at most `limit`; returns how many.
     async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize>;
 
     /// Moves cursors as [`crate::cursor::decide`] says, each for itself, whatever else moves them at the same time. An
@@ -119,19 +119,19 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Reads cursors, at most as many as the limit of the request, by consumer and partition.
     async fn cursors(&self, request: CursorsRequest) -> Result<Vec<Cursor>>;
 
-    /// Removes the cursors of a consumer; answers with how many.
+    /// Removes the cursors of a consumer; returns how many.
     async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64>;
 
-    /// Waits until the store can never be used again, and answers with why; for ever where that does not happen.
+    /// Waits until the store can never be used again, and returns why; for ever where that does not happen.
     async fn lost(&self) -> Error {
         std::future::pending().await
     }
 
-    /// Closes all connections. What comes after it fails.
+    /// Closes all connections. Calls after it fail.
     async fn close(&self);
 }
 
-/// What kind of store this is.
+/// The kind of a store, and its limits.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
     /// `sqlite` or `mysql`.
@@ -148,11 +148,11 @@ pub(crate) struct Profile {
     pub(crate) pages: usize,
     /// Whether a [write](Store::write) blocks the thread that it runs on, so that it needs one of its own.
     pub(crate) writes_block: bool,
-    /// What the operator should know of the database's settings.
+    /// Warnings for the operator about the database's settings.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Why a batch was not answered.
+/// The reason why a batch was not answered.
 #[derive(Debug)]
 pub(crate) enum WriteError {
     /// Nothing was applied, and the same batch may succeed at once or later: a deadlock, a lost connection.
@@ -163,13 +163,13 @@ pub(crate) enum WriteError {
     Final(Error),
     /// The commit was sent and its outcome is not known: resolve it. Then `decision` holds, or nothing.
     Unknown {
-        /// What holds if it was applied.
+        /// The decision that holds if the batch was applied.
         decision: Box<Decision>,
-        /// What happened.
+        /// The error that left the outcome open.
         error: Error,
     },
-    /// It was committed, to a database that may not be found again or otherwise than it was sent: what holds is not to be
-    /// found out.
+    /// The batch was committed, but to a database that may not be found again, or differently than it was sent: what holds
+    /// cannot be found out.
     Lost(Error),
     /// The code of the store panicked: whether anything was applied is not known, nor what would hold. Resolve it; a
     /// batch that was not applied is taken as rejected.
@@ -179,21 +179,21 @@ pub(crate) enum WriteError {
 /// A point in history to read at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct At {
-    /// The head as it was then.
+    /// The head at that point.
     pub(crate) head: Head,
 }
 
-/// Which keys to read.
+/// The keys to read.
 #[derive(Clone, Debug)]
 pub(crate) struct PageRequest {
     pub(crate) range: KeyRange,
-    /// At most so many rows are looked at.
+    /// Most rows that are looked at.
     pub(crate) rows_max: usize,
     /// Values end the page once they have so many bytes; the first row is always read.
     pub(crate) bytes_max: usize,
-    /// With their values.
+    /// Whether the rows have their values.
     pub(crate) values: bool,
-    /// As they were after this event.
+    /// The point in history to read at: rows are as they were after this event.
     pub(crate) at: EventId,
 }
 
@@ -201,29 +201,29 @@ pub(crate) struct PageRequest {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Page {
     pub(crate) rows: Vec<(Key, Row)>,
-    /// The range that is left; none where there is nothing more.
+    /// The range that is left; `None` where there is nothing more.
     pub(crate) rest: Option<KeyRange>,
 }
 
 /// Keys that live by a lease.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MembersPage {
-    /// In order.
+    /// Keys in order.
     pub(crate) keys: Vec<Key>,
-    /// The key to go on after; none where there is nothing more.
+    /// The key to go on after; `None` where there is nothing more.
     pub(crate) rest: Option<Key>,
 }
 
-/// Which events to read.
+/// The events to read.
 #[derive(Clone, Debug)]
 pub(crate) struct EventsRequest {
-    /// Only events after this one.
+    /// The event after which the page begins.
     pub(crate) after: EventId,
-    /// Only events up to this one, which has been committed.
+    /// The last event to read, which has been committed.
     pub(crate) until: EventId,
     pub(crate) range: KeyRange,
     pub(crate) types: EventTypes,
-    /// At most so many.
+    /// Most events of the page.
     pub(crate) rows_max: usize,
     /// Values end the page once they have so many bytes; the first event is always read.
     pub(crate) bytes_max: usize,

@@ -98,7 +98,7 @@ pub(crate) struct Batch {
 /// Decides a batch on the state that it meets, or tells what else must be loaded to do so.
 pub(crate) type Decide<'d> = dyn FnMut(&State) -> Result<Decision, Box<Needs>> + Send + 'd;
 
-/// What a batch does to the store.
+/// The changes that a batch makes to the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Decision {
     /// The tag of the batch before it.
@@ -113,7 +113,7 @@ pub(crate) struct Decision {
     pub(crate) sessions: Vec<(SessionId, SessionRow)>,
     /// The events to append, their ids following each other.
     pub(crate) events: Vec<Event>,
-    /// One answer a request, in order.
+    /// The answers, one a request, in order.
     pub(crate) answers: Vec<Result<Answer>>,
     /// Whether anything but the last time given changes, so that there is something to commit.
     pub(crate) writes: bool,

@@ -90,7 +90,7 @@ pub(crate) struct LoadedRange {
 pub(crate) struct Preconditions {
     /// The decision holds only before this time; `None` where any time will do.
     pub(crate) until: Option<Timestamp>,
-    /// These keys have no row.
+    /// Keys that must have no row.
     pub(crate) absent: Vec<Key>,
 }
 

@@ -50,7 +50,7 @@ const STAGGER_MS_MAX: u64 = 16;
 enum Wake {
     Now,
     After(Duration),
-    /// When a lease is given a deadline, by this process or, as a look now and then shows, by another.
+    /// As soon as a lease is given a deadline, by this process or, as a look now and then shows, by another.
     OnDeadline,
 }
 

@@ -26,7 +26,7 @@ pub enum Plant {
 }
 
 impl Plant {
-    /// All of them.
+    /// All faults.
     pub const ALL: [Plant; 10] = [
         Plant::TagIgnored,
         Plant::WrittenTwice,

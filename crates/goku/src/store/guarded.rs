@@ -23,13 +23,13 @@ use crate::key::Key;
 use crate::outage::Outage;
 use crate::status::Replica;
 
-/// How long writes may fail before the log tells of it: one that lost against another transaction succeeds when it is tried
-/// again.
+/// How long writes may fail before the log tells of it: a batch that lost against another transaction succeeds when it is
+/// tried again.
 const WRITES_GRACE: Duration = Duration::from_secs(1);
 
 /// Another store. One request that meets a bug takes nothing else with it, and nobody waits for a read for ever.
 ///
-/// Where the store panics, its reads are `Internal` and its writes [`WriteError::Panicked`]. A read that is not answered
+/// A read at which the store panics is `Internal`, and a write [`WriteError::Panicked`]. A read that is not answered
 /// in time is `Unavailable`; a write is not given up, as it may yet be applied.
 ///
 /// Every call of the store passes here, so the log tells here that the store is away and that it is back.
@@ -63,7 +63,7 @@ impl Guarded {
         answer
     }
 
-    /// A change that is made again where it was not made, and needs no other care.
+    /// Makes a change that can simply be made again where it was not made.
     async fn repeatable_change<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         let answer = self.in_time(call, late).await;
         note(&self.writes, answer.as_ref().err());
@@ -77,7 +77,7 @@ impl Guarded {
         }
     }
 
-    /// Notes what came of a batch. A batch that is refused, or not the next one any more, says nothing of the store.
+    /// Notes the outcome of a batch. One that was refused, or is no longer the next, says nothing of the store.
     fn note_batch(&self, failure: Option<&WriteError>) {
         match failure {
             None => self.writes.worked(),
@@ -111,12 +111,12 @@ fn unknown() -> Error {
     Error::new(ErrorKind::OutcomeUnknown, message)
 }
 
-/// The error of what the store did not answer in time.
+/// The error of a call that the store did not answer in time.
 pub(crate) fn late() -> Error {
     Error::new(ErrorKind::Unavailable, "the store did not answer in time: try again")
 }
 
-/// What a call comes to. A store is whole after a panic: what a call has open is dropped with it.
+/// The result of a call, with a panic as its error. The store is whole after a panic: what the call had open is dropped.
 async fn caught<T>(call: impl Future<Output = T>) -> Result<T> {
     AssertUnwindSafe(call)
         .catch_unwind()
@@ -227,7 +227,7 @@ impl Store for Guarded {
     }
 
     async fn close(&self) {
-        // What cannot be closed is gone with the process.
+        // Connections that cannot be closed are gone with the process.
         drop(caught(self.store.close()).await);
     }
 }

@@ -17,8 +17,8 @@ pub(super) trait Load {
 ///
 /// # Errors
 ///
-/// Those of the loads. `Rejected` as `TooLarge` for a batch that still needs more after [`LOADS_MAX`] loads: alone each of its
-/// requests needs fewer.
+/// The errors of the loads. `Rejected` as `TooLarge` for a batch that still needs more after [`LOADS_MAX`] loads: alone each
+/// of its requests needs fewer.
 pub(super) async fn decide_until_complete(
     state: &mut State,
     decide: &mut Decide<'_>,
@@ -57,7 +57,7 @@ mod tests {
     use crate::decide::Head;
     use crate::key::Key;
 
-    /// How often something was loaded.
+    /// The number of loads so far.
     struct Loads(usize);
 
     impl Load for Loads {
@@ -68,7 +68,7 @@ mod tests {
         }
     }
 
-    /// Runs the loop of a batch that needs another key after each load until so many were loaded; answers with how many were.
+    /// Runs the loop of a batch that needs one more key after each load, `needed` in all; returns the number of loads.
     fn loads_of(needed: usize) -> (usize, Result<Decision, WriteError>) {
         let mut state = State::new(Head::default(), Timestamp::MAX);
         let mut decide = |state: &State| {

@@ -1,9 +1,9 @@
 //! The store on MySQL and what speaks its protocol.
 //!
-//! One connection writes: a batch is a transaction of two round trips, the first of which locks the head. Where what a
-//! batch needs was read before, it is one of a single round trip, conditional on the batch before it; some of these are on
-//! their way at a time, over a connection each. Large ones are of two again, the first of which waits for no other batch. A few others read, each packet for itself and without a transaction.
-//! Statements go as text, several in a packet.
+//! One connection writes: a batch is a transaction of two round trips, the first of which locks the head. A batch whose rows
+//! were read before takes one round trip, conditional on the batch before it; some of these are in flight at a time, over a
+//! connection each. A large one takes two again, the first of which waits for no other batch. A few other connections read,
+//! each packet for itself and without a transaction. Statements go as text, several in a packet.
 
 mod address;
 mod addresses;
@@ -81,18 +81,17 @@ pub(crate) struct MySqlStore {
 }
 
 impl MySqlStore {
-    /// `Config` where the URL cannot be right.
+    /// Fails with `Config` where the URL cannot be right.
     pub(crate) fn check_url(url: &str) -> Result<()> {
         Servers::parse(url).map(drop)
     }
 
-    /// Connects to `mysql://user:password@host:port/database` and makes what does not exist yet there: the database,
-    /// the tables. `?socket=PATH` names a Unix socket. With `host:port,host:port` the one of several servers is used that
-    /// takes writes, or the node of a Galera cluster that all replicas write to.
+    /// Connects to `mysql://user:password@host:port/database` and makes the database and the tables where they do not exist
+    /// yet. `?socket=PATH` names a Unix socket. With `host:port,host:port` the one of several servers is used that takes
+    /// writes, or the node of a Galera cluster that all replicas write to.
     ///
     /// `Config` where the URL, the user's rights or the tables cannot be right, or all tables are another program's and
-    /// `sharing` refuses that, `Unavailable` where there is no server
-    /// or it has no connection left.
+    /// `sharing` refuses that; `Unavailable` where there is no server or it has no connection left.
     pub(crate) async fn open_with(url: &str, sharing: Sharing) -> Result<MySqlStore> {
         let servers = Arc::new(Servers::parse(url)?);
         let writing = schema::open(&servers, sharing).await?;
@@ -189,7 +188,7 @@ impl Store for MySqlStore {
     }
 
     async fn make_durable(&self) -> Result<()> {
-        // What is in the log of the server before the commit of this write is on disk when that is.
+        // The server's log up to the commit of this write is on disk when the commit is.
         self.readers.run(replicas::flush(self.writer.id())).await.map(drop)
     }
 
@@ -206,7 +205,7 @@ impl Store for MySqlStore {
 
     async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize> {
         let idle_since = idle_since.as_millis();
-        // A batch that uses one of them has it locked, and will be found to have used it since.
+        // A batch that uses one of the sessions has it locked, and will be found to have used it since.
         let delete = format!("delete from sessions where seen_at < {idle_since} order by seen_at limit {limit}");
         let sets = self.readers.run(format!("{delete}; select row_count()")).await?;
         match sets.into_iter().flatten().next() {

@@ -1,4 +1,4 @@
-//! What a store adds that lets batches follow each other before the outcome of the one before is known.
+//! The part of a store that lets batches follow each other before the outcome of the one before is known.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ pub(crate) trait Pipelined: Send + Sync {
     fn prewrites(&self) -> bool;
 
     /// Reads what a batch needs without a lock, while the batch before it is still being written: the head, then rows as of
-    /// that head or later, then the last batch. None where that does not fit into one request.
+    /// that head or later, then the last batch. `None` where that does not fit into one request.
     async fn read_ahead(&self, needs: &Needs) -> Result<Option<ReadAhead>>;
 
     /// Writes a batch that was decided on speculation, in one round trip, if the batch that it was decided
-    /// [after](Decision::after) is still the last one and its preconditions hold; none where that is not so, or the store
-    /// cannot: nothing was applied then. The decision has events, and the one that comes back has the time of the store at
+    /// [after](Decision::after) is still the last one and its preconditions hold; `None` where that is not so, or the store
+    /// cannot: then nothing was applied. The decision has events, and the one that comes back has the time of the store at
     /// which it was applied.
     ///
     /// Tells `begun` once no batch but this one can come next, so that the one after this can be sent: up to
@@ -41,16 +41,16 @@ pub(crate) trait Pipelined: Send + Sync {
     ) -> Result<Option<Decision>, WriteError>;
 }
 
-/// For a speculative batch whose rows are written before its turn, beside those of the batches before it, in two round trips.
-/// Nothing that it writes is written by one of these.
+/// The signals of a speculative batch that writes its rows before its turn, beside those of the batches before it, in two
+/// round trips. None of those batches writes a row that this one writes.
 #[derive(Debug)]
 pub(crate) struct Prewrite {
-    /// Tells when its turn has come: that of the batch before it has. None where it has already.
+    /// Tells when the batch's turn has come, which is when that of the one before has; `None` where it already has.
     pub(crate) turn: Option<oneshot::Receiver<()>>,
-    /// How long it waits for its turn at most: so long others may wait for its rows, and its turn for them.
+    /// Longest wait for the turn: for as long others may wait for the batch's rows, and its turn for them.
     pub(crate) wait_max: Duration,
-    /// To be told once it has its time, so that the one after this may be sent if that is prewritten, too: none goes before the
-    /// one before it, in time neither.
+    /// Told once the batch has its time, so that the next one may be sent if it is prewritten, too: no batch has a time
+    /// before that of the one before it.
     pub(crate) timed: oneshot::Sender<()>,
 }
 
@@ -59,6 +59,6 @@ pub(crate) struct Prewrite {
 pub(crate) struct ReadAhead {
     /// A head, and rows as they were then or later.
     pub(crate) state: State,
-    /// The last batch when all of it had been read: no row is newer.
+    /// The last batch when all had been read: no row is newer.
     pub(crate) until: Tag,
 }

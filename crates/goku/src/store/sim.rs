@@ -1,8 +1,8 @@
 //! A database in memory in which everything that can be late or fail is decided by a seed.
 //!
-//! It behaves as MySQL does to an engine: batches that were decided ahead of the lock wait for it in the order in which they
-//! came, each is applied only if the head has the tag that it was decided after, and what was sent is done to its end,
-//! whether or not anybody hears of it.
+//! The database behaves to an engine as MySQL does: batches that were decided ahead of the lock wait for it in the order in
+//! which they came, each is applied only if the head has the tag that it was decided after, and what was sent is done to its
+//! end, whether or not anybody hears of it.
 
 mod tables;
 
@@ -37,7 +37,7 @@ const BEGINNING_MS: i64 = 1_767_225_600_000;
 /// Keys and values that one batch may hold, in bytes.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
-/// A batch that wrote its rows before its turn is not applied once its time is so far back, as on MySQL.
+/// Longest age of a prewritten batch's time: an older one is not applied, as on MySQL.
 const PREWRITE_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// How long a commit whose connection was lost may still take at the database.
@@ -49,13 +49,13 @@ pub struct Database(Arc<Shared>);
 
 struct Shared {
     tables: Mutex<Tables>,
-    /// The lock of the head. Those who wait for it get it in the order in which they came.
+    /// The lock of the head. Tasks that wait for it get it in the order in which they came.
     head_lock: Arc<tokio::sync::Mutex<()>>,
     seed: Seed,
     weather: Mutex<Weather>,
     plant: Option<Plant>,
     began: Instant,
-    /// By how much the clock was set forth or back, in milliseconds.
+    /// Milliseconds by which the clock was set forth, or back.
     clock_offset: Mutex<i64>,
     nodes: AtomicU64,
     trace: Mutex<DefaultHasher>,
@@ -79,7 +79,7 @@ impl Database {
         Database::planted(seed, weather, None)
     }
 
-    /// A database that has a fault, or whose engines have.
+    /// A database with a fault that is planted in it or in its engines.
     pub fn planted(seed: u64, weather: Weather, plant: Option<Plant>) -> Database {
         let seed = Seed::new(seed);
         let epoch = Epoch::new(1, seed.number());
@@ -98,7 +98,7 @@ impl Database {
         }))
     }
 
-    /// A way to it for one more engine.
+    /// Makes the way of one more engine to the database.
     pub fn node(&self) -> Node {
         Node {
             shared: self.0.clone(),
@@ -108,7 +108,7 @@ impl Database {
         }
     }
 
-    /// From now on it is so rough.
+    /// Sets how rough the database is from now on.
     pub fn set_weather(&self, weather: Weather) {
         *locked(&self.0.weather) = weather;
     }
@@ -119,7 +119,7 @@ impl Database {
         self.0.note("clock", ms.cast_unsigned());
     }
 
-    /// Tells one run from another: that of everything that was done to the database so far, with its time.
+    /// A hash of everything that was done to the database so far, with its time: it tells one run from another.
     pub fn trace(&self) -> u64 {
         locked(&self.0.trace).finish()
     }
@@ -256,7 +256,7 @@ impl Shared {
 }
 
 impl Node {
-    /// Whether the way to the database is cut: then every call fails, and what was sent before goes on.
+    /// Sets whether the way to the database is cut: then every call fails, and what was sent before goes on.
     pub fn set_cut(&self, is_cut: bool) {
         self.is_cut.store(is_cut, Ordering::SeqCst);
     }
@@ -277,7 +277,7 @@ impl Node {
         Ok(())
     }
 
-    /// Changes what is not in the log, in one step. Where the answer is lost, nobody knows.
+    /// Changes what is not in the log, in one step; `OutcomeUnknown` where the answer is lost.
     async fn change<T>(&self, what: &str, change: impl FnOnce(&mut Tables) -> T) -> Result<T> {
         self.way().await?;
         self.shared.note(what, self.id);

@@ -43,10 +43,10 @@ use crate::status::Replica;
 /// Threads that read beside the writer.
 const READERS: usize = 4;
 
-/// Those that read pages for streams at most.
+/// Most threads that read pages for streams.
 const PAGES: usize = READERS - 1;
 
-/// Keys and values of one batch, in bytes: what a commit may hold the file for.
+/// Keys and values of one batch, in bytes: a commit holds the file for as long as these take.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long the writer waits for another program's lock before the batch is not applied and runs again, so that its
@@ -56,12 +56,12 @@ const LOCK_WAIT_MAX: Duration = Duration::from_millis(50);
 /// How often the names of the files are looked at where nobody writes.
 const NAMES_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where the tables are.
+/// The place of the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
-    /// In this process, gone with the store.
+    /// Memory of this process, gone with the store.
     Memory,
-    /// In this file, with `-wal` and `-shm` beside it.
+    /// A file, with `-wal` and `-shm` beside it.
     File(PathBuf),
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct SqliteStore {
     names: Arc<Names>,
     cache: Arc<Cache>,
     clock: Arc<dyn Clock>,
-    /// After how many pages the log is copied, as it was set last.
+    /// Pages after which the log is copied, as set last.
     checkpoint_pages: AtomicI64,
 }
 
@@ -333,7 +333,7 @@ impl Store for SqliteStore {
             while self.names.can_be_lost() {
                 tokio::time::sleep(NAMES_CHECK_INTERVAL).await;
                 let names = self.names.clone();
-                // What it finds is told below; once the store is closed there is nothing to find.
+                // The result is told below; once the store is closed there is nothing to find.
                 if self.readers.run(move |_| drop(names.check())).await.is_err() {
                     break;
                 }
@@ -382,8 +382,8 @@ fn lost_meanwhile(lost: &Error) -> Error {
     Error::new(ErrorKind::OutcomeUnknown, lost.message().to_owned()).with_source(lost.clone())
 }
 
-/// A connection that is set up with so much memory for pages, to a file or to a database in memory; to a database that goku may
-/// use, else nothing was changed.
+/// Connects to a file, or to a database in memory, with so much memory for pages. Fails, with nothing changed, where goku
+/// may not use the database.
 fn connect(file: Option<&Path>, cache_kib: i64, sharing: Sharing) -> Result<Connection> {
     let connection = match file {
         None => Connection::open_in_memory(),
@@ -393,7 +393,7 @@ fn connect(file: Option<&Path>, cache_kib: i64, sharing: Sharing) -> Result<Conn
         }
     };
     let connection = connection.map_err(error::opening)?;
-    // SQLite opens what it may not write, too, and says so at the first write.
+    // SQLite opens files that it may not write, too, and says so at the first write.
     if connection.is_readonly("main").map_err(error::opening)? {
         let message = "it cannot be written: give its user the right, or use another file";
         return Err(Error::new(ErrorKind::Config, message));

@@ -10,10 +10,10 @@ pub(crate) const OTHERS_NAMED_MAX: usize = 10;
 /// Whether goku's tables may be made in a database that holds those of other programs only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Sharing {
-    /// Not: the database was most likely named by mistake.
+    /// Refused: the database was most likely named by mistake.
     #[default]
     Refused,
-    /// The operator said so.
+    /// Allowed by the operator.
     Allowed,
 }
 
@@ -28,9 +28,9 @@ pub(crate) struct OwnTable {
 /// The tables and views of a database, empty for one without any.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
-    /// Columns of those that have a name of goku's.
+    /// Columns of the tables that have a name of goku's.
     alike: BTreeMap<String, BTreeSet<String>>,
-    /// Names of some of the others.
+    /// Names of some of the other tables.
     others: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ impl Tables {
         columns.insert(column.to_owned());
     }
 
-    /// Takes note of a table with any other name. More than [`OTHERS_NAMED_MAX`] say no more than one more than that.
+    /// Takes note of a table with any other name. One more than [`OTHERS_NAMED_MAX`] says as much as any number.
     pub(crate) fn add_other(&mut self, table: String) {
         self.others.push(table);
     }
@@ -52,8 +52,7 @@ impl Tables {
         self.alike.contains_key(own.name) && self.foreign(own).is_none()
     }
 
-    /// Passes where goku's tables may be made, or made complete: nothing is there but some of them, or `sharing` allows it
-    /// to stand beside them.
+    /// Passes where goku's tables may be made, or made complete: no others are there, or `sharing` allows them.
     ///
     /// # Errors
     ///
@@ -158,7 +157,7 @@ mod tests {
         for found in [
             tables(&[], &[]),
             tables(&[("data", "key value_bytes more")], &[]),
-            // Made there on purpose at an earlier start.
+            // Tables that were made there on purpose at an earlier start.
             tables(&[("data", "key value_bytes")], &["users"]),
         ] {
             assert!(found.check(&OWN, Sharing::Refused).is_ok(), "{found:?}");

@@ -1,4 +1,4 @@
-//! Where a server is, and as whom to use its database.
+//! The address of a server, and the account to use its database by.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use mysql_async::{Opts, OptsBuilder};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What the driver assumes a server takes; the real limit is asked for and kept by the session.
+/// Packet bytes that the driver assumes a server takes; the session asks for the real limit and keeps it.
 const DRIVER_PACKET_BYTES_MAX: usize = 1 << 30;
 
-/// How to reach a database. Its text form has no password.
+/// The way to reach a database. Its text form has no password.
 #[derive(Clone)]
 pub(super) struct Address {
     opts: Opts,
@@ -53,7 +53,7 @@ impl Address {
         self.opts.clone()
     }
 
-    /// The same server, without a database.
+    /// The address of the server, without a database.
     pub(super) fn server(&self) -> Opts {
         OptsBuilder::from_opts(self.opts.clone()).db_name(None::<String>).into()
     }
@@ -74,7 +74,7 @@ impl Address {
     }
 }
 
-/// What a URL looks like, for errors.
+/// The form of a URL, for errors.
 pub(super) const FORM: &str = "it looks like mysql://user:password@host:port/database, or with several servers \
                                mysql://user:password@host:port,host:port/database; an IPv6 address is in \
                                brackets, as in [::1]:3306, and signs such as @ : / # in user and password as %40 %3A %2F %23";

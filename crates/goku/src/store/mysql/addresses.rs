@@ -42,12 +42,12 @@ struct List<'u> {
     /// User and password with the `@` after them, or nothing.
     user: &'u str,
     hosts: Vec<&'u str>,
-    /// What comes after the hosts.
+    /// The part after the hosts.
     database: &'u str,
 }
 
 impl<'u> List<'u> {
-    /// None where there is one host, or something else than a URL.
+    /// Splits a URL; `None` where it has one host, or does not begin with `mysql://`.
     fn of(url: &'u str) -> Option<List<'u>> {
         let rest = url.strip_prefix("mysql://")?;
         let (server, database) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));

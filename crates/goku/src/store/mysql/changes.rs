@@ -1,4 +1,4 @@
-//! What a decision changes, as statements.
+//! The changes of a decision, as statements.
 
 use std::collections::HashSet;
 
@@ -32,8 +32,8 @@ const DATA_AGAIN: &str = " on duplicate key update value = values(value), value_
                           lease_id = values(lease_id), created_version = values(created_version), \
                           created_rev = values(created_rev), updated_rev = values(updated_rev)";
 
-/// So many rows, with values of so many bytes, are sent beside their events rather than made from them: a statement that reads
-/// the log takes MariaDB some 50 us before its first row.
+/// Most rows, and bytes of their values, that are sent beside their events rather than made from them: a statement that
+/// reads the log takes MariaDB some 50 us before its first row.
 const SENT_ROWS_MAX: usize = 8;
 const SENT_BYTES_MAX: usize = 4 * 1024;
 
@@ -56,18 +56,18 @@ const SESSIONS: Insert = Insert {
 /// in "Information Functions": each session has its own, and the statement that makes it answers with it.
 const TIME: &str = "last_insert_id()";
 
-/// How long ago the time of a batch may be when it gets the lock of the head, in milliseconds: so much longer a lease may be
-/// taken to live.
+/// Longest age of a batch's time when it gets the lock of the head, in milliseconds: so much longer a lease may be taken to
+/// live.
 const PREWRITE_MS_MAX: i64 = 1_000;
 
-/// When a decision is applied.
+/// The time at which a decision is applied.
 #[derive(Clone, Copy, Debug)]
 enum Time {
-    /// When it was made, under the lock of the head.
+    /// The time when it was made, under the lock of the head.
     Decided,
-    /// When its statements get the lock of the head, if that is before the time given.
+    /// The time when its statements get the lock of the head, if that is before the time given.
     Locked { before: Option<Timestamp> },
-    /// When its statements began.
+    /// The time when its statements began.
     Taken,
 }
 
@@ -94,10 +94,10 @@ pub(super) fn write_speculative(decision: &Decision, preconditions: &Preconditio
     write_rows_at(time, Some(preconditions), decision, script)
 }
 
-/// Adds what takes the time of a speculative batch before its rows are [prewritten](prewrite).
+/// Adds the statement that takes the time of a speculative batch before its rows are [prewritten](prewrite).
 pub(super) fn take_time(decision: &Decision, script: &mut Script) {
     let mut sql = Sql::default();
-    // Not before the time at which it was decided, which ended leases: the clock may have gone back since.
+    // Not before the time of the decision, which ended leases: the clock may have gone back since.
     sql.raw("do last_insert_id(greatest(").raw(NOW).raw(", ");
     sql.int(decision.head.last_time.as_millis()).raw("))");
     script.statement(sql);
@@ -112,9 +112,9 @@ pub(super) fn prewrite(decision: &Decision, preconditions: &Preconditions, scrip
     script.insert(&LEASES, &decision.leases, lease);
 }
 
-/// Adds the statements that write the head and what else was not prewritten, if the batch before it is still the last
-/// one, its time is none before that one's, nor longer ago than it may be, and its preconditions hold. Otherwise the head has no
-/// tag, which is [`Trouble::Conflict`](super::error::Trouble).
+/// Adds the statements that write the head and what else was not prewritten, if the batch before it is still the last one,
+/// its time is neither before that one's nor too long ago, and its preconditions hold. Otherwise the head has no tag, which
+/// is [`Trouble::Conflict`](super::error::Trouble).
 pub(super) fn write_prewritten_head(
     decision: &Decision,
     preconditions: &Preconditions,
@@ -140,14 +140,14 @@ pub(super) fn forget_time(script: &mut Script) {
     script.statement("do last_insert_id(0)");
 }
 
-/// The time of a speculative batch from what its first statement gave to `LAST_INSERT_ID`; none where the batch took none.
+/// The time of a speculative batch, which its first statement gave to `LAST_INSERT_ID`; `None` where the batch took none.
 pub(super) fn time_of_speculative(number: u64) -> Option<Timestamp> {
     let ms = i64::try_from(number).ok().filter(|ms| *ms != 0)?;
     Timestamp::from_millis(ms).ok()
 }
 
-/// Adds what takes the time away where one of the keys has a row. The statement that waits for the lock may see what was
-/// before.
+/// Adds the statement that takes the time away where one of the keys has a row: the statement that waits for the lock may
+/// see what was before.
 fn forget_time_where_one_is_there<'k>(keys: impl Iterator<Item = &'k Key>, script: &mut Script) {
     let mut condition = Sql::default();
     for (keys, _) in lists(keys, script.list_bytes_max(), |sql, key| sql.bytes(key.as_bytes())) {
@@ -201,7 +201,7 @@ pub(super) fn write_head(decision: &Decision, script: &mut Script) {
     script.change(head(tag(&decision.head), &decision.head, Time::Decided), 1..=1);
 }
 
-/// Adds what tells that the batch with this tag was applied where no events of its tell: that it was the last of `writer`.
+/// Adds what shows that a batch without events was applied: its tag as that of the last batch of `writer`.
 pub(super) fn write_trace(decision: &Decision, writer: u64, batch: Tag, script: &mut Script) {
     if decision.events.is_empty() {
         script.statement(writer_row(writer, batch));
@@ -209,7 +209,7 @@ pub(super) fn write_trace(decision: &Decision, writer: u64, batch: Tag, script: 
 }
 
 impl Time {
-    /// Adds it, where it was `decided` so; `checked`, NULL where there is none.
+    /// Adds the time as a value, which is `decided` where it was decided so; `checked`, NULL where there is none.
     fn write(self, sql: &mut Sql, decided: Timestamp, checked: bool) -> &mut Sql {
         match self {
             Time::Decided => sql.int(decided.as_millis()),
@@ -218,7 +218,7 @@ impl Time {
         }
     }
 
-    /// Adds what takes it, for the head.
+    /// Adds the expression that takes the time, for the head.
     fn take(self, sql: &mut Sql, decided: Timestamp) -> &mut Sql {
         match self {
             Time::Decided => sql.int(decided.as_millis()),
@@ -227,7 +227,7 @@ impl Time {
                 if before.is_some() {
                     sql.raw("least(");
                 }
-                // Not before the time at which it was decided, which ended leases: the clock may have gone back since.
+                // Not before the time of the decision, which ended leases: the clock may have gone back since.
                 sql.raw("greatest(last_time, ").raw(NOW_LOCKED).raw(", ");
                 sql.int(decided.as_millis()).raw(")");
                 if let Some(before) = before {
@@ -237,13 +237,13 @@ impl Time {
                 }
                 sql.raw(")")
             }
-            // So that the answer tells it.
+            // The answer tells the time by this.
             Time::Taken => sql.raw("last_insert_id(").raw(TIME).raw(")"),
         }
     }
 }
 
-/// The `first` one of a batch fails where that has no time.
+/// Adds the row of an event. The `first` one of a batch fails where the batch has no time.
 fn event<'s>(sql: &'s mut Sql, event: &Event, time: Time, first: bool) -> &'s mut Sql {
     sql.raw("(").int(event.id.get());
     sql.raw(",").int(event.rev.get());
@@ -265,7 +265,7 @@ fn event<'s>(sql: &'s mut Sql, event: &Event, time: Time, first: bool) -> &'s mu
     sql.raw(",").int(event.prev_ref.get()).raw(")")
 }
 
-/// The rows of `data` are those that the last events of their keys left. With `preconditions` the first row of a key makes its
+/// Adds the rows of `data` that the last events of their keys left. With `preconditions` the first row of a key makes its
 /// statement fail if the key has one.
 fn write_data(preconditions: Option<&Preconditions>, decision: &Decision, script: &mut Script) {
     let absent: HashSet<_> = preconditions
@@ -285,7 +285,7 @@ fn write_data(preconditions: Option<&Preconditions>, decision: &Decision, script
     }
 }
 
-/// What these rows come from, as part of a statement each, and how many come from it.
+/// The sources of these rows, as part of a statement each, and how many rows come from each.
 fn data_of(rows: &[&(Key, Row)], events: &[Event], list_bytes_max: usize) -> Vec<(Sql, u64)> {
     let (Some(first), Some(last)) = (events.first(), events.last()) else {
         return Vec::new();

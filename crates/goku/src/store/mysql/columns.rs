@@ -1,4 +1,4 @@
-//! What the columns of result rows hold.
+//! The columns of result rows, and how they are read.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub(super) const HEAD: &str = "format_min, epoch, epoch_salt, last_event, last_t
 /// The time of the database in milliseconds; it stands still within a statement.
 pub(super) const NOW: &str = "cast(unix_timestamp(now(3)) * 1000 as signed)";
 
-/// The same, but of the moment at which it is evaluated: in an update, after the wait for the lock of the row. A server that
-/// was started with `--sysdate-is-now` takes [`NOW`], before a wait that is as long as one for a lock may be.
+/// The time of the database in milliseconds when it is evaluated: in an update, after the wait for the lock of the row. A
+/// server that was started with `--sysdate-is-now` takes [`NOW`], before a wait that is as long as one for a lock may be.
 pub(super) const NOW_LOCKED: &str = "cast(unix_timestamp(sysdate(3)) * 1000 as signed)";
 
 /// The columns of `data d` without the value, as [`Fields::row`] reads them.
@@ -153,7 +153,7 @@ impl Fields {
         Timestamp::from_millis(self.int()?)
     }
 
-    /// The tag of an event; none where there is no such event.
+    /// The tag of an event; `None` where there is no such event.
     pub(super) fn optional_tag(&mut self) -> Result<Option<Tag>> {
         Ok(self.number()?.map(Tag::new))
     }

@@ -48,11 +48,11 @@ struct Seen {
     cursors: BTreeMap<CursorId, Cursor>,
 }
 
-/// What is written of a move.
+/// The row to write for a move.
 struct Write {
     /// The place of the move in the request.
     index: usize,
-    /// The row that must still be there; none where there must be none.
+    /// The row that must still be there; `None` where there must be none.
     seen: Option<Cursor>,
     cursor: Cursor,
 }
@@ -133,7 +133,7 @@ impl Cursors {
             .collect())
     }
 
-    /// Removes the cursors of a consumer; answers with how many.
+    /// Removes the cursors of a consumer; returns how many.
     pub(super) async fn delete(&self, consumer: &ConsumerName) -> Result<u64> {
         let mut delete = Sql::default();
         delete
@@ -157,7 +157,7 @@ impl Cursors {
         }
     }
 
-    /// Writes rows that are as they were seen, in one transaction; answers with which of them were.
+    /// Writes the rows that are still as they were seen, in one transaction; says for each whether it was written.
     async fn write(&self, writes: &[Write]) -> Result<Vec<bool>, NotWritten> {
         let mut text = Sql::default();
         if writes.len() > 1 {
@@ -280,18 +280,18 @@ impl Write {
     }
 }
 
-/// Why nothing was written, as far as is known.
+/// The reason why nothing was written, as far as it is known.
 #[derive(Debug)]
 struct NotWritten {
     error: Error,
     /// Another transaction was in the way.
     is_passing: bool,
-    /// It may have been written.
+    /// The rows may have been written all the same.
     is_unknown: bool,
 }
 
 impl NotWritten {
-    /// Before anything was sent.
+    /// The failure before anything was sent.
     fn before(error: Error) -> NotWritten {
         NotWritten {
             error,

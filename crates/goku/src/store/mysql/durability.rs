@@ -1,6 +1,6 @@
-//! What a server's settings mean for what was acknowledged.
+//! The durability of acknowledged commits under a server's settings.
 
-/// The settings by which a server decides when a commit is on disk; none where it does not know one.
+/// The settings by which a server decides when a commit is on disk; `None` where it does not know one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Durability {
     pub(super) flush_at_commit: Option<String>,
@@ -11,7 +11,7 @@ pub(super) struct Durability {
 }
 
 impl Durability {
-    /// What the operator should know, each a sentence with what to do about it.
+    /// Warnings for the operator, each a sentence with what to do about it.
     pub(super) fn warnings(&self) -> Vec<String> {
         let is = |setting: &Option<String>, values: &[&str]| {
             setting

@@ -1,4 +1,4 @@
-//! What a server's errors mean for a batch and for a read.
+//! The meaning of a server's errors for a batch and for a read.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -15,12 +15,12 @@ use crate::store::WriteError;
 /// A packet of statements that did not get through.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// How many of its statements the server had answered without an error.
+    /// Statements of the packet that the server had answered without an error.
     pub(super) answered: usize,
     pub(super) cause: Cause,
 }
 
-/// Why it did not.
+/// The reason why a packet did not get through.
 #[derive(Debug)]
 pub(super) enum Cause {
     /// The server refused a statement; it did not look at those after it.
@@ -49,17 +49,17 @@ pub(super) enum Cause {
     NoServer { told: String, trouble: Trouble },
 }
 
-/// What to do about an account that cannot log in.
+/// Advice for an account that cannot log in.
 const LOGINS: &str =
     "let the account of the store's URL log in by mysql_native_password, caching_sha2_password or ed25519";
 
-/// What a node of a Galera cluster says to everything while it has lost the cluster.
+/// The answer of a node of a Galera cluster to everything while it has lost the cluster.
 const NOT_IN_CLUSTER: u16 = 1047;
 
 /// A row with the same key is there already.
 const DUPLICATE: u16 = 1062;
 
-/// What to do about an error of the server.
+/// The class of an error of the server, by what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
     /// The transaction was rolled back for another one: run it again.
@@ -85,7 +85,7 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    /// Tells by the error's number and, where that says nothing, by its SQLSTATE.
+    /// The class of an error, by its number and, where that says nothing, by its SQLSTATE.
     pub(super) fn of(error: &ServerError) -> Trouble {
         match error.code {
             // Deadlock (and the loser of a conflict on Galera); changed since the snapshot; the savepoint of a
@@ -128,7 +128,7 @@ impl Trouble {
 }
 
 impl Failure {
-    /// Before anything was asked.
+    /// The failure before anything was asked.
     pub(super) fn of_connecting(error: mysql_async::Error) -> Failure {
         Failure {
             answered: 0,
@@ -155,8 +155,8 @@ impl Failure {
         matches!(self.cause, Cause::Server(_))
     }
 
-    /// Whether the same may succeed at once on a new connection: this one broke, as one does that was idle for long,
-    /// or its server is not the one to use any more.
+    /// Whether the packet may succeed at once on a new connection: this one broke, as idle ones do, or its server is no
+    /// longer the one to use.
     pub(super) fn is_of_connection(&self) -> bool {
         match &self.cause {
             Cause::Lost(_) | Cause::Refused(_) => true,
@@ -165,13 +165,13 @@ impl Failure {
         }
     }
 
-    /// What it means for a batch whose last packet, with COMMIT as statement `commit`, ended so.
+    /// The outcome of a batch whose last packet, with COMMIT as statement `commit`, ended with this failure.
     pub(super) fn at_commit(self, commit: usize, decision: Decision) -> Result<Decision, WriteError> {
         if self.answered > commit {
             return match self.cause {
                 Cause::OtherRows { .. } => {
                     let message = format!(
-                        "the database committed a write otherwise than it was sent: {}",
+                        "the database committed a write differently than it was sent: {}",
                         self.cause
                     );
                     let error = Error::new(ErrorKind::OutcomeUnknown, message);
@@ -256,7 +256,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What to do about an error that does not say it.
+/// Advice about an error whose text has none.
 fn advice(error: &ServerError) -> Option<&'static str> {
     match error.code {
         1665 => Some("set the server's binlog_format to MIXED or ROW"),
@@ -265,8 +265,8 @@ fn advice(error: &ServerError) -> Option<&'static str> {
     }
 }
 
-/// Why a connection could not be set up and will not be by another attempt: a way to log in that the driver does not know,
-/// an encryption that cannot be agreed on.
+/// The reason why a connection cannot be set up and will not be by another attempt: a way to log in that the driver does not
+/// know, an encryption that cannot be agreed on.
 fn never_agreed(error: &mysql_async::Error) -> Option<String> {
     let why = match error {
         mysql_async::Error::Driver(error) => match error {
@@ -297,7 +297,7 @@ fn never_agreed(error: &mysql_async::Error) -> Option<String> {
     Some(why)
 }
 
-/// Why a certificate is not trusted, where that is the error, in the words of the library for TLS.
+/// The reason why a certificate is not trusted, where that is the error, in the words of the library for TLS.
 fn untrusted(error: &str) -> Option<String> {
     let error = error.strip_prefix("invalid peer certificate: ")?;
     Some(format!(
@@ -321,7 +321,7 @@ impl From<Failure> for Error {
     }
 }
 
-/// For what happens before COMMIT is sent.
+/// Failures before COMMIT is sent.
 impl From<Failure> for WriteError {
     fn from(failure: Failure) -> WriteError {
         let under_load = matches!(failure.cause, Cause::LostUnderLoad { .. });
@@ -338,16 +338,16 @@ impl From<Failure> for WriteError {
     }
 }
 
-/// For what happens before COMMIT is sent.
+/// Errors before COMMIT is sent.
 impl From<Error> for WriteError {
     fn from(error: Error) -> WriteError {
         match error.kind() {
             ErrorKind::Unavailable => WriteError::Retry(error),
             ErrorKind::TooLarge | ErrorKind::Internal => WriteError::Rejected(error),
             ErrorKind::Config | ErrorKind::Stopped => WriteError::Final(error),
-            // A row that cannot be, which only some of the requests meet.
+            // An invalid row, which only some of the requests meet.
             _ => {
-                let message = format!("the tables hold a row that cannot be: {error}");
+                let message = format!("the tables hold an invalid row: {error}");
                 WriteError::Rejected(Error::new(ErrorKind::Internal, message).with_source(error))
             }
         }
@@ -359,7 +359,7 @@ pub(super) fn of_call(error: mysql_async::Error) -> Error {
     Failure::of_connecting(error).into()
 }
 
-/// Whether the same may succeed later: the server is away, or took a transaction back for another one.
+/// Whether a call may succeed later: the server is away, or took a transaction back for another one.
 pub(super) fn is_transient(error: &mysql_async::Error) -> bool {
     use mysql_async::Error::{Driver, Io, Server};
     match error {

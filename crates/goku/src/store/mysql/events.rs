@@ -13,12 +13,12 @@ use crate::store::{EventsPage, EventsRequest, INLINE_BYTES_MAX};
 /// Events that one query looks at for those that match, so that it ends soon where few do.
 const SCAN_EVENTS_MAX: i64 = 50_000;
 
-/// How the values of events are read.
+/// The way in which the values of events are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Values {
-    /// Small ones, whatever others there are, at the cost of one more look at the table for each event.
+    /// Small values, whatever others there are, at the cost of one more look at the table for each event.
     Joined,
-    /// With their rows, where all are small; where one is not, no event is found.
+    /// Values with their rows, where all are small; where one is not, no event is found.
     Plain,
 }
 
@@ -28,7 +28,7 @@ impl Readers {
         let rows_max = request.rows_max.max(1);
         let until = scan_end(&request)?;
         let mut found = Vec::new();
-        // Where all that is looked at may come, most of it is wanted, likely with small values.
+        // Where all events that are looked at may come, most are wanted, likely with small values.
         if until.get() - request.after.get() <= rows_max as i64 {
             found = self.find(&request, until, Values::Plain).await?;
         }
@@ -89,7 +89,7 @@ impl Readers {
     }
 }
 
-/// How far one query looks.
+/// The last event that one query looks at.
 fn scan_end(request: &EventsRequest) -> Result<EventId> {
     let is_filtered = !is_every_key(&request.range) || request.types != EventTypes::ALL;
     if is_filtered && request.until.get() - request.after.get() > SCAN_EVENTS_MAX {

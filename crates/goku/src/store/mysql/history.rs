@@ -17,7 +17,7 @@ use crate::id::EventId;
 const STEPS_MAX: u64 = 256;
 
 impl Readers {
-    /// What `rows` were after the event `at`: the same where they have not changed since. Tombstones are among them,
+    /// The states of `rows` after the event `at`: unchanged where they have not changed since. Tombstones are among them,
     /// keys that had no event yet are not. With small values, if `values`.
     pub(super) async fn as_of(&self, at: EventId, rows: Vec<Found>, values: bool) -> Result<Vec<Found>> {
         let changed: Vec<_> = rows
@@ -42,7 +42,7 @@ impl Readers {
         Ok(rows.collect())
     }
 
-    /// Of the keys of these events, all of them after `at`: the last events up to `at`, where they had any.
+    /// The last event up to `at` of each key of these events, which are all after `at`, where the key had any.
     async fn last_events(&self, at: EventId, events: Vec<EventId>) -> Result<Vec<EventId>> {
         let mut last = Vec::new();
         let mut later = events;
@@ -58,8 +58,8 @@ impl Readers {
         Ok(last)
     }
 
-    /// For each event the event of its key before it that is the first up to `at`, 0 where there is none, or
-    /// [`STEPS_MAX`] before it.
+    /// Goes back from each event to the newest one of its key up to `at`, or [`STEPS_MAX`] events; 0 where the key has none
+    /// before.
     async fn step_back(&self, at: EventId, events: Vec<EventId>) -> Result<Vec<EventId>> {
         let count = events.len();
         let mut script = self.script();
@@ -107,7 +107,7 @@ impl Readers {
     }
 }
 
-/// What was found for so many events, if that is all of them: one that is missing would be a key that is not listed.
+/// Checks that something was found for each of so many events: one that is missing would be a key that is not listed.
 fn all_of<T>(count: usize, found: Vec<T>) -> Result<Vec<T>> {
     if found.len() != count {
         let message = format!(

@@ -1,4 +1,4 @@
-//! What a batch or a read needs to know, asked for in one go and taken into the state.
+//! The rows that a batch or a read needs, asked for in one go and taken into the state.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,17 +13,17 @@ use crate::key::{Key, KeyRange};
 use crate::store::{FORMAT, MembersPage, ReadAhead};
 use crate::write::SessionId;
 
-/// What comes with rows that are read: always as they were last committed, at the isolation level of all sessions. Under
-/// the lock of the head, which every writer takes first, that is how they are, without locks of their own.
+/// The tables to read: rows alone, or with their leases, always as last committed, at the isolation level of all sessions.
+/// Under the lock of the head, which every writer takes first, that is how they are, without locks of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// Alone.
+    /// Rows alone.
     Rows,
-    /// With their leases.
+    /// Rows with their leases.
     RowsAndLeases,
 }
 
-/// What was asked for, in the order of the result sets.
+/// The parts that were asked for, in the order of the result sets.
 #[derive(Debug)]
 pub(super) struct Loading {
     reading: Reading,
@@ -39,7 +39,7 @@ enum Part {
     Members(Vec<LeaseId>),
     Range(RangeNeed),
     Due(usize),
-    /// Of those that are due, where there are any.
+    /// Keys of the leases that are due, where there are any.
     MembersOfDue,
     Sessions,
 }
@@ -90,7 +90,7 @@ impl Loading {
         loading
     }
 
-    /// Takes the result sets into `state`, and that there is nothing where nothing came.
+    /// Takes the result sets into `state`; where nothing came, notes that there is nothing.
     pub(super) fn take_in(self, needs: &Needs, sets: Vec<ResultSet>, state: &mut State) -> Result<()> {
         if sets.len() != self.parts.len() {
             return Err(Error::new(
@@ -170,7 +170,7 @@ impl Loading {
             .raw(self.reading.join())
             .raw(" where ");
         in_range(&mut sql, "d.`key`", &need.range);
-        // One more shows whether these are all.
+        // One more row shows whether these are all.
         sql.raw(" and d.deleted_ref is null order by d.`key` limit ")
             .int(need.rows_max as u64 + 1);
         script.statement(sql);
@@ -184,8 +184,8 @@ impl Loading {
         sql.int(limit as u64 + 1);
         script.statement(sql);
         self.parts.push(Part::Due(limit));
-        // Their keys are asked for next, and come at once where they are few. Leases that are due by the time of the store but
-        // not yet by the database's have theirs loaded then.
+        // The keys of due leases are asked for next, and come at once where they are few. A lease that is due by the time of
+        // the store but not yet by the database's has its keys loaded then.
         let mut sql = Sql::default();
         sql.raw("select due.id, ").raw(ROW);
         sql.raw(" from (select id from leases where expires_at <= ").raw(NOW);
@@ -211,7 +211,7 @@ impl Part {
                 }
             }
             Part::MembersOfDue => {
-                // Which leases these are all keys of is not known.
+                // The leases of which these are all keys are not known.
                 if set.len() > MEMBERS_MAX {
                     return Ok(());
                 }
@@ -257,7 +257,7 @@ impl Part {
 /// Selects the rows of the keys in a list.
 fn select_keys(reading: Reading, values: bool, list: Sql) -> Sql {
     let mut sql = reading.select(values);
-    // Whatever the statistics say of a table that was empty a moment ago: never the whole table.
+    // Never the whole table, whatever the statistics say of one that was empty a moment ago.
     sql.raw(" force index (primary)").raw(reading.join());
     sql.raw(" where d.`key` in (").raw(list).raw(")");
     sql
@@ -313,8 +313,8 @@ pub(super) fn in_range(sql: &mut Sql, column: &str, range: &KeyRange) {
 }
 
 impl Readers {
-    /// Reads the rows of keys with their values, as they were last committed: no more statements than that, since these are
-    /// most of all reads.
+    /// Reads the rows of keys with their values, as they were last committed, by no more statements than that takes: most of
+    /// all reads are these.
     pub(super) async fn rows(&self, keys: &[Key]) -> Result<HashMap<Key, Row>> {
         let mut script = self.script();
         for (list, _) in lists(keys, script.list_bytes_max(), |sql, key| sql.bytes(key.as_bytes())) {
@@ -366,7 +366,7 @@ impl Readers {
 
     /// Reads what a batch needs, while the one before it is written.
     ///
-    /// None where it takes more than one packet.
+    /// Returns `None` where that takes more than one packet.
     pub(super) async fn read_ahead(&self, needs: &Needs) -> Result<Option<ReadAhead>> {
         let mut script = self.script();
         ask_head(needs, false, &mut script);

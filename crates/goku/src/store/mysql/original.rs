@@ -43,7 +43,7 @@ pub(super) async fn create_views(session: &mut Session) -> Result<()> {
         .iter()
         .filter(|(name, _)| !found.iter().any(|found| found == name))
     {
-        // With the rights of whoever reads it, as its maker may be gone one day.
+        // Views have the rights of whoever reads them, as their maker may be gone one day.
         let create = format!("create sql security invoker view {name} as {select}");
         match session.run(create).await {
             Ok(_) => {}

@@ -17,11 +17,11 @@ use crate::error::{Error, ErrorKind, Result};
 /// Connections for reads: with more at once a server of a few cores gets slower.
 pub(super) const READERS_MAX: usize = 8;
 
-/// How long a read may be without an answer before it is asked again on another connection: nobody may be at the other
-/// end of this one, which shows by nothing else. Slow reads are asked twice then, and no more often.
+/// How long a read may be without an answer before it is asked again on another connection: nothing else shows that nobody
+/// is at the other end of this one. Slow reads are asked twice then, and no more often.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
 
-/// What an attempt comes to.
+/// The outcome of an attempt.
 type Outcome = Result<Vec<ResultSet>, Failure>;
 
 /// A bounded set of connections: [`READERS_MAX`], and as many again while those are silent. Each packet that is run may
@@ -74,7 +74,7 @@ impl Readers {
         }
     }
 
-    /// The first answer to two attempts at the same; a failure that may pass is none as long as the other goes on.
+    /// Takes the first answer of two attempts; a failure that may pass does not count while the other attempt goes on.
     async fn race(
         &self,
         first: impl Future<Output = Outcome> + Unpin,
@@ -89,7 +89,7 @@ impl Readers {
             Either::Right((outcome, first)) if may_pass(&outcome) => first.await,
             Either::Left((outcome, _)) => outcome,
             Either::Right((outcome, _)) => {
-                // Those that were idle as long as the silent one are likely to be as dead.
+                // Connections that were idle as long as the silent one are likely to be as dead.
                 self.idle().clear();
                 outcome
             }
@@ -124,7 +124,7 @@ impl Readers {
         let outcome = session.run_with_a_look(packet).await;
         match &outcome {
             _ if session.is_usable() && !self.permits.is_closed() => self.idle().push(session),
-            // What befell this one has likely befallen those that are idle too.
+            // The connections that are idle are likely to fail in the same way.
             Err(failure) if failure.trouble() == Trouble::Transient => self.idle().clear(),
             _ => {}
         }

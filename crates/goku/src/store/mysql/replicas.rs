@@ -6,8 +6,8 @@ use super::session::ResultSet;
 use crate::error::Result;
 use crate::status::Replica;
 
-/// After so many milliseconds without a word an engine is not listed any more: three times as long as it takes from one
-/// announcement to the next.
+/// Longest silence of an engine that is still listed, in milliseconds: three times as long as it takes from one announcement
+/// to the next.
 const SILENCE_MS_MAX: i64 = 15_000;
 
 /// Longest address that is stored, in characters.
@@ -38,7 +38,7 @@ pub(super) fn flush(id: u64) -> Sql {
     sql
 }
 
-/// Asks for those that were there lately.
+/// Asks for the engines that were there lately.
 pub(super) fn query() -> Sql {
     let mut sql = Sql::default();
     sql.raw("select id, address, version, seen_at from writers where version <> '' and seen_at >= ")

@@ -20,7 +20,7 @@ const CREATE_ATTEMPTS_MAX: usize = 5;
 /// waits for the outcome of a batch.
 const WRITER_RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
 
-/// In the order in which they are made; `head` comes last, so that where it has its row, all are there.
+/// The tables in the order in which they are made; `head` comes last, so that where it has its row, all are there.
 const TABLES: [&str; 8] = [
     "create table if not exists data (
         `key` varbinary(1024) not null,
@@ -219,7 +219,7 @@ async fn prepare(session: &mut Session, sharing: Sharing) -> Result<()> {
     forget_old_writers(session).await
 }
 
-/// The format of the tables; none where they are not complete, or another program's.
+/// The format of the tables; `None` where they are not complete, or another program's.
 async fn read_format(session: &mut Session) -> Result<Option<i64>> {
     match session.run("select format from head where id = 1").await {
         Ok(sets) => row_of(sets).map(|mut fields| fields.int()).transpose(),
@@ -264,7 +264,7 @@ async fn look(session: &mut Session) -> Result<Tables> {
     let views = original::VIEWS.iter().map(|(name, _)| *name);
     let known = quoted(own.iter().copied().chain(views).collect());
     let limit = OTHERS_NAMED_MAX + 1;
-    // Names are compared there without regard to case, here with it.
+    // The server compares names there without regard to case, here with it.
     let query = format!(
         "select table_name, lower(column_name) from information_schema.columns \
          where table_schema = database() and table_name in ({}); \

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a packet may have beside its statements: the command, and the end of a transaction.
+/// Bytes of a packet beside its statements: the command, and the end of a transaction.
 const PACKET_BYTES_RESERVED: usize = 256;
 
 /// Longest list in an `in (…)`: MariaDB makes a temporary table of one with 1,000 or more.
@@ -27,14 +27,14 @@ pub(super) struct Script {
 pub(super) struct Packet {
     pub(super) text: Sql,
     pub(super) statements: usize,
-    /// What some of them must change.
+    /// The rows that some of the statements must change.
     pub(super) changes: Vec<RowsChanged>,
 }
 
-/// How many rows a statement changes, as the server counts them: an insert that finds a row and changes it counts two.
+/// The rows that a statement changes, as the server counts them: an insert that finds a row and changes it counts two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RowsChanged {
-    /// Its number in the packet, from 1.
+    /// The statement's number in the packet, from 1.
     pub(super) statement: usize,
     pub(super) count: RangeInclusive<u64>,
 }
@@ -43,7 +43,7 @@ pub(super) struct RowsChanged {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sql(Vec<u8>);
 
-/// What stands around the rows of an insert.
+/// The text around the rows of an insert.
 pub(super) struct Insert {
     pub(super) before: &'static str,
     pub(super) after: &'static str,
@@ -52,7 +52,7 @@ pub(super) struct Insert {
 }
 
 impl Script {
-    /// No statement yet, for a server that takes packets of so many bytes.
+    /// A script without a statement, for a server that takes packets of so many bytes.
     pub(super) fn new(packet_bytes_max: usize) -> Script {
         Script {
             packet_bytes_max: packet_bytes_max.saturating_sub(PACKET_BYTES_RESERVED),
@@ -81,7 +81,7 @@ impl Script {
         rows: impl IntoIterator<Item = T>,
         write: impl for<'s> Fn(&'s mut Sql, T) -> &'s mut Sql,
     ) {
-        // How many rows the statement has that is open.
+        // Rows of the statement that is open.
         let mut open = 0;
         let mut row = Sql::default();
         for item in rows {
@@ -113,7 +113,7 @@ impl Script {
         }
     }
 
-    /// The last statement must change so many rows.
+    /// Requires the last statement to change so many rows.
     fn expect(&mut self, count: RangeInclusive<u64>) {
         let last = self.last();
         let statement = last.statements;
@@ -150,13 +150,13 @@ impl Script {
         }
     }
 
-    /// The only packet; none where there are more.
+    /// The only packet; `None` where there are more.
     pub(super) fn into_one_packet(self) -> Result<Option<Packet>> {
         let mut packets = self.into_packets()?;
         Ok(packets.pop().filter(|_| packets.is_empty()))
     }
 
-    /// How many statements the last packet has.
+    /// Statements of the last packet.
     pub(super) fn statements(&self) -> usize {
         self.packets.last().map_or(0, |packet| packet.statements)
     }
@@ -186,19 +186,19 @@ impl Script {
 }
 
 impl Sql {
-    /// Text as it is.
+    /// Adds text as it is.
     pub(super) fn raw(&mut self, text: impl AsRef<[u8]>) -> &mut Sql {
         self.0.extend_from_slice(text.as_ref());
         self
     }
 
-    /// A whole number.
+    /// Adds a whole number.
     pub(super) fn int(&mut self, number: impl Into<i128>) -> &mut Sql {
         write!(self.0, "{}", number.into()).expect("a vector takes any write");
         self
     }
 
-    /// A whole number, or NULL.
+    /// Adds a whole number, or NULL.
     pub(super) fn optional_int(&mut self, number: Option<i64>) -> &mut Sql {
         match number {
             Some(number) => self.int(number),
@@ -206,7 +206,7 @@ impl Sql {
         }
     }
 
-    /// A string of bytes. The session reads its statements as bytes and knows backslashes.
+    /// Adds a string of bytes. The session reads its statements as bytes and knows backslashes.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Sql {
         self.0.reserve(bytes.len() + 2);
         self.0.push(b'\'');

@@ -1,9 +1,8 @@
-//! Which of the listed servers is used.
+//! The listed servers, and which of them is used.
 //!
-//! All connections of a store go to one server, which takes writes. Of plain servers that is the one that is not read
-//! only; of the nodes of a Galera cluster the one that all replicas have agreed on ([`writer_node`]). Every new
-//! connection finds out what its server is; one that turns out to be another than before makes those to the other old,
-//! so that they are not used again.
+//! All connections of a store go to one server, which takes writes. Of plain servers that is the one that is not read only;
+//! of the nodes of a Galera cluster the one that all replicas have agreed on ([`writer_node`]). Every new connection finds
+//! out what its server is; where that has changed, the connections to the one before are old, and not used again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -56,14 +55,14 @@ struct State {
     chosen: Option<(usize, String)>,
     /// Counts the changes of server: connections of an earlier one are old.
     generation: u64,
-    /// When a line of the log last told of a change, and the changes up to then.
+    /// The time when a line of the log last told of a change, and the changes up to then.
     told: Option<(Instant, u64)>,
-    /// When the driver panicked at which address, and how it explained it.
+    /// The addresses at which the driver panicked, with the time and its explanation.
     panicked: HashMap<usize, (Instant, String)>,
 }
 
 impl State {
-    /// The changes of server that no line of the log has told of, where another line may: at most one in
+    /// Changes of server that no line of the log has told of, where another line may tell: at most one in
     /// [`REMINDER_INTERVAL`].
     fn changes_to_tell(&mut self, now: Instant) -> Option<u64> {
         let told = match self.told {
@@ -76,18 +75,18 @@ impl State {
     }
 }
 
-/// What to connect to on a server.
+/// The target of a connection on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Database,
-    /// Where the database does not exist yet.
+    /// The server itself, where the database does not exist yet.
     Server,
 }
 
-/// Why no server of a list can be used.
+/// The reason why no server of a list can be used.
 #[derive(Debug)]
 pub(super) struct NoServer {
-    /// The one that says most.
+    /// The address whose failure says most.
     pub(super) address: Address,
     pub(super) failure: Failure,
 }
@@ -178,7 +177,7 @@ impl Servers {
                 self.named_node.worked();
                 true
             }
-            // One that is out of reach for this replica, and must stay for a while.
+            // The named node is out of reach for this replica, and must stay named for a while.
             Ok(Some(node)) => session.beside == Some(node.term) && node.age_ms < REST_MS,
             // A new database: the search names a node once the table is there.
             Ok(None) => false,
@@ -244,7 +243,7 @@ impl Servers {
         Ok(found)
     }
 
-    /// The one that takes writes: where several do that are not one cluster, nobody knows which has the data.
+    /// The only server that takes writes; fails where several do that are no cluster: nobody knows which has the data.
     fn only_one(&self, found: Vec<(usize, Session)>, role: Role) -> Result<Session, NoServer> {
         let mut found = found.into_iter();
         let (index, session) = found.next().expect("at least one server was found");
@@ -269,7 +268,7 @@ impl Servers {
         }
     }
 
-    /// Of nodes that all can be read, the one that is written to.
+    /// The node that is written to, among nodes that can all be read.
     fn prefer_chosen(&self, mut found: Vec<(usize, Session)>, role: Role) -> Session {
         let chosen = self.state().chosen.as_ref().map(|(index, _)| *index);
         let place = found.iter().position(|(index, _)| Some(*index) == chosen).unwrap_or(0);
@@ -277,8 +276,8 @@ impl Servers {
         self.choose(index, role, session)
     }
 
-    /// The node that replicas write to, after naming one where none is named or the named one cannot be reached. None
-    /// where it is worth to ask all again.
+    /// The node that replicas write to, after naming one where none is named or the named one cannot be reached. Returns
+    /// `None` when asking all servers again could still find one.
     async fn agree(&self, mut found: Vec<(usize, Session)>, waited_long: bool) -> Result<Option<Session>, NoServer> {
         let (first, mut session) = found.swap_remove(0);
         let node = match writer_node::read(&mut session).await {
@@ -319,7 +318,7 @@ impl Servers {
         Ok(Some(self.choose(first, Role::Writer, session)))
     }
 
-    /// Names a node; who was first is seen by asking again.
+    /// Names a node; asking again shows who was first.
     async fn name(&self, session: &mut Session, name: &str, before: Option<&WriterNode>) -> Option<Session> {
         match writer_node::name(session, name, before).await {
             Ok(()) => tracing::warn!(
@@ -390,7 +389,7 @@ impl Servers {
         }
     }
 
-    /// The failure of all, by the one that says most: what has to be set up before what may pass.
+    /// The failure of all servers, led by the one that says most: a wrong set-up before an error that may pass.
     fn no_server(&self, answers: Answers) -> NoServer {
         let failures = answers.into_iter();
         let failures = failures.filter_map(|(index, answer)| Some((index, answer.err()?)));
@@ -420,7 +419,7 @@ impl Servers {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Each change of it is whole.
+        // Each change of the state is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

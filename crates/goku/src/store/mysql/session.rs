@@ -22,26 +22,25 @@ use crate::store::{BATCH_LOAD_BYTES_MAX, LOAD_BYTES_MAX};
 /// Longest wait for a connection that can be used.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Longest wait for the answer to one packet: twice what a statement may wait for a lock. After it the connection is
-/// given up.
+/// Longest wait for the answer to one packet, after which the connection is given up: twice the wait for a lock.
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(8);
 
 /// Longest time to take leave of the server.
 const GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// After so long the server ends the session of a writer that holds the sequencer and says nothing.
+/// Silence after which the server ends the session of a writer that holds the lock of the head, in seconds.
 const STALL_SECONDS_MAX: u32 = 3;
 
-/// What a server may say of itself and its settings, in bytes.
+/// Bytes that a server may say of itself and its settings.
 const SETTINGS_BYTES_MAX: usize = 1024 * 1024;
 
 /// How long a connection is used: behind its address may be another server by now.
 const AGE_MAX: Duration = Duration::from_secs(60);
 
-/// Up to so much longer, so that not all connections end at once.
+/// Most milliseconds beyond `AGE_MAX`, by chance, so that not all connections end at once.
 const AGE_JITTER_MS_MAX: u32 = 15_000;
 
-/// How long a server is taken to be what it was.
+/// How long a server is taken to be what it was when it was asked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Settings of the server, beside those of the session and those by which it is known.
@@ -63,39 +62,39 @@ pub(super) type ResultSet = Vec<Row>;
 /// Tells when a statement of a packet went through.
 #[derive(Debug)]
 pub(super) struct Tell {
-    /// Its number, from 1.
+    /// The statement's number, from 1.
     pub(super) statement: usize,
     pub(super) whom: oneshot::Sender<()>,
 }
 
-/// What a session is for.
+/// The purpose of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Plain reads, each by itself.
     Reader,
-    /// Transactions that hold the sequencer: the server ends the session when it stalls.
+    /// Transactions that lock the head: the server ends the session when it stalls.
     Writer,
 }
 
 /// A connection with its settings made. Dropped, it is closed, and what was not committed is rolled back.
 pub(super) struct Session {
-    /// None only while it is dropped.
+    /// `None` only while the session is dropped.
     conn: Option<Conn>,
     settings: Settings,
     standing: Standing,
     answer_bytes_max: usize,
     health: Health,
-    /// When it is too old to be used.
+    /// The time when the connection is too old to be used.
     end: Instant,
-    /// When its server said last that it takes writes.
+    /// The time when the server last said that it takes writes.
     looked_at: Instant,
-    /// Of how many changes of server it knows.
+    /// The changes of server that the session knows of.
     pub(super) generation: u64,
-    /// The term of the named node that it stands in for, which could not be reached.
+    /// The term of the named node that this session stands in for, as it could not be reached.
     pub(super) beside: Option<i64>,
 }
 
-/// What a connection can still be used for.
+/// The health of a connection: what it can still be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
     /// Everything.
@@ -106,7 +105,7 @@ enum Health {
     GivenUp,
 }
 
-/// What was learned of the server.
+/// The facts that were learned of the server.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     /// Name and version.
@@ -117,8 +116,8 @@ pub(super) struct Settings {
     /// Whether the server itself tells a stall within a transaction from a pause between two.
     has_idle_transaction_timeout: bool,
     detects_deadlocks: bool,
-    /// Whether it may take a transaction back between two statements of a packet and go on with the next as if nothing
-    /// had been, as the nodes of a Galera cluster do.
+    /// Whether the server may take a transaction back between two statements of a packet and go on with the next as if
+    /// nothing had been, as the nodes of a Galera cluster do.
     forgets_transactions: bool,
 }
 
@@ -160,12 +159,12 @@ impl Session {
         &self.settings
     }
 
-    /// What the server said of itself when this was made.
+    /// The server's account of itself when this was made.
     pub(super) fn standing(&self) -> &Standing {
         &self.standing
     }
 
-    /// Whether it was used for as long as one may be.
+    /// Whether the connection was used for as long as one may be.
     pub(super) fn is_over_age(&self) -> bool {
         Instant::now() >= self.end
     }
@@ -181,7 +180,7 @@ impl Session {
         self.take_look(sets.first())
     }
 
-    /// Runs statements as [`Session::run`] does, and looks with them where that is due.
+    /// Runs statements as [`Session::run`] does, with a look where one is due.
     pub(super) async fn run_with_a_look(&mut self, packet: &[u8]) -> Result<Vec<ResultSet>, Failure> {
         if !self.is_due_for_a_look() {
             return self.run(packet).await;
@@ -223,8 +222,8 @@ impl Session {
         Ok(answer.sets)
     }
 
-    /// Runs statements as [`Session::run`] does, and tells when one of them went through; answers with the number that this
-    /// one gave to `LAST_INSERT_ID`, if it did, whatever became of those after it.
+    /// Runs statements as [`Session::run`] does, and tells when one of them went through; returns the number that this one
+    /// gave to `LAST_INSERT_ID`, if it did, whatever became of those after it.
     pub(super) async fn run_telling(&mut self, packet: Packet, tell: Tell) -> (Option<u64>, Result<(), Failure>) {
         let mut answer = Answer::new(self.answer_bytes_max);
         answer.tell = Some(tell);
@@ -277,7 +276,7 @@ impl Session {
         Ok(sets)
     }
 
-    /// Runs the statements of a packet as [`Session::run`] does. Those must change as many rows as it says.
+    /// Runs the statements of a packet as [`Session::run`] does; each must change as many rows as the packet says.
     pub(super) async fn run_packet(&mut self, packet: Packet) -> Result<Vec<ResultSet>, Failure> {
         let mut answer = Answer::new(self.answer_bytes_max);
         answer.changes = packet.changes;
@@ -388,7 +387,7 @@ impl Settings {
         }
     }
 
-    /// Adds what fails where the transaction is not the one that [`Settings::begin`] began. For the end of each packet,
+    /// Adds what fails where the transaction is not the one that [`Settings::begin`] began. The end of each packet needs it,
     /// since before the next one the server tells by itself.
     pub(super) fn check_transaction(&self, script: &mut Script) {
         if self.forgets_transactions {
@@ -403,12 +402,12 @@ impl Settings {
         self.forgets_transactions
     }
 
-    /// Whether of two transactions that wait for each other one is rolled back at once.
+    /// Whether the server rolls back at once one of two transactions that wait for each other.
     pub(super) fn detects_deadlocks(&self) -> bool {
         self.detects_deadlocks
     }
 
-    /// What comes after the end of a transaction.
+    /// The statement that comes after the end of a transaction.
     pub(super) fn after_transaction(&self) -> Option<&'static str> {
         match (self.has_idle_transaction_timeout, self.forgets_transactions) {
             (true, false) => None,
@@ -419,7 +418,7 @@ impl Settings {
     }
 }
 
-/// Gives the variables of a session, which are `found` as they are, the values that they must have.
+/// Gives the variables of a session, now as `found`, the values that they must have.
 async fn make(conn: &mut Conn, role: Role, found: &Variables) -> Result<(), Cause> {
     let stall_seconds_max = (role == Role::Writer).then_some(STALL_SECONDS_MAX);
     let variables = variables::of_session(stall_seconds_max).into_iter();
@@ -453,7 +452,7 @@ pub(super) async fn set(conn: &mut Conn, wrong: &[Variable]) -> Result<(), Cause
     }
 }
 
-/// Which of the variables that cannot be set together it is.
+/// Finds the one of these variables for which they cannot be set together.
 async fn first_refused(conn: &mut Conn, variables: &[Variable]) -> Cause {
     for variable in variables {
         let set = format!("select @@session.{}; set {}", variable.name, variable.assignment());
@@ -501,17 +500,17 @@ fn pairs(rows: impl IntoIterator<Item = Row>) -> Variables {
     pairs.filter_map(Result::ok).collect()
 }
 
-/// What the server answered to a packet so far.
+/// The server's answer to a packet so far.
 struct Answer {
     bytes_max: usize,
     bytes: usize,
-    /// How many statements went through.
+    /// Statements that went through.
     statements: usize,
     sets: Vec<ResultSet>,
-    /// What statements must change.
+    /// The rows that statements must change.
     changes: Vec<RowsChanged>,
     tell: Option<Tell>,
-    /// What the statement that is told gave to `LAST_INSERT_ID`.
+    /// The number that the statement to tell of gave to `LAST_INSERT_ID`.
     number: Option<u64>,
 }
 
@@ -535,7 +534,7 @@ impl Answer {
             // The statement went through, whatever becomes of its rows.
             self.statements += 1;
             if let Some(tell) = self.tell.take_if(|tell| tell.statement == self.statements) {
-                // Who wanted to know it may be gone.
+                // The receiver may be gone.
                 let _ = tell.whom.send(());
                 self.number = result.last_insert_id();
             }
@@ -574,7 +573,7 @@ fn bytes_of(row: &Row) -> usize {
         .sum()
 }
 
-/// A time of its own for each connection; none where the system has no random numbers.
+/// A random time for each connection; zero where the system has no random numbers.
 fn jitter() -> Duration {
     let number = getrandom::u32().unwrap_or_default();
     Duration::from_millis(u64::from(number % AGE_JITTER_MS_MAX))

@@ -1,4 +1,4 @@
-//! What a server says of itself: which one it is, and whether it takes writes.
+//! The standing of a server by its own account: which one it is, and whether it takes writes.
 
 use std::fmt;
 
@@ -18,39 +18,39 @@ pub(super) const VARIABLES: [&str; 7] = [
     "wsrep_node_name",
 ];
 
-/// Asks for what a node of a Galera cluster says of it.
+/// Asks for the state of a node of a Galera cluster.
 pub(super) const GALERA_STATUS: &str =
     "show global status where variable_name in ('wsrep_ready', 'wsrep_cluster_status', 'wsrep_local_state_comment')";
 
 /// Asks whether a server that took writes still does.
 pub(super) const READ_ONLY: &str = "select @@global.read_only";
 
-/// Which server this is, and what it is good for.
+/// The identity of a server, and what it is good for.
 #[derive(Clone, Debug)]
 pub(super) struct Standing {
-    /// By this all replicas know it, whatever the address that they reach it at; the same after a restart.
+    /// The name by which all replicas know the server, at whatever address they reach it; the same after a restart.
     pub(super) name: String,
     pub(super) kind: Kind,
-    /// Why it takes no writes; none where it does.
+    /// The reason why the server takes no writes; `None` where it does.
     pub(super) refusal: Option<Refusal>,
 }
 
-/// How a server belongs to others.
+/// The relation of a server to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It is alone, or one primary among replicas that are read only.
+    /// A server alone, or one primary among replicas that are read only.
     Plain,
     /// A node of a Galera cluster; `synced` while it has all and gives nobody a copy.
     Galera { synced: bool },
-    /// One of several that are all the same, with one store behind them.
+    /// One of several servers that are all the same, with one store behind them.
     Tidb,
 }
 
-/// Why a server takes no writes.
+/// The reason why a server takes no writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     ReadOnly,
-    /// It has lost the cluster, or is not in it yet.
+    /// The node has lost the cluster, or is not in it yet.
     OutsideCluster,
 }
 
@@ -114,8 +114,8 @@ fn plain(value: &Value) -> String {
     value.as_sql(true).trim_matches('\'').to_owned()
 }
 
-/// MySQL gives each server an id for ever. MariaDB has none; there the address that it knows itself by is as good, with
-/// the number that servers which replicate each other must not share.
+/// The name of a server. MySQL gives each an id for ever. MariaDB has none; there the address that it knows itself by is as
+/// good, with the number that servers which replicate each other must not share.
 fn name(variables: &Variables, is_galera: bool) -> String {
     let text = |name| text(variables, name).unwrap_or_default();
     let uuid = text("server_uuid");

@@ -71,7 +71,7 @@ async fn write(store: &MySqlStore, requests: impl IntoIterator<Item = Request>) 
     }
 }
 
-/// Whether a batch was applied, which it can not be later.
+/// Finds out whether a batch was applied; it cannot be later.
 async fn resolve(store: &MySqlStore, batch: &Batch) -> Result<bool> {
     store.resolve(batch.tag, batch.seen.last_event).await
 }

@@ -54,7 +54,7 @@ where
             ) engine = InnoDB"
         );
         let mut connection = pool.get_conn().await.map_err(to_error)?;
-        // Whatever sessions of the server begin with. With `sql_if_exists` MariaDB takes a table that is there for an error.
+        // Set whatever sessions begin with. With `sql_if_exists` MariaDB takes a table that is there for an error.
         for statement in [
             "set session transaction read write",
             "set session sql_big_selects = 1/*M!100502 , sql_if_exists = 0*/",
@@ -190,8 +190,8 @@ async fn read(transaction: &mut Transaction<'_>, id: &CursorId) -> Result<Option
     }))
 }
 
-/// What a failure within a transaction is: a database that is away, or another transaction in the way, passes; anything
-/// else is the handler's.
+/// Sorts a failure within a transaction: a database that is away, or another transaction in the way, passes; anything else
+/// is the handler's.
 fn of_handler(failure: Failure) -> AttemptError {
     match failure.downcast_ref::<mysql_async::Error>() {
         Some(error) if is_transient(error) => AttemptError::Unavailable(failure),

@@ -18,22 +18,21 @@ use crate::store::INLINE_BYTES_MAX;
 pub(super) struct Found {
     pub(super) key: Key,
     pub(super) row: Row,
-    /// The size of its value.
+    /// The size of the row's value, in bytes.
     pub(super) bytes: usize,
 }
 
 impl Found {
-    /// The event that holds its value, where that was not loaded.
+    /// The event that holds the row's value, where that was not loaded.
     pub(super) fn missing(&self) -> Option<EventId> {
         (self.row.is_live() && self.row.value.is_none()).then_some(self.row.updated_ref)
     }
 }
 
-/// Joins the values of `data d` or `events e` that are small, and of rows where `wanted` holds, from the same table as
-/// `v`.
+/// Joins the values of `data d` or `events e` that are small, and of rows where `wanted` holds, from the same table as `v`.
 ///
-/// What is not joined is not read: InnoDB keeps large values apart from their rows, and an expression with a value in it
-/// fetches that whatever comes out. The condition stands in the key, because MySQL looks a key up before it decides
+/// Values that are not joined are not read: InnoDB keeps large values apart from their rows, and an expression with a value
+/// in it fetches that whatever comes out. The condition stands in the key, because MySQL looks a key up before it decides
 /// any other.
 pub(super) fn join_small_values(table: &str, outer: &str, key: &str, wanted: &str) -> String {
     format!(
@@ -41,7 +40,7 @@ pub(super) fn join_small_values(table: &str, outer: &str, key: &str, wanted: &st
     )
 }
 
-/// How many of the values of these sizes may be read together: as many as fit, the first in any case.
+/// The number of values of these sizes to read together: as many as fit, the first in any case.
 pub(super) fn count_within(bytes_max: usize, sizes: impl Iterator<Item = usize>) -> usize {
     let mut bytes = 0_usize;
     sizes
@@ -54,7 +53,7 @@ pub(super) fn count_within(bytes_max: usize, sizes: impl Iterator<Item = usize>)
 }
 
 impl Readers {
-    /// Fetches the values that rows that exist do not have yet.
+    /// Fetches the values that live rows still lack.
     pub(super) async fn complete(&self, rows: &mut [Found]) -> Result<()> {
         let mut values = self.values(rows.iter().filter_map(Found::missing)).await?;
         for found in rows {

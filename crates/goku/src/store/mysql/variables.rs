@@ -1,8 +1,8 @@
 //! The session variables that answers depend on.
 //!
-//! What a server has for global defaults each of its sessions begins with. So a session sets every variable that can change
-//! the rows of an answer, the course of a transaction or the meaning of a statement, wherever the server knows it and has it
-//! otherwise, and reads it back: what cannot be set is an error that names it.
+//! Each session begins with the server's global defaults. So a session sets every variable that can change the rows of an
+//! answer, the course of a transaction or the meaning of a statement, wherever the server knows it and has it otherwise, and
+//! reads it back: a variable that cannot be set is an error that names it.
 //!
 //! Not here is what can change no answer of goku's statements:
 //! - how a statement is carried out: `optimizer_*`, `eq_range_index_dive_limit`,
@@ -35,7 +35,7 @@ use super::standing::{Variables, text};
 /// Longest wait of a statement for a lock of rows.
 const LOCK_WAIT_SECONDS_MAX: u64 = 4;
 
-/// How long a session must be allowed to wait for an `alter table` of others. It waits no longer than for any answer.
+/// Longest wait for an `alter table` of others that a session must be allowed. It waits no longer than for any answer.
 const METADATA_LOCK_WAIT_SECONDS_MIN: u64 = 60;
 
 /// Steps that a recursive query must be allowed: more than one of goku's takes.
@@ -49,7 +49,7 @@ const CONCATENATION_BYTES_MIN: u64 = 1024 * 1024;
 
 /// Variables with the values that they must have in every session, of all servers.
 const VARIABLES: [(&str, Wanted); 29] = [
-    // Which rows an answer has.
+    // The rows of an answer.
     ("sql_select_limit", Wanted::Number(u64::MAX)),
     ("sql_big_selects", Wanted::Switch(true)),
     ("sql_safe_updates", Wanted::Switch(false)),
@@ -73,7 +73,7 @@ const VARIABLES: [(&str, Wanted); 29] = [
             next: "BEFORE_ON_PRIMARY_FAILOVER",
         },
     ),
-    // What a transaction is.
+    // The course of a transaction.
     ("autocommit", Wanted::Switch(true)),
     ("completion_type", Wanted::Text("NO_CHAIN")),
     ("transaction_isolation", Wanted::Text("READ-COMMITTED")),
@@ -84,7 +84,7 @@ const VARIABLES: [(&str, Wanted); 29] = [
     // Both off, MariaDB looks for rows that are there already at the commit only.
     ("unique_checks", Wanted::Switch(true)),
     ("foreign_key_checks", Wanted::Switch(true)),
-    // How long a statement may take.
+    // The time of a statement.
     ("max_statement_time", Wanted::Number(0)),
     ("max_execution_time", Wanted::Number(0)),
     ("lock_wait_timeout", Wanted::AtLeast(METADATA_LOCK_WAIT_SECONDS_MIN)),
@@ -95,7 +95,7 @@ const VARIABLES: [(&str, Wanted); 29] = [
     ("sql_mode", Wanted::Text("STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION")),
 ];
 
-/// Set before anything is asked, as even an answer that lists variables depends on it.
+/// Settings made before anything is asked, as even an answer that lists variables depends on them.
 pub(super) const BEFORE_ALL: &str = "set sql_select_limit = 18446744073709551615, sql_big_selects = 1, sql_buffer_result = 0\
                                      /*M!100100 , max_statement_time = 0*//*!50708 , max_execution_time = 0*/\
                                      /*M!100318 , in_predicate_conversion_threshold = 0*/";
@@ -122,7 +122,7 @@ pub(super) struct Variable {
     pub(super) wanted: Wanted,
 }
 
-/// The variables of every session, and the time-outs of those that hold the sequencer, which end after `stall_seconds_max`
+/// The variables of every session, and the time-outs of those that lock the head, which end after `stall_seconds_max`
 /// without a word.
 pub(super) fn of_session(stall_seconds_max: Option<u32>) -> Vec<Variable> {
     let variable = |(name, wanted)| Variable { name, wanted };
@@ -134,18 +134,18 @@ pub(super) fn of_session(stall_seconds_max: Option<u32>) -> Vec<Variable> {
     of_all.chain(of_stall).map(variable).collect()
 }
 
-/// The names of all of them.
+/// The names of all variables.
 pub(super) fn names() -> Vec<&'static str> {
     of_session(Some(0)).iter().map(|variable| variable.name).collect()
 }
 
 impl Variable {
-    /// Whether a server has it, with another value than it must have.
+    /// Whether a server has the variable, with another value than it must have.
     pub(super) fn is_wrong_in(&self, found: &Variables) -> bool {
         text(found, self.name).is_some_and(|value| !self.wanted.is(&value))
     }
 
-    /// Sets it, as a part of a statement.
+    /// The assignment of the value, as a part of a statement.
     pub(super) fn assignment(&self) -> String {
         let name = self.name;
         match self.wanted {

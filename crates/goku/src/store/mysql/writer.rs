@@ -28,9 +28,9 @@ const LANES: usize = IN_FLIGHT_MAX;
 #[derive(Debug)]
 pub(super) struct Writer {
     servers: Arc<Servers>,
-    /// Its row in the table `writers`, made anew at each opening.
+    /// The writer's row in the table `writers`, made anew at each opening.
     id: u64,
-    /// None where the last one was given up.
+    /// Connections for batches; `None` where the last one was given up.
     lanes: [Mutex<Option<Session>>; LANES],
     closed: AtomicBool,
 }
@@ -46,14 +46,14 @@ impl Writer {
         }
     }
 
-    /// Its row in the table `writers`.
+    /// The writer's row in the table `writers`.
     pub(super) fn id(&self) -> u64 {
         self.id
     }
 
     /// Runs one batch in one transaction.
     ///
-    /// Where this fails or is dropped half-way, the transaction is rolled back or the connection closed.
+    /// The transaction is rolled back, or the connection closed, where this fails or is dropped half-way.
     pub(super) async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError> {
         let mut idle = self.lane().await;
         let reused = self.reuse(&mut idle).await;
@@ -73,9 +73,9 @@ impl Writer {
         outcome
     }
 
-    /// Writes a decision that was made without a lock, if the batch that it was made after is still the last one and
-    /// its preconditions hold; none where that is not so, or what comes from the lock of the head to the commit takes more than
-    /// one packet: in one, no stall of this process can come between the two.
+    /// Writes a decision that was made without a lock, if the batch that it was made after is still the last one and its
+    /// preconditions hold; `None` where that is not so, or what comes from the lock of the head to the commit takes more
+    /// than one packet: in one, no stall of this process can come between the two.
     pub(super) async fn write_speculative(
         &self,
         mut decision: Decision,
@@ -131,7 +131,7 @@ impl Writer {
         }
         let outcome = match outcome {
             Ok(()) => Ok(Some(decision)),
-            // A key that was assumed to be absent is not, or the log contradicts its head: under the lock it is found out.
+            // A key assumed to be absent is not, or the log contradicts its head: a look under the lock tells which.
             Err(failure) if is_conflict(&failure) => Ok(None),
             Err(failure) => failure.at_commit(commit, decision).map(Some),
         };
@@ -193,7 +193,7 @@ impl Writer {
         }
     }
 
-    /// The idle connection, if that can go on.
+    /// The idle connection, if it can go on.
     async fn reuse(&self, idle: &mut Option<Session>) -> Option<Session> {
         let mut session = idle.take()?;
         self.servers.is_still_right(&mut session).await.then_some(session)
@@ -263,8 +263,8 @@ impl Writer {
     }
 }
 
-/// Whether a speculative batch failed as others wrote before it or at the same time, or as a key that was assumed to be absent is
-/// not. If it is neither, but the log contradicts its head, that is found out under the lock.
+/// Whether a speculative batch failed because others wrote before it or at the same time, or because a key that was assumed
+/// to be absent is not. A log that contradicts its head looks the same, and is found out under the lock.
 fn is_conflict(failure: &Failure) -> bool {
     let is_so = matches!(
         failure.trouble(),
@@ -273,8 +273,8 @@ fn is_conflict(failure: &Failure) -> bool {
     failure.is_answer() && is_so
 }
 
-/// Writes the rows of a batch before its turn, in a transaction of its own, and waits for that. False where something stands
-/// in the way.
+/// Writes the rows of a batch before its turn, in a transaction of its own, and waits for the turn. False where something
+/// stands in the way.
 async fn write_rows_before(
     session: &mut Session,
     decision: &Decision,
@@ -309,13 +309,13 @@ async fn write_rows_before(
     }
 }
 
-/// What makes every speculative batch fail that is on its way: it is not after the one that it was decided after.
+/// The fence: makes every speculative batch in flight fail, as it is not after the one that it was decided after.
 fn fence() -> Result<String> {
     let fence = Randomness::default().tag()?.get();
     Ok(format!("update head set batch = {fence} where id = 1"))
 }
 
-/// After a transaction that was rolled back since it and another one waited for each other: that one may be of another
+/// Fences after a transaction was rolled back as it and another one waited for each other: that one may be of another
 /// program's batch, [prewritten](Prewrite), and the next one, too, as long as nobody else writes.
 async fn invalidate_speculative(session: &mut Session, failure: &Failure) {
     if failure.trouble() != Trouble::RolledBack || session.settings().commits_apart() {

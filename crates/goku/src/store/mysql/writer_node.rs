@@ -1,7 +1,7 @@
 //! The node of a cluster that all replicas write to: a row that they agree on.
 //!
-//! Any node takes writes, and what two of them write at the same time is found out and one of it rolled back. So
-//! nothing depends on the agreement but speed: a replica that writes elsewhere is correct, and in the way.
+//! Any node takes writes, and of two writes in conflict one is found out and rolled back. So nothing depends on the
+//! agreement but speed: a replica that writes elsewhere is correct, and in the way.
 
 use super::columns::{Fields, NOW};
 use super::error::Failure;
@@ -15,13 +15,13 @@ pub(super) const REST_MS: i64 = 10_000;
 /// The only row.
 const WHERE: &str = " where id = 1";
 
-/// Which node, and how often it was another.
+/// The node, and how often it was another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WriterNode {
     /// [`Standing::name`](super::standing::Standing::name) of the node.
     pub(super) name: String,
     pub(super) term: i64,
-    /// How long ago it was moved, by the clock of the node that was asked, in milliseconds.
+    /// Time since the row was moved, by the clock of the node that was asked, in milliseconds.
     pub(super) age_ms: i64,
 }
 
@@ -30,7 +30,7 @@ pub(super) fn query() -> String {
     format!("select node, term, {NOW} - moved_at from writer_node{WHERE}")
 }
 
-/// The row; none where nobody has written it yet, or it cannot be read.
+/// The row; `None` where nobody has written it yet, or it cannot be read.
 pub(super) fn take(row: Option<mysql_async::Row>) -> Option<WriterNode> {
     let mut fields = Fields::new(row?);
     Some(WriterNode {
@@ -46,7 +46,7 @@ pub(super) async fn read(session: &mut Session) -> Result<Option<WriterNode>, Fa
     Ok(take(sets.into_iter().flatten().next()))
 }
 
-/// Names the node `name`, if the row still is as it was read. Who reads it next sees whether it was.
+/// Names the node `name`, if the row still is as it was read. The next read shows whether it was.
 pub(super) async fn name(session: &mut Session, name: &str, before: Option<&WriterNode>) -> Result<(), Failure> {
     let mut sql = Sql::default();
     match before {

@@ -240,7 +240,7 @@ impl Tables {
         (before - self.cursors.len()) as u64
     }
 
-    /// The row as it was after `at`, following its key's events back; none where the key did not exist.
+    /// The row as it was after `at`, following its key's events back; `None` where the key did not exist.
     fn row_at(&self, row: &Row, at: EventId, with_value: bool) -> Option<Row> {
         if row.updated_ref <= at {
             return Some(in_part(row, with_value));

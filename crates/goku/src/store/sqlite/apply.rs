@@ -1,4 +1,4 @@
-//! Writing what was decided.
+//! The writing of a decision.
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
@@ -34,8 +34,8 @@ pub(super) fn resolve(connection: &mut Connection, batch: Tag) -> Result<bool> {
     resolve().map_err(error::reading)
 }
 
-/// Writes the rows of keys, in the order of their keys, each by what is known of the one before: the tree is not asked
-/// whether it is there, and the index of leases is left alone where the lease stays. The values are in the events.
+/// Writes the rows of keys, in their order. The state tells which rows there were, so the tree is not asked, and the index
+/// of leases is left alone where the lease stays. The values are in the events.
 fn write_rows(connection: &Connection, state: &State, decision: &Decision) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "insert into keys (key, version, created_ref, updated_ref, deleted_ref, created_version, created_rev, \
@@ -107,7 +107,7 @@ fn write_sessions(connection: &Connection, decision: &Decision) -> rusqlite::Res
     Ok(())
 }
 
-/// Removes sessions that were last used before `idle_since`, at most `limit`; answers with how many.
+/// Removes sessions that were last used before `idle_since`, at most `limit`; returns how many.
 pub(super) fn forget_sessions(connection: &Connection, idle_since: Timestamp, limit: usize) -> rusqlite::Result<usize> {
     let mut statement = connection.prepare_cached(
         "delete from sessions where id in (select id from sessions where seen_at < ?1 order by seen_at limit ?2)",

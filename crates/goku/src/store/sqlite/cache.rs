@@ -8,33 +8,33 @@ use crate::decide::Row;
 use crate::id::EventId;
 use crate::key::Key;
 
-/// What the rows may hold together, in bytes.
+/// Bytes that the rows may take together.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Parts with a lock of their own, so that readers seldom meet.
 const PARTS: usize = 16;
 
-/// A larger row is not kept, in bytes: it would push out many.
+/// Largest row that is kept, in bytes: a larger one would push out many.
 const ROW_BYTES_MAX: usize = 16 * 1024;
 
-/// What a row takes beside its key and its value, in bytes.
+/// Bytes that a row takes beside its key and its value.
 const ROW_OVERHEAD_BYTES: usize = 256;
 
-/// Rows as they are now: what a batch is about to change is forgotten before its commit can be seen, and a row that was
-/// read before that is not taken any more.
+/// Rows as they are now: those that a batch is about to change are forgotten before its commit can be seen, and a row that
+/// was read before that is not taken any more.
 pub(super) struct Cache {
     parts: Vec<Mutex<Part>>,
     hasher: RandomState,
 }
 
-/// The rows of some keys. Those that are found are kept longest: once the younger are half of all, the older ones, none of
+/// The rows of some keys. Rows that are found are kept longest: once the young ones are half of all, the old ones, none of
 /// which was found meanwhile, go.
 #[derive(Default)]
 struct Part {
     young: HashMap<Key, Row>,
     young_bytes: usize,
     old: HashMap<Key, Row>,
-    /// Of the batches that changed something here, the last event.
+    /// The last event of the batches that changed something here.
     changed: EventId,
 }
 
@@ -46,7 +46,7 @@ impl Cache {
         }
     }
 
-    /// The row of a key; none where it is not known.
+    /// The row of a key; `None` where it is not known.
     pub(super) fn row(&self, key: &Key) -> Option<Row> {
         self.part(key).row(key)
     }
@@ -103,7 +103,7 @@ impl Part {
     }
 }
 
-/// About what a row takes.
+/// Bytes that a row takes, roughly.
 fn bytes(key: &Key, row: &Row) -> usize {
     let value = row.value.as_ref().map_or(0, bytes::Bytes::len);
     ROW_OVERHEAD_BYTES + key.as_bytes().len() + value

@@ -63,7 +63,7 @@ pub(super) fn page(connection: &Connection, request: &CursorsRequest) -> rusqlit
     rows.collect()
 }
 
-/// Removes the cursors of a consumer; answers with how many.
+/// Removes the cursors of a consumer; returns how many.
 pub(super) fn delete(connection: &Connection, consumer: &ConsumerName) -> rusqlite::Result<u64> {
     let removed = connection.execute(
         "delete from cursors where consumer = ?1",

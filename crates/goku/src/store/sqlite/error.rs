@@ -1,4 +1,4 @@
-//! What SQLite's errors mean for a caller.
+//! The meaning of SQLite's errors for a caller.
 
 use rusqlite::ErrorCode;
 
@@ -42,8 +42,8 @@ pub(super) fn before_commit(error: rusqlite::Error) -> WriteError {
     }
 }
 
-/// An error of a commit. One that could not be written or synced may come back when the log is recovered after a
-/// crash, unless another commit overwrites it first.
+/// An error of a commit. A commit that could not be written or synced may come back when the log is recovered after a crash,
+/// unless another one overwrites it first.
 pub(super) fn at_commit(error: rusqlite::Error, decision: Decision) -> WriteError {
     match error.sqlite_error_code() {
         Some(ErrorCode::SystemIoFailure | ErrorCode::DiskFull) => WriteError::Unknown {
@@ -57,9 +57,9 @@ pub(super) fn at_commit(error: rusqlite::Error, decision: Decision) -> WriteErro
 enum Class {
     /// Better later: a full disk, a failing one, a lock.
     Passing,
-    /// This request is over a limit.
+    /// The request is over a limit.
     TooLarge,
-    /// This request can not be stored, or meets a row that cannot be.
+    /// The request cannot be stored, or meets an invalid row.
     Request,
     /// The file or its folder lets nobody write.
     SetUp,
@@ -87,7 +87,7 @@ fn class(error: &rusqlite::Error) -> Class {
     }
 }
 
-/// Whether a row holds what it cannot.
+/// Whether the error is about an invalid value in a row.
 fn is_of_a_row(error: &rusqlite::Error) -> bool {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
     matches!(

@@ -1,11 +1,11 @@
 //! The lock that keeps a second process, or a second store of this one, off a database file.
 //!
-//! On Linux it is a record lock on the file itself, so that it holds by whatever name the file is opened: a symbolic link, a
-//! hard link, another mount. It is an open file description's, and of a byte that SQLite neither uses nor locks, so the two do
-//! not meet, on NFS either.
+//! On Linux the lock is a record lock on the file itself, so that it holds by whatever name the file is opened: a symbolic
+//! link, a hard link, another mount. It is an open file description's, and of a byte that SQLite neither uses nor locks, so
+//! the two do not meet, on NFS either.
 //!
-//! SQLite's own record locks are the process's: POSIX drops them all where the process closes any descriptor of the file.
-//! A descriptor that was opened here therefore stays open for the next store on the file, until the file is deleted.
+//! SQLite's own record locks are the process's: POSIX drops them all where the process closes any descriptor of the file. A
+//! descriptor that was opened here therefore stays open for the next store on the file, until the file is deleted.
 
 use std::fs::{File, Metadata, TryLockError};
 use std::io;
@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Descriptors of database files that this process has open beside SQLite's, one a file.
 static DESCRIPTORS: Mutex<Vec<Descriptor>> = Mutex::new(Vec::new());
 
-/// What tells a file from all others while it is open, whatever its name.
+/// The identity of a file while it is open, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileId {
     device: u64,
@@ -32,7 +32,7 @@ struct Descriptor {
     held: bool,
 }
 
-/// Held until it is dropped, which is to be after SQLite has closed the file.
+/// The lock of a file, held until this is dropped, which must be after SQLite has closed the file.
 pub(super) struct FileLock {
     id: FileId,
     path: PathBuf,
@@ -104,7 +104,7 @@ impl FileLock {
         self.id
     }
 
-    /// Its name without symbolic links.
+    /// The file's name without symbolic links.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -140,7 +140,7 @@ fn take_file(path: &Path) -> Result<FileLock> {
         return Err(in_use(path));
     }
     record::lock(&descriptor.file).map_err(|failed| not_locked(path, failed))?;
-    // Of a file that another has, this is not the news.
+    // The error of a file that another store has comes first.
     if let Err(error) = check_names(path, &descriptor.file) {
         record::unlock(&descriptor.file).map_err(|failed| cannot_open(path, failed))?;
         return Err(error);
@@ -207,8 +207,8 @@ fn open<'d>(descriptors: &'d mut Vec<Descriptor>, path: &Path) -> Result<&'d mut
     Ok(&mut descriptors[index])
 }
 
-/// Takes the lock that versions before this one took, by which they keep off a file that this one has, and this one off theirs.
-/// On Linux none is made that they have not left.
+/// Takes the lock that earlier versions took, so that they keep off a file that this one has, and this one off theirs. On
+/// Linux it is taken only where they left its file.
 fn take_beside(path: &Path) -> Result<Option<File>, TryLockError> {
     let mut name = path.as_os_str().to_owned();
     name.push("-lock");
@@ -262,7 +262,7 @@ mod record {
     use nix::fcntl::{FcntlArg, fcntl};
     use nix::libc;
 
-    /// Whether there are such locks here.
+    /// Whether the platform has such locks.
     pub(super) const LOCKS: bool = true;
 
     /// The byte that is locked. SQLite locks the 512 bytes from 2^30 on, and has no data in the page that they are in, which

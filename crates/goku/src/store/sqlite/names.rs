@@ -12,18 +12,18 @@ use tokio::sync::watch;
 use super::lock::{FileId, FileLock};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What SQLite adds to the name of a database for the files beside it.
+/// Suffixes of the files that SQLite keeps beside a database.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
-/// Names and what they named when the database was opened; none for one in memory.
+/// Names and what they named when the database was opened; no names for one in memory.
 pub(super) struct Names {
     files: Vec<(PathBuf, FileId)>,
-    /// Why the database is lost, once it is.
+    /// The reason why the database is lost, once it is.
     lost: watch::Sender<Option<Error>>,
 }
 
 impl Names {
-    /// For a database in memory, which has no names to lose.
+    /// The names of a database in memory, which has none to lose.
     pub(super) fn none() -> Names {
         Names {
             files: Vec::new(),
@@ -52,7 +52,7 @@ impl Names {
             let name = PathBuf::from(name);
             match FileId::named(&name) {
                 Ok(id) => files.push((name, id)),
-                // Where the file system lets SQLite keep no log.
+                // The file system lets SQLite keep no log.
                 Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
                 Err(failed) => return Err(unreadable(&name, failed)),
             }
@@ -103,13 +103,13 @@ impl Names {
         !self.files.is_empty()
     }
 
-    /// Where the database is lost, has the next close of a connection move what is in the log into the open file, wherever that
-    /// is now, and delete nothing: by the names of this database there may be files of another one.
+    /// Prepares the close of a connection to a lost database: moves what is in the log into the open file, wherever that is
+    /// now, and keeps the close from deleting files, which may be another database's by now.
     pub(super) fn before_close(&self, connection: &Connection) {
         if self.lost.borrow().is_none() {
             return;
         }
-        // One that finds others in its way leaves it to the last of them.
+        // A connection that finds others in its way leaves it to the last of them.
         let kept = connection
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
             .and_then(|_| connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(())));
@@ -118,7 +118,7 @@ impl Names {
         }
     }
 
-    /// Waits until a [`check`](Self::check) has found the database lost; answers with why.
+    /// Waits until a [`check`](Self::check) has found the database lost; returns why.
     pub(super) async fn lost(&self) -> Error {
         let mut lost = self.lost.subscribe();
         match lost.wait_for(Option::is_some).await.map(|error| error.clone()) {

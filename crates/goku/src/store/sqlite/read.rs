@@ -14,7 +14,7 @@ use crate::write::SessionId;
 /// A range without an end, for SQL: no key in UTF-8 holds this byte.
 const RANGE_END: &[u8] = &[u8::MAX];
 
-/// What to select a [`Row`] by, with its value, or without, which its event is not read for.
+/// The columns and table to select a [`Row`] from, with its value, or without, so that its event is not read.
 fn row_columns(with_value: bool) -> String {
     if with_value {
         format!("{ROW_COLUMNS}, value from data")
@@ -23,7 +23,7 @@ fn row_columns(with_value: bool) -> String {
     }
 }
 
-/// Loads what is needed into the state, as it is now or as it was after `at`. An error where the values have more than
+/// Loads what is needed into the state, as it is now or as it was after `at`. Fails where the values have more than
 /// `bytes_max` together.
 pub(super) fn load(
     connection: &Connection,
@@ -79,14 +79,14 @@ fn load_keys(
     Ok(())
 }
 
-/// What the values of one load may still have, in bytes.
+/// Bytes that the values of one load may still have.
 struct Room {
     bytes_max: usize,
     bytes_left: usize,
 }
 
 impl Room {
-    /// Takes the value of a row; an error where there is no room for it.
+    /// Takes the value of a row; fails where there is no room for it.
     fn take(&mut self, row: Option<&Row>) -> rusqlite::Result<()> {
         let value = row.and_then(|row| row.value.as_ref());
         let left = self.bytes_left.checked_sub(value.map_or(0, bytes::Bytes::len));
@@ -310,7 +310,7 @@ fn load_range(
     Ok(())
 }
 
-/// The state at which a row was after `at`, following its key's events back; none where the key did not exist.
+/// The state at which a row was after `at`, following its key's events back; `None` where the key did not exist.
 fn row_at(connection: &Connection, row: Row, at: EventId, with_value: bool) -> rusqlite::Result<Option<Row>> {
     if row.updated_ref <= at {
         return Ok(Some(row));

@@ -33,7 +33,7 @@ pub(super) fn row(columns: &Columns<'_>) -> rusqlite::Result<(Key, Row)> {
     Ok((key(columns, 0)?, row_of_key(columns)?))
 }
 
-/// The same of a key that is known.
+/// A row of a known key, without its value.
 pub(super) fn row_of_key(columns: &Columns<'_>) -> rusqlite::Result<Row> {
     Ok(Row {
         value: None,
@@ -131,7 +131,7 @@ pub(super) fn key(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Key>
     checked(column, Key::from_bytes(columns.get_ref(column)?.as_blob()?))
 }
 
-/// What is in the tables was checked when it was written: an error means that somebody else wrote there.
+/// Turns an invalid value into an error. Values were checked when they were written: somebody else wrote this one.
 pub(super) fn checked<T>(column: usize, value: Result<T, Error>) -> rusqlite::Result<T> {
     value.map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Blob, Box::new(error))

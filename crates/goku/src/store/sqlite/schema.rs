@@ -17,8 +17,8 @@ const FORMAT: i64 = 2;
 /// again and again, for at most 80 MiB of log.
 const CHECKPOINT_PAGES: i64 = 20_000;
 
-/// The same while batches are small, so that each waits for the disk alone: a log that is begun anew soon is written over,
-/// which a disk does faster than to make a file longer.
+/// Pages of the log before a copy while batches are small, so that each waits for the disk alone: a log that is soon begun
+/// anew is written over, which a disk does faster than making a file longer.
 const CHECKPOINT_PAGES_SMALL: i64 = 1_000;
 
 /// A batch of up to so many requests is small.
@@ -177,7 +177,7 @@ pub(super) fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Re
     connection.pragma_update(None, "temp_store", "memory")
 }
 
-/// After how many pages the log is to be copied into the database while batches are of so many requests.
+/// Pages after which the log is to be copied into the database while batches are of so many requests.
 pub(super) fn checkpoint_pages(requests: usize) -> i64 {
     if requests <= SMALL_BATCH_REQUESTS_MAX {
         CHECKPOINT_PAGES_SMALL
@@ -198,7 +198,7 @@ pub(super) fn set_checkpoint_pages(connection: &Connection, pages: i64) -> rusql
 /// `Config` where it is another program's, unless nothing stands in the way and `sharing` allows it.
 pub(super) fn recognise(connection: &Connection, sharing: Sharing) -> Result<()> {
     let tables = look(connection).map_err(error::opening)?;
-    // Those of any format of goku's; which one, is looked at when it is opened.
+    // Tables of any format of goku's; which one, is looked at when the database is opened.
     if tables.is_alike(&HEAD) {
         return Ok(());
     }

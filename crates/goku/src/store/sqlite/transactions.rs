@@ -52,7 +52,7 @@ where
         let job = tokio::task::spawn_blocking(move || {
             // A transaction that a panic left open was rolled back.
             let mut connection = inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            // Nobody waits for it any more, and somebody else may have begun where it would.
+            // Nobody waits for the job any more, and somebody else may have begun where it would.
             (!given_up.is_cancelled()).then(|| job(&mut connection, &inner.handle))
         });
         job.await?.ok_or_else(|| "it was given up before it began".into())
@@ -127,7 +127,7 @@ fn write_move(
     Ok(change)
 }
 
-/// What a failure within a transaction is: a lock of others passes, anything else is the handler's.
+/// Sorts a failure within a transaction: a lock of others passes, anything else is the handler's.
 fn of_handler(failure: Failure) -> AttemptError {
     match failure
         .downcast_ref::<rusqlite::Error>()

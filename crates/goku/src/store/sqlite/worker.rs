@@ -27,15 +27,15 @@ struct Inner {
 
 /// A connection that one job at a time has; those that wait for it have it in turn.
 struct Shared {
-    /// Held by the one that is next, while it waits.
+    /// Held by the job that is next, while it waits.
     turn: Mutex<()>,
-    /// None once it is closed.
+    /// `None` once the connection is closed.
     connection: Mutex<Option<Connection>>,
 }
 
 impl Worker {
-    /// Starts a thread for each connection. They hold `lock` until the last connection is closed, each after a last look at
-    /// `names`.
+    /// Starts a thread for each connection. The threads hold `lock` until the last connection is closed, each after a last
+    /// look at `names`.
     pub(super) fn start(
         name: &str,
         connections: Vec<Connection>,
@@ -68,7 +68,7 @@ impl Worker {
         })))
     }
 
-    /// Runs `job` on one of the connections; `Stopped` once the worker is closed, `Internal` where it panics. Then the
+    /// Runs `job` on one of the connections; `Stopped` once the worker is closed, `Internal` where the job panics. Then the
     /// transaction that it had open is rolled back, and the connection serves on.
     pub(super) async fn run<T: Send + 'static>(
         &self,
@@ -109,7 +109,7 @@ impl Shared {
         }
     }
 
-    /// Runs `job`; none where the connection is closed.
+    /// Runs `job`; `None` where the connection is closed.
     fn run<T>(&self, job: impl FnOnce(&mut Connection) -> T) -> Option<T> {
         self.lock().as_mut().map(job)
     }

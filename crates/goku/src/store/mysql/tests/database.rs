@@ -16,7 +16,7 @@ const URL_VARIABLE: &str = "GOKU_TEST_MYSQL_URL";
 pub(super) struct Database {
     server: String,
     name: String,
-    /// Where this test has a server of its own.
+    /// The server that this test has for itself.
     own: Option<Server>,
 }
 

@@ -13,7 +13,7 @@ use crate::store::mysql::address::Address;
 use crate::store::mysql::script::Script;
 use crate::store::mysql::session::{Role, Session};
 
-/// The statement in which a batch waits for the sequencer.
+/// The statement in which a batch waits for the lock of the head.
 pub(super) const WAITS_FOR_HEAD: &str = "(info like '%from head%for update%' or info like '%update head set%')";
 
 /// Connections to the database but this one, by what they are doing.
@@ -117,7 +117,7 @@ async fn the_time_of_a_batch_is_that_under_the_lock() {
     assert!(decision.events[0].timestamp >= released);
 }
 
-/// A session that holds the sequencer, behind a proxy.
+/// A session that holds the lock of the head, behind a proxy.
 async fn holding_session(database: &Database) -> (Session, Proxy) {
     let proxy = Proxy::start(database.host()).await;
     let address = Address::parse(&database.url_through(proxy.port())).unwrap();
@@ -129,7 +129,7 @@ async fn holding_session(database: &Database) -> (Session, Proxy) {
     (session, proxy)
 }
 
-/// A replica that stands still with the sequencer locked: the server itself ends its session.
+/// A replica that stands still with the head locked: the server itself ends its session.
 #[tokio::test]
 async fn a_writer_that_says_nothing_does_not_hold_up_the_others_for_long() {
     let database = Database::create().await;

@@ -16,7 +16,7 @@ use super::super::session::{self, Role};
 use super::super::variables::{Variable, Wanted};
 use super::*;
 
-/// Where the server's package has its plugins.
+/// The folder of the server package's plugins.
 const PLUGINS: &str = "/usr/lib/mysql/plugin";
 
 /// A server that says at each login that the account has another plugin than the one asked for, and counts the logins.

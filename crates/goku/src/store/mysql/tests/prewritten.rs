@@ -14,7 +14,7 @@ use crate::event::EventType;
 use crate::id::EventId;
 use crate::store::Prewrite;
 
-/// An prewritten batch on its way, and what gives it its turn.
+/// A prewritten batch on its way, and what gives it its turn.
 struct SentPrewritten {
     sent: Sent,
     timed: oneshot::Receiver<()>,
@@ -22,7 +22,7 @@ struct SentPrewritten {
 }
 
 impl Speculative {
-    /// Sends it before its turn, for which it waits as long as may be.
+    /// Sends the batch before its turn, for which it waits as long as may be.
     fn send_prewritten(&self, store: &Arc<MySqlStore>) -> SentPrewritten {
         self.send_prewritten_for(Duration::from_secs(60), store)
     }
@@ -63,7 +63,7 @@ impl SentPrewritten {
     }
 }
 
-/// Until the rows of an prewritten batch are there that nobody else sees.
+/// Waits until the rows of a prewritten batch are there that nobody else sees.
 async fn rows_are_written(database: &Database, events: usize) {
     let mut observer = database.connect().await;
     observer
@@ -227,7 +227,7 @@ async fn a_prewritten_batch_is_not_written_after_a_lease_that_it_met_has_ended()
     assert_eq!(decision.events[0].event_type, EventType::Expire);
 }
 
-/// One has the rows that the other waits for, and that one the head.
+/// Each of the two has what the other waits for: one the rows, the other the head.
 #[tokio::test]
 async fn of_a_prewritten_batch_and_one_of_others_that_wait_for_each_other_neither_waits_long() {
     let database = Database::create().await;

@@ -5,7 +5,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What may pass while connections are held up, in bytes: the beginning of something.
+/// Bytes that may pass while connections are held up: the beginning of something.
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Passes bytes on between its own port and the server's; gone with its value.

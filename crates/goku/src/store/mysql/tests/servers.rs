@@ -46,7 +46,7 @@ impl Pair {
         root.query_drop(format!("set global read_only = {on}")).await.unwrap();
     }
 
-    /// How many events a server has; none where it has no tables.
+    /// The number of events that a server has; `None` where it has no tables.
     async fn events(&self, place: usize) -> Option<u64> {
         let mut root = self.root(place).await;
         root.query_first("select count(*) from goku.events")

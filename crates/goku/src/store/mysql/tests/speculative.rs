@@ -48,7 +48,7 @@ impl Speculative {
         Speculative::on(state, requests)
     }
 
-    /// The same where all keys are assumed to be absent.
+    /// Decides requests with all keys assumed to be absent.
     pub(super) async fn assuming(store: &MySqlStore, requests: Vec<Request>) -> Speculative {
         let mut speculation = Speculation::default();
         speculation.assume_at_once();
@@ -80,7 +80,7 @@ impl Speculative {
         }
     }
 
-    /// As if the clock of the database had gone back since it was decided; the time at which that was.
+    /// Moves the decision ahead, as if the clock of the database had gone back since; returns its time.
     pub(super) fn decided_ahead(&mut self) -> Timestamp {
         let decided = self.decision.head.last_time.saturating_add(Duration::from_secs(600));
         self.decision.move_to(decided);
@@ -282,7 +282,7 @@ async fn a_batch_that_waits_until_a_lease_has_ended_is_not_written() {
     assert_eq!(decision.events.len(), 2);
 }
 
-/// Leases that were due then have ended by it.
+/// Leases that were due by the time of the decision have ended.
 #[tokio::test]
 async fn a_batch_is_not_written_at_a_time_before_that_at_which_it_was_decided() {
     let database = Database::create().await;
