@@ -1,17 +1,18 @@
 //! The state that a batch is decided on: the rows that were loaded for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::members::Members;
-use super::session::SessionRow;
+use super::members::{MEMBERS_MAX, Members};
+use super::session_row::SessionRow;
 use crate::clock::Timestamp;
 use crate::entry::Entry;
 use crate::event::{Event, EventType};
 use crate::id::{Epoch, EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
 use crate::key::{Key, KeyRange};
+use crate::limits::LEASE_KEYS_AT_ONCE_MAX;
 use crate::write::SessionId;
 
 /// The one row that every write transaction locks first.
@@ -222,6 +223,33 @@ impl State {
     /// Takes in a session's row, or that there is none.
     pub(crate) fn put_session(&mut self, id: SessionId, row: Option<SessionRow>) {
         self.sessions.insert(id, row);
+    }
+
+    /// Takes in the rows that name these leases, tombstones included: the first [`MEMBERS_MAX`] + 1 of all in the order of
+    /// leases and keys.
+    ///
+    /// Takes in no row of a lease whose keys are not all there: a row in the state is one that was asked for by its key.
+    pub(crate) fn put_members(&mut self, ids: impl IntoIterator<Item = LeaseId>, rows: Vec<(Key, Row)>) {
+        let first_not_whole = rows.get(MEMBERS_MAX).map(|(_, row)| row.lease_id);
+        let mut of_leases: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (key, row) in rows {
+            of_leases.entry(row.lease_id).or_default().push((key, row));
+        }
+        for id in ids {
+            let rows = of_leases.remove(&id).unwrap_or_default();
+            let members = if rows.len() > LEASE_KEYS_AT_ONCE_MAX {
+                Members::Many
+            } else if first_not_whole.is_some_and(|first| id >= first) {
+                Members::NotLoaded
+            } else {
+                let keys = rows.iter().map(|(key, _)| key.clone()).collect();
+                for (key, row) in rows {
+                    self.put_row(key, Some(row));
+                }
+                Members::All(keys)
+            };
+            self.members.insert(id, members);
+        }
     }
 
     /// Takes in the first rows of a range that exist, in order; `complete` where these are all.

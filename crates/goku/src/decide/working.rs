@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::members::Members;
 use super::needs::{Needs, RangeNeed};
-use super::session::SessionRow;
+use super::session_row::SessionRow;
 use super::state::{Head, LeaseRow, Row, State};
 use crate::clock::Timestamp;
 use crate::error::Error;

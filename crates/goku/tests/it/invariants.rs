@@ -91,21 +91,13 @@ fn only_the_stores_know_sql() {
     assert_eq!(of_others, [""; 0]);
 }
 
-/// Folders with circles among their files that are still to be broken.
-const CIRCLES_LEFT: [&str; 1] = ["decide/"];
-
 #[test]
 fn files_import_from_each_other_in_one_direction() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for name in ["goku", "goku-grpc", "goku-server"] {
         let read = Crate::read(&crates.join(name).join("src"));
         assert!(read.files() > 20, "{name} has {} files", read.files());
-        let mut circles = read.circles();
-        if name == "goku" {
-            let is_left = |file: &String| CIRCLES_LEFT.iter().any(|folder| file.starts_with(folder));
-            circles.retain(|circle| !circle.files.iter().all(is_left));
-        }
-        let circles: Vec<_> = circles.into_iter().map(|circle| circle.text).collect();
+        let circles: Vec<_> = read.circles().into_iter().map(|circle| circle.text).collect();
         assert!(circles.is_empty(), "{name}: {}", circles.join("\n"));
     }
 }
