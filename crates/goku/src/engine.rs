@@ -185,8 +185,8 @@ impl Engine {
         }
     }
 
-    /// Completes, with the reason, once a task of the engine has panicked or its store is lost. The engine has stopped then, and
-    /// only another one helps: a server ends, so that its supervisor starts it again. Never completes otherwise.
+    /// Completes, with the reason, once a task of the engine has panicked or its store is lost, and never otherwise. The
+    /// engine has stopped then, and only another one helps: a server ends, so that its supervisor starts it again.
     pub async fn broken(&self) -> Error {
         self.0.breakage.wait().await
     }
@@ -390,7 +390,7 @@ impl EngineBuilder {
     ///
     /// # Errors
     ///
-    /// `Config`, as [`open`](Self::open).
+    /// `Config`, as from [`open`](Self::open).
     #[cfg(any(test, feature = "sim"))]
     pub fn open_simulated(mut self, node: &crate::sim::Node) -> Result<Engine> {
         self.randomness = node.randomness();

@@ -171,8 +171,8 @@ impl Faults {
         self.plan().always.insert(step, fault);
     }
 
-    /// Lets the task of this name panic, now or once it is started: `writer`, `reader`, `follower`, `lease expiry` or another of an
-    /// engine, or one of the caller's own that polls [`panic_of`](Self::panic_of).
+    /// Lets the task of this name panic, now or once it is started: `writer`, `reader`, `follower`, `lease expiry` or
+    /// another of an engine, or one of the caller's own that polls [`panic_of`](Self::panic_of).
     pub fn panic_in(&self, task: &str) {
         self.0.tasks.send_modify(|tasks| {
             tasks.insert(task.to_owned());

@@ -233,6 +233,6 @@ pub(crate) struct EventsRequest {
 #[derive(Clone, Debug)]
 pub(crate) struct EventsPage {
     pub(crate) events: Vec<Event>,
-    /// All matching events up to this one are there.
+    /// The last event that was looked at: all matching ones up to it are there.
     pub(crate) scanned: EventId,
 }

@@ -140,9 +140,9 @@ impl Request {
                     .is_some_and(|deadline| deadline <= working.state.now);
                 Ok(Answer::ExpiredDue { more })
             }
-            // Like all leases that were loaded, they have expired before the first request.
+            // The leases, like all that were loaded, have expired before the first request.
             Request::ExpireIfDue(leases) => Ok(Answer::ExpiredIfDue(expiry_outcome(working, leases))),
-            // The same goes for the keys of this lease.
+            // The keys of this lease have expired by then, too.
             Request::ExpirePiece(piece) => {
                 let was_due = |row: &LeaseRow| row.is_due(working.state.now);
                 let found = working.state.leases.get(&piece.lease).copied().flatten();

@@ -11,9 +11,9 @@ pub(crate) const MEMBERS_MAX: usize = 2 * LEASE_KEYS_AT_ONCE_MAX;
 /// The keys, tombstones included, whose row names a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Members {
-    /// All of them, with their rows in the state.
+    /// All keys, with their rows in the state.
     All(BTreeSet<Key>),
-    /// More than can end in one revision.
+    /// More keys than can end in one revision.
     Many,
     /// Not read: other leases that were asked for together with this one have too many keys.
     NotLoaded,

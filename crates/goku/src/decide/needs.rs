@@ -31,9 +31,9 @@ pub(crate) struct Needs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RangeNeed {
     pub(crate) range: KeyRange,
-    /// At most so many.
+    /// Most keys to read.
     pub(crate) rows_max: usize,
-    /// With their values.
+    /// Whether to read their values.
     pub(crate) values: bool,
 }
 

@@ -139,7 +139,7 @@ fn shortened(outcome: Vec<u8>) -> Vec<u8> {
 fn recall(outcome: &[u8], request: &Request) -> Result<Answer> {
     match (postcard::from_bytes(outcome).map_err(unreadable)?, request.write()) {
         (Outcome::Refused(refusal, message), _) if message.is_empty() => {
-            let message = "it was refused when it was sent before; what was said then was not kept";
+            let message = "the write was refused when it was first sent; the reason was not kept";
             Err(Error::new(refusal.kind(), message))
         }
         (Outcome::Refused(refusal, message), _) => Err(Error::new(refusal.kind(), message)),

@@ -77,7 +77,7 @@ pub(crate) struct DueLeases {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LoadedRange {
     pub(crate) range: KeyRange,
-    /// In order.
+    /// Keys in order.
     pub(crate) keys: Vec<Key>,
     /// Whether `keys` are all that exist in the range.
     pub(crate) complete: bool,

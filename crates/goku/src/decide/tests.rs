@@ -300,7 +300,7 @@ fn of_leases_by_name_those_expire_that_are_due() {
         expired,
         [(5, "expire", "k1".to_owned()), (6, "expire", "k3".to_owned())]
     );
-    // It does not know what is left, and so leaves the next deadline where it was.
+    // The batch does not know what is left, and so leaves the next deadline where it was.
     assert_eq!(tables.head.next_deadline.map(Timestamp::as_millis), Some(10));
     let answers = tables.run(expiry(), 30);
     assert!(

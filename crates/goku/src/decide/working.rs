@@ -15,7 +15,7 @@ use crate::id::{EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
 use crate::key::{Key, KeyRange};
 use crate::write::SessionId;
 
-/// Why a request was not decided.
+/// The reason why a request was not decided.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// The request fails.

@@ -88,7 +88,7 @@ impl Log {
     /// Tells of a commit of this process.
     pub(super) fn committed(&self, head: Head, events: Vec<Event>) {
         if !events.is_empty() && self.is_followed() {
-            // Where the queue is full, or the engine has stopped, the head alone has to tell.
+            // The head alone has to tell where the queue is full, or the engine has stopped.
             drop(self.news.try_send(News { head, events }));
         }
         // The commits of this process are told in their order.

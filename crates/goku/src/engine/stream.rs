@@ -148,9 +148,9 @@ async fn check_tag(store: &dyn Store, position: Position, head: &Head) -> Result
     }
     match tag_of(store, position.id).await? {
         Some(tag) if tag == position.tag => Ok(()),
-        // In the first history nothing was ever lost: below the mark the event was removed, as may be.
+        // Nothing was ever lost in the first epoch: an event below the mark was merely removed, as may be.
         None if position.id < head.compacted && head.epoch.number() == 1 => Ok(()),
-        // Nothing was lost before the second history began, so the position is not of this store, or was changed by hand.
+        // Nothing was lost before the second epoch began: the position is not of this store, or was changed by hand.
         Some(_) if head.epoch.number() == 1 => Err(foreign(position.id)),
         _ => Err(lost(position.id)),
     }

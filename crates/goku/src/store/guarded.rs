@@ -27,10 +27,10 @@ use crate::status::Replica;
 /// tried again.
 const WRITES_GRACE: Duration = Duration::from_secs(1);
 
-/// Another store. One request that meets a bug takes nothing else with it, and nobody waits for a read for ever.
+/// A store around another: one request that meets a bug takes nothing else with it, and nobody waits for a read for ever.
 ///
-/// A read at which the store panics is `Internal`, and a write [`WriteError::Panicked`]. A read that is not answered
-/// in time is `Unavailable`; a write is not given up, as it may yet be applied.
+/// A read at which the store panics is `Internal`, and a write [`WriteError::Panicked`]. A read that is not answered in time
+/// is `Unavailable`; a write is not given up, as it may yet be applied.
 ///
 /// Every call of the store passes here, so the log tells here that the store is away and that it is back.
 pub(crate) struct Guarded {

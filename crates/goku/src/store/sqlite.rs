@@ -81,8 +81,8 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// `Config` where it cannot be used: another process has it, its folder does not exist, it is no database, of a newer
-    /// format, or another program's and `sharing` refuses that.
+    /// `Config` where the database cannot be used: another process has it, its folder does not exist, it is not a database,
+    /// of a newer format, or another program's and `sharing` refuses that.
     pub(crate) async fn open(location: Location, clock: Arc<dyn Clock>, sharing: Sharing) -> Result<SqliteStore> {
         tokio::task::spawn_blocking(move || Self::open_blocking(&location, clock, sharing))
             .await

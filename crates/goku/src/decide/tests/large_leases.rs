@@ -195,7 +195,7 @@ fn a_lease_with_many_keys_that_is_ended_by_request_is_due_from_then_on() {
     );
     assert_eq!(row.version, ended.version);
     assert_eq!(tables.head.next_deadline.map(Timestamp::as_millis), Some(5));
-    // It was so at the time of the batch, and the time of the store does not go back.
+    // The lease was due at the time of the batch, and the time of the store does not go back.
     let answers = tables.run(vec![Request::Lease(LeaseRequest::KeepAlive(id))], 0);
     assert_eq!(kinds(&answers), [gone]);
     end_in_pieces(&mut tables, id, 5);
@@ -232,7 +232,7 @@ fn a_lease_that_was_written_since_its_keys_were_looked_for_does_not_end_with_the
     assert_eq!(tables.head.keys, 0);
 }
 
-/// However many leases with however many keys are due at once, a batch has its bound.
+/// A batch has its bound, however many leases with however many keys are due at once.
 #[test]
 fn a_batch_expires_no_more_keys_than_it_loads() {
     let mut tables = Tables::default();

@@ -105,8 +105,8 @@ impl Trouble {
             // Access denied, to the server, a database, a table, an action; a host that may not connect.
             // A connection that must be encrypted; a binlog that cannot take what a session at READ COMMITTED writes.
             1044 | 1045 | 1130 | 1142 | 1143 | 1227 | 1698 | 3118 | 3879 | 4151 | 3159 | 1665 => Trouble::SetUp,
-            // The same event twice: the log and its head contradict each other, whatever the request. Or a key that a speculative
-            // batch assumed to be absent.
+            // A second event with one id: the log and its head contradict each other, whatever the request. Or a key that a
+            // speculative batch assumed to be absent.
             DUPLICATE => Trouble::Broken,
             // A column that is not there: another program's table.
             1054 => Trouble::SetUp,

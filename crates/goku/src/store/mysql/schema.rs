@@ -16,8 +16,8 @@ use crate::store::tables::{OTHERS_NAMED_MAX, OwnTable, Sharing, Tables};
 /// Attempts to make the tables while other replicas do the same.
 const CREATE_ATTEMPTS_MAX: usize = 5;
 
-/// How long the row of a writer is kept that was never seen again, in milliseconds: 30 days, far longer than anybody
-/// waits for the outcome of a batch.
+/// Time that the row of a vanished writer is kept, in milliseconds: 30 days, far longer than anybody waits for the outcome
+/// of a batch.
 const WRITER_RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
 
 /// The tables in the order in which they are made; `head` comes last, so that where it has its row, all are there.

@@ -22,13 +22,13 @@ use super::writer_node::{self, REST_MS, WriterNode};
 use crate::error::Result;
 use crate::outage::{Outage, REMINDER_INTERVAL};
 
-/// How long the server of the last connection may take before the others are asked too.
+/// How long the server of the last connection may take before the others are asked, too.
 const HEDGE: Duration = Duration::from_secs(1);
 
-/// How long the others may take once one has answered that can be used.
+/// How long the other servers may take once one that can be used has answered.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// How long the node that replicas write to may be out of reach before it is another one.
+/// How long the node that replicas write to may be out of reach before another one is named.
 const ABSENCE_MAX: Duration = Duration::from_secs(1);
 
 /// The pause before a node that was out of reach is tried again.

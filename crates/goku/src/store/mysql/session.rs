@@ -117,7 +117,7 @@ pub(super) struct Settings {
     has_idle_transaction_timeout: bool,
     detects_deadlocks: bool,
     /// Whether the server may take a transaction back between two statements of a packet and go on with the next as if
-    /// nothing had been, as the nodes of a Galera cluster do.
+    /// nothing had happened, as the nodes of a Galera cluster do.
     forgets_transactions: bool,
 }
 
@@ -209,7 +209,7 @@ impl Session {
         self.health == Health::Whole
     }
 
-    /// Whether the connection broke, as one does that was idle for long.
+    /// Whether the connection broke, as those do that were idle for long.
     pub(super) fn is_lost(&self) -> bool {
         self.health == Health::Lost
     }
@@ -378,7 +378,7 @@ impl Settings {
             script.statement(format!("set wait_timeout = {STALL_SECONDS_MAX}"));
         }
         if self.forgets_transactions {
-            // What comes after a transaction that was taken back must not be committed statement by statement.
+            // Statements after a transaction that was taken back must not be committed one by one.
             script.statement("set autocommit = 0");
         }
         script.statement("begin");
@@ -470,7 +470,7 @@ async fn first_refused(conn: &mut Conn, variables: &[Variable]) -> Cause {
         };
     }
     Cause::NoServer {
-        told: "the server refused to set variables that it then let be set".to_owned(),
+        told: "the server refused to set variables together that it then set one by one".to_owned(),
         trouble: Trouble::Transient,
     }
 }
@@ -580,7 +580,7 @@ fn jitter() -> Duration {
 }
 
 async fn say_goodbye(conn: Conn) {
-    // Where this takes too long the socket is closed with the value.
+    // The socket is closed with the value where this takes too long.
     let _ = timeout(GOODBYE_TIME_MAX, conn.disconnect()).await;
 }
 

@@ -42,7 +42,7 @@ pub(super) enum Kind {
     Plain,
     /// A node of a Galera cluster; `synced` while it has all and gives nobody a copy.
     Galera { synced: bool },
-    /// One of several servers that are all the same, with one store behind them.
+    /// A server among several that are all the same, with one store behind them.
     Tidb,
 }
 

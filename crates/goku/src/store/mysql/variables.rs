@@ -4,7 +4,7 @@
 //! answer, the course of a transaction or the meaning of a statement, wherever the server knows it and has it otherwise, and
 //! reads it back: a variable that cannot be set is an error that names it.
 //!
-//! Not here is what can change no answer of goku's statements:
+//! Variables that can change no answer of goku's statements are left out:
 //! - how a statement is carried out: `optimizer_*`, `eq_range_index_dive_limit`,
 //!   `range_optimizer_max_mem_size`, `use_stat_tables`, `join_*`, `*_buffer_size`, `big_tables`,
 //!   `max_length_for_sort_data`, `max_seeks_for_key`, `max_rowid_filter_size`, `old_alter_table`, `secondary_engine_*`;
@@ -88,7 +88,7 @@ const VARIABLES: [(&str, Wanted); 29] = [
     ("max_statement_time", Wanted::Number(0)),
     ("max_execution_time", Wanted::Number(0)),
     ("lock_wait_timeout", Wanted::AtLeast(METADATA_LOCK_WAIT_SECONDS_MIN)),
-    // What it means.
+    // The meaning of a statement.
     // On, MariaDB takes `create table if not exists` of a table that is there for an error.
     ("sql_if_exists", Wanted::Switch(false)),
     ("time_zone", Wanted::Text("+00:00")),

@@ -144,12 +144,12 @@ impl Writer {
         outcome
     }
 
-    /// Finds out whether the batch with this tag, whose events come after `after`, was applied, and makes sure that it cannot
-    /// be applied later.
+    /// Finds out whether the batch with this tag, whose events come after `after`, was applied, and makes sure that it
+    /// cannot be applied later.
     ///
-    /// The lock of the head waits for the transaction of the lost session if that still runs on this server, so what
-    /// is read after it is final. Where that transaction has not begun yet, or was on another node of a cluster, the lock
-    /// does not wait; then the change of the head makes that one fail.
+    /// The lock of the head waits for the transaction of the lost session if that still runs on this server, so what is read
+    /// after it is final. Where that transaction has not begun yet, or was on another node of a cluster, the lock does not
+    /// wait; then the change of the head makes that one fail.
     pub(super) async fn resolve(&self, batch: Tag, after: EventId) -> Result<bool> {
         let mut session = self.connect().await?;
         let mut script = Script::new(session.settings().packet_bytes_max);
@@ -285,7 +285,7 @@ async fn write_rows_before(
     changes::take_time(decision, &mut script);
     session.settings().begin(&mut script);
     changes::prewrite(decision, preconditions, &mut script);
-    // Where a row is too large the request at fault is found under the lock.
+    // A row that is too large is found under the lock, with the request at fault.
     let Ok(mut packets) = script.into_packets() else {
         return Ok(false);
     };

@@ -8,7 +8,7 @@ use super::error::Failure;
 use super::script::Sql;
 use super::session::Session;
 
-/// How long a row that was moved stays, in milliseconds, whoever cannot reach the node that it names: where replicas
+/// Time for which a moved row stays, in milliseconds, even for replicas that cannot reach the node that it names: where they
 /// reach different nodes only, they would move it to and fro.
 pub(super) const REST_MS: i64 = 10_000;
 

@@ -55,7 +55,7 @@ pub(super) fn at_commit(error: rusqlite::Error, decision: Decision) -> WriteErro
 }
 
 enum Class {
-    /// Better later: a full disk, a failing one, a lock.
+    /// The error may pass: a full disk, a failing one, a lock.
     Passing,
     /// The request is over a limit.
     TooLarge,

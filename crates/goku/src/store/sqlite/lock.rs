@@ -51,8 +51,8 @@ impl FileId {
 
     /// The file that a name names now.
     ///
-    /// On Linux nothing but the number of the file is asked for. Whoever asks for the times of a file has Linux give the next
-    /// write a time of its own, since version 6.13 ("multigrain timestamps"), and the sync after that write has to
+    /// On Linux only the number of the file is asked for. A program that asks for the times of a file makes Linux give the
+    /// next write a time of its own, since version 6.13 ("multigrain timestamps"), and the sync after that write has to
     /// write the inode, too: measured, 80 to 150 µs of each commit.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ impl Names {
     ///
     /// # Errors
     ///
-    /// `Config` where another file took its place since `lock` was taken.
+    /// `Config` where another file has taken the database's place since `lock` was taken.
     pub(super) fn of(path: &Path, lock: &FileLock) -> Result<Names> {
         let unreadable = |name: &Path, failed: io::Error| {
             let message = format!("cannot look at {}: {failed}", name.display());

@@ -24,9 +24,9 @@ const CHECKPOINT_PAGES_SMALL: i64 = 1_000;
 /// A batch of up to so many requests is small.
 const SMALL_BATCH_REQUESTS_MAX: usize = 4;
 
-/// Memory for pages of the connection that writes, in KiB: pages that are written again and again are not read again. More is
-/// slower: a commit of new keys looks at all that is held, since a page that is moved aside for a moment while the tree grows
-/// has SQLite cut the cache at the end of the file.
+/// Memory for pages of the connection that writes, in KiB: pages that are written again and again are not read again. More
+/// is slower: a page that is moved aside for a moment while the tree grows makes SQLite cut the cache at the end of the
+/// file, so that a commit of new keys looks at all that is held.
 pub(super) const WRITER_CACHE_KIB: i64 = 16 * 1024;
 
 /// Memory for pages of each connection that reads, in KiB: what it does not hold is mostly in the system's memory, once for
@@ -36,8 +36,8 @@ pub(super) const READER_CACHE_KIB: i64 = 4 * 1024;
 /// Prepared statements that a connection keeps.
 const STATEMENTS_MAX: usize = 64;
 
-/// A row of `keys` has no value: it is the event `updated_ref` that holds it, so that a page of this tree holds many rows and
-/// few pages are written. Only a row that format 1 wrote, and nobody since, has its `value`.
+/// A row of `keys` has no value: the event `updated_ref` holds it, so that a page of this tree holds many rows and few pages
+/// are written. Only a row that format 1 wrote, and nobody since, has its `value`.
 const TABLES: &str = "
 create table keys (
   key blob not null primary key,

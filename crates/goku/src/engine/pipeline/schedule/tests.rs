@@ -271,7 +271,7 @@ fn a_prewritten_batch_is_followed_by_another_one_before_its_turn() {
     assert_eq!(sent(&mut schedule, 0, Sending::Prewritten), [Action::Send(0)]);
     assert_eq!(schedule.on(Event::Timed(0)), []);
     assert_eq!(sent(&mut schedule, 1, Sending::Prewritten), [Action::Send(1)]);
-    // One that is not waits for the turn.
+    // A batch that is not prewritten waits for the turn.
     schedule.on(Event::Timed(1));
     assert_eq!(sent(&mut schedule, 2, Sending::InTurn), []);
     assert_eq!(schedule.on(Event::Begun(1)), [Action::Send(2)]);

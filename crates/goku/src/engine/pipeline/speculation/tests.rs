@@ -256,7 +256,7 @@ fn the_keys_of_leases_that_are_due_are_foretold() {
         Request::Set(set("b").expiry(ttl(1_500))),
         Request::Set(set("c").expiry(ttl(9_999))),
     ]);
-    // What is read knows nothing of these: one key is not of the lease any more, one is.
+    // The rows that are read lack these changes: one key has left the lease, another has joined it.
     history.write(vec![
         Request::Set(set("b").lease(lease(3))),
         Request::Set(set("d").lease(lease(1))),
@@ -297,12 +297,12 @@ fn nothing_is_foretold_where_somebody_else_wrote() {
     }
     history.write_unseen(vec![Request::Set(set("a"))]);
     let seen = history.now.head;
-    // What is known, and a read of before that is brought up to what this engine wrote, are not as of the newest head seen.
+    // Known rows, and an older read brought up to what this engine wrote, are not as of the newest head seen.
     assert!(history.speculation.knows(&needs));
     assert!(history.speculation.predict_known(&needs, &seen).is_none());
     assert!(predict(&mut history, 1, &seen).is_none());
     assert!(predict(&mut history, 0, &seen).is_some());
-    // The newest head seen is of a batch that the store has not any more.
+    // The newest head seen is of a batch that the store has lost.
     let mut lost = history.now.head;
     lost.batch = Tag::new(99);
     assert!(predict(&mut history, 0, &lost).is_none());
@@ -334,7 +334,7 @@ fn what_batches_met_is_known_until_somebody_else_writes() {
     assert_eq!(history.speculation.lacks(&needs), needs);
     history.write_predicted(requests);
     assert!(history.speculation.knows(&needs));
-    // Its value is not kept.
+    // The value of a key is not kept.
     let mut values = Needs::default();
     values.key(&key("old"), true);
     values.key(&key("new"), false);
@@ -377,7 +377,7 @@ fn a_batch_overlaps_those_that_write_a_row_of_its_own() {
     let renewal = Request::Lease(LeaseRequest::KeepAlive(lease(2)));
     assert!(overlaps(&mut history, 2, renewal.clone()));
     assert!(!overlaps(&mut history, 1, renewal));
-    // What is not remembered may be anything.
+    // A batch that is not remembered may overlap with anything.
     assert!(overlaps(&mut history, 3, Request::Set(set("a"))));
     history.speculation.forget();
     assert!(overlaps(&mut history, 1, Request::Set(set("a"))));

@@ -21,7 +21,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// On the shared server.
+    /// Makes a database on the shared server.
     pub(super) async fn create() -> Database {
         static SHARED: OnceLock<(String, Option<Server>)> = OnceLock::new();
         let (server, _) = SHARED.get_or_init(|| match std::env::var(URL_VARIABLE) {
@@ -34,7 +34,7 @@ impl Database {
         Database::on(server.clone(), None).await
     }
 
-    /// On a server of its own with these arguments.
+    /// Makes a database on a server of its own, started with these arguments.
     pub(super) async fn on_own_server(arguments: &[&str]) -> Database {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let server = start(arguments);
@@ -93,7 +93,7 @@ impl Drop for Database {
         if self.own.is_some() {
             return;
         }
-        // Whoever still uses it holds its drop up for this second, and a server that stands still for the limit below.
+        // A user of the database holds its drop up for this second, a server that stands still for the limit below.
         let drop = format!("set lock_wait_timeout = 1; drop database if exists {}", self.name);
         let server = self.server.clone();
         // A destructor cannot await, and the runtime around it has one thread only.
@@ -106,7 +106,7 @@ impl Drop for Database {
                 })?
                 .map_err(std::io::Error::other)
         });
-        // What is left of it harms no other test.
+        // A database that is left harms no other test.
         let _ = dropping.join();
     }
 }

@@ -89,8 +89,8 @@ async fn an_account_with_a_plugin_that_nobody_knows_is_refused_by_its_name() {
     }
 }
 
-/// An account was moved to a plugin at which the driver panics while goku ran, which tried again all the time: 5,670 panics in
-/// nine minutes.
+/// An account was moved to a plugin at which the driver panics while goku ran, which tried again all the time: 5,670 panics
+/// in nine minutes.
 #[tokio::test]
 async fn a_driver_that_panics_is_not_asked_again_and_again() {
     let server = OfPlugin::start("parsec").await;

@@ -223,7 +223,7 @@ type EventRow = (i64, String, i32, Option<Vec<u8>>, bool);
 /// A row of `original_data`.
 type DataRow = (String, Option<Vec<u8>>, i64, i64, i64, Option<i64>, i64);
 
-/// As lock libraries on the original look for leases, and reflex for events.
+/// Looks for leases as lock libraries on the original do, and for events as reflex does.
 #[tokio::test]
 async fn sql_that_was_written_for_the_original_reads_its_views() {
     let database = Database::create().await;

@@ -57,7 +57,7 @@ impl SentPrewritten {
     }
 
     async fn end(self) -> Result<Option<Decision>, WriteError> {
-        // It may have failed before it waited.
+        // The batch may have failed before it waited.
         let _ = self.turn.send(());
         soon("its end", self.sent.outcome).await.unwrap()
     }
@@ -222,7 +222,7 @@ async fn a_prewritten_batch_is_not_written_after_a_lease_that_it_met_has_ended()
     }
     assert!(speculative.send_prewritten(&store).end().await.unwrap().is_none());
     no_transaction_is_open(&database).await;
-    // Its key vanishes first.
+    // The lease's key vanishes first.
     let decision = write(&store, [set("k", "2")]).await;
     assert_eq!(decision.events[0].event_type, EventType::Expire);
 }
@@ -257,7 +257,7 @@ async fn of_a_prewritten_batch_and_one_of_others_that_wait_for_each_other_neithe
         }
         Err(WriteError::Retry(_)) => {
             assert_eq!(event_ids(&prewrite.unwrap()), [2, 3]);
-            // What would come before it again makes way.
+            // A batch that would come before it again makes way.
             assert!(next.send_prewritten(&store).end().await.unwrap().is_none());
             assert_eq!(event_ids(&write(&other, [set("k", "others")]).await), [4]);
         }
@@ -270,7 +270,7 @@ async fn of_a_prewritten_batch_and_one_of_others_that_wait_for_each_other_neithe
     );
 }
 
-/// Beside keys that are known to be there, and where a key that is assumed to be absent is set twice.
+/// Some keys are known to be there beside those that are assumed absent, one of which is set twice.
 #[tokio::test]
 async fn rows_of_keys_that_are_assumed_absent_are_written_beside_others() {
     let database = Database::create().await;
@@ -294,7 +294,7 @@ async fn rows_of_keys_that_are_assumed_absent_are_written_beside_others() {
             assert_eq!(row.version.get(), version);
             assert_eq!(row.value.unwrap(), version.to_string());
         }
-        // One of them is there.
+        // A key that is assumed absent is there.
         let head = store.head().await.unwrap().0;
         let mut requests = requests("never");
         requests.push(set("there", "2"));

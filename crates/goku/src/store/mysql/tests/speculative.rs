@@ -166,7 +166,7 @@ async fn a_batch_that_others_overtook_leaves_nothing_and_locks_nothing() {
     assert_eq!(event_ids(&again.write(&store).await.unwrap().unwrap()), [2]);
 }
 
-/// However many others were, and whether it writes that one or not: one list of keys in a statement would be too long.
+/// The number of other keys makes no difference, nor whether that one is written: the keys take more than one list.
 #[tokio::test]
 async fn a_batch_is_not_written_where_a_key_that_it_assumes_absent_is_not() {
     let database = Database::create().await;
@@ -195,7 +195,7 @@ async fn a_batch_that_fails_its_condition_does_not_keep_the_head_locked() {
     let database = Database::create().await;
     let store = database.store().await;
     write(&store, [set("k", "1")]).await;
-    // What such a batch sends, on a connection that then stands still with its transaction open.
+    // The statements of such a batch, on a connection that then stands still with its transaction open.
     let mut stalled = database.connect().await;
     stalled
         .query_drop("set session transaction isolation level read committed")
