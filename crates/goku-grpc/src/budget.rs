@@ -20,9 +20,6 @@ use crate::error::{Details, to_status};
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::proto::rpc;
 
-/// The bytes of a budget where nothing else is said.
-pub(crate) const BYTES_DEFAULT: usize = 128 * 1024 * 1024;
-
 /// The fewest bytes of a budget: room for the largest message each way.
 pub(crate) const BYTES_MIN: usize = 4 * MESSAGE_BYTES_MAX;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::budget;
 use crate::health::Health;
-use crate::service::ServiceOptions;
+use crate::service::{BUDGET_BYTES_DEFAULT, ServiceOptions};
 
 /// The options of a server.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl ServerOptions {
     /// The default of [`metadata_bytes_max`](Self::metadata_bytes_max).
     pub const METADATA_BYTES_MAX: usize = 64 * 1024;
     /// The default of [`in_flight_bytes_max`](Self::in_flight_bytes_max).
-    pub const IN_FLIGHT_BYTES_MAX: usize = budget::BYTES_DEFAULT;
+    pub const IN_FLIGHT_BYTES_MAX: usize = BUDGET_BYTES_DEFAULT;
     /// The least that [`in_flight_bytes_max`](Self::in_flight_bytes_max) can be: room for the largest message each way.
     pub const IN_FLIGHT_BYTES_MIN: usize = budget::BYTES_MIN;
 }

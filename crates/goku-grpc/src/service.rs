@@ -21,6 +21,9 @@ use crate::proto::gokupb::{self as pb, goku_server::Goku};
 use crate::proto::reflexpb::{self, reflex_server::Reflex};
 use crate::wire;
 
+/// The bytes that requests and answers under way may hold together by default.
+pub(crate) const BUDGET_BYTES_DEFAULT: usize = 128 * 1024 * 1024;
+
 /// The options of a service.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceOptions {
@@ -52,7 +55,7 @@ struct Refusal {
 impl GrpcService {
     /// A service over `client`.
     pub fn new(client: Arc<dyn Client>, options: ServiceOptions) -> GrpcService {
-        GrpcService::within(Budget::new(budget::BYTES_DEFAULT), client, options)
+        GrpcService::within(Budget::new(BUDGET_BYTES_DEFAULT), client, options)
     }
 
     /// A service whose answers take their room from `budget`.
