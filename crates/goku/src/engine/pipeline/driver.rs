@@ -68,7 +68,7 @@ enum Held {
     /// Decided on what the batch will find.
     Decided(Box<Decided>),
     /// Sent and come back, or never sent.
-    Attempted(Attempt),
+    Attempted(Box<Attempt>),
 }
 
 /// The source of the rows that a batch is decided on.
@@ -117,7 +117,7 @@ enum Happened {
     Read(Slot, Jobs, Source),
     Begun(Slot, bool),
     Timed(Slot, bool),
-    Ended(Sent),
+    Ended(Box<Sent>),
     Written(Slot, Vec<Changes>),
 }
 
@@ -176,13 +176,14 @@ impl Driver {
             Happened::Timed(slot, true) => Event::Timed(slot),
             // `NeverBegun` is told of this batch as well.
             Happened::Timed(_, false) => return None,
-            Happened::Ended(Sent { slot, assumes, attempt }) => {
+            Happened::Ended(sent) => {
+                let Sent { slot, assumes, attempt } = *sent;
                 let outcome = match &attempt.outcome {
                     Some((_, Ok(_))) => Outcome::Applied,
                     Some((_, Err(_))) => Outcome::Failed,
                     None => Outcome::Conflict { assumes },
                 };
-                self.batches.insert(slot, Held::Attempted(attempt));
+                self.batches.insert(slot, Held::Attempted(Box::new(attempt)));
                 Event::Ended(slot, outcome)
             }
             Happened::Written(slot, changes) => {
@@ -204,12 +205,10 @@ impl Driver {
                 }
             }
             Action::Finish(slot) => {
-                if let Some(Held::Attempted(Attempt {
-                    jobs,
-                    outcome: Some((_, Ok(decision))),
-                })) = self.batches.remove(&slot)
+                if let Some(Held::Attempted(attempt)) = self.batches.remove(&slot)
+                    && let Some((_, Ok(decision))) = attempt.outcome
                 {
-                    self.commit.finish(jobs, decision);
+                    self.commit.finish(attempt.jobs, decision);
                 }
             }
             Action::Write(slot) => self.write(slot),
@@ -309,7 +308,7 @@ impl Driver {
             .predict(&jobs, source)
             .and_then(|state| self.decide_on(&jobs, state));
         let Some((batch, decision, preconditions)) = decided else {
-            self.batches.insert(slot, Held::Attempted(Attempt::new(jobs)));
+            self.batches.insert(slot, Held::Attempted(Box::new(Attempt::new(jobs))));
             return None;
         };
         let sending = self.sending(&decision, &preconditions);
@@ -399,7 +398,7 @@ impl Driver {
     /// Writes a batch alone, whatever is known of it so far.
     fn write(&mut self, slot: Slot) {
         let attempt = match self.batches.remove(&slot) {
-            Some(Held::Attempted(attempt)) => attempt,
+            Some(Held::Attempted(attempt)) => *attempt,
             Some(Held::Decided(decided)) => Attempt::new(decided.jobs),
             Some(Held::Gathered(jobs, _)) => Attempt::new(self.commit.claim(jobs)),
             None => Attempt::new(Vec::new()),
@@ -444,7 +443,7 @@ impl Pending {
                 let (slot, jobs, source) = joined(read);
                 Some(Happened::Read(slot, jobs, source))
             }
-            Some(sent) = self.in_flight.next(), if !self.in_flight.is_empty() => Some(Happened::Ended(joined(sent))),
+            Some(sent) = self.in_flight.next(), if !self.in_flight.is_empty() => Some(Happened::Ended(Box::new(joined(sent)))),
             (slot, changes) = of(&mut self.writing), if self.writing.is_some() => {
                 self.writing = None;
                 Some(Happened::Written(slot, changes))
