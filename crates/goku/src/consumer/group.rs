@@ -4,11 +4,11 @@ mod assignment;
 mod change;
 mod holding;
 mod keys;
+mod lease_keeper;
 mod member;
 mod news;
 mod roster;
 mod settings;
-mod tenure;
 mod view;
 
 pub use self::change::disband;

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::super::pauses::{AWAY, sleep_until};
 use super::holding::{Claim, Holding, Run, hold};
 use super::keys::Keys;
+use super::lease_keeper::LeaseKeeper;
 use super::news::{News, NewsFeed};
 use super::settings::Settings;
-use super::tenure::Tenure;
 use super::view::View;
 use super::{GROUP_MEMBERS_MAX, Group};
 use crate::entry::Entry;
@@ -40,31 +40,31 @@ pub(super) enum Ending {
 pub(super) async fn run(group: &Group, stop: &CancellationToken) -> Result<Ending> {
     let joining = async {
         let settings = Settings::agree(&*group.client, &group.spec, group.partitions).await?;
-        let tenure = Tenure::begin(group.client.clone(), group.ttl, group.spec.outages.clone()).await?;
-        Ok::<_, Error>((settings, tenure))
+        let keeper = LeaseKeeper::begin(group.client.clone(), group.ttl, group.spec.outages.clone()).await?;
+        Ok::<_, Error>((settings, keeper))
     };
-    let (settings, tenure) = tokio::select! {
+    let (settings, keeper) = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(Ending::Left),
         joined = joining => joined?,
     };
-    let mut membership = Membership::new(group, settings, tenure.lease());
+    let mut membership = Membership::new(group, settings, keeper.lease());
     let mut outcome = tokio::select! {
         biased;
-        () = tenure.lost() => Ok(Ending::Lost),
+        () = keeper.lost() => Ok(Ending::Lost),
         outcome = membership.work(stop) => outcome,
     };
     if !matches!(outcome, Ok(Ending::Lost)) {
         let left = tokio::select! {
             biased;
             left = membership.leave() => left,
-            () = tenure.lost() => Ok(()),
+            () = keeper.lost() => Ok(()),
         };
         outcome = outcome.and_then(|ending| left.map(|()| ending));
     }
     // What still runs is given up: others may have it already.
     drop(membership);
-    tenure.end().await;
+    keeper.end().await;
     outcome
 }
 

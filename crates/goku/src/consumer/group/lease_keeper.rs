@@ -20,7 +20,7 @@ const RENEWALS: u32 = 3;
 const ATTEMPTS: u32 = 4;
 
 /// A lease, and the task that renews it. Dropped, it is renewed no more.
-pub(super) struct Tenure {
+pub(super) struct LeaseKeeper {
     client: Arc<dyn Client>,
     lease: LeaseId,
     ttl: Duration,
@@ -28,14 +28,14 @@ pub(super) struct Tenure {
     _renewal: AbortOnDropHandle<()>,
 }
 
-impl Tenure {
+impl LeaseKeeper {
     /// Grants a lease that lives for `ttl` unless it is renewed.
-    pub(super) async fn begin(client: Arc<dyn Client>, ttl: Duration, outages: Arc<Outages>) -> Result<Tenure> {
+    pub(super) async fn begin(client: Arc<dyn Client>, ttl: Duration, outages: Arc<Outages>) -> Result<LeaseKeeper> {
         let asked = Instant::now();
         let lease = client.lease(LeaseRequest::Grant(Expiry::After(ttl))).await?.id;
         let lost = CancellationToken::new();
         let renewal = renew(client.clone(), lease, ttl, asked, lost.clone(), outages);
-        Ok(Tenure {
+        Ok(LeaseKeeper {
             client,
             lease,
             ttl,
