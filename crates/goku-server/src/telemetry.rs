@@ -3,6 +3,7 @@
 //! The reader of standard error may go away, stand still or have a full disk: lines are lost then and counted, and nothing
 //! else happens.
 
+mod filter;
 mod panics;
 mod queue;
 
@@ -10,12 +11,13 @@ use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use self::queue::Queue;
 
-/// The environment variables that set what is logged, in the form of `tracing`'s filters; the first that is set
-/// counts.
+/// The environment variables that set what is logged, as `level` or `target=level,…`; the first that is set counts.
 pub const VARIABLES: [&str; 2] = ["GOKU_LOG", "RUST_LOG"];
 
 /// The time that the end of a process waits for the last lines to be written.
@@ -24,7 +26,7 @@ const FLUSH_TIME_MAX: Duration = Duration::from_millis(500);
 /// Standard error is the process's, and so are the lines on their way to it.
 static LOG: OnceLock<Queue> = OnceLock::new();
 
-/// Logs to standard error what [`VARIABLES`] ask for, else `default`, and panics of any thread.
+/// Logs to standard error what [`VARIABLES`] ask for, else `default`, which is a filter, and panics of any thread.
 ///
 /// A filter that cannot be read is told of and `default` taken: a log is no reason not to serve. Logging never waits for
 /// the reader of standard error and never fails; the process ends with [`flush`].
@@ -35,23 +37,23 @@ pub fn init(default: &str) {
             std::env::var(variable).ok().filter(|value| !value.is_empty())?,
         ))
     });
+    let default = || filter::parse(default).unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     let (filter, refused) = match asked {
-        None => (EnvFilter::new(default), None),
-        Some((variable, value)) => match EnvFilter::try_new(&value) {
+        None => (default(), None),
+        Some((variable, value)) => match filter::parse(&value) {
             Ok(filter) => (filter, None),
-            Err(error) => (EnvFilter::new(default), Some((variable, error))),
+            Err(error) => (default(), Some((variable, error))),
         },
     };
     let Ok(queue) = Queue::start(io::stderr()) else {
         // A process that gets no thread does not come far enough to have something to log.
         return;
     };
-    let installed = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(LOG.get_or_init(|| queue).clone())
         .log_internal_errors(false)
-        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-        .try_init();
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
+    let installed = tracing_subscriber::registry().with(lines).with(filter).try_init();
     if installed.is_ok() {
         panics::log();
         if let Some((variable, error)) = refused {

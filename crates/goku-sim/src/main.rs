@@ -8,6 +8,9 @@ use clap::Parser;
 use goku::sim::Plant;
 use goku_sim::{Run, Search, compared, run};
 use goku_testkit::Random;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Run whole engines on a simulated database: faults, delays and load follow from a seed
 #[derive(Debug, Parser)]
@@ -27,7 +30,7 @@ struct Options {
 
     /// The log of what happens, as far as this filter lets it through: goku=debug, or goku=trace for each step of the database
     #[arg(long, requires = "seed", value_name = "FILTER")]
-    log: Option<String>,
+    log: Option<Targets>,
 
     /// Run each seed twice, and compare
     #[arg(long)]
@@ -46,9 +49,10 @@ fn main() -> ExitCode {
     let options = Options::parse();
     // The first panic of a run is told with its seed.
     std::panic::set_hook(Box::new(|_| {}));
-    if let Some(filter) = &options.log {
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).without_time();
-        lines.with_writer(std::io::stderr).init();
+    if let Some(filter) = options.log {
+        let lines = tracing_subscriber::fmt::layer().without_time();
+        let lines = lines.with_writer(std::io::stderr);
+        tracing_subscriber::registry().with(lines).with(filter).init();
     }
     if let Some(seed) = options.seed {
         return tell(

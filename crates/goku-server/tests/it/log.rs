@@ -121,6 +121,23 @@ async fn the_log_tells_how_many_lines_are_missing_once_it_is_read_again() {
 }
 
 #[test]
+fn a_filter_that_selects_by_spans_is_told_of() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = binary();
+    command
+        .args(["serve", "--store", "sqlite::memory:"])
+        .env("GOKU_LOG", "goku[commit]=debug")
+        .stderr(writer);
+    let goku = Goku::run_with_log(command);
+    let mut lines = LogLines::of(reader);
+    let told = lines.until(|line| line.contains("GOKU_LOG is no log filter"));
+    assert!(told.contains("`goku[commit]=debug` selects by span or field"), "{told}");
+    // It logs as by default.
+    goku.signal("TERM");
+    lines.until(|line| line.contains(" INFO ") && line.contains("stopped"));
+}
+
+#[test]
 fn a_consumer_goes_on_when_the_reader_of_its_log_goes_away() {
     let goku = Goku::start();
     goku.run(&["set", "k", "v"]).done();
