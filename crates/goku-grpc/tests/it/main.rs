@@ -22,6 +22,7 @@ mod conversion;
 mod cursors;
 mod endpoints;
 mod errors;
+mod generated;
 mod golden;
 mod limits;
 mod numbers;
