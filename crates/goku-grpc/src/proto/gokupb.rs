@@ -570,6 +570,7 @@ impl Relation {
     }
 }
 /// Generated client implementations.
+#[cfg(feature = "client")]
 pub mod goku_client {
     #![allow(
         unused_variables,
@@ -1017,6 +1018,7 @@ pub mod goku_client {
     }
 }
 /// Generated server implementations.
+#[cfg(feature = "server")]
 pub mod goku_server {
     #![allow(
         unused_variables,

@@ -84,6 +84,7 @@ pub struct EventDetail {
     pub epoch: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
+#[cfg(feature = "client")]
 pub mod reflex_client {
     #![allow(
         unused_variables,
@@ -200,6 +201,7 @@ pub mod reflex_client {
     }
 }
 /// Generated server implementations.
+#[cfg(feature = "server")]
 pub mod reflex_server {
     #![allow(
         unused_variables,
