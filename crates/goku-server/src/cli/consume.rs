@@ -47,7 +47,7 @@ pub(super) struct Consume {
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
-    /// Where a consumer starts that has no cursor yet; `state` runs the command for the state of each key first, with
+    /// Place at which a consumer without a cursor starts; `state` runs the command for the state of each key first, with
     /// "type":"state"
     #[arg(long, value_name = "PLACE", default_value = "beginning")]
     start: StartAt,
@@ -80,7 +80,7 @@ pub(super) struct Consume {
     #[arg(long, value_name = "N", requires = "group")]
     partitions: Option<u32>,
 
-    /// What the member is shown as, HOST:PROCESS by default
+    /// Name under which the member is shown, HOST:PROCESS by default
     #[arg(long, value_name = "LABEL", requires = "group")]
     member: Option<String>,
 
@@ -92,7 +92,8 @@ pub(super) struct Consume {
     #[arg(long)]
     replay: bool,
 
-    /// Where to serve metrics to Prometheus, as http://ADDR:PORT/metrics, which standard error tells; nowhere by default
+    /// Address at which to serve metrics to Prometheus, as http://ADDR:PORT/metrics, which standard error tells; none by
+    /// default
     #[arg(long, value_name = "ADDR:PORT", value_parser = address::parse, conflicts_with = "replay")]
     metrics_listen: Option<String>,
 }

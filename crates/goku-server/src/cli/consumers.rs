@@ -56,7 +56,7 @@ struct Reset {
     #[command(flatten)]
     consumer: Named,
 
-    /// Where to: after the event ID, to the beginning or to the head
+    /// New place: after the event ID, at the beginning or at the head
     #[arg(long, value_name = "ID|beginning|head", value_parser = place)]
     to: Place,
 

@@ -36,7 +36,7 @@ pub(super) enum Lease {
     Update(Update),
     /// End a lease now; its keys vanish
     ///
-    /// It tells how many keys the lease had just before, where these are 1,000 at most.
+    /// Prints how many keys the lease had just before, where these are 1,000 at most.
     Expire(Named),
 }
 

@@ -11,8 +11,8 @@ use crate::output::Output;
 
 /// Run a server
 ///
-/// It serves until SIGINT or SIGTERM; then streams end and running requests finish, for at most 10 s. A second signal,
-/// a second later or more, ends it at once, with exit code 1. Exit code 8 asks a supervisor to start it again.
+/// Serves until SIGINT or SIGTERM; then streams end and running requests finish, for at most 10 s. A second signal, a second
+/// later or more, ends the server at once, with exit code 1. Exit code 8 asks a supervisor to start it again.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Stores:
@@ -31,11 +31,11 @@ as `warn` or `goku=debug`. Lines that cannot be written, or that nobody reads, a
 lost and counted; they hold up nothing. A password is safer in GOKU_STORE than on
 the command line, where other users of the machine see it.")]
 pub(super) struct Serve {
-    /// Where to listen; port 0 takes a free one. Anyone who reaches it can read and write
+    /// Address to listen on; port 0 takes a free one. Anyone who reaches it can read and write
     #[arg(long, env = "GOKU_LISTEN", value_name = "ADDR:PORT", default_value = Config::LISTEN, value_parser = address::parse)]
     listen: String,
 
-    /// What `goku status` tells of where this server is; the address that it listens at where it is not given
+    /// Address of this server that `goku status` shows; the one that it listens on by default
     #[arg(long, env = "GOKU_ADVERTISE", value_name = "ADDR:PORT", value_parser = address::parse)]
     advertise: Option<String>,
 
@@ -47,12 +47,12 @@ pub(super) struct Serve {
     #[arg(long, env = "GOKU_SHARE_DATABASE")]
     share_database: bool,
 
-    /// When streams are given the commits of other servers on the database: as soon as they can be read, or once they
-    /// are on disk, for databases that show them before (the log says so at the start)
+    /// When streams show the commits of other servers on the database: as soon as they can be read, or once they are on
+    /// disk, for databases that show them before that (the log says so at the start)
     #[arg(long, env = "GOKU_DELIVER", default_value = "visible")]
     deliver: DeliverArg,
 
-    /// Where to serve metrics to Prometheus, as http://ADDR:PORT/metrics; nowhere by default
+    /// Address at which to serve metrics to Prometheus, as http://ADDR:PORT/metrics; none by default
     #[arg(long, env = "GOKU_METRICS_LISTEN", value_name = "ADDR:PORT", value_parser = address::parse)]
     metrics_listen: Option<String>,
 

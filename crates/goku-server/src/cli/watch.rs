@@ -14,8 +14,8 @@ use crate::position;
 
 /// Follow the events of the keys that begin with a prefix, each once and in order, until interrupted
 ///
-/// It begins with the first event there is, unless --from-head or --after says otherwise. Events of the keys that goku keeps
-/// for itself, which begin with goku:consumers/, are left out unless PREFIX begins with goku: or --all is given.
+/// Begins with the first event there is, unless --from-head or --after says otherwise. Events of the keys that goku keeps for
+/// itself, which begin with goku:consumers/, are left out unless PREFIX begins with goku: or --all is given.
 ///
 /// Text output is id, time, type, key, version and value, separated by tabs; keys and values as in `goku list`. JSON
 /// output is one object a line, complete, with the position to go on --after.

@@ -237,7 +237,7 @@ pub(super) fn serving(server: &Server) -> String {
 }
 
 /// A value as a terminal shows it harmlessly: lines as they are, other control characters and what is not UTF-8 as `\x1b`.
-/// It ends without the end of its last line.
+/// The text ends without the end of its last line.
 pub(super) fn visible(value: &[u8]) -> String {
     let mut text = String::new();
     for chunk in value.utf8_chunks() {

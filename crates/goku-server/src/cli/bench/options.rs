@@ -40,7 +40,7 @@ pub(in crate::cli) struct Options {
     #[arg(long, value_name = "N", default_value = "1", value_parser = seconds)]
     warm_up: Duration,
 
-    /// What all keys begin with; no others are touched
+    /// Prefix of all keys; no others are touched
     #[arg(long, default_value = "/bench/", value_parser = key::prefix)]
     pub(super) prefix: Prefix,
 
