@@ -174,7 +174,10 @@ fn a_position_that_never_was_is_said_to_be_none() {
         "{complaint}"
     );
     let complaint = goku.run(&["watch", "--after", "1-deadbeef"]).failed(7);
-    assert!(complaint.contains("event 1 is another one"), "{complaint}");
+    assert!(
+        complaint.contains("event 1 is not the one that the position names"),
+        "{complaint}"
+    );
 }
 
 /// Old clients wait in silence, so whoever runs the server is told.
