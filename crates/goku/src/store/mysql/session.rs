@@ -17,6 +17,7 @@ use super::error::{Cause, Failure, Trouble};
 use super::script::{Packet, RowsChanged, Script};
 use super::standing::{self, READ_ONLY, Refusal, Standing, Variables};
 use super::variables::{self, Variable};
+use crate::random::Randomness;
 use crate::store::{BATCH_LOAD_BYTES_MAX, LOAD_BYTES_MAX};
 
 /// Longest wait for a connection that can be used.
@@ -38,7 +39,7 @@ const SETTINGS_BYTES_MAX: usize = 1024 * 1024;
 const AGE_MAX: Duration = Duration::from_secs(60);
 
 /// Most milliseconds beyond `AGE_MAX`, by chance, so that not all connections end at once.
-const AGE_JITTER_MS_MAX: u32 = 15_000;
+const AGE_JITTER_MS_MAX: u64 = 15_000;
 
 /// How long a server is taken to be what it was when it was asked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -575,8 +576,8 @@ fn bytes_of(row: &Row) -> usize {
 
 /// A random time for each connection; zero where the system has no random numbers.
 fn jitter() -> Duration {
-    let number = getrandom::u32().unwrap_or_default();
-    Duration::from_millis(u64::from(number % AGE_JITTER_MS_MAX))
+    let number = Randomness::default().number().unwrap_or_default();
+    Duration::from_millis(number % AGE_JITTER_MS_MAX)
 }
 
 async fn say_goodbye(conn: Conn) {
