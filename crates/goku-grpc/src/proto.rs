@@ -1,7 +1,7 @@
 //! The messages and services of the protocol, generated from the files under `proto/`.
 //!
-//! What is generated is kept, in `src/proto/`: the generators and all that they are made of took a twentieth of the
-//! time of a build. A test holds it to be what the files under `proto/` say, and writes it anew:
+//! The generated code is kept in `src/proto/`: its generators and their dependencies took a twentieth of the time of a
+//! build. A test compares it with what the files under `proto/` lead to, and writes it anew:
 //! `GOKU_WRITE_GENERATED=1 cargo test -p goku-grpc --test it generated`.
 
 #![allow(

@@ -1,4 +1,4 @@
-//! The loop of a write: decide, and load what that still needs, until it needs nothing more.
+//! The loop of a write: decide a batch, and load the rows that its decision still needs, until nothing is missing.
 
 use super::WriteError;
 use crate::decide::{Decide, Decision, Needs, State};

@@ -1,4 +1,4 @@
-//! The task of the pipeline: it translates between jobs, the store and time on one side and the [`Schedule`] on the other.
+//! The task of the pipeline: it translates between jobs and the store on one side and the [`Schedule`] on the other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

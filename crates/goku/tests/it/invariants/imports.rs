@@ -1,4 +1,4 @@
-//! Which source files of a crate import from which, as far as their text shows, and the circles among them.
+//! The imports between the source files of a crate, as far as their text shows, and the circles among them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
