@@ -20,8 +20,8 @@ const CREATE_ATTEMPTS_MAX: usize = 5;
 /// of a batch.
 const WRITER_RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
 
-/// The tables in the order in which they are made; `head` comes last, so that where it has its row, all are there.
-const TABLES: [&str; 8] = [
+/// The tables in the order in which they are made, before that of the cursors and `head`.
+const TABLES: [&str; 6] = [
     "create table if not exists data (
         `key` varbinary(1024) not null,
         value longblob null,
@@ -86,36 +86,27 @@ const TABLES: [&str; 8] = [
         primary key (id),
         key by_use (seen_at)
     ) engine = InnoDB",
-    "create table if not exists cursors (
-        consumer varbinary(255) not null,
-        part int unsigned not null,
-        epoch bigint not null,
-        epoch_salt bigint unsigned not null,
-        event bigint not null,
-        tag bigint unsigned not null,
-        token bigint unsigned not null,
-        moved_at bigint not null,
-        primary key (consumer, part)
-    ) engine = InnoDB",
-    "create table if not exists head (
-        id tinyint not null,
-        format bigint not null,
-        format_min bigint not null,
-        epoch bigint not null,
-        epoch_salt bigint unsigned not null,
-        last_event bigint not null,
-        last_tag bigint unsigned not null,
-        last_lease bigint not null,
-        last_rev bigint not null,
-        compacted bigint not null,
-        last_time bigint not null,
-        next_deadline bigint null,
-        key_count bigint unsigned not null,
-        lease_count bigint unsigned not null,
-        batch bigint unsigned not null,
-        primary key (id)
-    ) engine = InnoDB",
 ];
+
+/// The table that is made last, so that where it has its row, all are there.
+const HEAD_TABLE: &str = "create table if not exists head (
+    id tinyint not null,
+    format bigint not null,
+    format_min bigint not null,
+    epoch bigint not null,
+    epoch_salt bigint unsigned not null,
+    last_event bigint not null,
+    last_tag bigint unsigned not null,
+    last_lease bigint not null,
+    last_rev bigint not null,
+    compacted bigint not null,
+    last_time bigint not null,
+    next_deadline bigint null,
+    key_count bigint unsigned not null,
+    lease_count bigint unsigned not null,
+    batch bigint unsigned not null,
+    primary key (id)
+) engine = InnoDB";
 
 /// The tables by the columns that tell them from those of another program with the same names.
 const OWN: [OwnTable; 8] = [
@@ -152,6 +143,23 @@ const OWN: [OwnTable; 8] = [
         columns: &["format", "batch"],
     },
 ];
+
+/// Makes a table of cursors.
+pub(super) fn cursors_table(name: &str) -> String {
+    format!(
+        "create table if not exists {name} (
+            consumer varbinary(255) not null,
+            part int unsigned not null,
+            epoch bigint not null,
+            epoch_salt bigint unsigned not null,
+            event bigint not null,
+            tag bigint unsigned not null,
+            token bigint unsigned not null,
+            moved_at bigint not null,
+            primary key (consumer, part)
+        ) engine = InnoDB"
+    )
+}
 
 /// Connects to the database with tables that can be used; what does not exist yet is made.
 pub(super) async fn open(servers: &Servers, sharing: Sharing) -> Result<Session> {
@@ -298,7 +306,9 @@ async fn create_tables(session: &mut Session) -> Result<()> {
         .raw(", 1,")
         .int(salt)
         .raw(", 0, 0, 0, 0, 0, 0, null, 0, 0, 0)");
-    let statements = TABLES.iter().map(|table| table.as_bytes()).chain([first_head.as_ref()]);
+    let cursors = cursors_table("cursors");
+    let last = [cursors.as_bytes(), HEAD_TABLE.as_bytes(), first_head.as_ref()];
+    let statements = TABLES.iter().map(|table| table.as_bytes()).chain(last);
     for statement in statements {
         let mut attempts = 1;
         while let Err(failure) = session.run(statement).await {

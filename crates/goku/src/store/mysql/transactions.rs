@@ -6,6 +6,7 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{Pool, Row, Transaction, TxOpts};
 
 use super::error::{is_duplicate, is_transient, of_call as to_error};
+use super::schema::cursors_table;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::consumer::{Advance, AttemptError, CursorStore, Delivery, ExactlyOnce, Failure};
 use crate::cursor::{self, Change, ConsumerName, Cursor, CursorId, CursorMove};
@@ -40,19 +41,7 @@ where
     /// - `Unavailable`: the database is away.
     /// - `Config`: the table of cursors cannot be made, or its storage engine has no transactions.
     pub async fn new(pool: Pool, handle: F) -> Result<MySqlTransactions<F>> {
-        let table = format!(
-            "create table if not exists {TABLE} (
-                consumer varbinary(255) not null,
-                part int unsigned not null,
-                epoch bigint not null,
-                epoch_salt bigint unsigned not null,
-                event bigint not null,
-                tag bigint unsigned not null,
-                token bigint unsigned not null,
-                moved_at bigint not null,
-                primary key (consumer, part)
-            ) engine = InnoDB"
-        );
+        let table = cursors_table(TABLE);
         let mut connection = pool.get_conn().await.map_err(to_error)?;
         // Set whatever sessions begin with. With `sql_if_exists` MariaDB takes a table that is there for an error.
         for statement in [
