@@ -53,6 +53,13 @@ fn run_steps(options: &TestOptions, times: &mut Vec<(&'static str, Duration)>) -
         ];
         cargo::run(client.into_iter().chain(["--", "-D", "warnings"]), &[])
     })?;
+    for (name, store) in [("SQLite alone", "sqlite"), ("MySQL alone", "mysql")] {
+        run_step(name, &|| {
+            // All other steps build both stores.
+            let store = ["clippy", "-p", "goku", "--no-default-features", "--features", store];
+            cargo::run(store.into_iter().chain(["--", "-D", "warnings"]), &[])
+        })?;
+    }
     run_step("documentation", &|| {
         let what = ["doc", "--workspace", "--all-features", "--no-deps"];
         cargo::run(what, &[("RUSTDOCFLAGS", "-D warnings")])

@@ -7,7 +7,6 @@ use super::session_row::SessionRow;
 use super::state::{Head, LeaseRow, Row, State};
 use super::working::{Decided, Stop, Working};
 use super::{epoch, lease, session, txn, write};
-use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::id::{LeaseId, Tag};
@@ -72,7 +71,8 @@ impl Decision {
     }
 
     /// Moves the decision to the time at which it is applied.
-    pub(crate) fn move_to(&mut self, time: Timestamp) {
+    #[cfg(any(test, feature = "mysql", feature = "sim"))]
+    pub(crate) fn move_to(&mut self, time: crate::clock::Timestamp) {
         self.head.last_time = time;
         for event in &mut self.events {
             event.timestamp = time;

@@ -153,21 +153,21 @@ impl EngineBuilder {
                 Arc::new(SqliteStore::open(location, self.clock.clone(), self.sharing).await?)
             }
             #[cfg(feature = "mysql")]
-            StoreUrl::MySql(url) => Arc::new(MySqlStore::open_with(url, self.sharing).await?),
+            StoreUrl::MySql(url) => Arc::new(MySqlStore::open_with(&url, self.sharing).await?),
         })
     }
 }
 
 /// A URL that names a store, as far as its form tells.
-pub(super) enum StoreUrl<'u> {
+pub(super) enum StoreUrl {
     #[cfg(feature = "sqlite")]
     Sqlite(Location),
     #[cfg(feature = "mysql")]
-    MySql(&'u str),
+    MySql(String),
 }
 
-impl<'u> StoreUrl<'u> {
-    pub(super) fn parse(url: &'u str) -> Result<StoreUrl<'u>> {
+impl StoreUrl {
+    pub(super) fn parse(url: &str) -> Result<StoreUrl> {
         #[cfg(feature = "sqlite")]
         if let Some(path) = url.strip_prefix("sqlite:") {
             return Ok(StoreUrl::Sqlite(match path.strip_prefix("//").unwrap_or(path) {
@@ -185,7 +185,7 @@ impl<'u> StoreUrl<'u> {
         #[cfg(feature = "mysql")]
         if url.starts_with("mysql:") {
             MySqlStore::check_url(url)?;
-            return Ok(StoreUrl::MySql(url));
+            return Ok(StoreUrl::MySql(url.to_owned()));
         }
         let scheme = url.split(':').next().unwrap_or_default();
         Err(config(format!(

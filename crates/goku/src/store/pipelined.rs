@@ -44,6 +44,10 @@ pub(crate) trait Pipelined: Send + Sync {
 /// The signals of a speculative batch that writes its rows before its turn, beside those of the batches before it, in two
 /// round trips. None of those batches writes a row that this one writes.
 #[derive(Debug)]
+#[cfg_attr(
+    not(any(test, feature = "mysql")),
+    expect(dead_code, reason = "SQLite has no batches in flight")
+)]
 pub(crate) struct Prewrite {
     /// Tells when the batch's turn has come, which is when that of the one before has; `None` where it already has.
     pub(crate) turn: Option<oneshot::Receiver<()>>,
