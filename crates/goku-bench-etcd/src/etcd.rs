@@ -20,7 +20,7 @@ impl Etcd {
 impl Calls for Etcd {
     async fn get(&self, key: &Key) -> Result<Entry> {
         // Linearizable unless an option says otherwise, as goku's is.
-        let mut answer = self.0.clone().get(key.as_str(), None).await.map_err(failed)?;
+        let mut answer = self.0.clone().get(key.as_bytes(), None).await.map_err(failed)?;
         let Some(kv) = answer.take_kvs().into_iter().next() else {
             return Err(Error::new(ErrorKind::NotFound, "key not found"));
         };
@@ -38,7 +38,7 @@ impl Calls for Etcd {
     }
 
     async fn set(&self, request: SetRequest) -> Result<Entry> {
-        let put = self.0.clone().put(request.key.as_str(), &*request.value, None).await;
+        let put = self.0.clone().put(request.key.as_bytes(), &*request.value, None).await;
         put.map_err(failed)?;
         written(request.key)
     }

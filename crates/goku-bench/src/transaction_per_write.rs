@@ -102,7 +102,7 @@ impl Calls for TransactionPerWrite {
             .exec_first(
                 "select coalesce(value, ''), version, created_ref, updated_ref, lease_id from data \
                  where `key` = ? and deleted_ref is null",
-                (key.as_str(),),
+                (key.as_bytes(),),
             )
             .await
             .map_err(failed)?;
@@ -126,7 +126,7 @@ impl Calls for TransactionPerWrite {
 }
 
 async fn set(transaction: &mut Transaction<'_>, request: &SetRequest) -> Result<Written> {
-    let key = request.key.as_str();
+    let key = request.key.as_bytes();
     let found = read(transaction, key).await?;
     let event = insert_event(transaction, request).await?;
     match found {
@@ -161,7 +161,7 @@ async fn set(transaction: &mut Transaction<'_>, request: &SetRequest) -> Result<
     }
 }
 
-async fn read(transaction: &mut Transaction<'_>, key: &str) -> Result<Option<Found>> {
+async fn read(transaction: &mut Transaction<'_>, key: &[u8]) -> Result<Option<Found>> {
     let sql = "select version, created_ref, deleted_ref is not null, lease_id from data where `key` = ?";
     let row: Option<(i64, i64, bool, Option<i64>)> = transaction.exec_first(sql, (key,)).await.map_err(failed)?;
     Ok(row.map(|(version, created_ref, is_deleted, lease_id)| Found {
@@ -174,7 +174,7 @@ async fn read(transaction: &mut Transaction<'_>, key: &str) -> Result<Option<Fou
 
 async fn insert_event(transaction: &mut Transaction<'_>, request: &SetRequest) -> Result<i64> {
     let sql = "insert into events (type, `key`, timestamp, metadata) values (1, ?, now(), ?)";
-    let row = (request.key.as_str(), &*request.value);
+    let row = (request.key.as_bytes(), &*request.value);
     transaction.exec_drop(sql, row).await.map_err(failed)?;
     given_id(transaction)
 }
@@ -208,7 +208,7 @@ async fn update(
         written.created_ref,
         written.updated_ref,
         written.lease_id,
-        request.key.as_str(),
+        request.key.as_bytes(),
         found.version,
     );
     transaction.exec_drop(sql, row).await.map_err(failed)?;

@@ -94,7 +94,7 @@ async fn deliver(when: &str, one: &Arc<dyn Client>, other: &Arc<dyn Client>) {
     let reading = tokio::spawn(async move {
         loop {
             let event = stream.event().await;
-            if event.key.as_str() == "delivered" && sender.send((event.id, Instant::now())).is_err() {
+            if event.key == "delivered" && sender.send((event.id, Instant::now())).is_err() {
                 return;
             }
         }

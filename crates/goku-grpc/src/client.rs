@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use tonic::transport::{Channel, Uri};
 
 use crate::proto::gokupb::{self as pb, goku_client::GokuClient};
+use crate::wire;
 use connection::{Connection, Io};
 use endpoint::Endpoint;
 use endpoints::Endpoints;
@@ -199,9 +200,8 @@ impl GrpcClient {
 #[tonic::async_trait]
 impl Client for GrpcClient {
     async fn get(&self, key: &Key) -> Result<Entry> {
-        let request = pb::GetRequest {
-            key: key.as_str().to_owned(),
-        };
+        let (key, key_bytes) = wire::key_to_request(key);
+        let request = pb::GetRequest { key, key_bytes };
         let send = async |mut grpc: GokuClient<_>, request| grpc.get(request).await;
         self.read(request, send).await?.try_into()
     }

@@ -65,6 +65,8 @@ mod one_task;
 mod options;
 #[cfg(feature = "server")]
 mod stoppable;
+#[cfg(feature = "server")]
+mod text_keys;
 #[cfg(feature = "client")]
 mod whole;
 

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use futures::{Stream, StreamExt};
 use goku::outage::{Outage, Tracker};
 use goku::{
-    Client, ConsumerName, Error, ErrorKind, EventStream, Key, LeaseId, LeaseRequest, ListRequest, Prefix, Result,
-    Snapshot, StreamFrom, StreamRequest, Write, WriteAnswer,
+    Client, ConsumerName, Entry, Error, ErrorKind, EventStream, Key, LeaseId, LeaseRequest, ListRequest, Prefix,
+    Result, Snapshot, StreamFrom, StreamItem, StreamRequest, Write, WriteAnswer,
 };
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -19,6 +19,7 @@ use crate::budget::{self, Budget, COUNTED_BYTES_MIN};
 use crate::error::{Details, to_status};
 use crate::proto::gokupb::{self as pb, goku_server::Goku};
 use crate::proto::reflexpb::{self, reflex_server::Reflex};
+use crate::text_keys::{self, TextList, TextListsOfTxn};
 use crate::wire;
 
 /// The bytes that requests and answers under way may hold together by default.
@@ -101,7 +102,7 @@ impl GrpcService {
         &self,
         request: Request<Q>,
         write: impl FnOnce(Q) -> Result<Write>,
-        take: fn(WriteAnswer) -> Result<T>,
+        take: impl FnOnce(WriteAnswer) -> Result<T>,
     ) -> Result<Response<A>, Status> {
         let refusal = self.refusal(&request);
         let id = wire::write_id(request.metadata()).map_err(|error| refusal.status(&error))?;
@@ -142,10 +143,12 @@ impl GrpcService {
         );
     }
 
+    /// Opens a stream; without `any_key` for a client that knows keys of text only.
     async fn open_stream(
         &self,
         refusal: Refusal,
         request: Result<StreamRequest>,
+        any_key: bool,
     ) -> Result<Response<BoxStream<reflexpb::Event>>, Status> {
         let open = async {
             let request = request?;
@@ -164,6 +167,7 @@ impl GrpcService {
             opened_at,
             Box::pin(Events {
                 events: Some(events),
+                any_key,
                 stopping,
                 refusal,
             }),
@@ -201,8 +205,11 @@ fn stopped() -> Error {
 }
 
 /// A key that is asked for, not written: one that no key can be does not exist.
-fn existing_key(key: &str) -> Result<Key> {
-    Key::new(key).map_err(|error| Error::new(ErrorKind::NotFound, format!("key not found: {error}")))
+fn existing_key(text: &str, bytes: &[u8]) -> Result<Key> {
+    wire::key_from_request(text, bytes).map_err(|error| match error.kind() {
+        ErrorKind::InvalidKey => Error::new(ErrorKind::NotFound, format!("key not found: {error}")),
+        _ => error,
+    })
 }
 
 #[tonic::async_trait]
@@ -213,7 +220,8 @@ impl Goku for GrpcService {
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::Kv>, Status> {
         let refusal = self.refusal(&request);
         let refused = |error: Error| refusal.status(&error);
-        let key = existing_key(&request.get_ref().key).map_err(refused)?;
+        let message = request.get_ref();
+        let key = existing_key(&message.key, &message.key_bytes).map_err(refused)?;
         let mut entry = self.client.get(&key).await.map_err(refused)?;
         refusal.not_needed();
         let bytes = entry.value.len();
@@ -238,13 +246,26 @@ impl Goku for GrpcService {
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
         let refusal = self.refusal(&request);
-        let work = async { self.client.list(ListRequest::try_from(request.into_inner())?).await };
-        let listing = work.await.map_err(|error| refusal.status(&error))?;
+        let work = async {
+            let message = request.into_inner();
+            let any_key = message.any_key;
+            let mut request = ListRequest::try_from(message)?;
+            let shown = TextList::of(any_key, &mut request);
+            Ok((shown, self.client.list(request).await?))
+        };
+        let (shown, listing) = work.await.map_err(|error| refusal.status(&error))?;
         let snapshot = listing.at();
-        let entries = listing.map(move |entry| match entry {
-            Ok(entry) => Ok(wire::listed(entry)),
-            Err(error) => Err(refusal.status(&error)),
-        });
+        let is_shown = move |entry: &Result<Entry>| {
+            let entry = entry.as_ref();
+            std::future::ready(entry.map_or(true, |entry| shown.shows(entry)))
+        };
+        let entries = listing
+            .filter(is_shown)
+            .take(shown.limit())
+            .map(move |entry| match entry {
+                Ok(entry) => Ok(wire::listed(entry)),
+                Err(error) => Err(refusal.status(&error)),
+            });
         Ok(at(snapshot, Box::pin(entries)))
     }
 
@@ -255,7 +276,7 @@ impl Goku for GrpcService {
 
     async fn delete(&self, request: Request<pb::DeleteRequest>) -> Result<Response<pb::Empty>, Status> {
         let write = |message: pb::DeleteRequest| {
-            existing_key(&message.key)?;
+            existing_key(&message.key, &message.key_bytes)?;
             Ok(Write::Delete(message.try_into()?))
         };
         self.answer_write(request, write, WriteAnswer::into_entry).await
@@ -263,7 +284,9 @@ impl Goku for GrpcService {
 
     async fn stream(&self, request: Request<pb::StreamRequest>) -> Result<Response<Self::StreamStream>, Status> {
         let refusal = self.refusal(&request);
-        self.open_stream(refusal, request.into_inner().try_into()).await
+        let message = request.into_inner();
+        let any_key = message.any_key;
+        self.open_stream(refusal, message.try_into(), any_key).await
     }
 
     async fn update_lease(&self, request: Request<pb::UpdateLeaseRequest>) -> Result<Response<pb::Empty>, Status> {
@@ -279,7 +302,9 @@ impl Goku for GrpcService {
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
         let write = |message: pb::TxnRequest| Ok(Write::Txn(message.try_into()?));
-        self.answer_write(request, write, WriteAnswer::into_txn).await
+        let lists = TextListsOfTxn::of(request.get_ref());
+        let take = |answer: WriteAnswer| answer.into_txn().map(|answer| lists.filter(answer));
+        self.answer_write(request, write, take).await
     }
 
     async fn grant_lease(&self, request: Request<pb::GrantLeaseRequest>) -> Result<Response<pb::Lease>, Status> {
@@ -306,7 +331,19 @@ impl Goku for GrpcService {
         request: Request<pb::ListLeaseKeysRequest>,
     ) -> Result<Response<pb::ListLeaseKeysResponse>, Status> {
         let refusal = self.refusal(&request);
-        let work = async { self.client.lease_keys(request.into_inner().try_into()?).await };
+        let message = request.into_inner();
+        let any_key = message.any_key;
+        let work = async {
+            let request = message.try_into()?;
+            match any_key {
+                true => self
+                    .client
+                    .lease_keys(request)
+                    .await
+                    .map(pb::ListLeaseKeysResponse::from),
+                false => text_keys::lease_keys(&*self.client, request).await,
+            }
+        };
         self.answer(refusal, work).await
     }
 
@@ -358,7 +395,7 @@ impl Reflex for GrpcService {
     async fn stream(&self, request: Request<reflexpb::StreamRequest>) -> Result<Response<Self::StreamStream>, Status> {
         let refusal = self.refusal(&request);
         let request = wire::reflex_request(Prefix::default(), request.into_inner());
-        self.open_stream(refusal, request).await
+        self.open_stream(refusal, request, false).await
     }
 }
 
@@ -366,6 +403,8 @@ impl Reflex for GrpcService {
 struct Events {
     /// `None` once the stream has ended.
     events: Option<EventStream>,
+    /// Whether events of keys that are no text are sent.
+    any_key: bool,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     refusal: Refusal,
 }
@@ -382,6 +421,11 @@ impl Stream for Events {
             stopped()
         } else {
             match events.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(StreamItem::Event(event)))) if !this.any_key && event.key.text().is_none() => {
+                    // Others get their turn, however many such events there are.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Poll::Ready(Some(Ok(item))) => return Poll::Ready(Some(Ok(item.into()))),
                 Poll::Ready(Some(Err(error))) => error,
                 // A stream never ends well.

@@ -6,6 +6,7 @@
 mod cursor;
 mod entry;
 mod event;
+mod key;
 mod lease;
 mod request;
 mod snapshot;
@@ -17,14 +18,16 @@ mod write;
 pub(crate) use cursor::outcomes;
 pub(crate) use entry::listed;
 pub(crate) use event::reflex_request;
+pub(crate) use key::from_request as key_from_request;
+pub(crate) use key::to_request as key_to_request;
+pub(crate) use lease::text_lease_keys;
 pub(crate) use snapshot::read_headers;
 pub(crate) use snapshot::write_headers;
 pub(crate) use write::put_write_id;
 pub(crate) use write::write_id;
 
 use bytes::Bytes;
-use goku::limits::KEY_BYTES_MAX;
-use goku::{Error, ErrorKind, Prefix, Result};
+use goku::{Error, ErrorKind};
 
 /// Values up to so many bytes are copied out of the buffer that their message was received in: a slice would keep the
 /// whole buffer, which may be many times as large and hold other messages.
@@ -37,20 +40,6 @@ fn own(value: Bytes) -> Bytes {
     } else {
         value
     }
-}
-
-/// The prefix that a list or a stream asks for, and whether a key can begin with it.
-///
-/// A text that is longer than any key begins none. The original answers it as any other prefix without keys, so it is no
-/// error here: the request is read with as much of the text as a prefix has, and has to ask for nothing.
-fn prefix(text: &str) -> Result<(Prefix, bool)> {
-    if text.len() <= KEY_BYTES_MAX {
-        return Ok((Prefix::new(text)?, true));
-    }
-    let end = (0..=KEY_BYTES_MAX)
-        .rfind(|end| text.is_char_boundary(*end))
-        .unwrap_or(0);
-    Ok((Prefix::new(&text[..end])?, false))
 }
 
 /// A request that cannot be right as it is.

@@ -29,7 +29,7 @@ pub(crate) async fn fill(
     monitor.begin(Phase::Preparing, 0);
     let missing = missing(&*clients[0], keys, count, monitor).await?;
     monitor.begin(Phase::Preparing, missing.len() as u64);
-    let at_once = (TXN_BYTES / (value.len() + keys.prefix().as_str().len() + 1)).clamp(1, TXN_OPERATIONS_MAX);
+    let at_once = (TXN_BYTES / (value.len() + keys.prefix().as_bytes().len() + 1)).clamp(1, TXN_OPERATIONS_MAX);
     let missing = Arc::new(missing);
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();

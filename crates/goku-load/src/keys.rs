@@ -1,6 +1,6 @@
 //! The keys of a load.
 
-use goku::limits::KEY_BYTES_MAX;
+use goku::limits::TEXT_KEY_BYTES_MAX;
 use goku::{Error, ErrorKind, Key, Prefix, Result};
 
 /// Keys of a group: as many as a caller usually has.
@@ -18,8 +18,8 @@ pub(crate) struct Keys {
 impl Keys {
     /// `InvalidKey` where the prefix leaves no room for the numbers.
     pub(crate) fn new(prefix: Prefix) -> Result<Keys> {
-        let bytes_max = KEY_BYTES_MAX - NUMBERS_BYTES_MAX;
-        if prefix.as_str().len() > bytes_max {
+        let bytes_max = TEXT_KEY_BYTES_MAX - NUMBERS_BYTES_MAX;
+        if prefix.as_bytes().len() > bytes_max {
             let message = format!("the prefix of a load has at most {bytes_max} bytes");
             return Err(Error::new(ErrorKind::InvalidKey, message));
         }
@@ -37,17 +37,22 @@ impl Keys {
 
     /// The key of this number in a group, however large the group is.
     pub(crate) fn in_group(&self, group: usize, number: usize) -> Result<Key> {
-        Key::new(format!("{}{group}/{number}", self.prefix.as_str()))
+        Key::from_bytes(self.below(&format!("{group}/{number}")))
     }
 
     /// What all keys of a group begin with.
     pub(crate) fn group(&self, group: usize) -> Result<Prefix> {
-        Prefix::new(format!("{}{group}/", self.prefix.as_str()))
+        Prefix::from_bytes(self.below(&format!("{group}/")))
+    }
+
+    fn below(&self, rest: &str) -> Vec<u8> {
+        [self.prefix.as_bytes(), rest.as_bytes()].concat()
     }
 
     /// The number of a key, where it is one of these.
     pub(crate) fn number(&self, key: &Key) -> Option<usize> {
-        let numbers = key.as_str().strip_prefix(self.prefix.as_str())?;
+        let numbers = key.as_bytes().strip_prefix(self.prefix.as_bytes())?;
+        let numbers = std::str::from_utf8(numbers).ok()?;
         let (group, number) = numbers.split_once('/')?;
         let (group, number): (usize, usize) = (group.parse().ok()?, number.parse().ok()?);
         let number = (number < GROUP).then(|| group.checked_mul(GROUP)?.checked_add(number))??;
@@ -66,7 +71,7 @@ mod tests {
         for number in [0, 1, 999, 1_000, 123_456] {
             assert_eq!(keys.number(&keys.key(number).unwrap()), Some(number));
         }
-        assert_eq!(keys.key(17_003).unwrap().as_str(), "/b/17/3");
+        assert_eq!(keys.key(17_003).unwrap(), "/b/17/3");
         for other in [
             "/b/17",
             "/b/17/1000",

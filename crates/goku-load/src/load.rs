@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use goku::limits::{ENTRY_BYTES_MAX, KEY_BYTES_MAX, TXN_BYTES_MAX};
+use goku::limits::{ENTRY_BYTES_MAX, TEXT_KEY_BYTES_MAX, TXN_BYTES_MAX};
 use goku::{Error, ErrorKind, Result};
 
 use crate::workload::Workload;
@@ -66,6 +66,6 @@ impl Load {
 
     /// The key and the value of a Set at their longest.
     pub(crate) fn set_bytes_max(&self) -> usize {
-        KEY_BYTES_MAX.saturating_add(self.value_bytes)
+        TEXT_KEY_BYTES_MAX.saturating_add(self.value_bytes)
     }
 }

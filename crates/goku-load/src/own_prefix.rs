@@ -33,11 +33,11 @@ pub struct OwnPrefix {
 impl OwnPrefix {
     /// Claims a prefix and marks it; `InvalidArgument` where it is empty or has keys and no mark.
     pub async fn claim(client: &dyn Client, prefix: Prefix) -> Result<OwnPrefix> {
-        if prefix.as_str().is_empty() {
+        if prefix.as_bytes().is_empty() {
             let message = "a load needs a prefix of its own, not that of all keys";
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
-        let mark = Key::new(format!("{}{MARK}", prefix.as_str()))?;
+        let mark = Key::from_bytes([prefix.as_bytes(), MARK.as_bytes()].concat())?;
         match client.get(&mark).await {
             Ok(_) => return Ok(OwnPrefix { prefix, mark }),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -50,9 +50,8 @@ impl OwnPrefix {
         };
         if let Some(entry) = client.list(any).await?.next().await {
             let message = format!(
-                "{:?} has keys that no load has written, such as {:?}: name another prefix",
-                prefix.as_str(),
-                entry?.key.as_str()
+                "{prefix:?} has keys that no load has written, such as {:?}: name another prefix",
+                entry?.key
             );
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }

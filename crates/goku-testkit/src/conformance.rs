@@ -38,6 +38,7 @@
 //! | W12 let the expiry of a large lease lose to any Set | `expiry::a_large_lease_expires_while_its_keys_are_set`, `expiry::a_lease_with_many_keys_ends_in_steps` |
 #![allow(missing_docs, reason = "the name of a case says what it checks")]
 
+pub mod byte_keys;
 pub mod concurrency;
 pub mod consumer;
 pub mod cursor;
@@ -352,6 +353,16 @@ macro_rules! conformance_suite {
                 the_epoch_is_one_and_the_same_everywhere
                 time_never_goes_back
             ;
+            byte_keys:
+                each_is_a_key_of_its_own
+                each_is_found_by_every_prefix_of_its_own_only
+                a_list_goes_on_at_each
+                each_is_deleted_alone_and_made_anew
+                each_reaches_a_live_stream_of_its_prefix
+                a_transaction_takes_them_everywhere
+                they_live_by_leases_as_others_do
+                a_key_has_1_to_1024_bytes
+            ;
             hostile_keys:
                 each_is_a_key_of_its_own
                 each_is_found_by_every_prefix_of_its_own_only
@@ -420,6 +431,7 @@ mod tests {
             ("failing", include_str!("conformance/failing.rs")),
             ("get", include_str!("conformance/get.rs")),
             ("group", include_str!("conformance/group.rs")),
+            ("byte_keys", include_str!("conformance/byte_keys.rs")),
             ("hostile_keys", include_str!("conformance/hostile_keys.rs")),
             ("isolation", include_str!("conformance/isolation.rs")),
             ("lease", include_str!("conformance/lease.rs")),

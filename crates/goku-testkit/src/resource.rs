@@ -123,7 +123,10 @@ impl Resource {
         let state = self.state();
         let mut expected: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
         for event in log {
-            expected.entry(event.key.as_str()).or_default().push(event.id.get());
+            expected
+                .entry(event.key.text().unwrap())
+                .or_default()
+                .push(event.id.get());
         }
         let mut violations = state.violations.clone();
         for (key, events) in &expected {

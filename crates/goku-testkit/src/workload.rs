@@ -203,7 +203,7 @@ impl Workload {
     async fn drain(&self, marks: [EventId; PREFIXES.len()]) {
         let deadline = Instant::now() + PATIENCE;
         let is_there = |(prefix, position): &(Prefix, EventId)| {
-            let number = PREFIXES.iter().position(|known| *known == prefix.as_str());
+            let number = PREFIXES.iter().position(|known| known.as_bytes() == prefix.as_bytes());
             number.is_some_and(|number| *position >= marks[number])
         };
         loop {

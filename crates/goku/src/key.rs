@@ -6,15 +6,18 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::KEY_BYTES_MAX;
+use crate::limits::{KEY_BYTES_MAX, TEXT_KEY_BYTES_MAX};
 
-/// A key: 1 to [`KEY_BYTES_MAX`] bytes of UTF-8, any characters. Keys are compared byte by byte.
+/// A key: 1 to [`KEY_BYTES_MAX`] bytes of any value. Keys are compared byte by byte.
+///
+/// Most keys are text: [`new`](Self::new) makes one of it, of up to [`TEXT_KEY_BYTES_MAX`] bytes as in the original, and
+/// [`text`](Self::text) gives it back. A key of other bytes is shown with `\xNN` for each byte that belongs to no character.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(Arc<str>);
+pub struct Key(Arc<[u8]>);
 
-/// The beginning of keys: 0 to [`KEY_BYTES_MAX`] bytes of UTF-8. The empty prefix means every key.
+/// The beginning of keys: 0 to [`KEY_BYTES_MAX`] bytes of any value. The empty prefix means every key.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Prefix(Arc<str>);
+pub struct Prefix(Arc<[u8]>);
 
 /// The keys from `start`, inclusive, to `end`, exclusive, in the order of their bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,41 +33,41 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// - `InvalidKey`: the text is empty or longer than [`KEY_BYTES_MAX`] bytes.
+    /// - `InvalidKey`: the text is empty or longer than [`TEXT_KEY_BYTES_MAX`] bytes.
     pub fn new(key: impl AsRef<str>) -> Result<Key> {
-        let key = key.as_ref();
-        if key.is_empty() || key.len() > KEY_BYTES_MAX {
-            return Err(Error::new(
-                ErrorKind::InvalidKey,
-                format!(
-                    "invalid key: a key has 1 to {KEY_BYTES_MAX} bytes, this one {}",
-                    key.len()
-                ),
-            ));
-        }
-        Ok(Key(key.into()))
+        let bytes = key.as_ref().as_bytes();
+        check_length(bytes, TEXT_KEY_BYTES_MAX)?;
+        Ok(Key(bytes.into()))
     }
 
     /// The key of these bytes.
     ///
     /// # Errors
     ///
-    /// - `InvalidKey`: the bytes are not UTF-8, none, or more than [`KEY_BYTES_MAX`].
-    pub fn from_bytes(bytes: &[u8]) -> Result<Key> {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|error| Error::new(ErrorKind::InvalidKey, "invalid key: keys are UTF-8").with_source(error))?;
-        Key::new(text)
+    /// - `InvalidKey`: there are no bytes, or more than [`KEY_BYTES_MAX`].
+    pub fn from_bytes(bytes: impl AsRef<[u8]>) -> Result<Key> {
+        let bytes = bytes.as_ref();
+        check_length(bytes, KEY_BYTES_MAX)?;
+        Ok(Key(bytes.into()))
     }
 
-    /// The key's text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// The key's text; `None` where its bytes are not UTF-8.
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
     }
 
     /// The key's bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+        &self.0
     }
+}
+
+fn check_length(key: &[u8], bytes_max: usize) -> Result<()> {
+    if key.is_empty() || key.len() > bytes_max {
+        let message = format!("invalid key: a key has 1 to {bytes_max} bytes, this one {}", key.len());
+        return Err(Error::new(ErrorKind::InvalidKey, message));
+    }
+    Ok(())
 }
 
 impl Prefix {
@@ -74,34 +77,46 @@ impl Prefix {
     ///
     /// - `InvalidKey`: the text is longer than any key.
     pub fn new(prefix: impl AsRef<str>) -> Result<Prefix> {
-        let prefix = prefix.as_ref();
-        if prefix.len() > KEY_BYTES_MAX {
-            return Err(Error::new(
-                ErrorKind::InvalidKey,
-                format!(
-                    "invalid prefix: no key is longer than {KEY_BYTES_MAX} bytes, this prefix has {}",
-                    prefix.len()
-                ),
-            ));
-        }
-        Ok(Prefix(prefix.into()))
+        Prefix::from_bytes(prefix.as_ref())
     }
 
-    /// The prefix's text.
-    pub fn as_str(&self) -> &str {
+    /// The prefix of these bytes.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidKey`: the bytes are more than any key has.
+    pub fn from_bytes(prefix: impl AsRef<[u8]>) -> Result<Prefix> {
+        let bytes = prefix.as_ref();
+        if bytes.len() > KEY_BYTES_MAX {
+            let message = format!(
+                "invalid prefix: no key is longer than {KEY_BYTES_MAX} bytes, this prefix has {}",
+                bytes.len()
+            );
+            return Err(Error::new(ErrorKind::InvalidKey, message));
+        }
+        Ok(Prefix(bytes.into()))
+    }
+
+    /// The prefix's text; `None` where its bytes are not UTF-8.
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
+    }
+
+    /// The prefix's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// Whether `key` begins with this prefix.
     pub fn matches(&self, key: &Key) -> bool {
-        key.as_bytes().starts_with(self.0.as_bytes())
+        key.as_bytes().starts_with(&self.0)
     }
 
     /// Exactly the keys that begin with this prefix.
     pub fn range(&self) -> KeyRange {
         KeyRange {
-            start: self.0.as_bytes().to_vec(),
-            end: successor(self.0.as_bytes()),
+            start: self.0.to_vec(),
+            end: successor(&self.0),
         }
     }
 }
@@ -138,33 +153,63 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
-impl Borrow<str> for Key {
-    fn borrow(&self) -> &str {
+/// Writes bytes as text, and `\xNN` for each that belongs to no character.
+fn show(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for chunk in bytes.utf8_chunks() {
+        f.write_str(chunk.valid())?;
+        chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
+    }
+    Ok(())
+}
+
+/// Writes text as a string literal, other bytes as one of bytes.
+fn show_literal(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => fmt::Debug::fmt(text, f),
+        Err(_) => write!(f, "b\"{}\"", bytes.escape_ascii()),
+    }
+}
+
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
         &self.0
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        show(&self.0, f)
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        show_literal(&self.0, f)
     }
 }
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        show(&self.0, f)
     }
 }
 
 impl fmt::Debug for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        show_literal(&self.0, f)
+    }
+}
+
+/// So that a key can be compared with a literal.
+impl PartialEq<str> for Key {
+    fn eq(&self, text: &str) -> bool {
+        *self.0 == *text.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for Key {
+    fn eq(&self, text: &&str) -> bool {
+        self == *text
     }
 }
 
@@ -229,13 +274,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_has_1_to_255_bytes() {
+    fn a_key_of_text_has_1_to_255_bytes() {
         assert_eq!(Key::new("").unwrap_err().kind(), ErrorKind::InvalidKey);
         assert!(Key::new("k".repeat(255)).is_ok());
         assert_eq!(Key::new("k".repeat(256)).unwrap_err().kind(), ErrorKind::InvalidKey);
         assert!(Key::new("é".repeat(127)).is_ok());
         assert_eq!(Key::new("é".repeat(128)).unwrap_err().kind(), ErrorKind::InvalidKey);
-        assert_eq!(Key::from_bytes(b"\xff").unwrap_err().kind(), ErrorKind::InvalidKey);
+    }
+
+    #[test]
+    fn a_key_of_bytes_has_1_to_1024_of_any_value() {
+        assert_eq!(Key::from_bytes(b"").unwrap_err().kind(), ErrorKind::InvalidKey);
+        assert!(Key::from_bytes([0xff; 1024]).is_ok());
+        assert_eq!(Key::from_bytes([0xff; 1025]).unwrap_err().kind(), ErrorKind::InvalidKey);
+    }
+
+    #[test]
+    fn a_key_has_its_text_if_its_bytes_are_one() {
+        let text = Key::from_bytes("k".repeat(1024)).unwrap();
+        assert_eq!(text.text(), Some("k".repeat(1024).as_str()));
+        assert_eq!(Key::from_bytes("é").unwrap(), Key::new("é").unwrap());
+        let bytes = Key::from_bytes(b"a\xffb\0").unwrap();
+        assert_eq!(bytes.text(), None);
+        assert_eq!(bytes.to_string(), "a\\xffb\0");
+        assert_eq!(format!("{bytes:?}"), r#"b"a\xffb\x00""#);
+        assert_eq!(format!("{:?}", Key::new("a\"b").unwrap()), r#""a\"b""#);
     }
 
     #[test]
@@ -254,10 +317,20 @@ mod tests {
             "%",
             "a\\b",
         ];
-        for prefix in ["", "a", "a\0", "a%", "%", "_", "a\u{10ffff}", "á", "a\\"] {
-            let prefix = Prefix::new(prefix).unwrap();
-            for key in keys {
-                let key = Key::new(key).unwrap();
+        let keys = keys.map(str::as_bytes);
+        let bytes = [
+            &b"\xff"[..],
+            b"\xff\xff",
+            b"\xff\0",
+            b"\xfe",
+            b"a\xff",
+            b"a\xff\xff",
+            b"\0",
+        ];
+        for prefix in keys.iter().chain(&bytes).chain([&&b""[..], &&b"a\\"[..]]) {
+            let prefix = Prefix::from_bytes(prefix).unwrap();
+            for key in keys.iter().chain(&bytes) {
+                let key = Key::from_bytes(key).unwrap();
                 assert_eq!(
                     prefix.range().contains(&key),
                     prefix.matches(&key),
@@ -275,7 +348,7 @@ mod tests {
         assert_eq!(prefix.to_string().parse::<Prefix>().unwrap(), prefix);
         assert_eq!("".parse::<Key>().unwrap_err().kind(), ErrorKind::InvalidKey);
         assert_eq!(
-            "k".repeat(256).parse::<Prefix>().unwrap_err().kind(),
+            "k".repeat(1025).parse::<Prefix>().unwrap_err().kind(),
             ErrorKind::InvalidKey
         );
     }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-/// Longest key in bytes of UTF-8, as in the original.
-pub const KEY_BYTES_MAX: usize = 255;
+/// Longest key in bytes of any value: what an index of the databases takes.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// Longest key that is given as text, in bytes of UTF-8, as in the original.
+pub const TEXT_KEY_BYTES_MAX: usize = 255;
 
 /// Key and value together, in bytes: 4 MiB, less 1 KiB for the other fields of an event, so that whatever is stored can be
 /// delivered over the network as well.

@@ -193,7 +193,7 @@ impl Operation {
             Operation::Get(key) => key.as_bytes().len(),
             Operation::Set(set) => set.bytes(),
             Operation::Delete(delete) => delete.key.as_bytes().len(),
-            Operation::List(list) => list.prefix.as_str().len(),
+            Operation::List(list) => list.prefix.as_bytes().len(),
         }
     }
 }

@@ -126,7 +126,11 @@ async fn time(lab: &Lab, goku: &Goku, own: &Own, kept: Kept, name: &str) -> Outc
         let times = times.clone();
         move |delivery: &Delivery| {
             let now = Instant::now();
-            let number = delivery.key().as_str().rsplit('/').next().map(str::parse::<usize>);
+            let number = delivery
+                .key()
+                .text()
+                .and_then(|key| key.rsplit('/').next())
+                .map(str::parse::<usize>);
             let Some(Ok(number)) = number else { return };
             if let Some(times) = locked(&times).get_mut(number) {
                 times.handled.get_or_insert(now);
@@ -235,7 +239,7 @@ impl Own {
                 let once = SqliteTransactions::new(connection, move |transaction, delivery| {
                     arrived(delivery);
                     let mut copy = transaction.prepare_cached("replace into copies values (?1, ?2)")?;
-                    copy.execute((delivery.key().as_str(), delivery.value().map(|value| &value[..])))?;
+                    copy.execute((delivery.key().as_bytes(), delivery.value().map(|value| &value[..])))?;
                     Ok(())
                 })?;
                 Consumer::exactly_once(client, spec, batch, once)
@@ -249,7 +253,7 @@ impl Own {
                 let once = MySqlTransactions::new(pool, move |transaction, delivery| {
                     arrived(&delivery);
                     Box::pin(async move {
-                        let row = (delivery.key().as_str(), delivery.value().map(|value| value.to_vec()));
+                        let row = (delivery.key().as_bytes(), delivery.value().map(|value| value.to_vec()));
                         transaction.exec_drop("replace into copies values (?, ?)", row).await?;
                         Ok(())
                     })

@@ -94,7 +94,7 @@ async fn hear(client: Arc<dyn Client>, claims: Claims) {
             while let Some(Ok(item)) = stream.next().await {
                 let StreamItem::Event(event) = item else { continue };
                 from = StreamFrom::Resume(event.position());
-                let number = event.key.as_str().strip_prefix(&prefix);
+                let number = event.key.text().and_then(|key| key.strip_prefix(&prefix));
                 if let Some(Ok(partition)) = number.map(str::parse)
                     && event.event_type == EventType::Set
                 {

@@ -162,7 +162,13 @@ async fn consume(
                     "insert into effects (event, name, part, token, holder) \
                      select ?, ?, part, token, ? from {TABLE} where consumer = ? and part = ?"
                 );
-                let row = (delivery.id().get(), delivery.key().as_str(), &holder, NAME, partition);
+                let row = (
+                    delivery.id().get(),
+                    delivery.key().to_string(),
+                    &holder,
+                    NAME,
+                    partition,
+                );
                 transaction.exec_drop(effect, row).await?;
                 match transaction.affected_rows() {
                     1 => Ok(()),

@@ -12,6 +12,7 @@ pub struct Empty {
 /// The state of a key after one of its events.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Kv {
+    /// Empty where the key is no text.
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
     #[prost(bytes = "bytes", tag = "2")]
@@ -40,11 +41,17 @@ pub struct Kv {
     /// The revision that this state comes from.
     #[prost(int64, tag = "18")]
     pub updated_rev: i64,
+    /// The key, where it is no text.
+    #[prost(bytes = "bytes", tag = "20")]
+    pub key_bytes: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetRequest {
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
+    /// The key, of any bytes.
+    #[prost(bytes = "bytes", tag = "18")]
+    pub key_bytes: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRequest {
@@ -60,6 +67,15 @@ pub struct ListRequest {
     /// Without values.
     #[prost(bool, tag = "18")]
     pub keys_only: bool,
+    /// Also entries whose keys are no text.
+    #[prost(bool, tag = "24")]
+    pub any_key: bool,
+    /// The beginning of the keys, of any bytes.
+    #[prost(bytes = "bytes", tag = "25")]
+    pub prefix_bytes: ::prost::bytes::Bytes,
+    /// The first key to list, of any bytes.
+    #[prost(bytes = "bytes", tag = "26")]
+    pub start_bytes: ::prost::bytes::Bytes,
 }
 /// Entries in the order of their keys. Declared by the original; only Txn answers with it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -74,6 +90,9 @@ pub struct DeleteRequest {
     /// What must hold for the deletion to be done; without it nothing.
     #[prost(message, optional, tag = "16")]
     pub condition: ::core::option::Option<Condition>,
+    /// The key, of any bytes.
+    #[prost(bytes = "bytes", tag = "17")]
+    pub key_bytes: ::prost::bytes::Bytes,
 }
 /// Sets a key. Of prev_version with create_only and `condition`, one way of saying it at most; of a deadline, ttl_ms and
 /// keep_expiry one at most: else the request is refused as an invalid argument.
@@ -105,6 +124,9 @@ pub struct SetRequest {
     /// Leave the deadline of the key's lease as it is; a new lease has none.
     #[prost(bool, tag = "18")]
     pub keep_expiry: bool,
+    /// The key, of any bytes.
+    #[prost(bytes = "bytes", tag = "20")]
+    pub key_bytes: ::prost::bytes::Bytes,
 }
 /// What must hold for a write to be done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -157,6 +179,12 @@ pub struct StreamRequest {
     /// How many partitions there are, up to 1024; 0 where the keys are not divided.
     #[prost(uint32, tag = "20")]
     pub partitions: u32,
+    /// Also events of keys that are no text.
+    #[prost(bool, tag = "22")]
+    pub any_key: bool,
+    /// The beginning of the keys, of any bytes.
+    #[prost(bytes = "bytes", tag = "23")]
+    pub prefix_bytes: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateLeaseRequest {
@@ -220,6 +248,12 @@ pub struct ListLeaseKeysRequest {
     /// At most so many; without it as many as one answer may hold.
     #[prost(uint64, optional, tag = "3")]
     pub limit: ::core::option::Option<u64>,
+    /// Also keys that are no text: the answer has all keys in the fields of bytes then.
+    #[prost(bool, tag = "4")]
+    pub any_key: bool,
+    /// Only keys after this one, of any bytes.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub after_bytes: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListLeaseKeysResponse {
@@ -229,6 +263,12 @@ pub struct ListLeaseKeysResponse {
     /// The key after which the next page begins; empty where this is the last one.
     #[prost(string, tag = "2")]
     pub rest: ::prost::alloc::string::String,
+    /// The keys, where they were asked for with `any_key`.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub keys_bytes: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// The key after which the next page begins, likewise.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub rest_bytes: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Lease {
@@ -278,6 +318,9 @@ pub struct Compare {
     pub key: ::prost::alloc::string::String,
     #[prost(enumeration = "Relation", tag = "2")]
     pub relation: i32,
+    /// The key, of any bytes.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub key_bytes: ::prost::bytes::Bytes,
     #[prost(oneof = "compare::Target", tags = "3, 4, 5, 6, 7, 8")]
     pub target: ::core::option::Option<compare::Target>,
 }

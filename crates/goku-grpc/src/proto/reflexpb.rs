@@ -27,7 +27,7 @@ pub struct Event {
     /// When it happened.
     #[prost(message, optional, tag = "4")]
     pub timestamp: ::core::option::Option<::prost_types::Timestamp>,
-    /// The key.
+    /// The key; empty where it is no text.
     #[prost(string, tag = "5")]
     pub foreign_id: ::prost::alloc::string::String,
     /// The place in the log, as a decimal number.
@@ -82,6 +82,9 @@ pub struct EventDetail {
     /// The history that the position belongs to; only in events of type 0.
     #[prost(string, tag = "9")]
     pub epoch: ::prost::alloc::string::String,
+    /// The key, where it is no text.
+    #[prost(bytes = "bytes", tag = "13")]
+    pub key_bytes: ::prost::bytes::Bytes,
 }
 /// Generated client implementations.
 #[cfg(feature = "client")]

@@ -1,8 +1,8 @@
 //! The state of a key.
 
-use goku::{Entry, EventId, Key, LeaseId, Result, Revision, Version};
+use goku::{Entry, EventId, LeaseId, Result, Revision, Version};
 
-use super::{impossible, missing, own};
+use super::{impossible, key, missing, own};
 use crate::proto::gokupb as pb;
 
 /// An entry as Get and List answer with it: what was deleted is not among them, whatever the entry says.
@@ -15,8 +15,10 @@ pub(crate) fn listed(entry: Entry) -> pb::Kv {
 
 impl From<Entry> for pb::Kv {
     fn from(entry: Entry) -> pb::Kv {
+        let (key, key_bytes) = key::to_answer(&entry.key);
         pb::Kv {
-            key: entry.key.as_str().to_owned(),
+            key,
+            key_bytes,
             value: entry.value,
             version: entry.version.get(),
             created_ref: entry.created_ref.get(),
@@ -40,7 +42,7 @@ impl TryFrom<pb::Kv> for Entry {
 
 fn read(kv: pb::Kv) -> Result<Entry> {
     Ok(Entry {
-        key: Key::new(kv.key)?,
+        key: key::from_answer(&kv.key, &kv.key_bytes)?,
         value: own(kv.value),
         version: Version::new(kv.version)?,
         created_ref: EventId::new(kv.created_ref)?,

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use goku::{
-    Error, ErrorKind, Event, EventId, EventType, EventTypes, Key, LeaseId, Partition, Position, Prefix, Result,
-    Revision, Snapshot, StreamFrom, StreamItem, StreamRequest, Tag, Version,
+    Error, ErrorKind, Event, EventId, EventType, EventTypes, LeaseId, Partition, Position, Prefix, Result, Revision,
+    Snapshot, StreamFrom, StreamItem, StreamRequest, Tag, Version,
 };
 
 use super::time::{duration_to_wire, from_wire, millis, positive_duration, to_wire};
-use super::{impossible, invalid, missing, own, prefix};
+use super::{impossible, invalid, key, missing, own};
 use crate::proto::{gokupb as pb, reflexpb};
 
 /// The type of messages that only tell a position, and of no event.
@@ -21,8 +21,11 @@ impl From<StreamRequest> for pb::StreamRequest {
             StreamFrom::After(id) => (id.to_string(), None),
             StreamFrom::Resume(position) => (position.id.to_string(), Some(position.tag.get())),
         };
+        let (prefix, prefix_bytes) = key::prefix_to_request(&request.prefix);
         pb::StreamRequest {
-            prefix: request.prefix.as_str().to_owned(),
+            prefix,
+            prefix_bytes,
+            any_key: true,
             req: Some(reflexpb::StreamRequest {
                 options: Some(reflexpb::StreamOptions {
                     lag: request.lag.map(duration_to_wire),
@@ -54,7 +57,7 @@ impl TryFrom<pb::StreamRequest> for StreamRequest {
     type Error = Error;
 
     fn try_from(stream: pb::StreamRequest) -> Result<StreamRequest> {
-        let (prefix, has_keys) = prefix(&stream.prefix)?;
+        let (prefix, has_keys) = key::prefix_from_request(&stream.prefix, &stream.prefix_bytes)?;
         // Absent reads as empty, as everywhere in the protocol; the original crashes.
         let request = reflex_request(prefix, stream.req.unwrap_or_default())?;
         let from = match (request.from, stream.after_tag) {
@@ -153,10 +156,11 @@ impl From<StreamItem> for reflexpb::Event {
 
 impl From<Event> for reflexpb::Event {
     fn from(event: Event) -> reflexpb::Event {
+        let (foreign_id, key_bytes) = key::to_answer(&event.key);
         reflexpb::Event {
             r#type: event.event_type.number(),
             timestamp: Some(to_wire(event.timestamp)),
-            foreign_id: event.key.as_str().to_owned(),
+            foreign_id,
             id: event.id.to_string(),
             metadata: event.value,
             trace: bytes::Bytes::new(),
@@ -170,6 +174,7 @@ impl From<Event> for reflexpb::Event {
                 lease_id: event.lease_id.get(),
                 prev_ref: event.prev_ref.get(),
                 epoch: String::new(),
+                key_bytes,
             }),
         }
     }
@@ -202,7 +207,7 @@ impl TryFrom<reflexpb::Event> for StreamItem {
                 rev: Revision::new(detail.rev)?,
                 tag: Tag::new(detail.tag),
                 event_type,
-                key: Key::new(&event.foreign_id)?,
+                key: key::from_answer(&event.foreign_id, &detail.key_bytes)?,
                 timestamp: from_wire(&timestamp)?,
                 value: own(event.metadata),
                 version: Version::new(detail.version)?,

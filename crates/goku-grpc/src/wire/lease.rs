@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use goku::{
     Error, Expiry, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, Result, Version,
 };
 
 use super::time::{WireExpiry, from_wire, millis, to_wire};
-use super::{impossible, invalid, missing};
+use super::{impossible, invalid, key, missing};
 use crate::proto::gokupb as pb;
 
 impl From<Lease> for pb::Lease {
@@ -140,9 +141,12 @@ impl TryFrom<pb::ListLeasesResponse> for Vec<Lease> {
 
 impl From<LeaseKeysRequest> for pb::ListLeaseKeysRequest {
     fn from(request: LeaseKeysRequest) -> pb::ListLeaseKeysRequest {
+        let (after, after_bytes) = request.after.as_ref().map(key::to_request).unwrap_or_default();
         pb::ListLeaseKeysRequest {
             lease_id: request.id.get(),
-            after: text_of(request.after),
+            after,
+            after_bytes,
+            any_key: true,
             limit: request.limit.map(|limit| limit as u64),
         }
     }
@@ -154,17 +158,29 @@ impl TryFrom<pb::ListLeaseKeysRequest> for LeaseKeysRequest {
     fn try_from(list: pb::ListLeaseKeysRequest) -> Result<LeaseKeysRequest> {
         Ok(LeaseKeysRequest {
             id: LeaseId::new(list.lease_id)?,
-            after: key_of(&list.after)?,
+            after: key::optional_from_request(&list.after, &list.after_bytes)?,
             limit: list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
         })
     }
 }
 
+/// A page of keys that are all text, which go with `rest`.
+pub(crate) fn text_lease_keys(keys: &[Key], rest: Option<&Key>) -> pb::ListLeaseKeysResponse {
+    let text = |key: &Key| key.text().map(str::to_owned);
+    pb::ListLeaseKeysResponse {
+        keys: keys.iter().filter_map(text).collect(),
+        rest: rest.and_then(text).unwrap_or_default(),
+        ..pb::ListLeaseKeysResponse::default()
+    }
+}
+
 impl From<LeaseKeys> for pb::ListLeaseKeysResponse {
     fn from(page: LeaseKeys) -> pb::ListLeaseKeysResponse {
+        let bytes = |key: Key| Bytes::copy_from_slice(key.as_bytes());
         pb::ListLeaseKeysResponse {
-            keys: page.keys.into_iter().map(|key| key.as_str().to_owned()).collect(),
-            rest: text_of(page.rest),
+            keys_bytes: page.keys.into_iter().map(bytes).collect(),
+            rest_bytes: page.rest.map(bytes).unwrap_or_default(),
+            ..pb::ListLeaseKeysResponse::default()
         }
     }
 }
@@ -173,24 +189,18 @@ impl TryFrom<pb::ListLeaseKeysResponse> for LeaseKeys {
     type Error = Error;
 
     fn try_from(page: pb::ListLeaseKeysResponse) -> Result<LeaseKeys> {
+        let texts = page.keys.iter().map(Key::from_bytes);
+        let bytes = page.keys_bytes.iter().map(Key::from_bytes);
         let read = || {
             Ok(LeaseKeys {
-                keys: page.keys.into_iter().map(Key::new).collect::<Result<_>>()?,
-                rest: key_of(&page.rest)?,
+                keys: texts.chain(bytes).collect::<Result<_>>()?,
+                rest: match (page.rest.as_bytes(), &page.rest_bytes[..]) {
+                    ([], []) => None,
+                    (text, []) => Some(Key::from_bytes(text)?),
+                    (_, bytes) => Some(Key::from_bytes(bytes)?),
+                },
             })
         };
         read().map_err(impossible)
     }
-}
-
-/// A key where there is one; else the empty text, which none is.
-fn text_of(key: Option<Key>) -> String {
-    key.map_or_else(String::new, |key| key.as_str().to_owned())
-}
-
-fn key_of(text: &str) -> Result<Option<Key>> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    Key::new(text).map(Some)
 }

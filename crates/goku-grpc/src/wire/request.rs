@@ -1,16 +1,18 @@
 //! The requests that concern one key, and lists.
 
-use goku::{Condition, DeleteRequest, Error, EventId, Key, LeaseId, ListRequest, Result, SetRequest, Version};
+use goku::{Condition, DeleteRequest, Error, EventId, LeaseId, ListRequest, Result, SetRequest, Version};
 
 use super::time::WireExpiry;
-use super::{invalid, own, prefix};
+use super::{invalid, key, own};
 use crate::proto::gokupb as pb;
 
 impl From<SetRequest> for pb::SetRequest {
     fn from(request: SetRequest) -> pb::SetRequest {
         let expiry = WireExpiry::from(request.expiry);
+        let (key, key_bytes) = key::to_request(&request.key);
         let mut set = pb::SetRequest {
-            key: request.key.as_str().to_owned(),
+            key,
+            key_bytes,
             value: request.value,
             expires_at: expiry.expires_at,
             ttl_ms: expiry.ttl_ms,
@@ -37,7 +39,7 @@ impl TryFrom<pb::SetRequest> for SetRequest {
     type Error = Error;
 
     fn try_from(set: pb::SetRequest) -> Result<SetRequest> {
-        let key = Key::new(&set.key)?;
+        let key = key::from_request(&set.key, &set.key_bytes)?;
         let condition = match (set.create_only, set.prev_version) {
             (false, ..=0) => read_condition(set.condition)?,
             _ if set.condition.is_some() => {
@@ -69,8 +71,10 @@ impl TryFrom<pb::SetRequest> for SetRequest {
 
 impl From<DeleteRequest> for pb::DeleteRequest {
     fn from(request: DeleteRequest) -> pb::DeleteRequest {
+        let (key, key_bytes) = key::to_request(&request.key);
         pb::DeleteRequest {
-            key: request.key.as_str().to_owned(),
+            key,
+            key_bytes,
             condition: write_condition(request.condition),
         }
     }
@@ -81,7 +85,7 @@ impl TryFrom<pb::DeleteRequest> for DeleteRequest {
 
     fn try_from(delete: pb::DeleteRequest) -> Result<DeleteRequest> {
         Ok(DeleteRequest {
-            key: Key::new(&delete.key)?,
+            key: key::from_request(&delete.key, &delete.key_bytes)?,
             condition: read_condition(delete.condition)?,
         })
     }
@@ -125,11 +129,14 @@ fn read_condition(condition: Option<pb::Condition>) -> Result<Condition> {
 
 impl From<ListRequest> for pb::ListRequest {
     fn from(request: ListRequest) -> pb::ListRequest {
+        let (prefix, prefix_bytes) = key::prefix_to_request(&request.prefix);
+        let (start, start_bytes) = request.start.as_ref().map(key::to_request).unwrap_or_default();
         pb::ListRequest {
-            prefix: request.prefix.as_str().to_owned(),
-            start: request
-                .start
-                .map_or_else(String::new, |start| start.as_str().to_owned()),
+            prefix,
+            prefix_bytes,
+            start,
+            start_bytes,
+            any_key: true,
             limit: request.limit.map(|limit| limit as u64),
             keys_only: request.keys_only,
         }
@@ -140,14 +147,11 @@ impl TryFrom<pb::ListRequest> for ListRequest {
     type Error = Error;
 
     fn try_from(list: pb::ListRequest) -> Result<ListRequest> {
-        let (prefix, has_keys) = prefix(&list.prefix)?;
+        let (prefix, has_keys) = key::prefix_from_request(&list.prefix, &list.prefix_bytes)?;
         let limit = list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(ListRequest {
             prefix,
-            start: match list.start.as_str() {
-                "" => None,
-                start => Some(Key::new(start)?),
-            },
+            start: key::optional_from_request(&list.start, &list.start_bytes)?,
             limit: if has_keys { limit } else { Some(0) },
             keys_only: list.keys_only,
         })

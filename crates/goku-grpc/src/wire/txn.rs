@@ -1,11 +1,10 @@
 //! Transactions.
 
 use goku::{
-    Compare, Error, EventId, Key, LeaseId, Operation, OperationAnswer, Relation, Result, Revision, Target, Txn,
-    TxnAnswer,
+    Compare, Error, EventId, LeaseId, Operation, OperationAnswer, Relation, Result, Revision, Target, Txn, TxnAnswer,
 };
 
-use super::{impossible, invalid, listed, missing, own};
+use super::{impossible, invalid, key, listed, missing, own};
 use crate::proto::gokupb as pb;
 use pb::compare::Target as WireTarget;
 use pb::operation::Operation as WireOperation;
@@ -53,8 +52,10 @@ impl From<Compare> for pb::Compare {
             Target::CreatedRef(event) => WireTarget::CreatedRef(event.get()),
             Target::UpdatedRef(event) => WireTarget::UpdatedRef(event.get()),
         };
+        let (key, key_bytes) = key::to_request(&compare.key);
         pb::Compare {
-            key: compare.key.as_str().to_owned(),
+            key,
+            key_bytes,
             relation: relation.into(),
             target: Some(target),
         }
@@ -95,7 +96,7 @@ impl TryFrom<pb::Compare> for Compare {
             }
         };
         Ok(Compare {
-            key: Key::new(&compare.key)?,
+            key: key::from_request(&compare.key, &compare.key_bytes)?,
             relation,
             target,
         })
@@ -105,9 +106,10 @@ impl TryFrom<pb::Compare> for Compare {
 impl From<Operation> for pb::Operation {
     fn from(operation: Operation) -> pb::Operation {
         let operation = match operation {
-            Operation::Get(key) => WireOperation::Get(pb::GetRequest {
-                key: key.as_str().to_owned(),
-            }),
+            Operation::Get(key) => {
+                let (key, key_bytes) = key::to_request(&key);
+                WireOperation::Get(pb::GetRequest { key, key_bytes })
+            }
             Operation::Set(set) => WireOperation::Set(set.into()),
             Operation::Delete(delete) => WireOperation::Delete(delete.into()),
             Operation::List(list) => WireOperation::List(list.into()),
@@ -123,7 +125,7 @@ impl TryFrom<pb::Operation> for Operation {
 
     fn try_from(operation: pb::Operation) -> Result<Operation> {
         Ok(match operation.operation {
-            Some(WireOperation::Get(get)) => Operation::Get(Key::new(&get.key)?),
+            Some(WireOperation::Get(get)) => Operation::Get(key::from_request(&get.key, &get.key_bytes)?),
             Some(WireOperation::Set(set)) => Operation::Set(set.try_into()?),
             Some(WireOperation::Delete(delete)) => Operation::Delete(delete.try_into()?),
             Some(WireOperation::List(list)) => Operation::List(list.try_into()?),

@@ -43,6 +43,7 @@ async fn bursts_of_cancelled_calls_end_neither_a_stream_nor_a_set() {
     let stream = frames.call("/gokupb.Goku/Stream", &pb::StreamRequest::default());
     let get = pb::GetRequest {
         key: "set/0".to_owned(),
+        ..pb::GetRequest::default()
     };
     for burst in 0..BURSTS {
         for number in 0..CANCELLED {

@@ -1,7 +1,7 @@
 //! What is too large, malformed or late, and that it harms nobody.
 
 use goku::limits::{ENTRY_BYTES_MAX, KEY_BYTES_MAX};
-use goku::{Entry, Epoch, Event, EventType, Position, Revision, Snapshot, StreamItem, Tag, Timestamp};
+use goku::{Entry, Epoch, Event, EventType, Key, Position, Revision, Snapshot, StreamItem, Tag, Timestamp};
 use goku_grpc::limits::MESSAGE_BYTES_MAX;
 use goku_grpc::proto::{gokupb as pb, reflexpb};
 use prost::Message;
@@ -121,7 +121,7 @@ async fn a_request_that_runs_out_of_its_time_is_answered_as_that() {
 
 #[test]
 fn what_may_be_stored_can_be_delivered() {
-    let longest = key(&"k".repeat(KEY_BYTES_MAX));
+    let longest = Key::from_bytes([0xff; KEY_BYTES_MAX]).unwrap();
     let shortest = key("k");
     for key in [longest, shortest] {
         let value = bytes::Bytes::from(vec![7; ENTRY_BYTES_MAX - key.as_bytes().len()]);

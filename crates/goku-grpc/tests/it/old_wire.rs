@@ -321,10 +321,17 @@ async fn get_and_delete_find_no_key_that_cannot_be() {
     let mut grpc = served.grpc();
     for bytes in [0, 256] {
         let key = "k".repeat(bytes);
-        let status = grpc.get(pb::GetRequest { key: key.clone() }).await.unwrap_err();
+        let get = pb::GetRequest {
+            key: key.clone(),
+            ..pb::GetRequest::default()
+        };
+        let status = grpc.get(get).await.unwrap_err();
         assert_eq!(refusal(&status), (Code::NotFound, NOT_FOUND.to_owned()));
         assert!(status.message().contains("1 to 255 bytes"));
-        let delete = pb::DeleteRequest { key, condition: None };
+        let delete = pb::DeleteRequest {
+            key,
+            ..pb::DeleteRequest::default()
+        };
         let status = grpc.delete(delete).await.unwrap_err();
         assert_eq!(refusal(&status), (Code::NotFound, NOT_FOUND.to_owned()));
     }
@@ -337,6 +344,7 @@ async fn delete_takes_a_condition_and_answers_with_the_event_that_deleted() {
     let request = pb::DeleteRequest {
         key: "k".to_owned(),
         condition: condition(pb::condition::Condition::Version(8)),
+        ..pb::DeleteRequest::default()
     };
     let answer = served.grpc().delete(request).await.unwrap().into_inner();
     assert_eq!(answer.kv.unwrap().deleted_ref, 13);
@@ -352,6 +360,7 @@ async fn a_lists_headers_name_its_snapshot_though_it_is_empty() {
         start: "p/1".to_owned(),
         limit: Some(0),
         keys_only: true,
+        ..pb::ListRequest::default()
     };
     let mut answer = served.grpc().list(request).await.unwrap();
     let header = |name| answer.metadata().get(name).unwrap().to_str().unwrap().to_owned();
@@ -513,9 +522,9 @@ async fn stream_asks_for_what_its_fields_say() {
 async fn a_prefix_longer_than_any_key_is_that_of_none() {
     let served = Served::new();
     let mut grpc = served.grpc();
-    // As much of it as is a prefix ends before a character that is cut.
-    let long = format!("{}é", "p".repeat(254));
-    let prefix = || Prefix::new("p".repeat(254)).unwrap();
+    // As much of it as is a prefix ends within a character.
+    let long = format!("{}é", "p".repeat(1023));
+    let prefix = || Prefix::from_bytes(&long.as_bytes()[..1024]).unwrap();
 
     let list = pb::ListRequest {
         prefix: long.clone(),
@@ -536,7 +545,7 @@ async fn a_prefix_longer_than_any_key_is_that_of_none() {
         ..reflexpb::StreamOptions::default()
     };
     let request = pb::StreamRequest {
-        prefix: long,
+        prefix: long.clone(),
         types: vec![1],
         ..stream("12", to_head)
     };
@@ -691,6 +700,7 @@ async fn txn_refuses_what_a_newer_client_may_mean() {
             key: "k".to_owned(),
             relation,
             target,
+            ..pb::Compare::default()
         }],
         ..pb::TxnRequest::default()
     };

@@ -6,7 +6,7 @@ use goku_grpc::proto::reflexpb::{self, reflex_client::ReflexClient};
 use tonic::Code;
 
 use crate::fake::Asked;
-use crate::sample::{self, event, key};
+use crate::sample::{self, event};
 use crate::served::Served;
 
 #[tokio::test]
@@ -103,7 +103,10 @@ async fn a_stopping_server_ends_open_and_new_streams_and_goes_on_answering() {
     };
     stopped(open.message().await.unwrap_err());
     stopped(grpc.stream(pb::StreamRequest::default()).await.unwrap_err());
-    let get = pb::GetRequest { key: "k".to_owned() };
+    let get = pb::GetRequest {
+        key: "k".to_owned(),
+        ..pb::GetRequest::default()
+    };
     assert_eq!(grpc.get(get).await.unwrap().into_inner().version, 11);
 }
 
@@ -126,10 +129,7 @@ async fn generic_clients_of_reflex_stream_the_whole_store() {
     };
     let answer = ReflexClient::new(served.channel()).stream(request).await.unwrap();
     let mut events = answer.into_inner();
-    assert_eq!(
-        events.message().await.unwrap().unwrap().foreign_id,
-        key("a/key").as_str()
-    );
+    assert_eq!(events.message().await.unwrap().unwrap().foreign_id, "a/key");
     assert_eq!(events.message().await.unwrap_err().code(), Code::OutOfRange);
     let asked = goku::StreamRequest::default()
         .from(goku::StreamFrom::After(EventId::new(20).unwrap()))

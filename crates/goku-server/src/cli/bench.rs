@@ -178,7 +178,7 @@ impl Run<'_> {
         let mut target = Target::new(clients, prefix.clone())?;
         let own = OwnPrefix::claim(&*client, prefix.clone()).await?;
         let keeps = self.options.keep;
-        progress.begin(prefix.as_str(), keeps);
+        progress.begin(&prefix, keeps);
         let monitor = progress.monitor().clone();
         let measured = progress
             .watch(async {
@@ -192,7 +192,7 @@ impl Run<'_> {
                     load: &self.load,
                     on: self.on,
                     connections: self.connections,
-                    prefix: prefix.as_str(),
+                    prefix: &prefix,
                     keeps,
                     interrupted: monitor.is_stopped(),
                     measured,

@@ -7,8 +7,9 @@ use goku::{Client, DeleteRequest, Error, EventId, Key, ListRequest, Operation, O
 
 use crate::cli::condition::LastEvent;
 use crate::cli::connection::Connection;
+use crate::cli::key::{self, KeyArgument};
 use crate::cli::own::Hiding;
-use crate::cli::{key, question};
+use crate::cli::question;
 use crate::exit::{Failure, Outcome};
 use crate::output::Output;
 
@@ -20,8 +21,12 @@ use crate::output::Output;
 #[derive(Debug, Args)]
 pub(super) struct Delete {
     /// The key
-    #[arg(value_parser = key::key, required_unless_present = "prefix", conflicts_with = "prefix")]
-    key: Option<Key>,
+    #[arg(required_unless_present = "prefix", conflicts_with = "prefix")]
+    key: Option<String>,
+
+    /// KEY is base64 of 1 to 1,024 bytes of any value, as JSON output has a key that is not text
+    #[arg(long, requires = "key")]
+    key_base64: bool,
 
     /// Delete all keys that begin with this
     #[arg(long, value_name = "PREFIX", value_parser = key::prefix, conflicts_with_all = ["if_version", "if_ref"])]
@@ -39,6 +44,7 @@ impl Delete {
     pub(super) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
         let client = connection.client()?;
         if let Some(key) = self.key {
+            let key = KeyArgument::new(key, self.key_base64).key()?;
             let request = DeleteRequest::new(key).condition(self.condition.condition());
             let entry = client.delete(request).await?;
             return Ok(output.written(&entry)?);
@@ -85,7 +91,7 @@ impl Deletion<'_> {
 
     /// Fails where the answer is not yes.
     fn ask(&self, keys: u64) -> Outcome {
-        let prefix = self.prefix.as_str();
+        let prefix = &self.prefix;
         let keys = match keys {
             1 => "1 key that begins".to_owned(),
             keys => format!("{keys} keys that begin"),

@@ -12,7 +12,7 @@ use goku::{Client, Entry, Error, ErrorKind, Expiry, Key, LeaseId, ListRequest, P
 use crate::cli::condition::SetCondition;
 use crate::cli::connection::Connection;
 use crate::cli::expiry::ExpiryOptions;
-use crate::cli::key;
+use crate::cli::key::{self, KeyArgument};
 use crate::cli::lease::lease_id;
 use crate::cli::own::Hiding;
 use crate::exit::{Failure, Outcome};
@@ -23,9 +23,8 @@ use crate::output::{self, Output, Term};
 /// On a terminal the value ends with its line, and control characters are written as \x1b.
 #[derive(Debug, Args)]
 pub(super) struct Get {
-    /// The key: 1 to 255 bytes of UTF-8
-    #[arg(value_parser = key::key)]
-    key: Key,
+    #[command(flatten)]
+    key: KeyArgument,
 }
 
 /// Set a key; one that has a time to live keeps it, unless an option says otherwise
@@ -36,9 +35,8 @@ pub(super) struct Get {
 /// The answer is the key's new version, the ref of the event, and the lease with the time that remains of it.
 #[derive(Debug, Args)]
 pub(super) struct Set {
-    /// The key: 1 to 255 bytes of UTF-8
-    #[arg(value_parser = key::key)]
-    key: Key,
+    #[command(flatten)]
+    key: KeyArgument,
 
     /// The value, or `-` to read it from standard input
     #[arg(allow_negative_numbers = true)]
@@ -58,7 +56,7 @@ pub(super) struct Set {
 /// List the keys that begin with a prefix, as they are at one moment, in the order of their bytes
 ///
 /// Text output is key, version and value, separated by tabs; on a terminal lined up under their names. A key or value with
-/// control characters is written as a JSON string, a value that is not UTF-8 as b"\xff\x00", and a long value is cut. JSON
+/// control characters is written as a JSON string, one that is not UTF-8 as b"\xff\x00", and a long value is cut. JSON
 /// output is one object a line, complete.
 ///
 /// Keys that goku keeps for itself, which begin with goku:consumers/, are left out unless PREFIX begins with goku: or --all
@@ -93,7 +91,7 @@ pub(super) struct List {
 impl Get {
     pub(super) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
         let client = connection.client()?;
-        let entry = client.get(&self.key).await?;
+        let entry = client.get(&self.key.key()?).await?;
         Ok(output.value(&entry)?)
     }
 }
@@ -105,7 +103,7 @@ impl Set {
             condition: self.condition.condition(),
             lease: self.lease,
             expiry: self.expiry.expiry(),
-            key: self.key,
+            key: self.key.key()?,
         };
         let (expiry, moved) = (request.expiry, request.lease.is_some());
         let client = connection.client()?;

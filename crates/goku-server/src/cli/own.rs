@@ -10,8 +10,8 @@ pub(super) struct Hiding(bool);
 
 impl Hiding {
     pub(super) fn of(prefix: &Prefix, all: bool) -> Hiding {
-        let may_meet_them = RESERVED_PREFIX.starts_with(prefix.as_str());
-        Hiding(may_meet_them && !all && !prefix.as_str().starts_with("goku:"))
+        let may_meet_them = RESERVED_PREFIX.as_bytes().starts_with(prefix.as_bytes());
+        Hiding(may_meet_them && !all && !prefix.as_bytes().starts_with(b"goku:"))
     }
 
     /// Whether any key may be left out.
@@ -21,7 +21,7 @@ impl Hiding {
 
     /// Whether `key` is left out.
     pub(super) fn hides(self, key: &Key) -> bool {
-        self.0 && key.as_str().starts_with(RESERVED_PREFIX)
+        self.0 && key.as_bytes().starts_with(RESERVED_PREFIX.as_bytes())
     }
 }
 

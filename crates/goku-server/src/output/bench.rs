@@ -55,7 +55,7 @@ pub(super) fn json(report: &Report<'_>) -> impl Serialize {
         connections: report.connections,
         keys: load.keys,
         value_bytes: load.value_bytes,
-        prefix: report.prefix.to_owned(),
+        prefix: report.prefix.to_string(),
         kept: report.keeps,
         warm_up_seconds: load.warm_up.as_secs_f64(),
         seconds: measured.elapsed.as_secs_f64(),

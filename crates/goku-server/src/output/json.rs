@@ -61,7 +61,7 @@ fn event_form(event: &Event) -> EventForm<'_> {
         position: show_position(event.position()),
         time: show_time(event.timestamp),
         r#type: event.event_type.name(),
-        key: event.key.as_str(),
+        key: key(&event.key),
         value: (event.event_type == EventType::Set).then(|| value(&event.value)),
         version: event.version.get(),
         rev: event.rev.get(),
@@ -87,7 +87,7 @@ pub(super) fn dead_letter(letter: &DeadLetter) -> impl Serialize {
     DeadLetterForm {
         attempts: letter.attempts,
         error: &letter.error,
-        dead_letter: letter.key.as_str(),
+        dead_letter: letter.key.to_string(),
         delivery: delivery(&letter.delivery),
     }
 }
@@ -115,7 +115,7 @@ pub(super) fn consumer(status: &ConsumerStatus) -> impl Serialize {
         member_lease: status.holder.as_ref().map(|member| member.lease.get()),
         failing: status.failing.as_ref().map(|failing| FailingForm {
             event: failing.event.get(),
-            key: failing.key.as_str(),
+            key: key(&failing.key),
             attempts: failing.attempts,
             error: &failing.error,
             since: show_time(failing.since),
@@ -169,7 +169,13 @@ pub(super) fn expired(lease: &Lease, held: Option<&HeldKeys>) -> impl Serialize 
 pub(super) fn lease_with_keys(lease: &Lease, held: Option<&HeldKeys>) -> impl Serialize {
     LeaseWithKeysForm {
         lease: lease_form(lease),
-        keys: held.map(|held| held.keys.iter().map(Key::as_str).collect()),
+        keys: held.map(|held| held.keys.iter().filter_map(Key::text).collect()),
+        keys_base64: held
+            .into_iter()
+            .flat_map(|held| &held.keys)
+            .filter(|key| key.text().is_none())
+            .map(|key| BASE64.encode(key.as_bytes()))
+            .collect(),
         more_keys: held.map(|held| held.more),
     }
 }
@@ -244,7 +250,7 @@ fn entry_form(entry: &Entry) -> EntryForm<'_> {
 
 fn state_form(entry: &Entry) -> EntryForm<'_> {
     EntryForm {
-        key: entry.key.as_str(),
+        key: key(&entry.key),
         value: None,
         version: entry.version.get(),
         r#ref: entry.updated_ref.get(),
@@ -273,6 +279,13 @@ fn snapshot_form(at: Snapshot) -> SnapshotForm {
     }
 }
 
+fn key(key: &Key) -> KeyForm<'_> {
+    match key.text() {
+        Some(text) => KeyForm::Text(text),
+        None => KeyForm::Bytes(BASE64.encode(key.as_bytes())),
+    }
+}
+
 fn value(value: &[u8]) -> ValueForm<'_> {
     match std::str::from_utf8(value) {
         Ok(text) => ValueForm::Text(text),
@@ -287,7 +300,8 @@ fn milliseconds(duration: Duration) -> u64 {
 /// An entry; without its value where only the state is told.
 #[derive(Serialize)]
 struct EntryForm<'a> {
-    key: &'a str,
+    #[serde(flatten)]
+    key: KeyForm<'a>,
     #[serde(flatten)]
     value: Option<ValueForm<'a>>,
     version: i64,
@@ -332,7 +346,7 @@ struct DeadLetterForm<'a, D> {
     attempts: u32,
     error: &'a str,
     /// The key that it is kept under.
-    dead_letter: &'a str,
+    dead_letter: String,
     #[serde(flatten)]
     delivery: D,
 }
@@ -366,7 +380,8 @@ struct ConsumerForm<'a> {
 #[derive(Serialize)]
 struct FailingForm<'a> {
     event: i64,
-    key: &'a str,
+    #[serde(flatten)]
+    key: KeyForm<'a>,
     attempts: u32,
     error: &'a str,
     since: String,
@@ -393,7 +408,8 @@ struct EventForm<'a> {
     position: String,
     time: String,
     r#type: &'static str,
-    key: &'a str,
+    #[serde(flatten)]
+    key: KeyForm<'a>,
     #[serde(flatten)]
     value: Option<ValueForm<'a>>,
     version: i64,
@@ -403,6 +419,14 @@ struct EventForm<'a> {
     created_version: i64,
     created_rev: i64,
     lease: i64,
+}
+
+#[derive(Serialize)]
+enum KeyForm<'a> {
+    #[serde(rename = "key")]
+    Text(&'a str),
+    #[serde(rename = "key_base64")]
+    Bytes(String),
 }
 
 #[derive(Serialize)]
@@ -432,6 +456,9 @@ struct LeaseWithKeysForm<'a> {
     /// Absent where the server does not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<Vec<&'a str>>,
+    /// Keys that are no text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keys_base64: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     more_keys: Option<bool>,
 }

@@ -1,5 +1,6 @@
 //! The report of a load.
 
+use goku::Prefix;
 use goku_load::{Load, Measured};
 
 /// A load, and its outcome.
@@ -11,7 +12,7 @@ pub(crate) struct Report<'a> {
     /// Connections to each server; none where the store was opened by this process.
     pub(crate) connections: Option<usize>,
     /// The prefix of all keys.
-    pub(crate) prefix: &'a str,
+    pub(crate) prefix: &'a Prefix,
     /// Whether the keys stay.
     pub(crate) keeps: bool,
     /// Whether it was ended early.

@@ -16,9 +16,13 @@ use crate::time::{show as show_time, show_duration, show_remaining};
 /// Characters of a value that are shown before it is cut.
 const PREVIEW_CHARACTERS_MAX: usize = 80;
 
-/// A key, as it is or, where it has control characters or begins with a quote, as a JSON string.
+/// A key, as it is or, where it has control characters or begins with a quote, as a JSON string; one that is no text as
+/// `b"\xff\x00"`.
 pub(super) fn key(key: &Key) -> String {
-    quoted(key.as_str())
+    match key.text() {
+        Some(text) => quoted(text),
+        None => bytes(key.as_bytes()),
+    }
 }
 
 /// The state that a later condition needs: version, ref and lease.
@@ -270,6 +274,10 @@ fn quoted(text: &str) -> String {
     }
 }
 
+fn bytes(bytes: &[u8]) -> String {
+    format!("b\"{}\"", bytes.escape_ascii())
+}
+
 /// The beginning of a value: text as keys are written, other bytes as `b"\xff\x00"`.
 fn preview(value: &[u8]) -> String {
     let (shown, cut) = match std::str::from_utf8(value) {
@@ -280,7 +288,7 @@ fn preview(value: &[u8]) -> String {
         }
         Err(_) => {
             let head = &value[..value.len().min(PREVIEW_CHARACTERS_MAX / 2)];
-            (format!("b\"{}\"", head.escape_ascii()), head.len() < value.len())
+            (bytes(head), head.len() < value.len())
         }
     };
     if cut {

@@ -207,6 +207,48 @@ fn a_write_keeps_to_its_condition() {
 }
 
 #[test]
+fn a_key_of_any_bytes_is_given_and_shown_in_base64() {
+    let goku = Goku::start();
+    let set = goku
+        .run(&["set", "--key-base64", "Yf8=", "1", "--output", "json"])
+        .json();
+    assert_eq!((&set[0]["key_base64"], &set[0]["key"]), (&json!("Yf8="), &Value::Null));
+    goku.run(&["set", "ab", "2"]).done();
+    assert_eq!(goku.run(&["get", "--key-base64", "Yf8="]).done(), "1");
+    assert_eq!(goku.run(&["list"]).done(), "ab\t1\t2\nb\"a\\xff\"\t1\t1\n");
+    let listed = goku.run(&["list", "--output", "json"]).json();
+    assert_eq!(
+        (&listed[0]["key"], &listed[1]["key_base64"]),
+        (&json!("ab"), &json!("Yf8="))
+    );
+    let events = goku.run(&["watch", "--to-head", "--output", "json"]).json();
+    assert_eq!(
+        (&events[0]["key_base64"], &events[1]["key"]),
+        (&json!("Yf8="), &json!("ab"))
+    );
+
+    let txn = json!({"then": [{"get": {"key_base64": "Yf8="}}, {"set": {"key_base64": "/w==", "value": "3"}}]});
+    let answer = goku
+        .run_with_input(&["txn", "--output", "json"], txn.to_string())
+        .json();
+    assert_eq!(answer[0]["answers"][0]["get"]["key_base64"], "Yf8=");
+    goku.run(&["delete", "--key-base64", "/w=="]).done();
+
+    let lease = goku.run(&["lease", "grant", "--output", "json"]).json()[0]["lease"].to_string();
+    goku.run(&["set", "--key-base64", "Yf8=", "4", "--lease", &lease])
+        .done();
+    let held = goku.run(&["lease", "get", &lease, "--output", "json"]).json();
+    assert_eq!(
+        (&held[0]["keys"], &held[0]["keys_base64"]),
+        (&json!([]), &json!(["Yf8="]))
+    );
+
+    goku.run(&["get", "--key-base64", "?"]).failed(2);
+    goku.run(&["set", "--key-base64", "", "x"]).failed(2);
+    goku.run(&["set", &"k".repeat(256), "x"]).failed(2);
+}
+
+#[test]
 fn hostile_keys_are_keys_like_others() {
     let goku = Goku::start();
     for key in HOSTILE_KEYS {

@@ -295,7 +295,7 @@ fn check_log(log: &[Event], acknowledged: &[(usize, goku::EventId)], refused: &[
     }
     let places = |number: usize| {
         let name = name(number);
-        let found = log.iter().filter(move |event| event.key.as_str() == name);
+        let found = log.iter().filter(move |event| event.key.text().unwrap() == name);
         found.map(|event| event.id).collect::<Vec<_>>()
     };
     for (number, place) in acknowledged {

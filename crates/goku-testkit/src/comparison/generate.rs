@@ -14,8 +14,8 @@ use proptest::prelude::*;
 
 use super::Step;
 
-const KEYS: [&str; 6] = ["a", "A", "ab", "a%", "b", "á"];
-const PREFIXES: [&str; 5] = ["", "a", "a%", "b", "c"];
+const KEYS: [&[u8]; 8] = [b"a", b"A", b"ab", b"a%", b"b", "á".as_bytes(), b"a\xff", b"\xff"];
+const PREFIXES: [&[u8]; 6] = [b"", b"a", b"a%", b"b", b"c", b"\xff"];
 /// One of them is too large to be kept with its row by a store that keeps small values there.
 const VALUES: [&[u8]; 5] = [b"", b"x", b"y", b"\0\xff", &[b'v'; 20_000]];
 
@@ -64,7 +64,7 @@ fn step(ttl: Ttl) -> impl Strategy<Value = Step> {
 }
 
 fn key() -> impl Strategy<Value = Key> {
-    prop::sample::select(&KEYS[..]).prop_map(|key| Key::new(key).unwrap())
+    prop::sample::select(&KEYS[..]).prop_map(|key| Key::from_bytes(key).unwrap())
 }
 
 fn value() -> impl Strategy<Value = Bytes> {
@@ -134,7 +134,7 @@ fn list() -> impl Strategy<Value = ListRequest> {
     let prefix = prop::sample::select(&PREFIXES[..]);
     (prefix, option::of(key()), option::of(0..4_usize), any::<bool>()).prop_map(|(prefix, start, limit, keys_only)| {
         ListRequest {
-            prefix: Prefix::new(prefix).unwrap(),
+            prefix: Prefix::from_bytes(prefix).unwrap(),
             start,
             limit,
             keys_only,

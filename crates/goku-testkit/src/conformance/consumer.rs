@@ -476,7 +476,7 @@ pub async fn several_are_under_way_with_each_keys_in_order(store: Probe) {
             async move {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                let key: usize = delivery.key().as_str()[1..].parse()?;
+                let key: usize = delivery.key().text().unwrap()[1..].parse()?;
                 let value = String::from_utf8_lossy(delivery.value().unwrap()).into_owned();
                 seen.lock().unwrap()[key].push(value);
                 now.fetch_sub(1, Ordering::SeqCst);

@@ -236,7 +236,7 @@ pub async fn every_key_of_a_lease_ends_with_it_in_one_revision(store: Probe) {
         .await
         .unwrap();
     let events = stream.events(30).await;
-    let mut names: Vec<&str> = events.iter().map(|event| event.key.as_str()).collect();
+    let mut names: Vec<&str> = events.iter().map(|event| event.key.text().unwrap()).collect();
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), 30);
@@ -339,7 +339,7 @@ pub async fn a_lease_with_many_keys_ends_in_steps(store: Probe) {
     let steps: Vec<_> = of_large.chunk_by(|one, next| one.rev == next.rev).collect();
     assert!(steps.len() > 2, "{} steps", steps.len());
     assert!(steps.iter().all(|step| step.len() <= LEASE_KEYS_AT_ONCE_MAX));
-    let mut names: Vec<&str> = of_large.iter().map(|event| event.key.as_str()).collect();
+    let mut names: Vec<&str> = of_large.iter().map(|event| event.key.text().unwrap()).collect();
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), keys);

@@ -18,7 +18,7 @@ pub async fn two_stores_never_touch_each_other(one: Probe, other: Probe) {
     assert!(
         others
             .iter()
-            .all(|event| event.value.starts_with(b"other") || event.key.as_str() == "other's")
+            .all(|event| event.value.starts_with(b"other") || event.key == "other's")
     );
     assert_eq!(one.log("").await, ones);
     assert_eq!(other.log("").await, others);

@@ -284,7 +284,7 @@ pub async fn expiring_a_lease_deletes_its_live_keys(store: Probe) {
     assert_eq!(store.keys(list("")).await, ["moved", "other"]);
 
     let events = store.log("").await.split_off(last.updated_ref.get() as usize);
-    let mut names: Vec<&str> = events.iter().map(|event| event.key.as_str()).collect();
+    let mut names: Vec<&str> = events.iter().map(|event| event.key.text().unwrap()).collect();
     names.sort_unstable();
     assert_eq!(names, ["a", "b", "c"]);
     for event in &events {
@@ -450,7 +450,7 @@ async fn lease_keys(store: &Probe, id: LeaseId, limit: Option<usize>) -> Vec<Str
     };
     loop {
         let page = store.lease_keys(request.clone()).await.unwrap();
-        keys.extend(page.keys.iter().map(|key| key.as_str().to_owned()));
+        keys.extend(page.keys.iter().map(|key| key.text().unwrap().to_owned()));
         if page.rest.is_none() {
             return keys;
         }

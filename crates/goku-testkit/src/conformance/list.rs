@@ -44,7 +44,7 @@ pub async fn entries_are_what_get_answers(store: Probe) {
     let (_, entries) = store.listing(list("")).await;
     assert_eq!(entries.len(), 2);
     for entry in entries {
-        assert_eq!(Some(&entry), store.read(entry.key.as_str()).await.as_ref());
+        assert_eq!(Some(&entry), store.read(entry.key.text().unwrap()).await.as_ref());
     }
 }
 
@@ -92,7 +92,7 @@ pub async fn keys_only_leaves_the_values_out(store: Probe) {
     let (_, entries) = store.listing(request).await;
     assert_eq!(entries.len(), 2);
     for entry in entries {
-        let whole = store.read(entry.key.as_str()).await.unwrap();
+        let whole = store.read(entry.key.text().unwrap()).await.unwrap();
         assert_eq!(entry.value, "");
         assert_eq!(
             goku::Entry {

@@ -73,7 +73,7 @@ pub async fn each_change_makes_one_event_of_its_type(store: Probe) {
     let log = store.log("").await;
     let seen: Vec<_> = log
         .iter()
-        .map(|event| (event.event_type, event.key.as_str(), event.version.get()))
+        .map(|event| (event.event_type, event.key.text().unwrap(), event.version.get()))
         .collect();
     assert_eq!(
         seen,

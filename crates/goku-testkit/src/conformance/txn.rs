@@ -323,7 +323,7 @@ pub async fn all_events_have_one_revision_and_one_tag(store: Probe) {
         .map(|event| {
             (
                 event.event_type,
-                event.key.as_str(),
+                event.key.text().unwrap(),
                 event.version.get(),
                 event.prev_ref.get(),
             )
@@ -494,7 +494,7 @@ pub async fn a_transaction_that_only_reads_has_no_revision(store: Probe) {
     assert_eq!(Some(a), store.read("a").await.as_ref());
     assert_eq!(all, &store.listing(list("")).await.1);
     assert_eq!(
-        (only.len(), only[0].key.as_str(), &only[0].value[..]),
+        (only.len(), only[0].key.text().unwrap(), &only[0].value[..]),
         (1, "b", &b""[..])
     );
     assert_eq!(store.log("").await.len(), 2);

@@ -103,7 +103,7 @@ fn check_size(txn: &Txn) -> Result<()> {
         Operation::Get(key) => bytes_of(key),
         Operation::Set(request) => bytes_of(&request.key) + request.value.len(),
         Operation::Delete(request) => bytes_of(&request.key),
-        Operation::List(request) => request.prefix.as_str().len() + request.start.as_ref().map_or(0, bytes_of),
+        Operation::List(request) => request.prefix.as_bytes().len() + request.start.as_ref().map_or(0, bytes_of),
     });
     if compared.chain(operated).sum::<usize>() > TXN_BYTES_MAX {
         return Err(error(ErrorKind::TooLarge, "the request is too large"));

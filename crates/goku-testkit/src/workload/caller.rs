@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::{Load, PREFIXES, Phase};
-use crate::probe::{self, prefix};
+use crate::probe::prefix;
 use crate::seed::Random;
 
 /// Attempts at a write with a number before its caller gives up on it.
@@ -216,7 +216,10 @@ impl Caller {
     fn key(&mut self) -> Key {
         let prefix = *self.random.choose(&PREFIXES);
         let number = self.random.below(self.load.keys / PREFIXES.len() as u64);
-        probe::key(format!("{prefix}k{number}"))
+        // Some keys are no text.
+        let mark: &[u8] = if number % 4 == 3 { b"k\xff" } else { b"k" };
+        let key = [prefix.as_bytes(), mark, number.to_string().as_bytes()].concat();
+        Key::from_bytes(key).expect("the key has a few bytes")
     }
 
     /// A value that nobody else sets.

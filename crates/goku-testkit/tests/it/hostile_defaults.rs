@@ -66,7 +66,7 @@ async fn a_listing_shows_keys_that_changed_since(options: Options) {
     let entries: Vec<_> = soon("the listing", listing.try_collect()).await.unwrap();
     let shown: Vec<_> = entries
         .iter()
-        .map(|entry| (entry.key.as_str(), &entry.value[..]))
+        .map(|entry| (entry.key.text().unwrap(), &entry.value[..]))
         .collect();
     assert_eq!(shown, ["a", "b", "c"].map(|key| (key, &b"before"[..])));
     engine.close().await;

@@ -81,7 +81,7 @@ async fn until_all_ended(store: &Probe) {
 }
 
 fn expired(log: &[Event], prefix: &str) -> usize {
-    let is_it = |event: &&Event| event.event_type == EventType::Expire && event.key.as_str().starts_with(prefix);
+    let is_it = |event: &&Event| event.event_type == EventType::Expire && event.key.text().unwrap().starts_with(prefix);
     log.iter().filter(is_it).count()
 }
 
@@ -123,7 +123,11 @@ async fn ends_beside_others(url: &str) {
     );
     // Between the first step and the last, others write, and their leases end.
     assert!(batches.count() >= steps.len());
-    assert!(between.iter().any(|event| event.key.as_str().starts_with("other/")));
+    assert!(
+        between
+            .iter()
+            .any(|event| event.key.text().unwrap().starts_with("other/"))
+    );
     assert!(expired(between, "short/") > 0);
     assert_eq!(expired(&log, "large/"), KEYS);
     assert_eq!(kind(store.get_lease(lease).await), ErrorKind::LeaseNotFound);

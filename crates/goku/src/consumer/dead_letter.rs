@@ -73,7 +73,7 @@ pub async fn dead_letter_counts(
     let mut counts = BTreeMap::new();
     while let Some(entry) = entries.next().await {
         let key = entry?.key;
-        let rest = key.as_str().strip_prefix(&prefix);
+        let rest = key.text().and_then(|key| key.strip_prefix(&prefix));
         if let Some((name, _)) = rest.and_then(|rest| rest.split_once('/')) {
             *counts.entry(name.to_owned()).or_default() += 1;
         }
@@ -119,14 +119,14 @@ pub(super) async fn remove(client: &dyn Client, letter: &DeadLetter) -> Result<(
 }
 
 fn write(delivery: &Delivery, attempts: u32, error: &str) -> Bytes {
-    let mut lines: Vec<(&str, String)> = vec![
-        ("attempts", attempts.to_string()),
-        ("error", lines::shortened(error).to_owned()),
-        ("key", delivery.key().to_string()),
+    let mut lines: Vec<(&str, Vec<u8>)> = vec![
+        ("attempts", attempts.to_string().into()),
+        ("error", lines::shortened(error).into()),
+        ("key", delivery.key().as_bytes().to_vec()),
     ];
     let value = match delivery {
         Delivery::State(entry) => {
-            lines.push(("type", STATE.to_owned()));
+            lines.push(("type", STATE.into()));
             lines.extend(numbers(
                 entry.updated_ref,
                 entry.updated_rev,
@@ -139,7 +139,7 @@ fn write(delivery: &Delivery, attempts: u32, error: &str) -> Bytes {
             &entry.value
         }
         Delivery::Event(event) => {
-            lines.push(("type", event.event_type.name().to_owned()));
+            lines.push(("type", event.event_type.name().into()));
             lines.extend(numbers(
                 event.id,
                 event.rev,
@@ -149,9 +149,9 @@ fn write(delivery: &Delivery, attempts: u32, error: &str) -> Bytes {
                 event.created_rev,
                 event.lease_id,
             ));
-            lines.push(("tag", event.tag.get().to_string()));
-            lines.push(("timestamp-ms", event.timestamp.as_millis().to_string()));
-            lines.push(("prev-ref", event.prev_ref.to_string()));
+            lines.push(("tag", event.tag.get().to_string().into()));
+            lines.push(("timestamp-ms", event.timestamp.as_millis().to_string().into()));
+            lines.push(("prev-ref", event.prev_ref.to_string().into()));
             &event.value
         }
     };
@@ -168,15 +168,15 @@ fn numbers(
     created_version: Version,
     created_rev: Revision,
     lease_id: LeaseId,
-) -> [(&'static str, String); 7] {
+) -> [(&'static str, Vec<u8>); 7] {
     [
-        ("id", id.to_string()),
-        ("rev", rev.to_string()),
-        ("version", version.to_string()),
-        ("created-ref", created_ref.to_string()),
-        ("created-version", created_version.to_string()),
-        ("created-rev", created_rev.to_string()),
-        ("lease-id", lease_id.to_string()),
+        ("id", id.to_string().into()),
+        ("rev", rev.to_string().into()),
+        ("version", version.to_string().into()),
+        ("created-ref", created_ref.to_string().into()),
+        ("created-version", created_version.to_string().into()),
+        ("created-rev", created_rev.to_string().into()),
+        ("lease-id", lease_id.to_string().into()),
     ]
 }
 
@@ -190,7 +190,10 @@ fn read(entry: Entry) -> Result<DeadLetter> {
         let number = text(name)?.parse::<i64>();
         number.map_err(|_| malformed(&entry.key, &format!("its line {name:?} is no number")))
     };
-    let key = Key::new(text("key")?)?;
+    let key = lines
+        .bytes("key")
+        .ok_or_else(|| malformed(&entry.key, "it has no line \"key\""))?;
+    let key = Key::from_bytes(key)?;
     let (version, created_version) = (
         Version::new(number("version")?)?,
         Version::new(number("created-version")?)?,
@@ -291,11 +294,14 @@ mod tests {
     fn a_dead_letter_is_read_as_it_was_written() {
         let mut state = entry(Bytes::from_static(b"\n\n\0"));
         state.key = Key::new("a: b").unwrap();
+        let mut of_bytes = state.clone();
+        of_bytes.key = Key::from_bytes(b"%\xff%FF\r\xc3").unwrap();
         let deliveries = [
             event(EventType::Set, "k", b"v"),
             event(EventType::Set, "\n\n%0A%\r: ", b"\n\nvalue\n\n"),
             event(EventType::Delete, "k", b""),
             Delivery::State(state),
+            Delivery::State(of_bytes),
         ];
         for delivery in deliveries {
             for error in ["", "it\nfailed: 100 % %25\r"] {

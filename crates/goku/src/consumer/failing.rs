@@ -305,24 +305,24 @@ fn unless_gone(written: Result<Entry>) -> Result<Option<Entry>> {
 
 fn write(failing: &Failing) -> Vec<u8> {
     lines::write(&[
-        ("attempts", failing.attempts.to_string()),
-        ("error", failing.error.clone()),
-        ("key", failing.key.to_string()),
-        ("id", failing.event.to_string()),
-        ("since-ms", failing.since.as_millis().to_string()),
-        ("told-ms", failing.told_at.as_millis().to_string()),
+        ("attempts", failing.attempts.to_string().into()),
+        ("error", failing.error.clone().into()),
+        ("key", failing.key.as_bytes().to_vec()),
+        ("id", failing.event.to_string().into()),
+        ("since-ms", failing.since.as_millis().to_string().into()),
+        ("told-ms", failing.told_at.as_millis().to_string().into()),
     ])
 }
 
 /// The report in an entry; `None` if it holds none.
 fn read(entry: &Entry) -> Option<Failing> {
-    let (consumer, partition) = entry.key.as_str().strip_prefix(&prefix())?.rsplit_once('/')?;
+    let (consumer, partition) = entry.key.text()?.strip_prefix(&prefix())?.rsplit_once('/')?;
     let (lines, _) = Lines::read(&entry.value)?;
     let time = |name: &str| Timestamp::from_millis(lines.number(name)?).ok();
     Some(Failing {
         cursor: CursorId::of_partition(ConsumerName::new(consumer).ok()?, partition.parse().ok()?),
         event: EventId::new(lines.number("id")?).ok()?,
-        key: Key::new(lines.text("key")?).ok()?,
+        key: Key::from_bytes(lines.bytes("key")?).ok()?,
         attempts: lines.number("attempts")?,
         error: lines.text("error")?,
         since: time("since-ms")?,

@@ -136,6 +136,7 @@ fn at(epoch: Epoch, position: Position) -> Snapshot {
 /// Whether a key is one that consumers keep for themselves, which is no news to them: a dead letter would lead to the next.
 fn is_own(spec: &Spec, key: &Key) -> bool {
     let is_in = spec.partition.is_none_or(|partition| partition.contains(key));
-    let is_reserved = key.as_str().starts_with(RESERVED_PREFIX) && !spec.prefix.as_str().starts_with(RESERVED_PREFIX);
+    let is_reserved = key.as_bytes().starts_with(RESERVED_PREFIX.as_bytes())
+        && !spec.prefix.as_bytes().starts_with(RESERVED_PREFIX.as_bytes());
     is_in && !is_reserved
 }

@@ -1,5 +1,5 @@
 //! Values that any language can read: lines of `name: text`, an empty line, and what follows. In the text of a line `%`,
-//! carriage return and line feed are written as `%25`, `%0D` and `%0A`.
+//! carriage return and line feed are written as `%25`, `%0D` and `%0A`, and a byte that belongs to no character likewise.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,9 +21,14 @@ impl Lines<'_> {
         Some((Lines(lines.collect()), value.slice(end + 2..)))
     }
 
+    /// The bytes of a line, as they were before they were written.
+    pub(super) fn bytes(&self, name: &str) -> Option<Vec<u8>> {
+        self.0.get(name).map(|line| unescape(line))
+    }
+
     /// The text of a line, as it was before it was written.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.0.get(name).map(|text| unescape(text))
+        String::from_utf8(self.bytes(name)?).ok()
     }
 
     /// The number that a line is.
@@ -32,12 +37,13 @@ impl Lines<'_> {
     }
 }
 
-/// Lines with their names and texts, and the empty line after them.
-pub(super) fn write(lines: &[(&str, String)]) -> Vec<u8> {
+/// Lines with their names and what they hold, and the empty line after them.
+pub(super) fn write(lines: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut text = String::new();
     for (name, line) in lines {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{name}: {}", escape(line));
+        text.extend([name, ": "]);
+        escape(line, &mut text);
+        text.push('\n');
     }
     text.push('\n');
     text.into_bytes()
@@ -49,10 +55,32 @@ pub(super) fn shortened(text: &str) -> &str {
     &text[..end.unwrap_or(0)]
 }
 
-fn escape(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+fn escape(line: &[u8], text: &mut String) {
+    for chunk in line.utf8_chunks() {
+        let valid = chunk.valid().replace('%', "%25");
+        text.push_str(&valid.replace('\r', "%0D").replace('\n', "%0A"));
+        for byte in chunk.invalid() {
+            // Writing to a string does not fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
 }
 
-fn unescape(text: &str) -> String {
-    text.replace("%0A", "\n").replace("%0D", "\r").replace("%25", "%")
+fn unescape(text: &str) -> Vec<u8> {
+    let mut line = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, others)) = rest.split_first() {
+        let escaped = (*first == b'%')
+            .then(|| others.first_chunk().and_then(byte_of))
+            .flatten();
+        line.push(escaped.unwrap_or(*first));
+        rest = &others[if escaped.is_some() { 2 } else { 0 }..];
+    }
+    line
+}
+
+/// The byte that two hexadecimal digits stand for.
+fn byte_of(digits: &[u8; 2]) -> Option<u8> {
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()
 }

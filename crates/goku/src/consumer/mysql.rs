@@ -13,7 +13,7 @@
 //! let pool = mysql_async::Pool::new("mysql://user:password@host/own");
 //! let once = MySqlTransactions::new(pool, |transaction, delivery| {
 //!     Box::pin(async move {
-//!         let key = delivery.key().as_str();
+//!         let key = delivery.key().as_bytes();
 //!         transaction.exec_drop("insert into seen (name) values (?)", (key,)).await?;
 //!         Ok(())
 //!     })

@@ -64,7 +64,7 @@ struct TxnRecord {
 enum OperationRecord {
     /// The answer of a Get, Set or Delete, with the value of a Get.
     Entry(Option<(EntryRecord, Vec<u8>)>),
-    List(Vec<(String, EntryRecord, Vec<u8>)>),
+    List(Vec<(Vec<u8>, EntryRecord, Vec<u8>)>),
 }
 
 /// The kinds of errors that a decision ends with.
@@ -311,7 +311,7 @@ impl OperationRecord {
             OperationAnswer::List(entries) => {
                 let entries = entries.iter().map(|entry| {
                     (
-                        entry.key.as_str().to_owned(),
+                        entry.key.as_bytes().to_vec(),
                         EntryRecord::of(entry),
                         entry.value.to_vec(),
                     )
@@ -339,7 +339,7 @@ impl OperationRecord {
             (Operation::List(_), OperationRecord::List(entries)) => {
                 let entries = entries
                     .iter()
-                    .map(|(key, entry, value)| entry.to_entry(&Key::new(key)?, Bytes::copy_from_slice(value)));
+                    .map(|(key, entry, value)| entry.to_entry(&Key::from_bytes(key)?, Bytes::copy_from_slice(value)));
                 Ok(OperationAnswer::List(entries.collect::<Result<_>>()?))
             }
             _ => Err(other_request()),

@@ -379,7 +379,7 @@ fn a_list_looks_further_where_the_batch_deleted_what_it_found() {
     let OperationAnswer::List(entries) = &answer.answers[1] else {
         panic!("{answer:?}")
     };
-    let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
+    let keys: Vec<_> = entries.iter().map(|entry| entry.key.text().unwrap()).collect();
     assert_eq!(keys, ["k20", "k21", "k21a"]);
 }
 

@@ -66,7 +66,7 @@ impl Routes {
             clear: None,
             wake: wake.clone(),
         };
-        let bytes = prefix.as_str().as_bytes();
+        let bytes = prefix.as_bytes();
         if !table.by_prefix.contains_key(bytes) {
             *table.lengths.entry(bytes.len()).or_default() += 1;
         }
@@ -149,7 +149,7 @@ impl Route {
         let told = table.told;
         let seat = table
             .by_prefix
-            .get_mut(self.prefix.as_str().as_bytes())
+            .get_mut(self.prefix.as_bytes())
             .and_then(|group| group.seats.get_mut(&self.number))
             .expect("a stream has its seat until it is gone");
         if position < seat.from {
@@ -171,7 +171,7 @@ impl Route {
 
 impl Drop for Route {
     fn drop(&mut self) {
-        let bytes = self.prefix.as_str().as_bytes();
+        let bytes = self.prefix.as_bytes();
         let mut table = self.routes.table();
         let table = &mut *table;
         let Some(group) = table.by_prefix.get_mut(bytes) else {

@@ -201,7 +201,7 @@ async fn a_file_of_format_1_is_taken_along() {
     assert_eq!(engine.get(&key("new")).await.unwrap().value, "one");
     assert_eq!(engine.get(&key("k5")).await.unwrap_err().kind(), ErrorKind::NotFound);
     let after = entries(&engine).await;
-    let untouched = |entry: &&Entry| !["k3", "k5", "k7", "new"].contains(&entry.key.as_str());
+    let untouched = |entry: &&Entry| !["k3", "k5", "k7", "new"].contains(&entry.key.text().unwrap());
     assert!(after.iter().filter(untouched).eq(before.iter().filter(untouched)));
     let live: Vec<_> = data(&path).into_iter().filter(|row| row.3.is_none()).collect();
     assert_eq!(live, as_data(&after));

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use goku::Prefix;
 use goku_load::figure::grouped;
 use goku_load::{Monitor, Phase, Seen};
 use goku_server::telemetry;
@@ -37,7 +38,7 @@ impl Progress {
     }
 
     /// Tells what is going to happen to the store.
-    pub(super) fn begin(&self, prefix: &str, keeps: bool) {
+    pub(super) fn begin(&self, prefix: &Prefix, keeps: bool) {
         let then = if keeps { "left there" } else { "deleted at the end" };
         self.show(&format!("writes keys below {prefix:?}, {then}\n"));
     }

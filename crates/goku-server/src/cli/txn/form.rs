@@ -11,6 +11,7 @@ use goku::{
 };
 use serde::Deserialize;
 
+use crate::cli::key::of_base64;
 use crate::time;
 use object::{Object, ObjectForm, explain};
 
@@ -51,7 +52,8 @@ impl ObjectForm for TxnForm {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CompareForm {
-    key: String,
+    key: Option<String>,
+    key_base64: Option<String>,
     #[serde(default)]
     is: RelationForm,
     exists: Option<bool>,
@@ -98,7 +100,8 @@ impl ObjectForm for OperationForm {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GetForm {
-    key: String,
+    key: Option<String>,
+    key_base64: Option<String>,
 }
 
 impl ObjectForm for GetForm {
@@ -108,7 +111,8 @@ impl ObjectForm for GetForm {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SetForm {
-    key: String,
+    key: Option<String>,
+    key_base64: Option<String>,
     value: Option<String>,
     value_base64: Option<String>,
     lease: Option<i64>,
@@ -129,7 +133,8 @@ impl ObjectForm for SetForm {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DeleteForm {
-    key: String,
+    key: Option<String>,
+    key_base64: Option<String>,
     if_version: Option<i64>,
     if_ref: Option<i64>,
 }
@@ -172,7 +177,7 @@ impl CompareForm {
             return Err("give one of exists, version, value, value_base64, lease, created_ref and ref".to_string());
         };
         Ok(Compare {
-            key: key(&self.key)?,
+            key: key(self.key, self.key_base64)?,
             relation: self.is.relation(),
             target,
         })
@@ -193,7 +198,7 @@ impl RelationForm {
 impl OperationForm {
     fn operation(self) -> Result<Operation, String> {
         match (self.get, self.set, self.delete, self.list) {
-            (Some(Object(get)), None, None, None) => Ok(Operation::Get(key(&get.key)?)),
+            (Some(Object(get)), None, None, None) => Ok(Operation::Get(key(get.key, get.key_base64)?)),
             (None, Some(Object(set)), None, None) => Ok(Operation::Set(set.request()?)),
             (None, None, Some(Object(delete)), None) => Ok(Operation::Delete(delete.request()?)),
             (None, None, None, Some(Object(list))) => Ok(Operation::List(list.request()?)),
@@ -212,7 +217,7 @@ impl SetForm {
             (false, number, id) => last_event(number, id)?,
         };
         Ok(SetRequest {
-            key: key(&self.key)?,
+            key: key(self.key, self.key_base64)?,
             value: bytes(self.value, self.value_base64)?.ok_or("give value or value_base64")?,
             condition,
             lease: self.lease.map(lease).transpose()?,
@@ -233,7 +238,7 @@ impl SetForm {
 
 impl DeleteForm {
     fn request(self) -> Result<DeleteRequest, String> {
-        Ok(DeleteRequest::new(key(&self.key)?).condition(last_event(self.if_version, self.if_ref)?))
+        Ok(DeleteRequest::new(key(self.key, self.key_base64)?).condition(last_event(self.if_version, self.if_ref)?))
     }
 }
 
@@ -241,7 +246,7 @@ impl ListForm {
     fn request(self) -> Result<ListRequest, String> {
         Ok(ListRequest {
             prefix: Prefix::new(self.prefix).map_err(message)?,
-            start: self.start.as_deref().map(key).transpose()?,
+            start: self.start.map(Key::new).transpose().map_err(message)?,
             limit: self.limit,
             keys_only: self.keys_only,
         })
@@ -269,8 +274,12 @@ fn bytes(text: Option<String>, base64: Option<String>) -> Result<Option<Bytes>, 
     }
 }
 
-fn key(text: &str) -> Result<Key, String> {
-    Key::new(text).map_err(message)
+fn key(text: Option<String>, base64: Option<String>) -> Result<Key, String> {
+    match (text, base64) {
+        (Some(text), None) => Key::new(text).map_err(message),
+        (None, Some(base64)) => of_base64(&base64),
+        _ => Err("give key or key_base64".to_string()),
+    }
 }
 
 fn version(number: i64) -> Result<Version, String> {
@@ -310,6 +319,15 @@ mod tests {
                 "compare[0]: give one of",
             ),
             (r#"{"compare": [{"key": "", "version": 1}]}"#, "compare[0]: invalid key"),
+            (r#"{"compare": [{"version": 1}]}"#, "compare[0]: give key or key_base64"),
+            (
+                r#"{"then": [{"get": {"key": "k", "key_base64": "aw=="}}]}"#,
+                "then[0]: give key or key_base64",
+            ),
+            (
+                r#"{"then": [{"get": {"key_base64": "?"}}]}"#,
+                "then[0]: the key is not base64",
+            ),
             (
                 r#"{"compare": [{"key": "k", "version": 1, "is": ">="}]}"#,
                 "unknown variant `>=`",
@@ -413,17 +431,17 @@ mod tests {
         let form = r#"{"then": [
             {"set": {"key": "a", "value_base64": "AP8=", "lease": 5, "expires_at": "1970-01-01T00:00:01Z",
                      "if_absent": true, "if_version": 3}},
-            {"delete": {"key": "b", "if_ref": 7}},
+            {"delete": {"key_base64": "Yv8=", "if_ref": 7}},
             {"list": {"start": "c", "limit": 2, "keys_only": true}}
         ]}"#;
-        let a = SetRequest::new(key("a").unwrap(), &b"\0\xff"[..])
+        let a = SetRequest::new(Key::new("a").unwrap(), &b"\0\xff"[..])
             .lease(lease(5).unwrap())
             .expiry(Expiry::At(goku::Timestamp::from_millis(1_000).unwrap()))
             .condition(Condition::AbsentAt(version(3).unwrap()));
-        let b = DeleteRequest::new(key("b").unwrap()).condition(Condition::Ref(event_id(7).unwrap()));
+        let b = DeleteRequest::new(Key::from_bytes(b"b\xff").unwrap()).condition(Condition::Ref(event_id(7).unwrap()));
         let c = ListRequest {
             prefix: Prefix::default(),
-            start: Some(key("c").unwrap()),
+            start: Some(Key::new("c").unwrap()),
             limit: Some(2),
             keys_only: true,
         };

@@ -289,7 +289,12 @@ impl All {
         let consumer = Consumer::exactly_once(client.clone(), spec("once"), Batch::new(5, SHORT), counting(&own));
         let waiting = tokio::spawn({
             let client = client.clone();
-            async move { wait_for(&*client, prefix("k"), |delivery| delivery.key().as_str() == "k-last").await }
+            async move {
+                wait_for(&*client, prefix("k"), |delivery| {
+                    delivery.key().text().unwrap() == "k-last"
+                })
+                .await
+            }
         });
         All {
             one: each(spec("one"), |done| Box::new(done.handler())),
@@ -415,10 +420,14 @@ fn in_order_of_keys(what: &str, done: &[Delivery], log: &[Event]) {
     for key in (0..KEYS).map(key).chain(["k-last".to_owned()]) {
         let done: Vec<_> = done
             .iter()
-            .filter(|delivery| delivery.key().as_str() == key)
+            .filter(|delivery| delivery.key().text().unwrap() == key)
             .cloned()
             .collect();
-        let log: Vec<_> = log.iter().filter(|event| event.key.as_str() == key).cloned().collect();
+        let log: Vec<_> = log
+            .iter()
+            .filter(|event| event.key.text().unwrap() == key)
+            .cloned()
+            .collect();
         in_order(what, &done, &log);
     }
 }

@@ -108,7 +108,7 @@ async fn under_running_replicas() {
         assert!(matches!(kind(old_wire), ErrorKind::Compacted { .. }));
         // The way on: the current state, and a stream from its snapshot.
         let (at, entries) = probe.listing(goku_testkit::probe::list("")).await;
-        let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        let keys: Vec<_> = entries.iter().map(|entry| entry.key.text().unwrap()).collect();
         assert_eq!(keys, ["kept", "new"]);
         let mut stream = probe.watch(watch("").from(StreamFrom::Resume(at.position))).await;
         let next = probe.put("next", "event").await;

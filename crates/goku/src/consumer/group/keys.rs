@@ -49,7 +49,7 @@ impl Keys {
 
     /// The meaning of `key`; `None` if it is not the group's.
     pub(super) fn meaning(&self, key: &Key) -> Option<Meaning> {
-        let rest = key.as_str().strip_prefix(&self.prefix)?;
+        let rest = key.text()?.strip_prefix(&self.prefix)?;
         if rest == "settings" {
             return Some(Meaning::Settings);
         }

@@ -168,7 +168,7 @@ impl Fields {
     }
 
     pub(super) fn key(&mut self) -> Result<Key> {
-        Key::from_bytes(&self.optional_bytes()?.unwrap_or_default())
+        Key::from_bytes(self.optional_bytes()?.unwrap_or_default())
     }
 
     fn event_type(&mut self) -> Result<EventType> {

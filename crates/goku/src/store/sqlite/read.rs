@@ -8,11 +8,12 @@ use crate::decide::{LeaseRow, MEMBERS_MAX, Needs, RangeNeed, Row, SessionRow, St
 use crate::event::Event;
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::{Key, KeyRange};
+use crate::limits::KEY_BYTES_MAX;
 use crate::store::{EventsPage, EventsRequest, MembersPage, Page, PageRequest};
 use crate::write::SessionId;
 
-/// A range without an end, for SQL: no key in UTF-8 holds this byte.
-const RANGE_END: &[u8] = &[u8::MAX];
+/// The end of a range without one, for SQL: every key is shorter, and so less.
+const RANGE_END: &[u8] = &[u8::MAX; KEY_BYTES_MAX + 1];
 
 /// The columns and table to select a [`Row`] from, with its value, or without, so that its event is not read.
 fn row_columns(with_value: bool) -> String {

@@ -11,7 +11,7 @@ fn values(page: &Page) -> Vec<(&str, &[u8])> {
     assert!(page.rows.iter().all(|(_, row)| value(row)));
     page.rows
         .iter()
-        .map(|(key, row)| (key.as_str(), row.value.as_deref().unwrap()))
+        .map(|(key, row)| (key.text().unwrap(), row.value.as_deref().unwrap()))
         .collect()
 }
 
@@ -219,7 +219,7 @@ async fn events_are_filtered_and_paged() {
     })
     .await;
     assert_eq!(of_b.len(), 50);
-    assert!(of_b.iter().all(|event| event.key.as_str().starts_with('b')));
+    assert!(of_b.iter().all(|event| event.key.as_bytes().starts_with(b"b")));
     let deletes: EventTypes = [crate::event::EventType::Delete].into_iter().collect();
     let deleted = collect(EventsRequest {
         rows_max: 7,

@@ -68,7 +68,7 @@ async fn the_tables_hold_exactly_what_was_decided() {
     let last: std::collections::HashMap<_, _> = events.iter().map(|event| (&event.key, event)).collect();
     assert_eq!(last.len(), 16);
     for (key, event) in last {
-        assert_eq!(get(&store, key.as_str()).await, Some(Row::after(event)));
+        assert_eq!(get(&store, key.text().unwrap()).await, Some(Row::after(event)));
     }
     let leases = store.leases(None, 10).await.unwrap();
     assert_eq!(leases.len(), 2);
@@ -144,11 +144,11 @@ async fn leases_are_due_in_order_and_take_their_keys_along() {
     };
     wait(5).await;
     let decision = write(&store, [Request::ExpireDue(2)]).await;
-    let keys: Vec<_> = decision.events.iter().map(|event| event.key.as_str()).collect();
+    let keys: Vec<_> = decision.events.iter().map(|event| event.key.text().unwrap()).collect();
     assert_eq!(keys, ["a", "b"]);
     assert!(matches!(decision.answers[0], Ok(Answer::ExpiredDue { more: true })));
     let decision = write(&store, [Request::ExpireDue(2)]).await;
-    assert_eq!(decision.events[0].key.as_str(), "c");
+    assert_eq!(decision.events[0].key, "c");
     assert!(matches!(decision.answers[0], Ok(Answer::ExpiredDue { more: false })));
     let (head, now) = store.head().await.unwrap();
     assert!(head.next_deadline.unwrap() > now);
