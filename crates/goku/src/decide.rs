@@ -37,6 +37,7 @@ pub(crate) use piece::Piece;
 pub(crate) use request::Answer;
 pub(crate) use request::Request;
 pub(crate) use session_row::SessionRow;
+pub(crate) use state::Format;
 pub(crate) use state::Head;
 pub(crate) use state::LeaseRow;
 pub(crate) use state::Preconditions;

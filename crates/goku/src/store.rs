@@ -27,7 +27,7 @@ use crate::status::Replica;
 
 /// The version of the tables' layout on MySQL and MariaDB.
 #[cfg(feature = "mysql")]
-pub(crate) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 2;
 
 /// Values and metadata up to so many bytes come with the rows of a page; longer ones are read one by one, so that a
 /// page's memory is bounded whatever its rows hold.

@@ -47,6 +47,8 @@ pub(super) fn begin(seen: &Head, head: &Head, salt: Tag) -> Head {
         last_lease: beyond(seen.last_lease, head.last_lease),
         last_rev,
         compacted: last_event,
+        compacted_rev: last_rev,
+        etcd_compacted: Some(last_rev.get()),
         last_time: seen.last_time.max(head.last_time),
         ..*head
     }

@@ -15,9 +15,22 @@ use crate::key::{Key, KeyRange};
 use crate::limits::LEASE_KEYS_AT_ONCE_MAX;
 use crate::write::SessionId;
 
+/// The format of the store's tables, beside that which this program has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// An earlier one: programs that know no more may use the store, too, and nothing is written that they cannot read.
+    Older,
+    /// This program's.
+    #[default]
+    Current,
+    /// A later one, of which this program does not know what it means.
+    Newer,
+}
+
 /// The one row that every write transaction locks first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Head {
+    pub(crate) format: Format,
     pub(crate) epoch: Epoch,
     pub(crate) last_event: EventId,
     /// The tag of the last event.
@@ -27,6 +40,10 @@ pub(crate) struct Head {
     pub(crate) last_rev: Revision,
     /// Events up to this one may have been removed.
     pub(crate) compacted: EventId,
+    /// The last revision with events up to that mark.
+    pub(crate) compacted_rev: Revision,
+    /// The revision up to which clients of etcd's API see no history, -1 below the first; `None` where they see all.
+    pub(crate) etcd_compacted: Option<i64>,
     /// The last time that the store gave: time never goes back behind it.
     pub(crate) last_time: Timestamp,
     /// No lease ends before this time; `None` where no lease has a deadline.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::condition;
 use super::lease::{self, renewed};
-use super::state::{LeaseRow, Row};
+use super::state::{Format, LeaseRow, Row};
 use super::working::{Decided, Working};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind};
@@ -12,10 +12,12 @@ use crate::event::EventType;
 use crate::id::{LeaseId, Version};
 use crate::key::Key;
 use crate::lease::Expiry;
+use crate::limits::TEXT_KEY_BYTES_MAX;
 use crate::request::{DeleteRequest, SetRequest};
 
 /// Sets a key; answers with its new state without the value.
 pub(super) fn set(working: &mut Working<'_>, request: &SetRequest) -> Decided<Entry> {
+    check_key(working, &request.key)?;
     let row = working.row(&request.key)?;
     condition::check(request.condition, &request.key, row.as_ref())?;
     let lease_id = choose_lease(working, request, row.as_ref())?;
@@ -47,6 +49,19 @@ pub(super) fn delete(working: &mut Working<'_>, request: &DeleteRequest) -> Deci
         live.lease_id,
     );
     Ok(row.to_entry(&request.key))
+}
+
+/// Refuses a key that programs cannot read which may use the store, too.
+fn check_key(working: &Working<'_>, key: &Key) -> Result<(), Error> {
+    let is_known = || key.text().is_some_and(|text| text.len() <= TEXT_KEY_BYTES_MAX);
+    if working.head.format == Format::Older && !is_known() {
+        let message = format!(
+            "a server of an older version still runs, which knows keys of up to {TEXT_KEY_BYTES_MAX} bytes of text only: \
+             {key:?} can be set once it has ended"
+        );
+        return Err(Error::new(ErrorKind::Unavailable, message));
+    }
+    Ok(())
 }
 
 /// The error for a key that does not exist.

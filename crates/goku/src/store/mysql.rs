@@ -37,7 +37,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use self::columns::{Fields, HEAD, LEASE, NOW};
 use self::cursors::Cursors;
@@ -52,7 +52,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Preconditions, Row, State};
+use crate::decide::{Decide, Decision, Format, Head, LeaseRow, Needs, Preconditions, Row, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
@@ -78,6 +78,8 @@ pub(crate) struct MySqlStore {
     /// Whether a commit can go in one packet with what it commits.
     is_pipelined: bool,
     prewrites: bool,
+    /// Told once the tables have a format that this program does not know.
+    is_outdated: watch::Sender<bool>,
 }
 
 impl MySqlStore {
@@ -115,7 +117,18 @@ impl MySqlStore {
             writer: Writer::new(servers.clone(), id, writing),
             cursors: Cursors::new(servers.clone()),
             readers: Readers::new(servers, reading),
+            is_outdated: watch::Sender::new(false),
         })
+    }
+
+    /// Fails with `Config` where the tables have a format that this program does not know, which is the end of the store: what
+    /// it reads may mean something else.
+    fn check(&self, format: Format) -> Result<()> {
+        if format == Format::Newer {
+            self.is_outdated.send_replace(true);
+            return Err(schema::too_old());
+        }
+        Ok(())
     }
 }
 
@@ -140,7 +153,11 @@ impl Store for MySqlStore {
     async fn load(&self, needs: Needs, at: Option<At>) -> Result<State> {
         match at {
             Some(at) => self.readers.load_at(&needs, at).await,
-            None => self.readers.load(&needs).await,
+            None => {
+                let state = self.readers.load(&needs).await?;
+                self.check(state.head.format)?;
+                Ok(state)
+            }
         }
     }
 
@@ -184,6 +201,7 @@ impl Store for MySqlStore {
         let row = row.ok_or_else(|| Error::new(ErrorKind::Config, "the table `head` has lost its row"))?;
         let mut fields = Fields::new(row);
         let (head, _) = fields.head()?;
+        self.check(head.format)?;
         Ok((head, fields.timestamp()?.max(head.last_time)))
     }
 
@@ -193,10 +211,19 @@ impl Store for MySqlStore {
     }
 
     async fn announce(&self, address: &str) -> Result<()> {
-        self.readers
+        let sets = self
+            .readers
             .run(replicas::announcement(self.writer.id(), address))
-            .await
-            .map(drop)
+            .await?;
+        let Some(format) = sets.into_iter().flatten().next() else {
+            return Ok(());
+        };
+        let format = Fields::new(format).format()?;
+        self.check(format)?;
+        if format == Format::Older {
+            self.readers.run(schema::raise_format()?).await?;
+        }
+        Ok(())
     }
 
     async fn replicas(&self) -> Result<Vec<Replica>> {
@@ -224,6 +251,12 @@ impl Store for MySqlStore {
 
     async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64> {
         self.cursors.delete(&consumer).await
+    }
+
+    async fn lost(&self) -> Error {
+        // The sender lives as long as this call.
+        let _ = self.is_outdated.subscribe().wait_for(|is_outdated| *is_outdated).await;
+        schema::too_old()
     }
 
     async fn close(&self) {

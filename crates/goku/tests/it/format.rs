@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 /// The format that files have now.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// What a page of SQLite's log takes there, and its header.
 const FRAME_BYTES: usize = 24 + 4096;
@@ -137,6 +137,15 @@ fn format(path: &Path) -> i64 {
         .unwrap()
 }
 
+/// The columns of a table.
+fn columns(connection: &Connection, table: &str) -> Vec<String> {
+    let mut statement = connection
+        .prepare("select name from main.pragma_table_info(?1)")
+        .unwrap();
+    let names = statement.query_map([table], |row| row.get(0)).unwrap();
+    names.collect::<Result<_, _>>().unwrap()
+}
+
 fn log(path: &Path) -> PathBuf {
     path.with_extension("db-wal")
 }
@@ -169,7 +178,8 @@ async fn file_of_format_1(folder: &TempDir) -> (PathBuf, Vec<Entry>) {
         .execute("attach ?1 as newer", [newer.to_str().unwrap()])
         .unwrap();
     for table in ["data", "events", "leases", "sessions", "head"] {
-        let copy = format!("insert into main.{table} select * from newer.{table}");
+        let columns = columns(&connection, table).join(", ");
+        let copy = format!("insert into main.{table} select {columns} from newer.{table}");
         connection.execute(&copy, []).unwrap();
     }
     connection.execute("update main.head set format = 1", []).unwrap();
@@ -216,6 +226,63 @@ async fn a_file_of_format_1_is_taken_along() {
     let mine = "select cast(value as text) from mine where key = cast('k7' as blob)";
     let mine: String = connection.query_row(mine, [], |row| row.get(0)).unwrap();
     assert_eq!(mine, "later");
+}
+
+/// What format 3 added to format 2.
+const TO_FORMAT_2: &str = "
+drop view data;
+alter table keys drop column leased;
+alter table keys drop column value_bytes;
+alter table keys drop column blob_id;
+alter table events drop column leased;
+alter table events drop column actor;
+alter table events drop column request_id;
+alter table events drop column trace;
+alter table events drop column blob_id;
+alter table leases drop column owner;
+alter table head drop column compacted_rev;
+alter table head drop column etcd_compacted;
+alter table head drop column store_id;
+alter table head drop column settings_rev;
+alter table head drop column settings_tag;
+create view data as select keys.key, keys.version, keys.created_ref, keys.updated_ref, keys.deleted_ref, keys.lease_id,
+  keys.created_version, keys.created_rev, keys.updated_rev, coalesce(keys.value, events.metadata) as value
+from keys left join events on events.id = keys.updated_ref;
+update head set format = 2";
+
+#[tokio::test]
+async fn a_file_of_format_2_is_taken_along() {
+    for (epoch, marks) in [
+        ("", (0, None)),
+        (
+            "; update head set epoch = 2, last_event = 1000101, compacted = 1000101, last_rev = 1000100",
+            (1_000_100, Some(1_000_100)),
+        ),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("goku.db");
+        let engine = Engine::open(&url(&path)).await.unwrap();
+        for number in 0..100 {
+            set(&engine, &format!("k{number}"), "v").await;
+        }
+        engine.delete(DeleteRequest::new(key("k3"))).await.unwrap();
+        let before = entries(&engine).await;
+        engine.close().await;
+        let rows = data(&path);
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch(&format!("{TO_FORMAT_2}{epoch}")).unwrap();
+
+        let engine = Engine::open(&url(&path)).await.unwrap();
+        assert_eq!(entries(&engine).await, before);
+        assert_eq!((data(&path), format(&path)), (rows, FORMAT));
+        let query = "select compacted_rev, etcd_compacted, store_id = epoch_salt from head";
+        let found = connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        assert_eq!(found.unwrap(), (marks.0, marks.1, true));
+        let bytes = Key::from_bytes(b"\xff").unwrap();
+        engine.set(SetRequest::new(bytes.clone(), "v")).await.unwrap();
+        assert_eq!(engine.get(&bytes).await.unwrap().value, "v");
+        engine.close().await;
+    }
 }
 
 /// A killed process leaves the first part of what it wrote to the log.

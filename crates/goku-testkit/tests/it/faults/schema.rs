@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use goku::{Client, Engine, ErrorKind};
+use futures::StreamExt;
+use goku::{Client, Engine, ErrorKind, StreamFrom, StreamRequest};
 use goku_testkit::mariadb::Options;
 use goku_testkit::probe::{kind, set, soon};
 use goku_testkit::workload::{Load, run_and_check};
@@ -14,7 +15,6 @@ use super::{clients, open};
 on_every_server![
     columns_that_a_newer_version_adds_under_load,
     a_format_that_a_newer_version_begins_under_load,
-    a_format_from_which_a_newer_version_shuts_out_this_one,
 ];
 
 const TABLES: [&str; 7] = ["data", "events", "leases", "writers", "sessions", "cursors", "head"];
@@ -36,31 +36,36 @@ async fn columns_that_a_newer_version_adds_under_load(options: Options) {
     started.set(set("started", "beside them")).await.unwrap();
 }
 
-/// A format that this version may still write: those that run go on, and one that starts says what it lacks.
+/// A replica that is too old writes and reads nothing any more, since it does not know what it would meet: it says so, and stops.
 async fn a_format_that_a_newer_version_begins_under_load(options: Options) {
-    let mut random = Random::from_environment_or(31);
     let database = PrivateDatabase::start(options).await;
-    let engines = [open(&database.url()).await, open(&database.url()).await];
-    let migration = async {
-        sleep(Duration::from_millis(300)).await;
-        database.run("update goku.head set format = format + 1").await;
-        sleep(Duration::from_millis(300)).await;
-    };
-    run_and_check(&clients(&engines), Load::default(), &mut random, migration).await;
-    assert_eq!(kind(Engine::open(&database.url()).await), ErrorKind::Config);
-}
-
-/// A replica that is too old writes nothing any more, says so, and goes on reading.
-async fn a_format_from_which_a_newer_version_shuts_out_this_one(options: Options) {
-    let database = PrivateDatabase::start(options).await;
-    let engine = open(&database.url()).await;
-    let written = engine.set(set("key", "before")).await.unwrap();
-    database
-        .run("update goku.head set format = format + 1, format_min = format")
-        .await;
-    let refused = soon("a refusal", engine.set(set("key", "after"))).await;
-    assert_eq!(kind(refused), ErrorKind::Config);
-    let read = engine.get(&written.key).await.unwrap();
-    assert_eq!((read.version, read.value), (written.version, "before".into()));
-    assert_eq!(kind(Engine::open(&database.url()).await), ErrorKind::Config);
+    for change in ["format = format + 1", "format = format + 1, format_min = format"] {
+        let (writing, streaming) = (open(&database.url()).await, open(&database.url()).await);
+        writing.set(set("key", "before")).await.unwrap();
+        let from_head = StreamRequest::default().from(StreamFrom::Head);
+        let mut events = streaming.stream(from_head).await.unwrap();
+        let end = async {
+            loop {
+                if let Err(refused) = writing.set(set("key", "after")).await {
+                    return refused.kind();
+                }
+            }
+        };
+        let migration = async {
+            sleep(Duration::from_millis(300)).await;
+            database.run(&format!("update goku.head set {change}")).await;
+        };
+        let (end, ()) = soon("a refusal", async { tokio::join!(end, migration) }).await;
+        assert!(matches!(end, ErrorKind::Config | ErrorKind::Stopped), "{end:?}");
+        for engine in [&writing, &streaming] {
+            let reason = soon("the end of an engine", engine.broken()).await;
+            assert_eq!(reason.kind(), ErrorKind::Config);
+        }
+        let end = async { while !matches!(events.next().await, Some(Err(_)) | None) {} };
+        soon("the end of a stream", end).await;
+        assert_eq!(kind(Engine::open(&database.url()).await), ErrorKind::Config);
+        database
+            .run("update goku.head set format = format - 1, format_min = format")
+            .await;
+    }
 }

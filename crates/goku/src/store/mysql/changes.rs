@@ -370,14 +370,20 @@ fn head(tag: Sql, head: &Head, time: Time) -> Sql {
     let next_deadline = head.next_deadline.map(|deadline| deadline.as_millis());
     sql.raw(", next_deadline = ").optional_int(next_deadline);
     sql.raw(", key_count = ").int(head.keys);
-    sql.raw(", lease_count = ").int(head.leases).raw(" where id = 1");
+    sql.raw(", lease_count = ").int(head.leases);
+    sql.raw(", compacted_rev = ").int(head.compacted_rev.get());
+    sql.raw(", etcd_compacted = ")
+        .optional_int(head.etcd_compacted)
+        .raw(" where id = 1");
     sql
 }
 
 fn writer_row(writer: u64, batch: Tag) -> Sql {
     let mut sql = Sql::default();
-    sql.raw("insert into writers (id, batch, seen_at) values (").int(writer);
+    sql.raw("insert into writers (id, batch, seen_at, format) values (")
+        .int(writer);
     sql.raw(",").int(batch.get()).raw(",").raw(NOW);
+    sql.raw(",").int(FORMAT);
     sql.raw(") on duplicate key update batch = values(batch), seen_at = values(seen_at)");
     sql
 }

@@ -1,20 +1,23 @@
 //! The columns of result rows, and how they are read.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mysql_async::Value;
 
 use crate::clock::Timestamp;
-use crate::decide::{Head, LeaseRow, Row};
+use crate::decide::{Format, Head, LeaseRow, Row};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventType};
 use crate::id::{Epoch, EventId, LeaseId, Revision, Tag, Version};
 use crate::key::Key;
+use crate::store::FORMAT;
 
 /// The columns of `head`, as [`Fields::head`] reads them.
-pub(super) const HEAD: &str = "format_min, epoch, epoch_salt, last_event, last_tag, last_lease, last_rev, compacted, \
-                               last_time, next_deadline, key_count, lease_count, batch";
+pub(super) const HEAD: &str = "format, format_min, epoch, epoch_salt, last_event, last_tag, last_lease, last_rev, compacted, \
+                               last_time, next_deadline, key_count, lease_count, batch, compacted_rev, \
+                               etcd_compacted";
 
 /// The time of the database in milliseconds; it stands still within a statement.
 pub(super) const NOW: &str = "cast(unix_timestamp(now(3)) * 1000 as signed)";
@@ -67,10 +70,21 @@ impl Fields {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// The format of the tables.
+    pub(super) fn format(&mut self) -> Result<Format> {
+        Ok(match self.int()?.cmp(&FORMAT) {
+            Ordering::Less => Format::Older,
+            Ordering::Equal => Format::Current,
+            Ordering::Greater => Format::Newer,
+        })
+    }
+
     /// The head, and the oldest format of a program that may still write.
     pub(super) fn head(&mut self) -> Result<(Head, i64)> {
+        let format = self.format()?;
         let format_min = self.int()?;
         let head = Head {
+            format,
             epoch: Epoch::new(self.int()?, self.unsigned()?),
             last_event: self.event_id()?,
             last_tag: Tag::new(self.unsigned()?),
@@ -82,6 +96,8 @@ impl Fields {
             keys: self.unsigned()?,
             leases: self.unsigned()?,
             batch: Tag::new(self.unsigned()?),
+            compacted_rev: Revision::new(self.int()?)?,
+            etcd_compacted: self.optional_int()?,
         };
         Ok((head, format_min))
     }

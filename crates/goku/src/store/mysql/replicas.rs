@@ -5,36 +5,41 @@ use super::script::Sql;
 use super::session::ResultSet;
 use crate::error::Result;
 use crate::status::Replica;
+use crate::store::FORMAT;
 
 /// Longest silence of an engine that is still listed, in milliseconds: three times as long as it takes from one announcement
 /// to the next.
-const SILENCE_MS_MAX: i64 = 15_000;
+pub(super) const SILENCE_MS_MAX: i64 = 15_000;
 
 /// Longest address that is stored, in characters.
 const ADDRESS_CHARS_MAX: usize = 255;
 
-/// Tells that the writer `id` is there.
+/// Tells that the writer `id` is there, and asks for the format of the tables.
 pub(super) fn announcement(id: u64, address: &str) -> Sql {
     let address: String = address.chars().take(ADDRESS_CHARS_MAX).collect();
     let mut sql = Sql::default();
-    sql.raw("insert into writers (id, batch, seen_at, address, version) values (")
+    sql.raw("insert into writers (id, batch, seen_at, address, version, format) values (")
         .int(id);
     sql.raw(",0,").raw(NOW).raw(",").bytes(address.as_bytes());
     sql.raw(",").bytes(env!("CARGO_PKG_VERSION").as_bytes());
+    sql.raw(",").int(FORMAT);
     sql.raw(
-        ") on duplicate key update seen_at = values(seen_at), address = values(address), version = values(version)",
+        ") on duplicate key update seen_at = values(seen_at), address = values(address), version = values(version), ",
     );
+    sql.raw("format = values(format); select format from head where id = 1");
     sql
 }
 
 /// A change that is committed, and nothing else.
 pub(super) fn flush(id: u64) -> Sql {
     let mut sql = Sql::default();
-    sql.raw("insert into writers (id, batch, seen_at, flushes) values (")
+    sql.raw("insert into writers (id, batch, seen_at, flushes, format) values (")
         .int(id);
     sql.raw(",0,")
         .raw(NOW)
-        .raw(",1) on duplicate key update flushes = flushes + 1");
+        .raw(",1,")
+        .int(FORMAT)
+        .raw(") on duplicate key update flushes = flushes + 1");
     sql
 }
 

@@ -5,6 +5,7 @@ use mysql_async::ServerError;
 use super::columns::{Fields, NOW};
 use super::error::{Cause, Failure, Trouble};
 use super::original;
+use super::replicas::SILENCE_MS_MAX;
 use super::script::Sql;
 use super::servers::{NoServer, Servers, Target};
 use super::session::{ResultSet, Role, Session};
@@ -16,11 +17,15 @@ use crate::store::tables::{OTHERS_NAMED_MAX, OwnTable, Sharing, Tables};
 /// Attempts to make the tables while other replicas do the same.
 const CREATE_ATTEMPTS_MAX: usize = 5;
 
+/// Attempts of a second each to add columns to a table that others use.
+const ALTER_ATTEMPTS_MAX: usize = 60;
+
 /// Time that the row of a vanished writer is kept, in milliseconds: 30 days, far longer than anybody waits for the outcome
 /// of a batch.
 const WRITER_RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
 
-/// The tables in the order in which they are made, before that of the cursors and `head`.
+/// The tables in the order in which they are made, before that of the cursors and `head`, as format 1 had them; `{added}` stands
+/// for the columns that were [added](ADDED).
 const TABLES: [&str; 6] = [
     "create table if not exists data (
         `key` varbinary(1024) not null,
@@ -34,6 +39,7 @@ const TABLES: [&str; 6] = [
         created_version bigint not null,
         created_rev bigint not null,
         updated_rev bigint not null,
+        {added}
         primary key (`key`),
         key by_lease (lease_id)
     ) engine = InnoDB row_format = dynamic",
@@ -52,6 +58,7 @@ const TABLES: [&str; 6] = [
         created_rev bigint not null,
         lease_id bigint not null,
         prev_ref bigint not null,
+        {added}
         primary key (id)
     ) engine = InnoDB row_format = dynamic",
     "create table if not exists leases (
@@ -60,6 +67,7 @@ const TABLES: [&str; 6] = [
         expires_at bigint null,
         ttl_ms bigint null,
         expired boolean not null,
+        {added}
         primary key (id),
         key by_deadline (expires_at)
     ) engine = InnoDB",
@@ -70,6 +78,7 @@ const TABLES: [&str; 6] = [
         flushes bigint unsigned not null default 0,
         address varchar(255) character set utf8mb4 not null default '',
         version varchar(64) character set utf8mb4 not null default '',
+        {added}
         primary key (id)
     ) engine = InnoDB",
     "create table if not exists writer_node (
@@ -105,10 +114,78 @@ const HEAD_TABLE: &str = "create table if not exists head (
     key_count bigint unsigned not null,
     lease_count bigint unsigned not null,
     batch bigint unsigned not null,
+    {added}
     primary key (id)
 ) engine = InnoDB";
 
-/// The tables by the columns that tell them from those of another program with the same names.
+/// The columns that format 2 adds. A program that knows only format 1 names its columns, so it goes on beside them.
+const ADDED: [Added; 5] = [
+    Added {
+        table: "data",
+        columns: &["leased tinyint null", "blob_id bigint unsigned null"],
+    },
+    Added {
+        table: "events",
+        columns: &[
+            "leased tinyint null",
+            "actor varbinary(128) null",
+            "request_id varbinary(64) null",
+            "trace varbinary(25) null",
+            "blob_id bigint unsigned null",
+        ],
+    },
+    Added {
+        table: "leases",
+        columns: &["owner varbinary(128) null"],
+    },
+    // The format that a writer knows: one that does not tell knows 1.
+    Added {
+        table: "writers",
+        columns: &["format bigint not null default 1"],
+    },
+    Added {
+        table: "head",
+        columns: &[
+            "compacted_rev bigint not null default 0",
+            "etcd_compacted bigint null",
+            "store_id bigint unsigned null",
+            "settings_rev bigint not null default 0",
+            "settings_tag bigint unsigned not null default 0",
+        ],
+    },
+];
+
+/// Columns that were added to a table after its first format, behind the others.
+struct Added {
+    table: &'static str,
+    columns: &'static [&'static str],
+}
+
+impl Added {
+    /// The names of the columns.
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.columns.iter().filter_map(|column| column.split(' ').next())
+    }
+
+    /// Adds the columns to a table that is there, however many rows it has: nothing but the definition is written.
+    fn statement(&self) -> String {
+        let columns = self.columns.iter().map(|column| format!("add column {column}"));
+        let columns: Vec<_> = columns.collect();
+        format!("alter table {} {}, algorithm = instant", self.table, columns.join(", "))
+    }
+}
+
+/// The statement that makes a table with the columns that were added to it.
+fn with_added(table: &str) -> String {
+    let added = ADDED.iter().find(|added| {
+        let begin = format!("create table if not exists {} (", added.table);
+        table.starts_with(&begin)
+    });
+    let columns = added.map_or_else(String::new, |added| format!("{},", added.columns.join(", ")));
+    table.replace("{added}", &columns)
+}
+
+/// The tables by the columns that tell them from those of another program with the same names, in every format.
 const OWN: [OwnTable; 8] = [
     OwnTable {
         name: "data",
@@ -180,10 +257,12 @@ pub(super) async fn open(servers: &Servers, sharing: Sharing) -> Result<Session>
 }
 
 /// The error for a program that is too old for the tables.
-pub(super) fn too_old(format: i64) -> Error {
+pub(super) fn too_old() -> Error {
     Error::new(
         ErrorKind::Config,
-        format!("the tables have format {format}, this goku knows formats up to {FORMAT}: use a newer one"),
+        format!(
+            "the tables have a format that is newer than {FORMAT}, the last one that this goku knows: use a newer goku"
+        ),
     )
 }
 
@@ -221,7 +300,7 @@ async fn prepare(session: &mut Session, sharing: Sharing) -> Result<()> {
     }
     let format = format.ok_or_else(|| Error::new(ErrorKind::Internal, "the table `head` has no row"))?;
     if format > FORMAT {
-        return Err(too_old(format));
+        return Err(too_old());
     }
     original::create_views(session).await?;
     forget_old_writers(session).await
@@ -236,14 +315,97 @@ async fn read_format(session: &mut Session) -> Result<Option<i64>> {
     }
 }
 
-/// Whether all tables are there, with columns of goku's.
+/// Whether all tables are there, with all columns.
 async fn is_complete(session: &mut Session) -> Result<bool> {
-    let probe = OWN.map(|table| format!("select {} from {} limit 0", table.columns.join(", "), table.name));
-    match session.run(probe.join("; ")).await {
+    let own = OWN.iter().map(|own| (own.name, own.columns.join(", ")));
+    let added = ADDED
+        .iter()
+        .map(|added| (added.table, added.names().collect::<Vec<_>>().join(", ")));
+    let probes = own
+        .chain(added)
+        .map(|(table, columns)| format!("select {columns} from {table} limit 0"));
+    has(session, &probes.collect::<Vec<_>>().join("; ")).await
+}
+
+/// Whether the tables and columns are there that these statements name.
+async fn has(session: &mut Session, statements: &str) -> Result<bool> {
+    match session.run(statements).await {
         Ok(_) => Ok(true),
         Err(failure) if lacks(&failure) => Ok(false),
         Err(failure) => Err(failure.into()),
     }
+}
+
+/// Adds the columns that tables of an earlier format lack, beside those who read and write them. Each statement waits for them
+/// no longer than they may wait behind it, and is tried again.
+async fn add_columns(session: &mut Session) -> Result<()> {
+    let mut lacking = Vec::new();
+    for added in &ADDED {
+        let columns: Vec<_> = added.names().collect();
+        let probe = format!("select {} from {} limit 0", columns.join(", "), added.table);
+        if !has(session, &probe).await? {
+            lacking.push(added);
+        }
+    }
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let waited = session.run("select @@session.lock_wait_timeout").await?;
+    let waited = row_of(waited).map(|mut fields| fields.int()).transpose()?.unwrap_or(1);
+    session.run("set session lock_wait_timeout = 1").await?;
+    for added in lacking {
+        add_columns_to(session, added).await?;
+    }
+    session.run(format!("set session lock_wait_timeout = {waited}")).await?;
+    Ok(())
+}
+
+async fn add_columns_to(session: &mut Session, added: &Added) -> Result<()> {
+    let statement = added.statement();
+    let mut attempts = 1;
+    loop {
+        let Err(failure) = session.run(&statement).await else {
+            tracing::info!(
+                table = added.table,
+                columns = added.columns.len(),
+                "added columns of format {FORMAT}"
+            );
+            return Ok(());
+        };
+        match &failure.cause {
+            // Another replica has added them.
+            Cause::Server(ServerError { code: 1060, .. }) => return Ok(()),
+            Cause::Server(ServerError { code: 1205, .. }) if attempts < ALTER_ATTEMPTS_MAX => attempts += 1,
+            Cause::Server(ServerError { code: 1142, .. }) => {
+                let message =
+                    format!("the user may not add columns to its tables: grant it `alter`, or have `{statement}` run");
+                return Err(Error::new(ErrorKind::Config, message).with_source(failure));
+            }
+            Cause::Server(ServerError { code: 1845 | 1846, .. }) => {
+                let message = format!(
+                    "the server cannot add columns to its table `{}` at once: stop all replicas, run `{}`, and start them again",
+                    added.table,
+                    statement.trim_end_matches(", algorithm = instant")
+                );
+                return Err(Error::new(ErrorKind::Config, message).with_source(failure));
+            }
+            _ => return Err(failure.into()),
+        }
+    }
+}
+
+/// Raises the format to this one where no replica is announced any more that knows only an earlier one, and makes what these
+/// have in flight fail. Until then nothing may be written that they cannot read.
+///
+/// The mark up to which events may have been removed gets its revision: no event is between an epoch's beginning and the mark.
+pub(super) fn raise_format() -> Result<String> {
+    let tag = Randomness::default().tag()?.get();
+    Ok(format!(
+        "update head set batch = {tag}, format = {FORMAT}, format_min = {FORMAT}, store_id = coalesce(store_id, epoch_salt), \
+         compacted_rev = if(compacted = 0, 0, coalesce((select rev - 1 from events where id > compacted order by id limit 1), \
+         last_rev)), etcd_compacted = if(compacted = 0, null, compacted_rev) \
+         where id = 1 and format < {FORMAT} and not exists (select 1 from writers where format < {FORMAT} and seen_at >= {NOW} - {SILENCE_MS_MAX})"
+    ))
 }
 
 async fn has_events(session: &mut Session) -> Result<bool> {
@@ -299,25 +461,33 @@ async fn create_tables(session: &mut Session) -> Result<()> {
     let salt = Randomness::default().number()?;
     let mut first_head = Sql::default();
     first_head
-        .raw("insert ignore into head values (1, ")
+        .raw("insert ignore into head (id, format, format_min, epoch, epoch_salt, last_event, last_tag, last_lease, last_rev, ")
+        .raw("compacted, last_time, key_count, lease_count, batch, store_id) values (1, ")
         .int(FORMAT)
         .raw(",")
         .int(FORMAT)
         .raw(", 1,")
         .int(salt)
-        .raw(", 0, 0, 0, 0, 0, 0, null, 0, 0, 0)");
-    let cursors = cursors_table("cursors");
-    let last = [cursors.as_bytes(), HEAD_TABLE.as_bytes(), first_head.as_ref()];
-    let statements = TABLES.iter().map(|table| table.as_bytes()).chain(last);
-    for statement in statements {
-        let mut attempts = 1;
-        while let Err(failure) = session.run(statement).await {
-            // Another replica makes the same table, or the same row.
-            if !failure.is_answer() || failure.trouble() == Trouble::SetUp || attempts == CREATE_ATTEMPTS_MAX {
-                return Err(failure.into());
-            }
-            attempts += 1;
+        .raw(", 0, 0, 0, 0, 0, 0, 0, 0, 0,")
+        .int(salt)
+        .raw(")");
+    let tables = TABLES.into_iter().map(with_added);
+    for table in tables.chain([cursors_table("cursors"), with_added(HEAD_TABLE)]) {
+        make(session, table.as_bytes()).await?;
+    }
+    // Before the head has its row, after which all is taken to be there.
+    add_columns(session).await?;
+    make(session, first_head.as_ref()).await
+}
+
+/// Makes a table or a row, which another replica may be making, too.
+async fn make(session: &mut Session, statement: &[u8]) -> Result<()> {
+    let mut attempts = 1;
+    while let Err(failure) = session.run(statement).await {
+        if !failure.is_answer() || failure.trouble() == Trouble::SetUp || attempts == CREATE_ATTEMPTS_MAX {
+            return Err(failure.into());
         }
+        attempts += 1;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use self::database::Database;
 use super::MySqlStore;
-use crate::decide::{Answer, Batch, Decision, Head, Members, Needs, Request, Row};
+use crate::decide::{Answer, Batch, Decision, Format, Head, Members, Needs, Request, Row};
 use crate::error::{ErrorKind, Result};
 use crate::event::EventTypes;
 use crate::id::{EventId, Tag};

@@ -364,7 +364,7 @@ async fn begin(session: &mut Session, needs: &Needs) -> Result<State, WriteError
     let mut sets = session.run_all(script.into_packets()?).await?.into_iter();
     let (mut state, format_min) = take_head(needs, &mut sets)?;
     if format_min > FORMAT {
-        return Err(WriteError::Final(schema::too_old(format_min)));
+        return Err(WriteError::Final(schema::too_old()));
     }
     loading.take_in(needs, sets.collect(), &mut state)?;
     Ok(state)

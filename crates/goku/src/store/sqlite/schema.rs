@@ -4,14 +4,15 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{error, row};
 use crate::clock::Timestamp;
-use crate::decide::Head;
+use crate::decide::{Format, Head};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Epoch;
 use crate::random::Randomness;
 use crate::store::tables::{OTHERS_NAMED_MAX, OwnTable, Sharing, Tables};
 
-/// The version of the tables' layout. 1 had the values in the rows of the keys, in a table `data`.
-const FORMAT: i64 = 2;
+/// The version of the tables' layout. 1 had the values in the rows of the keys, in a table `data`; 2 lacked the columns that
+/// [`FROM_FORMAT_2`] adds.
+const FORMAT: i64 = 3;
 
 /// Pages of the write-ahead log after which they are copied into the database: fewer copies of pages that are written
 /// again and again, for at most 80 MiB of log.
@@ -49,7 +50,10 @@ create table keys (
   created_version integer not null,
   created_rev integer not null,
   updated_rev integer not null,
-  value blob
+  value blob,
+  leased integer,
+  value_bytes integer,
+  blob_id integer
 ) without rowid;
 create index data_lease_id on keys (lease_id);
 create table events (
@@ -65,14 +69,20 @@ create table events (
   created_rev integer not null,
   lease_id integer not null,
   prev_ref integer not null,
-  metadata blob
+  metadata blob,
+  leased integer,
+  actor text,
+  request_id text,
+  trace blob,
+  blob_id integer
 );
 create table leases (
   id integer not null primary key,
   version integer not null,
   expires_at integer,
   ttl_ms integer,
-  expired integer not null default false
+  expired integer not null default false,
+  owner text
 );
 create index leases_expires_at on leases (expires_at) where expires_at is not null;
 create table sessions (
@@ -95,7 +105,12 @@ create table head (
   next_deadline integer,
   keys integer not null,
   leases integer not null,
-  batch_tag integer not null
+  batch_tag integer not null,
+  compacted_rev integer not null default 0,
+  etcd_compacted integer,
+  store_id integer,
+  settings_rev integer not null default 0,
+  settings_tag integer not null default 0
 );
 ";
 
@@ -142,8 +157,32 @@ select keys.key, keys.version, keys.created_ref, keys.updated_ref, keys.deleted_
 from keys left join events on events.id = keys.updated_ref;
 ";
 
-/// Makes format 1 this one, whatever the number of rows: they stay as they are, each until its next write.
-const FROM_FORMAT_1: &str = "alter table data rename to keys; update head set format = 2;";
+/// Makes format 1 the second one, whatever the number of rows: they stay as they are, each until its next write.
+const FROM_FORMAT_1: &str = "alter table data rename to keys;";
+
+/// Makes format 2 this one, whatever the number of rows: a column that is added takes no place in rows that are there. The
+/// mark up to which events may have been removed gets its revision: format 2 has it only where an epoch begins, and no event
+/// is between the two.
+const FROM_FORMAT_2: &str = "
+drop view if exists data;
+alter table keys add column leased integer;
+alter table keys add column value_bytes integer;
+alter table keys add column blob_id integer;
+alter table events add column leased integer;
+alter table events add column actor text;
+alter table events add column request_id text;
+alter table events add column trace blob;
+alter table events add column blob_id integer;
+alter table leases add column owner text;
+alter table head add column compacted_rev integer not null default 0;
+alter table head add column etcd_compacted integer;
+alter table head add column store_id integer;
+alter table head add column settings_rev integer not null default 0;
+alter table head add column settings_tag integer not null default 0;
+update head set format = 3, store_id = epoch_salt, compacted_rev = iif(compacted = 0, 0,
+  coalesce((select rev - 1 from events where id > compacted order by id limit 1), last_rev));
+update head set etcd_compacted = compacted_rev where compacted > 0;
+";
 
 /// Tables that files of earlier versions do not have; those versions leave them alone.
 fn later_tables() -> String {
@@ -258,8 +297,11 @@ pub(super) fn create(connection: &mut Connection) -> Result<()> {
         .map_err(error::opening)?;
     match format {
         Some(FORMAT) => {}
-        Some(1) => {
-            transaction.execute_batch(FROM_FORMAT_1).map_err(error::opening)?;
+        Some(earlier @ (1 | 2)) => {
+            if earlier == 1 {
+                transaction.execute_batch(FROM_FORMAT_1).map_err(error::opening)?;
+            }
+            transaction.execute_batch(FROM_FORMAT_2).map_err(error::opening)?;
             transaction.execute_batch(VIEW).map_err(error::opening)?;
         }
         Some(other) => {
@@ -279,7 +321,8 @@ fn insert_head(connection: &Connection) -> Result<()> {
     let salt = Randomness::default().number()?;
     connection
         .execute(
-            "insert into head values (1, ?1, 1, ?2, 0, 0, 0, 0, 0, 0, null, 0, 0, 0)",
+            "insert into head (id, format, epoch, epoch_salt, last_event, last_tag, last_lease, last_rev, compacted, last_time, \
+             keys, leases, batch_tag, store_id) values (1, ?1, 1, ?2, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?2)",
             params![FORMAT, salt.cast_signed()],
         )
         .map(drop)
@@ -290,10 +333,11 @@ fn insert_head(connection: &Connection) -> Result<()> {
 pub(super) fn head(connection: &Connection) -> rusqlite::Result<Head> {
     let mut statement = connection.prepare_cached(
         "select epoch, epoch_salt, last_event, last_tag, last_lease, last_rev, compacted, last_time, next_deadline, \
-         keys, leases, batch_tag from head",
+         keys, leases, batch_tag, compacted_rev, etcd_compacted from head",
     )?;
     statement.query_row([], |columns| {
         Ok(Head {
+            format: Format::Current,
             epoch: Epoch::new(columns.get(0)?, columns.get::<_, i64>(1)?.cast_unsigned()),
             last_event: row::event_id(columns, 2)?,
             last_tag: row::tag(columns, 3)?,
@@ -305,6 +349,8 @@ pub(super) fn head(connection: &Connection) -> rusqlite::Result<Head> {
             keys: columns.get::<_, i64>(9)?.cast_unsigned(),
             leases: columns.get::<_, i64>(10)?.cast_unsigned(),
             batch: row::tag(columns, 11)?,
+            compacted_rev: row::revision(columns, 12)?,
+            etcd_compacted: columns.get(13)?,
         })
     })
 }
@@ -313,7 +359,8 @@ pub(super) fn head(connection: &Connection) -> rusqlite::Result<Head> {
 pub(super) fn update_head(connection: &Connection, head: &Head) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "update head set epoch = ?1, epoch_salt = ?2, last_event = ?3, last_tag = ?4, last_lease = ?5, last_rev = ?6, \
-         compacted = ?7, last_time = ?8, next_deadline = ?9, keys = ?10, leases = ?11, batch_tag = ?12",
+         compacted = ?7, last_time = ?8, next_deadline = ?9, keys = ?10, leases = ?11, batch_tag = ?12, \
+         compacted_rev = ?13, etcd_compacted = ?14",
     )?;
     statement
         .execute(params![
@@ -329,6 +376,8 @@ pub(super) fn update_head(connection: &Connection, head: &Head) -> rusqlite::Res
             head.keys.cast_signed(),
             head.leases.cast_signed(),
             head.batch.get().cast_signed(),
+            head.compacted_rev.get(),
+            head.etcd_compacted,
         ])
         .map(drop)
 }

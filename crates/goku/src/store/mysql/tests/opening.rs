@@ -74,14 +74,127 @@ async fn a_newer_format_is_refused() {
     let store = database.store().await;
     let mut connection = database.connect().await;
     connection
-        .query_drop("update head set format = 2, format_min = 2")
+        .query_drop("update head set format = 3, format_min = 3")
         .await
         .unwrap();
     let refused = loads::write(&store, batch([set("k", "v")])).await;
     assert!(matches!(refused, Err(WriteError::Final(error)) if error.kind() == ErrorKind::Config));
     let error = MySqlStore::open(&database.url()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.message().contains("format 2"), "{error}");
+    assert!(error.message().contains("newer than 2"), "{error}");
+}
+
+/// A program that only reads would go on, and take what it meets for what it knows.
+#[tokio::test]
+async fn a_store_that_only_reads_ends_where_the_format_becomes_newer() {
+    for look in ["poll", "head", "announcement"] {
+        let database = Database::create().await;
+        let store = database.store().await;
+        let mut connection = database.connect().await;
+        connection
+            .query_drop("update head set format = 3, format_min = 3")
+            .await
+            .unwrap();
+        let seen = match look {
+            "poll" => store.load(Needs::default(), None).await.map(drop),
+            "head" => store.head().await.map(drop),
+            _ => store.announce("here").await,
+        };
+        assert_eq!(seen.unwrap_err().kind(), ErrorKind::Config, "{look}");
+        assert_eq!(store.lost().await.kind(), ErrorKind::Config, "{look}");
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_only_streams_stops_where_the_format_becomes_newer() {
+    let database = Database::create().await;
+    let engine = Engine::open(&database.url()).await.unwrap();
+    let mut events = engine.stream(StreamRequest::default()).await.unwrap();
+    let newer = "update head set format = 3, format_min = 3";
+    let mut connection = database.connect().await;
+    connection.query_drop(newer).await.unwrap();
+    let reason = engine.broken().await;
+    assert_eq!(reason.kind(), ErrorKind::Config);
+    let end = events.next().await.unwrap().unwrap_err();
+    assert_eq!(end.kind(), ErrorKind::Stopped);
+}
+
+/// Makes the tables what they were in format 1.
+async fn make_format_1(database: &Database) {
+    let older = "
+        alter table data drop column leased, drop column blob_id;
+        alter table events drop column leased, drop column actor, drop column request_id, drop column trace, drop column blob_id;
+        alter table leases drop column owner;
+        alter table writers drop column format;
+        alter table head drop column compacted_rev, drop column etcd_compacted, drop column store_id,
+            drop column settings_rev, drop column settings_tag;
+        update head set format = 1, format_min = 1";
+    let mut connection = database.connect().await;
+    connection.query_drop(older).await.unwrap();
+}
+
+/// Format, oldest format that may write, and the marks.
+async fn formats(database: &Database) -> (i64, i64, i64, Option<i64>, bool) {
+    let query =
+        "select format, format_min, compacted_rev, etcd_compacted, coalesce(store_id = epoch_salt, 0) from head";
+    let mut connection = database.connect().await;
+    connection.query_first(query).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn the_format_is_raised_once_no_older_replica_is_there() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    write(&store, [set("k", "v"), set("l", "v")]).await;
+    store.close().await;
+    make_format_1(&database).await;
+    let mut connection = database.connect().await;
+    let older = "insert into writers (id, batch, seen_at, version) values (7, 0, unix_timestamp() * 1000, '0.1.0')";
+    connection.query_drop(older).await.unwrap();
+
+    let url = database.url();
+    let stores = futures::future::join_all((0..3).map(|_| MySqlStore::open(&url))).await;
+    let stores: Vec<_> = stores.into_iter().map(Result::unwrap).collect();
+    let long = || Request::Set(SetRequest::new(Key::from_bytes(b"\xff").unwrap(), "v"));
+    let refused = |decision: &Decision| decision.answers[0].as_ref().unwrap_err().kind();
+    for store in &stores {
+        store.announce("here").await.unwrap();
+        assert_eq!(formats(&database).await, (1, 1, 0, None, false));
+        assert_eq!(refused(&write(store, [long()]).await), ErrorKind::Unavailable);
+        assert_eq!(event_ids(&write(store, [set("k", "w")]).await).len(), 1);
+    }
+    let predicted_on = stores[0].head().await.unwrap().0;
+    connection.query_drop("delete from writers where id = 7").await.unwrap();
+    stores[1].announce("here").await.unwrap();
+    assert_eq!(formats(&database).await, (2, 2, 0, None, true));
+    let head = stores[0].head().await.unwrap().0;
+    assert_eq!(head.format, Format::Current);
+    assert_ne!(head.batch, predicted_on.batch, "what is in flight would be applied");
+    for (number, store) in stores.iter().enumerate() {
+        let written = write(store, [long()]).await;
+        assert_eq!(event_ids(&written), [6 + i64::try_from(number).unwrap()]);
+    }
+}
+
+/// The beginning of an epoch is the only mark that format 1 has.
+#[tokio::test]
+async fn the_mark_gets_its_revision_with_the_format() {
+    for has_events in [true, false] {
+        let database = Database::create().await;
+        let store = database.store().await;
+        write(&store, [set("k", "v")]).await;
+        let mut connection = database.connect().await;
+        let epoch = "update head set epoch = 2, last_event = 1000001, compacted = 1000001, last_rev = 1000001";
+        connection.query_drop(epoch).await.unwrap();
+        if has_events {
+            write(&store, [set("k", "w"), set("l", "w")]).await;
+        }
+        store.close().await;
+        make_format_1(&database).await;
+        let store = database.store().await;
+        store.announce("here").await.unwrap();
+        assert_eq!(formats(&database).await, (2, 2, 1_000_001, Some(1_000_001), true));
+    }
 }
 
 #[tokio::test]
