@@ -54,6 +54,7 @@ fn written(key: Key) -> Result<Entry> {
         updated_ref: EventId::default(),
         deleted_ref: None,
         lease_id: LeaseId::new(1)?,
+        leased: None,
         created_version: Version::FIRST,
         created_rev: Revision::default(),
         updated_rev: Revision::default(),

@@ -59,6 +59,7 @@ fn entry(key: Key, value: Bytes) -> Result<Entry> {
         updated_ref: event,
         deleted_ref: None,
         lease_id: LeaseId::new(1_000_000)?,
+        leased: None,
         created_version: Version::FIRST,
         created_rev: rev,
         updated_rev: rev,

@@ -71,6 +71,7 @@ impl Calls for RawGroupCommit {
             updated_ref: event,
             deleted_ref: None,
             lease_id: LeaseId::new(1)?,
+            leased: None,
             created_version: Version::FIRST,
             created_rev: Revision::default(),
             updated_rev: Revision::default(),

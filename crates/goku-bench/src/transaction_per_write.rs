@@ -228,6 +228,7 @@ impl Written {
             updated_ref: EventId::new(self.updated_ref)?,
             deleted_ref: None,
             lease_id: LeaseId::new(self.lease_id)?,
+            leased: None,
             created_version: Version::FIRST,
             created_rev: Revision::default(),
             updated_rev: Revision::default(),

@@ -112,7 +112,7 @@ fn write_method(write: &Write) -> &'static str {
         Write::Set(_) => "set",
         Write::Delete(_) => "delete",
         Write::Txn(_) => "txn",
-        Write::Lease(LeaseRequest::Grant(_)) => "grant_lease",
+        Write::Lease(LeaseRequest::Grant(_) | LeaseRequest::GrantAs(..)) => "grant_lease",
         Write::Lease(LeaseRequest::Update(..)) => "update_lease",
         Write::Lease(LeaseRequest::KeepAlive(_)) => "keep_alive_lease",
         Write::Lease(LeaseRequest::Expire(_)) => "expire_lease",

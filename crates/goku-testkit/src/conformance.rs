@@ -39,6 +39,7 @@
 #![allow(missing_docs, reason = "the name of a case says what it checks")]
 
 pub mod byte_keys;
+pub mod chosen_lease;
 pub mod concurrency;
 pub mod consumer;
 pub mod cursor;
@@ -174,6 +175,15 @@ macro_rules! conformance_suite {
                 an_empty_listing_tells_its_point_in_history
                 listing_then_streaming_misses_and_repeats_nothing
                 listings_dropped_halfway_leave_nothing_behind
+            ;
+            chosen_lease:
+                a_chosen_id_is_never_one_that_the_store_gives_out
+                an_id_is_granted_once_as_long_as_it_lives
+                a_key_attached_to_a_lease_lives_by_it_and_leaves_it_alone
+                a_detached_key_has_no_lease_that_was_granted
+                a_key_that_stays_with_its_lease_changes_nothing_of_it
+                a_plain_set_takes_its_key_out_of_a_chosen_lease_and_leaves_that
+                an_event_tells_whether_its_lease_was_granted
             ;
             lease:
                 every_created_key_gets_a_lease_of_its_own
@@ -432,6 +442,7 @@ mod tests {
             ("get", include_str!("conformance/get.rs")),
             ("group", include_str!("conformance/group.rs")),
             ("byte_keys", include_str!("conformance/byte_keys.rs")),
+            ("chosen_lease", include_str!("conformance/chosen_lease.rs")),
             ("hostile_keys", include_str!("conformance/hostile_keys.rs")),
             ("isolation", include_str!("conformance/isolation.rs")),
             ("lease", include_str!("conformance/lease.rs")),

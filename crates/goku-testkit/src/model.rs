@@ -28,6 +28,8 @@ pub struct Model {
     log: Vec<Event>,
     /// Leases that can be used.
     leases: BTreeMap<LeaseId, HeldLease>,
+    /// The last versions of leases that have ended.
+    ended: BTreeMap<LeaseId, Version>,
     leases_given_out: i64,
     cursors: BTreeMap<CursorId, Cursor>,
     rev: Revision,
@@ -184,6 +186,7 @@ impl Model {
         let (created_ref, created_version, created_rev) = self.live(key).map_or((id, version, rev), |entry| {
             (entry.created_ref, entry.created_version, entry.created_rev)
         });
+        let leased = Some(self.leases.get(&lease_id).is_some_and(|held| held.listed));
         let entry = Entry {
             key: key.clone(),
             value: value.clone(),
@@ -192,6 +195,7 @@ impl Model {
             updated_ref: id,
             deleted_ref: (event_type != EventType::Set).then_some(id),
             lease_id,
+            leased,
             created_version,
             created_rev,
             updated_rev: rev,
@@ -209,6 +213,7 @@ impl Model {
             created_version,
             created_rev,
             lease_id,
+            leased,
             prev_ref,
         });
         self.rows.insert(key.clone(), entry.clone());

@@ -246,7 +246,7 @@ impl Engine {
 
     /// The request for a write, with those of its leases that take no more keys.
     async fn to_request(&self, write: Write) -> Result<Request> {
-        if write.sets().all(|set| set.lease.is_none()) {
+        if write.sets().all(|set| set.lease.named().is_none()) {
             return Ok(write.into());
         }
         let full = self.in_time(self.0.census.full(&write)).await?;

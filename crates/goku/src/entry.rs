@@ -22,6 +22,9 @@ pub struct Entry {
     pub deleted_ref: Option<EventId>,
     /// The lease by which the key lives.
     pub lease_id: LeaseId,
+    /// Whether that lease was granted, given a deadline or shared by several keys, when this state was made, rather than one
+    /// that exists only because the key needed one; `None` where an earlier version of goku made it.
+    pub leased: Option<bool>,
     /// The version at the creation.
     pub created_version: Version,
     /// The revision of the creation.

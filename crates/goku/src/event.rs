@@ -48,6 +48,8 @@ pub struct Event {
     pub created_rev: Revision,
     /// The lease of the key at this event.
     pub lease_id: LeaseId,
+    /// As [`Entry::leased`](crate::Entry::leased).
+    pub leased: Option<bool>,
     /// The key's event before this one; 0 where this is its first.
     pub prev_ref: EventId,
 }

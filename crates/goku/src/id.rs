@@ -8,7 +8,10 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(i64);
 
-/// A lease. The first lease of a store has id 1.
+/// A lease: any number but 0.
+///
+/// The store's counter gives out 1 to 2^48 - 1, the first lease of a store has id 1. Any other number is one that somebody
+/// [chose](LeaseId::chosen), and a lease only once it was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(i64);
 
@@ -70,14 +73,39 @@ impl EventId {
 }
 
 impl LeaseId {
+    /// The greatest id that the store's counter gives out.
+    const COUNTED_MAX: i64 = (1 << 48) - 1;
+
     /// The id as a number.
     pub const fn get(self) -> i64 {
         self.0
     }
 
-    /// The id after this one.
-    pub const fn next(self) -> LeaseId {
-        LeaseId(self.0 + 1)
+    /// The number by which whoever [chose](Self::chosen) the lease knows it; that of any other is its id.
+    pub const fn shown(self) -> i64 {
+        if self.0 <= i64::MIN + Self::COUNTED_MAX {
+            self.0 - i64::MIN
+        } else {
+            self.0
+        }
+    }
+
+    /// Whether the store's counter gave it out, or will.
+    pub const fn is_counted(self) -> bool {
+        1 <= self.0 && self.0 <= Self::COUNTED_MAX
+    }
+
+    /// The lease of the counter that is [shown](Self::shown) as this chosen one is.
+    #[cfg(any(feature = "sqlite", feature = "mysql"))]
+    pub(crate) fn counted_twin(self) -> Option<LeaseId> {
+        let shown = LeaseId(self.shown());
+        (shown != self && shown.is_counted()).then_some(shown)
+    }
+
+    /// Whether the counter, which stands at `last_lease`, has not given it out yet, so that it has neither a row nor keys.
+    #[cfg(any(feature = "sqlite", feature = "mysql"))]
+    pub(crate) const fn is_beyond(self, last_lease: i64) -> bool {
+        self.is_counted() && self.0 > last_lease
     }
 }
 

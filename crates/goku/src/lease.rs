@@ -28,7 +28,8 @@ pub enum Expiry {
 pub struct Lease {
     /// The lease's id.
     pub id: LeaseId,
-    /// The number of times that the lease was written: 1 when it is new.
+    /// The number of times that the lease was written: 1 when it is new. One that ended and was granted again goes on; one that
+    /// only its key has counts how often that was set since its creation.
     pub version: Version,
     /// When it ends; none where it does not by itself.
     pub expires_at: Option<Timestamp>,
@@ -43,6 +44,9 @@ pub struct Lease {
 pub enum LeaseRequest {
     /// Makes a new lease.
     Grant(Expiry),
+    /// Makes the lease that somebody [chose](LeaseId::chosen); `ConditionFailed` where it lives, or one that is shown by the
+    /// same number.
+    GrantAs(LeaseId, Expiry),
     /// Gives a lease another deadline.
     Update(LeaseId, Expiry),
     /// Starts a lease's time to live anew; `InvalidArgument` where it has none.
@@ -117,10 +121,16 @@ impl LeaseRequest {
     ///
     /// # Errors
     ///
-    /// - `InvalidArgument`: the time to live is out of range.
+    /// - `InvalidArgument`: the time to live is out of range, or the id not one to choose.
     pub fn check(&self) -> Result<()> {
         match self {
-            LeaseRequest::Grant(expiry) | LeaseRequest::Update(_, expiry) => expiry.check(),
+            LeaseRequest::GrantAs(id, _) if id.is_counted() => {
+                let message = format!("lease {id} is one that the store gives out by itself: choose another number");
+                Err(Error::new(ErrorKind::InvalidArgument, message))
+            }
+            LeaseRequest::Grant(expiry) | LeaseRequest::GrantAs(_, expiry) | LeaseRequest::Update(_, expiry) => {
+                expiry.check()
+            }
             LeaseRequest::KeepAlive(_) | LeaseRequest::Expire(_) => Ok(()),
         }
     }

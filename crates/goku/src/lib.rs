@@ -99,6 +99,7 @@ pub use partition::Partition;
 pub use request::Condition;
 pub use request::DeleteRequest;
 pub use request::ListRequest;
+pub use request::SetLease;
 pub use request::SetRequest;
 pub use request::StreamFrom;
 pub use request::StreamRequest;

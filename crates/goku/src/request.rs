@@ -30,6 +30,25 @@ pub enum Condition {
     Ref(EventId),
 }
 
+/// The lease of a key after a Set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SetLease {
+    /// The key's own: a key that did not exist gets a new lease. A key that lives by a lease which somebody
+    /// [chose](LeaseId::chosen) gets a new one, too, unless the expiry is [`Keep`](Expiry::Keep): no other key of that lease
+    /// changes with this one.
+    #[default]
+    Own,
+    /// This one, with the expiry of the request for all of its keys.
+    MoveTo(LeaseId),
+    /// This one, which was granted and stays as it is: the request has no expiry.
+    Attach(LeaseId),
+    /// None that was granted: the key keeps a lease that exists only because it needed one, and else gets a new one. The
+    /// request has no expiry.
+    Detach,
+    /// As it is, and the lease, too: the request has no expiry. `NotFound` where the key does not exist.
+    Stay,
+}
+
 /// Sets a key to a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetRequest {
@@ -39,8 +58,8 @@ pub struct SetRequest {
     pub value: Bytes,
     /// The condition of the Set.
     pub condition: Condition,
-    /// The lease that the key moves to. Without one it keeps its lease, and a key that did not exist gets a new one.
-    pub lease: Option<LeaseId>,
+    /// The lease of the key from then on.
+    pub lease: SetLease,
     /// When the key's lease ends, for all keys that share it.
     pub expiry: Expiry,
 }
@@ -101,6 +120,16 @@ pub struct StreamRequest {
     pub partition: Option<Partition>,
 }
 
+impl SetLease {
+    /// The lease that the request names.
+    pub fn named(self) -> Option<LeaseId> {
+        match self {
+            SetLease::MoveTo(id) | SetLease::Attach(id) => Some(id),
+            SetLease::Own | SetLease::Detach | SetLease::Stay => None,
+        }
+    }
+}
+
 impl SetRequest {
     /// Sets `key` to `value` without a condition, keeping the key's lease.
     pub fn new(key: Key, value: impl Into<Value>) -> SetRequest {
@@ -108,7 +137,7 @@ impl SetRequest {
             key,
             value: value.into().into_bytes(),
             condition: Condition::Any,
-            lease: None,
+            lease: SetLease::Own,
             expiry: Expiry::Keep,
         }
     }
@@ -121,7 +150,7 @@ impl SetRequest {
     /// Moves the key to `lease`.
     pub fn lease(self, lease: LeaseId) -> SetRequest {
         SetRequest {
-            lease: Some(lease),
+            lease: SetLease::MoveTo(lease),
             ..self
         }
     }
@@ -196,6 +225,11 @@ impl SetRequest {
                 self.bytes()
             );
             return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        let keeps_lease = matches!(self.lease, SetLease::Attach(_) | SetLease::Detach | SetLease::Stay);
+        if keeps_lease && self.expiry != Expiry::Keep {
+            let message = "a Set that attaches to a lease, detaches from one or leaves it as it is has no expiry";
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         self.expiry.check()
     }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use goku::{Error, ErrorKind, Lease, LeaseRequest, Result, SessionId, WriteId};
+use goku::{Error, ErrorKind, Expiry, Lease, LeaseId, LeaseRequest, Result, SessionId, WriteId};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -111,14 +111,17 @@ impl GrpcClient {
         }
     }
 
+    async fn send_grant(&self, own: Option<WriteId>, id: Option<LeaseId>, expiry: Expiry) -> Result<Lease> {
+        let send = async |mut grpc: GokuClient<_>, request| grpc.grant_lease(request).await;
+        let request = pb::GrantLeaseRequest::from((id, expiry));
+        self.send_write(own, request, send).await?.try_into()
+    }
+
     /// Sends a change of a lease, which has a call of its own for each kind.
     pub(super) async fn send_lease(&self, own: Option<WriteId>, request: LeaseRequest) -> Result<Lease> {
         match request {
-            LeaseRequest::Grant(expiry) => {
-                let send = async |mut grpc: GokuClient<_>, request| grpc.grant_lease(request).await;
-                let request = pb::GrantLeaseRequest::from(expiry);
-                self.send_write(own, request, send).await?.try_into()
-            }
+            LeaseRequest::Grant(expiry) => self.send_grant(own, None, expiry).await,
+            LeaseRequest::GrantAs(id, expiry) => self.send_grant(own, Some(id), expiry).await,
             LeaseRequest::Update(id, expiry) => {
                 let send = async |mut grpc: GokuClient<_>, request| grpc.update_lease(request).await;
                 let request = pb::UpdateLeaseRequest::from((id, expiry));

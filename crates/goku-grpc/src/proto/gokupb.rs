@@ -44,6 +44,10 @@ pub struct Kv {
     /// The key, where it is no text.
     #[prost(bytes = "bytes", tag = "20")]
     pub key_bytes: ::prost::bytes::Bytes,
+    /// Whether the lease was granted, given a deadline or shared by several keys when this state was made, rather than one that
+    /// exists only because the key needed one. Absent where an earlier version of goku made it.
+    #[prost(bool, optional, tag = "21")]
+    pub leased: ::core::option::Option<bool>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetRequest {
@@ -127,6 +131,9 @@ pub struct SetRequest {
     /// The key, of any bytes.
     #[prost(bytes = "bytes", tag = "20")]
     pub key_bytes: ::prost::bytes::Bytes,
+    /// What becomes of the key's lease, if not what lease_id and the deadline say. Not together with a deadline or ttl_ms.
+    #[prost(enumeration = "LeaseRule", tag = "21")]
+    pub lease_rule: i32,
 }
 /// What must hold for a write to be done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -213,6 +220,10 @@ pub struct GrantLeaseRequest {
     /// In milliseconds from 1 on. Not together with a deadline.
     #[prost(int64, optional, tag = "2")]
     pub ttl_ms: ::core::option::Option<i64>,
+    /// The id that the lease is to have, where somebody chose one: not 1 to 2^48 - 1, which the store gives out by itself. 0 for one
+    /// of those.
+    #[prost(int64, tag = "3")]
+    pub lease_id: i64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetLeaseRequest {
@@ -574,6 +585,43 @@ pub struct DeleteCursorsResponse {
     /// How many there were.
     #[prost(uint64, tag = "1")]
     pub deleted: u64,
+}
+/// What becomes of a key's lease at a Set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LeaseRule {
+    /// What lease_id and the deadline say.
+    Unspecified = 0,
+    /// The key gets the lease lease_id, which was granted and stays as it is.
+    Attach = 1,
+    /// The key has no lease that was granted.
+    Detach = 2,
+    /// Key and lease stay as they are; the key must exist.
+    Stay = 3,
+}
+impl LeaseRule {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LEASE_RULE_UNSPECIFIED",
+            Self::Attach => "LEASE_RULE_ATTACH",
+            Self::Detach => "LEASE_RULE_DETACH",
+            Self::Stay => "LEASE_RULE_STAY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LEASE_RULE_UNSPECIFIED" => Some(Self::Unspecified),
+            "LEASE_RULE_ATTACH" => Some(Self::Attach),
+            "LEASE_RULE_DETACH" => Some(Self::Detach),
+            "LEASE_RULE_STAY" => Some(Self::Stay),
+            _ => None,
+        }
+    }
 }
 /// How what a key has relates to the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -36,7 +36,7 @@ pub struct Event {
     /// The value, for a set.
     #[prost(bytes = "bytes", tag = "7")]
     pub metadata: ::prost::bytes::Bytes,
-    /// A serialized Trace. goku sends none.
+    /// A serialized Trace: that of the request which made the event, where it brought one.
     #[prost(bytes = "bytes", tag = "8")]
     pub trace: ::prost::bytes::Bytes,
     /// What goku knows besides.
@@ -82,9 +82,19 @@ pub struct EventDetail {
     /// The history that the position belongs to; only in events of type 0.
     #[prost(string, tag = "9")]
     pub epoch: ::prost::alloc::string::String,
+    /// Who asked for the event, where that is known.
+    #[prost(string, tag = "10")]
+    pub actor: ::prost::alloc::string::String,
+    /// The id of the request that asked for it, where it brought one.
+    #[prost(string, tag = "11")]
+    pub request_id: ::prost::alloc::string::String,
     /// The key, where it is no text.
     #[prost(bytes = "bytes", tag = "13")]
     pub key_bytes: ::prost::bytes::Bytes,
+    /// Whether the lease was granted, given a deadline or shared by several keys at the event, rather than one that exists only
+    /// because the key needed one. Absent where an earlier version of goku wrote the event.
+    #[prost(bool, optional, tag = "14")]
+    pub leased: ::core::option::Option<bool>,
 }
 /// Generated client implementations.
 #[cfg(feature = "client")]

@@ -25,6 +25,7 @@ impl From<Entry> for pb::Kv {
             updated_ref: entry.updated_ref.get(),
             deleted_ref: entry.deleted_ref.map_or(0, EventId::get),
             lease_id: entry.lease_id.get(),
+            leased: entry.leased,
             created_version: entry.created_version.get(),
             created_rev: entry.created_rev.get(),
             updated_rev: entry.updated_rev.get(),
@@ -52,6 +53,7 @@ fn read(kv: pb::Kv) -> Result<Entry> {
             deleted_ref => Some(EventId::new(deleted_ref)?),
         },
         lease_id: LeaseId::new(kv.lease_id)?,
+        leased: kv.leased,
         created_version: match kv.created_version {
             // A server of the original does not tell: the least that it can be.
             0 => Version::FIRST,

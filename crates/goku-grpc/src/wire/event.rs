@@ -172,9 +172,11 @@ impl From<Event> for reflexpb::Event {
                 created_version: event.created_version.get(),
                 created_rev: event.created_rev.get(),
                 lease_id: event.lease_id.get(),
+                leased: event.leased,
                 prev_ref: event.prev_ref.get(),
                 epoch: String::new(),
                 key_bytes,
+                ..reflexpb::EventDetail::default()
             }),
         }
     }
@@ -215,6 +217,7 @@ impl TryFrom<reflexpb::Event> for StreamItem {
                 created_version: Version::new(detail.created_version)?,
                 created_rev: Revision::new(detail.created_rev)?,
                 lease_id: LeaseId::new(detail.lease_id)?,
+                leased: detail.leased,
                 prev_ref: EventId::new(detail.prev_ref)?,
             })
         };

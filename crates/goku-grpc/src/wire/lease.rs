@@ -8,7 +8,7 @@ use goku::{
 };
 
 use super::time::{WireExpiry, from_wire, millis, to_wire};
-use super::{impossible, invalid, key, missing};
+use super::{impossible, key, missing};
 use crate::proto::gokupb as pb;
 
 impl From<Lease> for pb::Lease {
@@ -44,14 +44,15 @@ impl TryFrom<pb::Lease> for Lease {
     }
 }
 
-/// Asks for a new lease.
-impl From<Expiry> for pb::GrantLeaseRequest {
-    fn from(expiry: Expiry) -> pb::GrantLeaseRequest {
+/// Asks for a new lease, with the id that somebody chose.
+impl From<(Option<LeaseId>, Expiry)> for pb::GrantLeaseRequest {
+    fn from((id, expiry): (Option<LeaseId>, Expiry)) -> pb::GrantLeaseRequest {
         // A new lease has no deadline to keep: that one has none either.
         let expiry = WireExpiry::from(expiry);
         pb::GrantLeaseRequest {
             expires_at: expiry.expires_at,
             ttl_ms: expiry.ttl_ms,
+            lease_id: id.map_or(0, LeaseId::get),
         }
     }
 }
@@ -65,7 +66,11 @@ impl TryFrom<pb::GrantLeaseRequest> for LeaseRequest {
             ttl_ms: grant.ttl_ms,
             keep: false,
         };
-        Ok(LeaseRequest::Grant(expiry.try_into()?))
+        let expiry = expiry.try_into()?;
+        Ok(match grant.lease_id {
+            0 => LeaseRequest::Grant(expiry),
+            id => LeaseRequest::GrantAs(LeaseId::new(id)?, expiry),
+        })
     }
 }
 
@@ -112,11 +117,7 @@ impl TryFrom<pb::ListLeasesRequest> for LeasesRequest {
         Ok(LeasesRequest {
             after: match list.after {
                 0 => None,
-                after => Some(LeaseId::new(after).map_err(|_| {
-                    invalid(format!(
-                        "lease ids count from 1 and 0 is the beginning; {after} is neither"
-                    ))
-                })?),
+                after => Some(LeaseId::new(after)?),
             },
             limit: list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
         })

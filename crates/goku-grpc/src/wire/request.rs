@@ -1,6 +1,6 @@
 //! The requests that concern one key, and lists.
 
-use goku::{Condition, DeleteRequest, Error, EventId, LeaseId, ListRequest, Result, SetRequest, Version};
+use goku::{Condition, DeleteRequest, Error, EventId, LeaseId, ListRequest, Result, SetLease, SetRequest, Version};
 
 use super::time::WireExpiry;
 use super::{invalid, key, own};
@@ -17,7 +17,14 @@ impl From<SetRequest> for pb::SetRequest {
             expires_at: expiry.expires_at,
             ttl_ms: expiry.ttl_ms,
             keep_expiry: expiry.keep,
-            lease_id: request.lease.map_or(0, LeaseId::get),
+            lease_id: request.lease.named().map_or(0, LeaseId::get),
+            lease_rule: match request.lease {
+                SetLease::Own | SetLease::MoveTo(_) => pb::LeaseRule::Unspecified,
+                SetLease::Attach(_) => pb::LeaseRule::Attach,
+                SetLease::Detach => pb::LeaseRule::Detach,
+                SetLease::Stay => pb::LeaseRule::Stay,
+            }
+            .into(),
             ..pb::SetRequest::default()
         };
         // What the original can say is said in its fields.
@@ -51,21 +58,37 @@ impl TryFrom<pb::SetRequest> for SetRequest {
             (true, version) => Condition::AbsentAt(Version::new(version)?),
             (false, version) => Condition::Version(Version::new(version)?),
         };
+        let lease = lease_of(set.lease_id, set.lease_rule)?;
+        let names_expiry = matches!(lease, SetLease::Own | SetLease::MoveTo(_));
         Ok(SetRequest {
             key,
             value: own(set.value),
             condition,
-            lease: match set.lease_id {
-                0 => None,
-                lease_id => Some(LeaseId::new(lease_id)?),
-            },
+            lease,
             expiry: WireExpiry {
+                keep: set.keep_expiry || !names_expiry && set.expires_at.is_none() && set.ttl_ms.is_none(),
                 expires_at: set.expires_at,
                 ttl_ms: set.ttl_ms,
-                keep: set.keep_expiry,
             }
             .try_into()?,
         })
+    }
+}
+
+fn lease_of(id: i64, rule: i32) -> Result<SetLease> {
+    use pb::LeaseRule::{Attach, Detach, Stay, Unspecified};
+    match (pb::LeaseRule::try_from(rule), id) {
+        (Ok(Unspecified), 0) => Ok(SetLease::Own),
+        (Ok(Unspecified), id) => Ok(SetLease::MoveTo(LeaseId::new(id)?)),
+        (Ok(Attach), id) => Ok(SetLease::Attach(LeaseId::new(id)?)),
+        (Ok(Detach), 0) => Ok(SetLease::Detach),
+        (Ok(Stay), 0) => Ok(SetLease::Stay),
+        (Ok(Detach | Stay), _) => Err(invalid(
+            "a key that is detached or stays with its lease is given no other one",
+        )),
+        (Err(_), _) => Err(invalid(format!(
+            "a lease rule is 1 attach, 2 detach or 3 stay, not {rule}: this server does not know it"
+        ))),
     }
 }
 

@@ -84,9 +84,7 @@ impl TryFrom<pb::Compare> for Compare {
             Some(WireTarget::Version(version)) => Target::Version(version),
             Some(WireTarget::Value(value)) => Target::Value(own(value)),
             Some(WireTarget::LeaseId(0)) => Target::Lease(None),
-            Some(WireTarget::LeaseId(id)) => Target::Lease(Some(
-                LeaseId::new(id).map_err(|_| invalid(format!("lease ids count from 0, {id} is none")))?,
-            )),
+            Some(WireTarget::LeaseId(id)) => Target::Lease(Some(LeaseId::new(id)?)),
             Some(WireTarget::CreatedRef(id)) => Target::CreatedRef(event(id)?),
             Some(WireTarget::UpdatedRef(id)) => Target::UpdatedRef(event(id)?),
             None => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use goku::{
     Compare, Condition, DeleteRequest, Entry, Epoch, Event, EventId, EventType, EventTypes, Expiry, Key, Lease,
     LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Operation, OperationAnswer,
-    Partition, Position, Prefix, Relation, Revision, SetRequest, Snapshot, Status, StreamFrom, StreamItem,
+    Partition, Position, Prefix, Relation, Revision, SetLease, SetRequest, Snapshot, Status, StreamFrom, StreamItem,
     StreamRequest, Tag, Target, Timestamp, Txn, TxnAnswer, Version,
 };
 use goku_grpc::proto::{gokupb as pb, reflexpb};
@@ -32,6 +32,8 @@ fn key() -> impl Strategy<Value = Key> {
         "\\PC{1,20}".prop_map(|key| Key::new(key).unwrap()),
         "[%_\\\\\0 aAáé]{1,60}".prop_map(|key| Key::new(key).unwrap()),
         Just(Key::new("k".repeat(255)).unwrap()),
+        Just(Key::from_bytes("k".repeat(256)).unwrap()),
+        vec(any::<u8>(), 1..1025).prop_map(|key| Key::from_bytes(key).unwrap()),
     ]
 }
 
@@ -63,7 +65,7 @@ fn some_event_id() -> impl Strategy<Value = EventId> {
 }
 
 fn lease_id() -> impl Strategy<Value = LeaseId> {
-    (1..=i64::MAX).prop_map(|id| LeaseId::new(id).unwrap())
+    prop_oneof![1..=i64::MAX, i64::MIN..=-1].prop_map(|id| LeaseId::new(id).unwrap())
 }
 
 fn revision() -> impl Strategy<Value = Revision> {
@@ -106,15 +108,20 @@ fn expiry() -> impl Strategy<Value = Expiry> {
 }
 
 fn set() -> impl Strategy<Value = SetRequest> {
-    (key(), value(), condition(), option::of(lease_id()), expiry()).prop_map(
-        |(key, value, condition, lease, expiry)| SetRequest {
-            key,
-            value,
-            condition,
-            lease,
-            expiry,
-        },
-    )
+    let lease = prop_oneof![
+        expiry().prop_map(|expiry| (SetLease::Own, expiry)),
+        (lease_id(), expiry()).prop_map(|(id, expiry)| (SetLease::MoveTo(id), expiry)),
+        lease_id().prop_map(|id| (SetLease::Attach(id), Expiry::Keep)),
+        Just((SetLease::Detach, Expiry::Keep)),
+        Just((SetLease::Stay, Expiry::Keep)),
+    ];
+    (key(), value(), condition(), lease).prop_map(|(key, value, condition, (lease, expiry))| SetRequest {
+        key,
+        value,
+        condition,
+        lease,
+        expiry,
+    })
 }
 
 fn delete() -> impl Strategy<Value = DeleteRequest> {
@@ -199,8 +206,9 @@ fn txn() -> impl Strategy<Value = Txn> {
 fn entry() -> impl Strategy<Value = Entry> {
     let refs = (event_id(), event_id());
     let created = (version(), revision(), revision());
-    (key(), value(), version(), refs, lease_id(), created).prop_map(
-        |(key, value, version, (created_ref, updated_ref), lease_id, created)| Entry {
+    let lease = (lease_id(), option::of(any::<bool>()));
+    (key(), value(), version(), refs, lease, created).prop_map(
+        |(key, value, version, (created_ref, updated_ref), (lease_id, leased), created)| Entry {
             key,
             value,
             version,
@@ -208,6 +216,7 @@ fn entry() -> impl Strategy<Value = Entry> {
             updated_ref,
             deleted_ref: None,
             lease_id,
+            leased,
             created_version: created.0,
             created_rev: created.1,
             updated_rev: created.2,
@@ -249,6 +258,7 @@ fn event() -> impl Strategy<Value = Event> {
         value(),
         version(),
         lease_id(),
+        option::of(any::<bool>()),
     );
     let created = (event_id(), version(), revision(), event_id());
     (place, what, created).prop_map(|(place, what, created)| Event {
@@ -261,6 +271,7 @@ fn event() -> impl Strategy<Value = Event> {
         value: what.2,
         version: what.3,
         lease_id: what.4,
+        leased: what.5,
         created_ref: created.0,
         created_version: created.1,
         created_rev: created.2,
@@ -303,10 +314,12 @@ proptest! {
     ) {
         let update = LeaseRequest::try_from(pb::UpdateLeaseRequest::from((id, expiry))).unwrap();
         prop_assert_eq!(update, LeaseRequest::Update(id, expiry));
-        let grant = LeaseRequest::try_from(pb::GrantLeaseRequest::from(expiry)).unwrap();
         // A new lease has no deadline to keep.
         let granted = if expiry == Expiry::Keep { Expiry::Never } else { expiry };
+        let grant = LeaseRequest::try_from(pb::GrantLeaseRequest::from((None, expiry))).unwrap();
         prop_assert_eq!(grant, LeaseRequest::Grant(granted));
+        let grant = LeaseRequest::try_from(pb::GrantLeaseRequest::from((Some(id), expiry))).unwrap();
+        prop_assert_eq!(grant, LeaseRequest::GrantAs(id, granted));
         let leases = LeasesRequest { after, limit };
         prop_assert_eq!(around::<pb::ListLeasesRequest, _>(leases), leases);
         for after in [None, Some(crate::sample::key("a"))] {

@@ -138,6 +138,7 @@ fn what_may_be_stored_can_be_delivered() {
             created_version: version(i64::MAX),
             created_rev: Revision::new(i64::MAX).unwrap(),
             lease_id: lease_id(i64::MAX),
+            leased: Some(true),
             prev_ref: event_id(i64::MAX),
         });
         let entry = Entry {
@@ -148,6 +149,7 @@ fn what_may_be_stored_can_be_delivered() {
             updated_ref: event_id(i64::MAX),
             deleted_ref: Some(event_id(i64::MAX)),
             lease_id: lease_id(i64::MAX),
+            leased: Some(true),
             created_version: version(i64::MAX),
             created_rev: Revision::new(i64::MAX).unwrap(),
             updated_rev: Revision::new(i64::MAX).unwrap(),

@@ -302,9 +302,30 @@ async fn set_refuses_what_cannot_be_right() {
             "one at most",
         ),
         (
-            pb::SetRequest { lease_id: -1, ..set() },
+            pb::SetRequest {
+                lease_rule: pb::LeaseRule::Attach.into(),
+                ..set()
+            },
             LEASE_NOT_FOUND,
             "lease not found",
+        ),
+        (
+            pb::SetRequest {
+                lease_rule: pb::LeaseRule::Detach.into(),
+                lease_id: 1,
+                ..set()
+            },
+            INVALID_ARGUMENT,
+            "no other one",
+        ),
+        (pb::SetRequest { lease_rule: 4, ..set() }, INVALID_ARGUMENT, "not 4"),
+        (
+            pb::SetRequest {
+                key_bytes: "b".into(),
+                ..set()
+            },
+            INVALID_ARGUMENT,
+            "as text or as bytes",
         ),
     ];
     for (request, code, text) in cases {
@@ -674,20 +695,19 @@ async fn update_lease_asks_for_what_its_fields_say() {
 async fn a_lease_that_cannot_be_is_not_found() {
     let served = Served::new();
     let mut grpc = served.grpc();
-    for id in [0, -1, i64::MIN] {
-        let expected = (Code::NotFound, LEASE_NOT_FOUND.to_owned());
-        let request = pb::UpdateLeaseRequest {
-            lease_id: id,
-            ..pb::UpdateLeaseRequest::default()
-        };
-        assert_eq!(refusal(&grpc.update_lease(request).await.unwrap_err()), expected);
-        let request = pb::ExpireLeaseRequest { lease_id: id };
-        assert_eq!(refusal(&grpc.expire_lease(request).await.unwrap_err()), expected);
-        let request = pb::GetLeaseRequest { lease_id: id };
-        assert_eq!(refusal(&grpc.get_lease(request).await.unwrap_err()), expected);
-        let request = pb::KeepAliveRequest { lease_id: id };
-        assert_eq!(refusal(&grpc.keep_alive(request).await.unwrap_err()), expected);
-    }
+    let id = 0;
+    let expected = (Code::NotFound, LEASE_NOT_FOUND.to_owned());
+    let request = pb::UpdateLeaseRequest {
+        lease_id: id,
+        ..pb::UpdateLeaseRequest::default()
+    };
+    assert_eq!(refusal(&grpc.update_lease(request).await.unwrap_err()), expected);
+    let request = pb::ExpireLeaseRequest { lease_id: id };
+    assert_eq!(refusal(&grpc.expire_lease(request).await.unwrap_err()), expected);
+    let request = pb::GetLeaseRequest { lease_id: id };
+    assert_eq!(refusal(&grpc.get_lease(request).await.unwrap_err()), expected);
+    let request = pb::KeepAliveRequest { lease_id: id };
+    assert_eq!(refusal(&grpc.keep_alive(request).await.unwrap_err()), expected);
     assert_eq!(served.fake.asked(), []);
 }
 

@@ -36,6 +36,7 @@ pub(crate) fn entry() -> Entry {
         updated_ref: event_id(13),
         deleted_ref: None,
         lease_id: lease_id(14),
+        leased: Some(true),
         created_version: version(15),
         created_rev: Revision::new(16).unwrap(),
         updated_rev: Revision::new(17).unwrap(),
@@ -72,6 +73,7 @@ pub(crate) fn event() -> Event {
         created_version: version(26),
         created_rev: Revision::new(27).unwrap(),
         lease_id: lease_id(28),
+        leased: Some(true),
         prev_ref: event_id(29),
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clap::Args;
 use futures::StreamExt;
 use goku::limits::ENTRY_BYTES_MAX;
-use goku::{Client, Entry, Error, ErrorKind, Expiry, Key, LeaseId, ListRequest, Prefix, SetRequest};
+use goku::{Client, Entry, Error, ErrorKind, Expiry, Key, LeaseId, ListRequest, Prefix, SetLease, SetRequest};
 
 use crate::cli::condition::SetCondition;
 use crate::cli::connection::Connection;
@@ -101,11 +101,11 @@ impl Set {
         let request = SetRequest {
             value: value(self.value)?,
             condition: self.condition.condition(),
-            lease: self.lease,
+            lease: self.lease.map_or(SetLease::Own, SetLease::MoveTo),
             expiry: self.expiry.expiry(),
             key: self.key.key()?,
         };
-        let (expiry, moved) = (request.expiry, request.lease.is_some());
+        let (expiry, moved) = (request.expiry, request.lease.named().is_some());
         let client = connection.client()?;
         let entry = client.set(request).await?;
         let is_endless = match expiry {

@@ -13,6 +13,7 @@ pub(super) fn entry_of(event: &Event) -> Entry {
         updated_ref: event.id,
         deleted_ref: None,
         lease_id: event.lease_id,
+        leased: event.leased,
         created_version: event.created_version,
         created_rev: event.created_rev,
         updated_rev: event.rev,
@@ -46,7 +47,10 @@ pub(super) fn compares(compare: &Compare, last: Option<&Event>) -> bool {
     let ordering = match &compare.target {
         Target::Exists(exists) => live.is_some().cmp(exists),
         Target::Version(version) => number(|event| event.version.get()).cmp(version),
-        Target::Lease(lease) => number(|event| event.lease_id.get()).cmp(&lease.map_or(0, goku::LeaseId::get)),
+        Target::Lease(lease) => {
+            let shown = |id: Option<goku::LeaseId>| id.map_or((0, 0), |id| (id.shown(), id.get()));
+            shown(live.map(|event| event.lease_id)).cmp(&shown(*lease))
+        }
         Target::CreatedRef(id) => number(|event| event.created_ref.get()).cmp(&id.get()),
         Target::UpdatedRef(id) => number(|event| event.id.get()).cmp(&id.get()),
         Target::Value(value) => match live {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use goku::{
     Compare, Condition, DeleteRequest, EventId, Expiry, Key, LeaseId, LeaseKeysRequest, LeaseRequest, LeasesRequest,
-    ListRequest, Operation, Prefix, Relation, SetRequest, Target, Timestamp, Txn, Version,
+    ListRequest, Operation, Prefix, Relation, SetLease, SetRequest, Target, Timestamp, Txn, Version,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -72,7 +72,12 @@ fn value() -> impl Strategy<Value = Bytes> {
 }
 
 fn lease_id() -> impl Strategy<Value = LeaseId> {
-    prop_oneof![4 => 1..4_i64, 1 => 4..12_i64].prop_map(|id| LeaseId::new(id).unwrap())
+    let counted = prop_oneof![4 => 1..4_i64, 1 => 4..12_i64].prop_map(|id| LeaseId::new(id).unwrap());
+    prop_oneof![3 => counted, 1 => chosen_id()]
+}
+
+fn chosen_id() -> impl Strategy<Value = LeaseId> {
+    prop::sample::select(vec![1, 2, i64::MAX, -7]).prop_map(|id| LeaseId::chosen(id).unwrap())
 }
 
 fn event_id() -> impl Strategy<Value = EventId> {
@@ -116,13 +121,22 @@ fn expiry(ttl: Ttl) -> impl Strategy<Value = Expiry> {
 }
 
 fn set(expiry: impl Strategy<Value = Expiry>) -> impl Strategy<Value = SetRequest> {
-    let lease = prop_oneof![6 => Just(None), 1 => lease_id().prop_map(Some)];
+    let lease = prop_oneof![
+        12 => Just(SetLease::Own),
+        2 => lease_id().prop_map(SetLease::MoveTo),
+        2 => lease_id().prop_map(SetLease::Attach),
+        1 => Just(SetLease::Detach),
+        1 => Just(SetLease::Stay),
+    ];
     (key(), value(), condition(), lease, expiry).prop_map(|(key, value, condition, lease, expiry)| SetRequest {
         key,
         value,
         condition,
         lease,
-        expiry,
+        expiry: match lease {
+            SetLease::Own | SetLease::MoveTo(_) => expiry,
+            SetLease::Attach(_) | SetLease::Detach | SetLease::Stay => Expiry::Keep,
+        },
     })
 }
 
@@ -145,6 +159,7 @@ fn list() -> impl Strategy<Value = ListRequest> {
 fn lease(ttl: Ttl) -> impl Strategy<Value = LeaseRequest> {
     prop_oneof![
         2 => expiry(ttl).prop_map(LeaseRequest::Grant),
+        2 => (chosen_id(), expiry(ttl)).prop_map(|(id, expiry)| LeaseRequest::GrantAs(id, expiry)),
         3 => (lease_id(), expiry(ttl)).prop_map(|(id, expiry)| LeaseRequest::Update(id, expiry)),
         2 => lease_id().prop_map(LeaseRequest::KeepAlive),
         2 => lease_id().prop_map(LeaseRequest::Expire),

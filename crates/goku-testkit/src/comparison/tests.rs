@@ -8,7 +8,7 @@ use futures::StreamExt;
 use goku::{
     Client, Condition, DeleteRequest, Entry, EventStream, EventType, Expiry, Key, Lease, LeaseId, LeaseKeys,
     LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, ManualClock, OperationAnswer, Result,
-    SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
+    SetLease, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
 };
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -51,7 +51,7 @@ impl Flawed {
     async fn set(&self, mut request: SetRequest) -> Result<Entry> {
         match (self.flaw, request.condition) {
             (Flaw::SetClearsDeadline, _) if request.expiry == Expiry::Keep => request.expiry = Expiry::Never,
-            (Flaw::SetIgnoresLease, _) => request.lease = None,
+            (Flaw::SetIgnoresLease, _) => request.lease = SetLease::Own,
             (Flaw::SetIgnoresVersion, Condition::Version(_)) => request.condition = Condition::Any,
             (Flaw::SetIgnoresRef, Condition::Ref(_)) => request.condition = Condition::Any,
             (Flaw::SetForgetsThatTheKeyMustHaveBeenDeleted, Condition::AbsentAt(version)) => {

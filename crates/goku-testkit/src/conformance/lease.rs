@@ -110,7 +110,7 @@ pub async fn a_re_created_key_gets_a_new_lease(store: Probe) {
     store.put_leased("a", lease.id).await;
     store.remove("a").await;
     let again = store.put("a", "y").await;
-    assert_eq!(again.lease_id, lease.id.next());
+    assert_eq!(again.lease_id, LeaseId::new(lease.id.get() + 1).unwrap());
     assert!(store.get_lease(lease.id).await.is_ok());
 }
 
@@ -138,9 +138,7 @@ pub async fn a_lease_that_does_not_exist_is_not_found(store: Probe) {
         );
     }
     assert_eq!(store.read("a").await.unwrap().value, "x");
-    for id in [0, -1, i64::MIN] {
-        assert_eq!(kind(LeaseId::new(id)), ErrorKind::LeaseNotFound);
-    }
+    assert_eq!(kind(LeaseId::new(0)), ErrorKind::LeaseNotFound);
 }
 
 pub async fn granted_by_time_to_live(store: Probe) {

@@ -35,6 +35,7 @@ pub async fn an_event_tells_the_whole_story_of_its_change(store: Probe) {
         created_version: Version::FIRST,
         created_rev: first.created_rev,
         lease_id: first.lease_id,
+        leased: Some(false),
         prev_ref: first.updated_ref,
         tag: log[1].tag,
         timestamp: log[1].timestamp,

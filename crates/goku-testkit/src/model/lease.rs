@@ -6,7 +6,7 @@ use bytes::Bytes;
 use goku::limits::{LEASE_KEYS_AT_ONCE_MAX, LEASE_KEYS_PAGE_MAX, LEASES_PAGE_MAX, TTL_MAX};
 use goku::{
     ErrorKind, EventType, Expiry, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest,
-    Result, SetRequest, Timestamp, Version,
+    Result, SetLease, SetRequest, Timestamp, Version,
 };
 
 use super::{Model, error};
@@ -19,7 +19,7 @@ pub(super) struct HeldLease {
     ttl: Option<Duration>,
     /// Whether it stands for itself: granted, given a deadline, or shared by several keys. Another lives only as long
     /// as its key names it.
-    listed: bool,
+    pub(super) listed: bool,
 }
 
 impl Model {
@@ -29,6 +29,10 @@ impl Model {
             LeaseRequest::Grant(expiry) => {
                 let id = model.new_lease(expiry)?;
                 model.held(id)?.listed = true;
+                model.get_lease(id)
+            }
+            LeaseRequest::GrantAs(id, expiry) => {
+                model.make_chosen(id, expiry)?;
                 model.get_lease(id)
             }
             LeaseRequest::Update(id, expiry) => {
@@ -93,17 +97,51 @@ impl Model {
 
     /// The lease by which the key will live, written as the request says.
     pub(super) fn lease_for_set(&mut self, request: &SetRequest) -> Result<LeaseId> {
+        if !matches!(request.lease, SetLease::Own | SetLease::MoveTo(_)) && request.expiry != Expiry::Keep {
+            return Err(error(ErrorKind::InvalidArgument, "the lease stays as it is"));
+        }
         let kept = self.live(&request.key).map(|entry| entry.lease_id);
         let named = self.rows.get(&request.key).map(|entry| entry.lease_id);
-        let id = match request.lease.or(kept) {
-            Some(id) => {
+        let is_granted = |model: &Model, id: LeaseId| model.leases.get(&id).is_some_and(|held| held.listed);
+        let id = match (request.lease, kept) {
+            (SetLease::Attach(id), _) => {
+                if !is_granted(self, id) {
+                    return Err(not_found());
+                }
+                if kept != Some(id) {
+                    self.touch(id, Expiry::Keep)?;
+                }
+                id
+            }
+            (SetLease::Stay, None) => return Err(error(ErrorKind::NotFound, "key not found")),
+            // A lease that only this key has counts its Sets.
+            (SetLease::Stay, Some(id)) | (SetLease::Detach, Some(id)) if !is_granted(self, id) => {
+                self.touch(id, Expiry::Keep)?;
+                id
+            }
+            (SetLease::Stay, Some(id)) => id,
+            (SetLease::MoveTo(id), _) => {
                 self.touch(id, request.expiry)?;
                 if kept != Some(id) {
                     self.held(id)?.listed = true;
                 }
                 id
             }
-            None => self.new_lease(request.expiry)?,
+            (SetLease::Own, Some(id)) if is_counted(id) || request.expiry == Expiry::Keep => {
+                self.touch(id, request.expiry)?;
+                id
+            }
+            (SetLease::Own | SetLease::Detach, _) => {
+                let id = self.new_lease(request.expiry)?;
+                let sets = self
+                    .live(&request.key)
+                    .map(|entry| entry.version.get() - entry.created_version.get() + 2);
+                let held = self.held(id)?;
+                if let Some(sets) = sets.filter(|_| !held.listed) {
+                    held.version = Version::new(sets)?;
+                }
+                id
+            }
         };
         if let Some(left) = named.filter(|named| *named != id) {
             self.leases.retain(|lease, held| *lease != left || held.listed);
@@ -132,6 +170,7 @@ impl Model {
         }
         if is_all {
             self.leases.remove(&id);
+            self.ended.insert(id, last.version);
         } else {
             let now = self.now;
             self.held(id)?.expires_at = Some(now);
@@ -161,6 +200,28 @@ impl Model {
         };
         self.leases.insert(id, held);
         Ok(id)
+    }
+
+    fn make_chosen(&mut self, id: LeaseId, expiry: Expiry) -> Result<()> {
+        if is_counted(id) {
+            return Err(error(
+                ErrorKind::InvalidArgument,
+                "the store gives this id out by itself",
+            ));
+        }
+        let lives = |(other, held): (&LeaseId, &HeldLease)| held.listed && other.shown() == id.shown();
+        if self.leases.iter().any(lives) {
+            return Err(error(ErrorKind::ConditionFailed, "the lease exists"));
+        }
+        let (expires_at, ttl) = self.deadline(expiry, (None, None))?;
+        let held = HeldLease {
+            version: self.ended.get(&id).map_or(Version::FIRST, |version| version.next()),
+            expires_at,
+            ttl,
+            listed: true,
+        };
+        self.leases.insert(id, held);
+        Ok(())
     }
 
     fn touch(&mut self, id: LeaseId, expiry: Expiry) -> Result<()> {
@@ -195,6 +256,11 @@ impl Model {
             Expiry::After(_) => Err(error(ErrorKind::InvalidArgument, "no time to live")),
         }
     }
+}
+
+/// Whether the store gives this id out by itself.
+fn is_counted(id: LeaseId) -> bool {
+    (1..1 << 48).contains(&id.get())
 }
 
 fn not_found() -> goku::Error {

@@ -69,7 +69,9 @@ impl Model {
             Target::Value(value) => entry.map(|entry| entry.value.cmp(value)),
             Target::Version(version) => Some(number(entry, |entry| entry.version.get()).cmp(version)),
             Target::Lease(lease) => {
-                Some(number(entry, |entry| entry.lease_id.get()).cmp(&lease.map_or(0, LeaseId::get)))
+                // By the numbers that are shown; the store's own lease and a chosen one of the same number differ.
+                let shown = |id: Option<LeaseId>| id.map_or((0, 0), |id| (id.shown(), id.get()));
+                Some(shown(entry.map(|entry| entry.lease_id)).cmp(&shown(*lease)))
             }
             Target::CreatedRef(id) => Some(number(entry, |entry| entry.created_ref.get()).cmp(&id.get())),
             Target::UpdatedRef(id) => Some(number(entry, |entry| entry.updated_ref.get()).cmp(&id.get())),

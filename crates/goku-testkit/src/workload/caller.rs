@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use goku::{
     Client, Compare, Condition, Entry, ErrorKind, Expiry, Key, LeaseId, LeaseRequest, ListRequest, Operation, Result,
-    SessionId, SetRequest, Txn, Write, WriteAnswer, WriteId,
+    SessionId, SetLease, SetRequest, Txn, Write, WriteAnswer, WriteId,
 };
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -27,6 +27,8 @@ const LARGE_BYTES: usize = 12_000;
 
 pub(super) struct Caller {
     number: usize,
+    /// Leases that it has chosen.
+    chosen: i64,
     replicas: Vec<Arc<dyn Client>>,
     load: Load,
     random: Random,
@@ -42,6 +44,7 @@ impl Caller {
     pub(super) fn new(number: usize, replicas: Vec<Arc<dyn Client>>, load: Load, mut random: Random) -> Caller {
         Caller {
             number,
+            chosen: 0,
             replicas,
             load,
             session: SessionId::new(random.number()),
@@ -133,7 +136,8 @@ impl Caller {
         let ttl = self.random.between(Duration::from_millis(200), self.load.ttl_max);
         let known = (!self.leases.is_empty()).then(|| *self.random.choose(&self.leases));
         let (request, id) = match (self.random.below(10), known) {
-            (0..2, _) | (_, None) => (LeaseRequest::Grant(Expiry::After(ttl)), None),
+            (0, _) => (LeaseRequest::GrantAs(self.chosen_lease(), Expiry::After(ttl)), None),
+            (1, _) | (_, None) => (LeaseRequest::Grant(Expiry::After(ttl)), None),
             (2, Some(id)) => (LeaseRequest::Expire(id), Some(id)),
             (3, Some(id)) => (LeaseRequest::Update(id, Expiry::After(ttl)), Some(id)),
             (4, Some(id)) => {
@@ -165,8 +169,23 @@ impl Caller {
             0 => set.ttl(self.random.between(Duration::from_millis(50), self.load.ttl_max)),
             1 => set.expiry(Expiry::Never),
             2 if !self.leases.is_empty() => set.lease(*self.random.choose(&self.leases)),
+            3 if !self.leases.is_empty() => SetRequest {
+                lease: SetLease::Attach(*self.random.choose(&self.leases)),
+                ..set
+            },
+            4 => SetRequest {
+                lease: SetLease::Detach,
+                ..set
+            },
             _ => set,
         }
+    }
+
+    /// A lease that nobody else chooses, which may be shown by a number that the store gives out as well.
+    fn chosen_lease(&mut self) -> LeaseId {
+        self.chosen += 1;
+        let number = self.number as i64 + 1_000 * self.chosen;
+        LeaseId::chosen(number).expect("the number is above 0")
     }
 
     fn txn(&mut self) -> Txn {

@@ -136,6 +136,7 @@ fn write(delivery: &Delivery, attempts: u32, error: &str) -> Bytes {
                 entry.created_rev,
                 entry.lease_id,
             ));
+            lines.extend(leased_line(entry.leased));
             &entry.value
         }
         Delivery::Event(event) => {
@@ -149,6 +150,7 @@ fn write(delivery: &Delivery, attempts: u32, error: &str) -> Bytes {
                 event.created_rev,
                 event.lease_id,
             ));
+            lines.extend(leased_line(event.leased));
             lines.push(("tag", event.tag.get().to_string().into()));
             lines.push(("timestamp-ms", event.timestamp.as_millis().to_string().into()));
             lines.push(("prev-ref", event.prev_ref.to_string().into()));
@@ -180,6 +182,11 @@ fn numbers(
     ]
 }
 
+/// Whether the lease was granted, where that is known.
+fn leased_line(leased: Option<bool>) -> Option<(&'static str, Vec<u8>)> {
+    leased.map(|leased| ("leased", leased.to_string().into()))
+}
+
 fn read(entry: Entry) -> Result<DeadLetter> {
     let (lines, value) = Lines::read(&entry.value).ok_or_else(|| malformed(&entry.key, "it has no lines"))?;
     let text = |name: &str| {
@@ -204,6 +211,7 @@ fn read(entry: Entry) -> Result<DeadLetter> {
     );
     let (id, rev) = (EventId::new(number("id")?)?, Revision::new(number("rev")?)?);
     let lease_id = LeaseId::new(number("lease-id")?)?;
+    let leased = lines.text("leased").and_then(|leased| leased.parse().ok());
     let event_type = text("type")?;
     let delivery = if event_type == STATE {
         Delivery::State(Entry {
@@ -214,6 +222,7 @@ fn read(entry: Entry) -> Result<DeadLetter> {
             updated_ref: id,
             deleted_ref: None,
             lease_id,
+            leased,
             created_version,
             created_rev,
             updated_rev: rev,
@@ -236,6 +245,7 @@ fn read(entry: Entry) -> Result<DeadLetter> {
             created_version,
             created_rev,
             lease_id,
+            leased,
             prev_ref: EventId::new(number("prev-ref")?)?,
         })
     };
@@ -266,6 +276,7 @@ mod tests {
             updated_ref: EventId::ZERO,
             deleted_ref: None,
             lease_id: LeaseId::new(1).unwrap(),
+            leased: None,
             created_version: Version::FIRST,
             created_rev: Revision::default(),
             updated_rev: Revision::default(),
@@ -286,6 +297,7 @@ mod tests {
             created_version: Version::new(1).unwrap(),
             created_rev: Revision::new(6).unwrap(),
             lease_id: LeaseId::new(7).unwrap(),
+            leased: Some(true),
             prev_ref: EventId::new(8).unwrap(),
         })
     }

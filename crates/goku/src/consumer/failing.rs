@@ -344,6 +344,7 @@ mod tests {
             updated_ref: EventId::ZERO,
             deleted_ref: None,
             lease_id: LeaseId::new(1).unwrap(),
+            leased: None,
             created_version: Version::FIRST,
             created_rev: Revision::default(),
             updated_rev: Revision::default(),

@@ -91,12 +91,15 @@ impl Request {
         match self {
             Request::Set(set) => {
                 needs.key(&set.key, false);
-                needs.leases.extend(set.lease);
+                needs.leases.extend(set.lease.named());
             }
             Request::Delete(delete) => needs.key(&delete.key, false),
             Request::Txn(txn) => txn::first_needs(txn, needs),
             Request::Lease(request) => match request {
                 LeaseRequest::Grant(_) => {}
+                LeaseRequest::GrantAs(id, _) => needs
+                    .leases
+                    .extend([Some(*id), id.counted_twin()].into_iter().flatten()),
                 LeaseRequest::Update(id, _) | LeaseRequest::KeepAlive(id) => drop(needs.leases.insert(*id)),
                 LeaseRequest::Expire(id) => {
                     needs.leases.insert(*id);

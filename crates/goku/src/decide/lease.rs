@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::members::Members;
 use super::piece::Piece;
-use super::state::{LeaseRow, Row, State};
+use super::state::{Format, LeaseRow, Row, State};
 use super::working::{Decided, Stop, Working};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -30,21 +30,8 @@ pub(super) struct Known {
 pub(super) fn decide(working: &mut Working<'_>, request: LeaseRequest) -> Decided<Lease> {
     let now = working.state.now;
     let (id, row) = match request {
-        LeaseRequest::Grant(expiry) => {
-            let fresh = LeaseRow {
-                version: Version::FIRST,
-                expires_at: None,
-                ttl: None,
-                expired: false,
-            };
-            (
-                working.next_lease(),
-                LeaseRow {
-                    version: Version::FIRST,
-                    ..renewed(fresh, expiry, now)
-                },
-            )
-        }
+        LeaseRequest::Grant(expiry) => (working.next_lease()?, fresh(expiry, now)),
+        LeaseRequest::GrantAs(id, expiry) => (id, grant_as(working, id, expiry)?),
         LeaseRequest::Update(id, expiry) => (id, renewed(find(working, id)?.row, expiry, now)),
         LeaseRequest::KeepAlive(id) => {
             let row = find(working, id)?.row;
@@ -58,6 +45,41 @@ pub(super) fn decide(working: &mut Working<'_>, request: LeaseRequest) -> Decide
     };
     working.put_lease(id, row);
     Ok(to_lease(id, &row, now))
+}
+
+/// The row of the lease that somebody chose. Its version goes on where it ended before, so that nobody who ends it in steps
+/// takes the one for the other.
+fn grant_as(working: &mut Working<'_>, id: LeaseId, expiry: Expiry) -> Decided<LeaseRow> {
+    let now = working.state.now;
+    if working.head.format == Format::Older {
+        let message = format!(
+            "a server of an older version still runs, which does not know leases that are chosen: {id} can be granted once \
+             it has ended"
+        );
+        return Err(Error::new(ErrorKind::Unavailable, message).into());
+    }
+    let twin = id
+        .counted_twin()
+        .map(|twin| working.lease_row(twin))
+        .transpose()?
+        .flatten();
+    let before = working.lease_row(id)?;
+    if before.is_some_and(|row| row.is_due(now)) {
+        let message = format!(
+            "lease {} has not ended yet, as it has many keys: grant it later",
+            id.shown()
+        );
+        return Err(Error::new(ErrorKind::Unavailable, message).into());
+    }
+    if before.is_some_and(|row| !row.expired) || twin.is_some_and(|row| !row.expired) {
+        let message = format!("lease already exists: {}", id.shown());
+        return Err(Error::new(ErrorKind::ConditionFailed, message).into());
+    }
+    let row = fresh(expiry, now);
+    Ok(LeaseRow {
+        version: before.map_or(row.version, |before| before.version.next()),
+        ..row
+    })
 }
 
 /// The lease, where it can be used; fails with `LeaseNotFound` otherwise.
@@ -181,6 +203,20 @@ fn ended(row: LeaseRow) -> LeaseRow {
     }
 }
 
+/// A new lease.
+pub(super) fn fresh(expiry: Expiry, now: Timestamp) -> LeaseRow {
+    let row = LeaseRow {
+        version: Version::FIRST,
+        expires_at: None,
+        ttl: None,
+        expired: false,
+    };
+    LeaseRow {
+        version: Version::FIRST,
+        ..renewed(row, expiry, now)
+    }
+}
+
 /// The lease after one more write, which gave it `expiry`.
 pub(super) fn renewed(row: LeaseRow, expiry: Expiry, now: Timestamp) -> LeaseRow {
     let (expires_at, ttl) = match expiry {
@@ -246,7 +282,7 @@ pub(crate) fn to_lease(id: LeaseId, row: &LeaseRow, now: Timestamp) -> Lease {
     }
 }
 
-fn not_found(id: LeaseId) -> Error {
+pub(super) fn not_found(id: LeaseId) -> Error {
     Error::new(
         ErrorKind::LeaseNotFound,
         format!("lease not found: {id} does not exist or has expired"),

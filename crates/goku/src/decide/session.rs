@@ -30,12 +30,22 @@ enum Outcome {
     NotKept(Option<i64>),
 }
 
+/// The entry was deleted.
+const DELETED: u8 = 1;
+
+/// Its lease was granted. Neither this nor [`NOT_LEASED`] where nobody said.
+const LEASED: u8 = 2;
+
+/// Its lease exists only because the key needed one.
+const NOT_LEASED: u8 = 4;
+
 #[derive(Serialize, Deserialize)]
 struct EntryRecord {
     version: i64,
     created_ref: i64,
     updated_ref: i64,
-    deleted: bool,
+    /// [`DELETED`], [`LEASED`] and [`NOT_LEASED`]. Before there were the last two it was a boolean, which is stored alike.
+    flags: u8,
     lease_id: i64,
     created_version: i64,
     created_rev: i64,
@@ -217,7 +227,12 @@ impl EntryRecord {
             version: entry.version.get(),
             created_ref: entry.created_ref.get(),
             updated_ref: entry.updated_ref.get(),
-            deleted: entry.deleted_ref.is_some(),
+            flags: entry.deleted_ref.map_or(0, |_| DELETED)
+                | match entry.leased {
+                    None => 0,
+                    Some(true) => LEASED,
+                    Some(false) => NOT_LEASED,
+                },
             lease_id: entry.lease_id.get(),
             created_version: entry.created_version.get(),
             created_rev: entry.created_rev.get(),
@@ -233,8 +248,13 @@ impl EntryRecord {
             version: Version::new(self.version)?,
             created_ref: EventId::new(self.created_ref)?,
             updated_ref,
-            deleted_ref: self.deleted.then_some(updated_ref),
+            deleted_ref: (self.flags & DELETED != 0).then_some(updated_ref),
             lease_id: LeaseId::new(self.lease_id)?,
+            leased: match self.flags & (LEASED | NOT_LEASED) {
+                LEASED => Some(true),
+                NOT_LEASED => Some(false),
+                _ => None,
+            },
             created_version: Version::new(self.created_version)?,
             created_rev: Revision::new(self.created_rev)?,
             updated_rev: Revision::new(self.updated_rev)?,

@@ -67,6 +67,8 @@ pub(crate) struct Row {
     /// Set in a tombstone.
     pub(crate) deleted_ref: Option<EventId>,
     pub(crate) lease_id: LeaseId,
+    /// Whether the lease had a row when the event was made; `None` where nobody said.
+    pub(crate) leased: Option<bool>,
     pub(crate) created_version: Version,
     pub(crate) created_rev: Revision,
     pub(crate) updated_rev: Revision,
@@ -158,6 +160,7 @@ impl Row {
             updated_ref: self.updated_ref,
             deleted_ref: self.deleted_ref,
             lease_id: self.lease_id,
+            leased: self.leased,
             created_version: self.created_version,
             created_rev: self.created_rev,
             updated_rev: self.updated_rev,
@@ -174,6 +177,7 @@ impl Row {
             updated_ref: event.id,
             deleted_ref: (!live).then_some(event.id),
             lease_id: event.lease_id,
+            leased: event.leased,
             created_version: event.created_version,
             created_rev: event.created_rev,
             updated_rev: event.rev,

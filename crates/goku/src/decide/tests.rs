@@ -15,7 +15,7 @@ use crate::id::{EventId, LeaseId, Revision, Tag, Version};
 use crate::key::{Key, Prefix};
 use crate::lease::{Expiry, LeaseRequest};
 use crate::limits::{OUTCOME_BYTES_MAX, SESSION_BYTES_MAX, SESSION_OUTCOMES_MAX};
-use crate::request::{Condition, DeleteRequest, ListRequest, SetRequest};
+use crate::request::{Condition, DeleteRequest, ListRequest, SetLease, SetRequest};
 use crate::txn::{Compare, Operation, OperationAnswer, Txn};
 use crate::write::{SessionId, WriteId};
 
@@ -600,8 +600,13 @@ pub(crate) fn any_key() -> impl Strategy<Value = Key> {
     prop::sample::select(vec!["a", "b", "c", "d"]).prop_map(key)
 }
 
+/// Ids that the counter gives out, ids that somebody chose among those numbers, and others that were chosen.
 pub(crate) fn any_lease() -> impl Strategy<Value = LeaseId> {
-    (1..8i64).prop_map(lease)
+    prop_oneof![4 => (1..8i64).prop_map(lease), 2 => any_chosen_lease()]
+}
+
+pub(crate) fn any_chosen_lease() -> impl Strategy<Value = LeaseId> {
+    prop::sample::select(vec![1, 2, 3, 1 << 48, i64::MAX, -1]).prop_map(|id| LeaseId::chosen(id).unwrap())
 }
 
 pub(crate) fn any_expiry() -> impl Strategy<Value = Expiry> {
@@ -625,19 +630,20 @@ pub(crate) fn any_condition() -> impl Strategy<Value = Condition> {
 }
 
 pub(crate) fn any_set() -> impl Strategy<Value = SetRequest> {
-    (
-        any_key(),
-        any_condition(),
-        prop::option::weighted(0.3, any_lease()),
-        any_expiry(),
-    )
-        .prop_map(|(key, condition, lease, expiry)| SetRequest {
-            key,
-            value: "v".into(),
-            condition,
-            lease,
-            expiry,
-        })
+    let of_lease = prop_oneof![
+        6 => any_expiry().prop_map(|expiry| (SetLease::Own, expiry)),
+        2 => (any_lease(), any_expiry()).prop_map(|(id, expiry)| (SetLease::MoveTo(id), expiry)),
+        2 => any_lease().prop_map(|id| (SetLease::Attach(id), Expiry::Keep)),
+        1 => Just((SetLease::Detach, Expiry::Keep)),
+        1 => Just((SetLease::Stay, Expiry::Keep)),
+    ];
+    (any_key(), any_condition(), of_lease).prop_map(|(key, condition, (lease, expiry))| SetRequest {
+        key,
+        value: "v".into(),
+        condition,
+        lease,
+        expiry,
+    })
 }
 
 pub(crate) fn any_delete() -> impl Strategy<Value = DeleteRequest> {
@@ -676,6 +682,8 @@ pub(crate) fn any_request() -> impl Strategy<Value = Request> {
         2 => any_delete().prop_map(Request::Delete),
         2 => any_txn().prop_map(Request::Txn),
         1 => any_expiry().prop_map(|expiry| Request::Lease(LeaseRequest::Grant(expiry))),
+        1 => (any_chosen_lease(), any_expiry())
+            .prop_map(|(id, expiry)| Request::Lease(LeaseRequest::GrantAs(id, expiry))),
         1 => (any_lease(), any_expiry()).prop_map(|(id, expiry)| Request::Lease(LeaseRequest::Update(id, expiry))),
         1 => any_lease().prop_map(|id| Request::Lease(LeaseRequest::KeepAlive(id))),
         1 => any_lease().prop_map(|id| Request::Lease(LeaseRequest::Expire(id))),

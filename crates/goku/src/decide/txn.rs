@@ -8,7 +8,7 @@ use super::working::{Decided, Stop, Working};
 use super::write;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::Tag;
+use crate::id::{LeaseId, Tag};
 use crate::key::{Key, KeyRange};
 use crate::limits::{TXN_BYTES_MAX, TXN_ROWS_MAX};
 use crate::request::{Condition, ListRequest};
@@ -63,7 +63,7 @@ pub(super) fn first_needs(txn: &Txn, needs: &mut Needs) {
             Operation::Get(key) => needs.key(key, true),
             Operation::Set(set) => {
                 needs.key(&set.key, false);
-                needs.leases.extend(set.lease);
+                needs.leases.extend(set.lease.named());
             }
             Operation::Delete(delete) => needs.key(&delete.key, false),
             Operation::List(list) => {
@@ -96,7 +96,12 @@ fn holds_for(compare: &Compare, row: Option<&Row>) -> bool {
     let ordering = match &compare.target {
         Target::Exists(wanted) => row.is_some().cmp(wanted),
         Target::Version(wanted) => left(|row| row.version.get()).cmp(wanted),
-        Target::Lease(wanted) => left(|row| row.lease_id.get()).cmp(&wanted.map_or(0, |lease| lease.get())),
+        // By what is shown; two leases that are shown alike differ all the same.
+        Target::Lease(wanted) => {
+            let order = |lease: LeaseId| (lease.shown(), lease.get());
+            row.map_or((0, 0), |row| order(row.lease_id))
+                .cmp(&wanted.map_or((0, 0), order))
+        }
         Target::CreatedRef(wanted) => left(|row| row.created_ref.get()).cmp(&wanted.get()),
         Target::UpdatedRef(wanted) => left(|row| row.updated_ref.get()).cmp(&wanted.get()),
         Target::Value(wanted) => match row.and_then(|row| row.value.as_ref()) {

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::members::Members;
 use super::needs::{Needs, RangeNeed};
 use super::session_row::SessionRow;
-use super::state::{Head, LeaseRow, Row, State};
+use super::state::{Format, Head, LeaseRow, Row, State};
 use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{Event, EventType};
 use crate::id::{EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
 use crate::key::{Key, KeyRange};
@@ -162,7 +162,7 @@ impl<'a> Working<'a> {
         if let Some(row) = self.leases.get(&id) {
             return Ok(Some(*row));
         }
-        if id.get() > self.state.head.last_lease {
+        if id.is_beyond(self.state.head.last_lease) {
             return Ok(None);
         }
         match self.state.leases.get(&id) {
@@ -179,7 +179,7 @@ impl<'a> Working<'a> {
         let mut keys = match self.state.members.get(&id) {
             Some(Members::All(keys)) => keys.clone(),
             Some(members) => return Ok(members.clone()),
-            None if id.get() > self.state.head.last_lease => BTreeSet::new(),
+            None if id.is_beyond(self.state.head.last_lease) => BTreeSet::new(),
             None => return self.ask_members(id),
         };
         for (key, is_member) in self.members.get(&id).into_iter().flatten() {
@@ -301,6 +301,7 @@ impl<'a> Working<'a> {
             created_version,
             created_rev,
             lease_id,
+            leased: self.is_leased(lease_id),
             prev_ref: before.map_or(EventId::ZERO, |row| row.updated_ref),
         };
         let row = Row::after(&event);
@@ -323,6 +324,14 @@ impl<'a> Working<'a> {
         row
     }
 
+    /// Whether the lease has a row; `None` where programs may use the store that would not keep to what is said of a key.
+    fn is_leased(&self, id: LeaseId) -> Option<bool> {
+        match self.head.format {
+            Format::Older => None,
+            Format::Current | Format::Newer => Some(self.known_lease(id).is_some()),
+        }
+    }
+
     /// Writes a lease's row.
     pub(super) fn put_lease(&mut self, id: LeaseId, row: LeaseRow) {
         let counted = |row: &LeaseRow| u64::from(!row.expired);
@@ -342,9 +351,13 @@ impl<'a> Working<'a> {
     }
 
     /// Gives out the next lease id.
-    pub(super) fn next_lease(&mut self) -> LeaseId {
-        self.head.last_lease += 1;
-        LeaseId::new(self.head.last_lease).expect("the counter starts at 0 and was just raised")
+    pub(super) fn next_lease(&mut self) -> Decided<LeaseId> {
+        let next = LeaseId::new(self.head.last_lease + 1)?;
+        if !next.is_counted() {
+            return Err(Error::new(ErrorKind::Internal, "the store has given out all lease ids").into());
+        }
+        self.head.last_lease = next.get();
+        Ok(next)
     }
 
     fn set_member(&mut self, id: LeaseId, key: &Key, is_member: bool) {

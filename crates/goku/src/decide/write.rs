@@ -4,16 +4,16 @@ use bytes::Bytes;
 
 use super::condition;
 use super::lease::{self, renewed};
-use super::state::{Format, LeaseRow, Row};
+use super::state::{Format, Row};
 use super::working::{Decided, Working};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind};
 use crate::event::EventType;
-use crate::id::{LeaseId, Version};
+use crate::id::LeaseId;
 use crate::key::Key;
 use crate::lease::Expiry;
 use crate::limits::TEXT_KEY_BYTES_MAX;
-use crate::request::{DeleteRequest, SetRequest};
+use crate::request::{DeleteRequest, SetLease, SetRequest};
 
 /// Sets a key; answers with its new state without the value.
 pub(super) fn set(working: &mut Working<'_>, request: &SetRequest) -> Decided<Entry> {
@@ -71,48 +71,79 @@ pub(crate) fn not_found(key: &Key) -> Error {
 
 /// Chooses the lease that the key has after the Set, and applies the Set's effect on that lease.
 fn choose_lease(working: &mut Working<'_>, request: &SetRequest, row: Option<&Row>) -> Decided<LeaseId> {
-    let now = working.state.now;
     let live = row.filter(|row| row.is_live());
-    if let Some(id) = request.lease {
-        let known = lease::find(working, id)?;
-        let own = live.is_some_and(|row| row.lease_id == id);
-        if !own && working.full.contains(&id) {
-            let message = format!("lease {id} has as many keys as a lease takes: set the key with another one");
-            return Err(Error::new(ErrorKind::TooLarge, message).into());
+    match (request.lease, live) {
+        (SetLease::MoveTo(id), _) => move_to(working, id, request.expiry, live),
+        (SetLease::Attach(id), _) => attach(working, id, live),
+        (SetLease::Stay, Some(live)) => Ok(live.lease_id),
+        (SetLease::Stay, None) => Err(not_found(&request.key).into()),
+        (SetLease::Detach, Some(live)) => match working.lease_row(live.lease_id)? {
+            Some(_) => working.next_lease(),
+            None => Ok(live.lease_id),
+        },
+        (SetLease::Own, Some(live)) if live.lease_id.is_counted() || request.expiry == Expiry::Keep => {
+            renew_own(working, live, request.expiry)
         }
-        let after = renewed(known.row, request.expiry, now);
-        if known.in_table || !own || after.expires_at.is_some() {
-            working.put_lease(id, after);
-        }
-        return Ok(id);
+        (SetLease::Own | SetLease::Detach, _) => new_lease(working, request.expiry),
     }
-    if let Some(live) = live {
-        match working.lease_row(live.lease_id)? {
-            Some(lease) => working.put_lease(live.lease_id, renewed(lease, request.expiry, now)),
-            None => {
-                let after = renewed(lease::implied_by(live), request.expiry, now);
-                if after.expires_at.is_some() {
-                    working.put_lease(live.lease_id, after);
-                }
+}
+
+fn move_to(working: &mut Working<'_>, id: LeaseId, expiry: Expiry, live: Option<&Row>) -> Decided<LeaseId> {
+    let known = lease::find(working, id)?;
+    let own = live.is_some_and(|row| row.lease_id == id);
+    if !own {
+        check_room(working, id)?;
+    }
+    let after = renewed(known.row, expiry, working.state.now);
+    if known.in_table || !own || after.expires_at.is_some() {
+        working.put_lease(id, after);
+    }
+    Ok(id)
+}
+
+/// Gives the key a lease that has a row. The row is written only where the key is a new one of the lease: its version tells
+/// whoever ends the lease in steps that there may be a key more.
+fn attach(working: &mut Working<'_>, id: LeaseId, live: Option<&Row>) -> Decided<LeaseId> {
+    let known = match working.lease_row(id)? {
+        Some(row) if !row.expired && !row.is_due(working.state.now) => row,
+        _ => return Err(lease::not_found(id).into()),
+    };
+    if live.is_none_or(|row| row.lease_id != id) {
+        check_room(working, id)?;
+        let after = renewed(known, Expiry::Keep, working.state.now);
+        working.put_lease(id, after);
+    }
+    Ok(id)
+}
+
+fn check_room(working: &Working<'_>, id: LeaseId) -> Result<(), Error> {
+    if working.full.contains(&id) {
+        let message = format!("lease {id} has as many keys as a lease takes: set the key with another one");
+        return Err(Error::new(ErrorKind::TooLarge, message));
+    }
+    Ok(())
+}
+
+/// Renews the lease that the key has.
+fn renew_own(working: &mut Working<'_>, live: &Row, expiry: Expiry) -> Decided<LeaseId> {
+    let now = working.state.now;
+    match working.lease_row(live.lease_id)? {
+        Some(lease) => working.put_lease(live.lease_id, renewed(lease, expiry, now)),
+        None => {
+            let after = renewed(lease::implied_by(live), expiry, now);
+            if after.expires_at.is_some() {
+                working.put_lease(live.lease_id, after);
             }
         }
-        return Ok(live.lease_id);
     }
-    let id = working.next_lease();
-    if matches!(request.expiry, Expiry::At(_) | Expiry::After(_)) {
-        let fresh = LeaseRow {
-            version: Version::FIRST,
-            expires_at: None,
-            ttl: None,
-            expired: false,
-        };
-        working.put_lease(
-            id,
-            LeaseRow {
-                version: Version::FIRST,
-                ..renewed(fresh, request.expiry, now)
-            },
-        );
+    Ok(live.lease_id)
+}
+
+/// Makes a lease, which has a row only where it has a deadline.
+fn new_lease(working: &mut Working<'_>, expiry: Expiry) -> Decided<LeaseId> {
+    let id = working.next_lease()?;
+    if matches!(expiry, Expiry::At(_) | Expiry::After(_)) {
+        working.put_lease(id, lease::fresh(expiry, working.state.now));
     }
     Ok(id)
 }

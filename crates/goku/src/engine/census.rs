@@ -57,7 +57,7 @@ impl Census {
     /// The leases among those that this write names which take no more keys.
     pub(super) async fn full(&self, write: &Write) -> Result<Vec<LeaseId>> {
         let mut full = Vec::new();
-        for lease in write.sets().filter_map(|set| set.lease) {
+        for lease in write.sets().filter_map(|set| set.lease.named()) {
             if full.contains(&lease) {
                 continue;
             }

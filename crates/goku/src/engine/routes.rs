@@ -224,6 +224,7 @@ mod tests {
             created_version: Version::FIRST,
             created_rev: Revision::default(),
             lease_id: LeaseId::new(1).unwrap(),
+            leased: None,
             prev_ref: EventId::ZERO,
         }
     }

@@ -27,15 +27,32 @@ impl LeaseId {
     ///
     /// # Errors
     ///
-    /// - `LeaseNotFound`: `id` is below 1. There is no such lease.
+    /// - `LeaseNotFound`: `id` is 0. There is no such lease.
     pub fn new(id: i64) -> Result<LeaseId> {
-        if id < 1 {
+        if id == 0 {
             return Err(Error::new(
                 ErrorKind::LeaseNotFound,
-                format!("lease not found: ids count from 1, {id} is none"),
+                "lease not found: 0 is the id of none",
             ));
         }
         Ok(LeaseId(id))
+    }
+
+    /// The lease that somebody chose to call by this number. Where the store's counter gives the number out as well, it is
+    /// stored as another one, so that the two are never taken for each other.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidArgument`: `id` is 0, or one of the 2^48 lowest numbers, which stand for others.
+    pub fn chosen(id: i64) -> Result<LeaseId> {
+        if id == 0 || id <= i64::MIN + LeaseId::COUNTED_MAX {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("a lease cannot be called {id}: choose a number that is not 0, and greater than -2^63 + 2^48"),
+            ));
+        }
+        let counted = LeaseId(id).is_counted();
+        Ok(LeaseId(if counted { i64::MIN + id } else { id }))
     }
 }
 
@@ -162,9 +179,12 @@ mod tests {
         assert_eq!("2".parse::<LeaseId>().unwrap(), LeaseId(2));
         assert_eq!("1".parse::<Version>().unwrap(), Version::FIRST);
         assert_eq!("0".parse::<Revision>().unwrap(), Revision(0));
+        assert_eq!("-2".parse::<LeaseId>().unwrap(), LeaseId(-2));
+        for text in ["", "x", "1.5", " 1", "0", "9223372036854775808"] {
+            assert_eq!(text.parse::<LeaseId>().unwrap_err().kind(), ErrorKind::LeaseNotFound);
+        }
         for text in ["", "x", "1.5", " 1", "-1", "9223372036854775808"] {
             assert_eq!(text.parse::<EventId>().unwrap_err().kind(), ErrorKind::InvalidCursor);
-            assert_eq!(text.parse::<LeaseId>().unwrap_err().kind(), ErrorKind::LeaseNotFound);
             assert_eq!(text.parse::<Version>().unwrap_err().kind(), ErrorKind::InvalidArgument);
             assert_eq!(text.parse::<Revision>().unwrap_err().kind(), ErrorKind::InvalidArgument);
         }

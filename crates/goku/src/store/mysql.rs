@@ -174,7 +174,7 @@ impl Store for MySqlStore {
     }
 
     async fn leases(&self, after: Option<LeaseId>, limit: usize) -> Result<Vec<(LeaseId, LeaseRow)>> {
-        let after = after.map_or(0, LeaseId::get);
+        let after = after.map_or(i64::MIN, LeaseId::get);
         let query =
             format!("select {LEASE} from leases l where l.id > {after} and not l.expired order by l.id limit {limit}");
         let rows = self.readers.run(query).await?.into_iter().flatten();

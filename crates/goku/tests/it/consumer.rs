@@ -34,6 +34,7 @@ fn event(number: u64) -> Event {
         created_version: Version::FIRST,
         created_rev: Revision::default(),
         lease_id: LeaseId::new(1).unwrap(),
+        leased: None,
         prev_ref: EventId::ZERO,
     }
 }

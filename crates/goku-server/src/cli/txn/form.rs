@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use goku::{
     Compare, Condition, DeleteRequest, EventId, Expiry, Key, LeaseId, ListRequest, Operation, Prefix, Relation,
-    SetRequest, Target, Txn, Version,
+    SetLease, SetRequest, Target, Txn, Version,
 };
 use serde::Deserialize;
 
@@ -220,7 +220,11 @@ impl SetForm {
             key: key(self.key, self.key_base64)?,
             value: bytes(self.value, self.value_base64)?.ok_or("give value or value_base64")?,
             condition,
-            lease: self.lease.map(lease).transpose()?,
+            lease: self
+                .lease
+                .map(lease)
+                .transpose()?
+                .map_or(SetLease::Own, SetLease::MoveTo),
             expiry,
         })
     }

@@ -61,6 +61,7 @@ struct RecentRow {
     updated_ref: EventId,
     deleted_ref: Option<EventId>,
     lease_id: LeaseId,
+    leased: Option<bool>,
     created_version: Version,
     created_rev: Revision,
     updated_rev: Revision,
@@ -152,7 +153,7 @@ impl RecentRows {
         for (key, row) in &changes.rows {
             self.keys.put(key.clone(), Some(row.into()));
             // A lease that this batch gave out has the row that it was given, or none.
-            let is_new = before.is_some_and(|head| row.lease_id.get() > head.last_lease);
+            let is_new = before.is_some_and(|head| row.lease_id.is_beyond(head.last_lease));
             if is_new && !changes.leases.contains_key(&row.lease_id) {
                 self.leases.put(row.lease_id, None);
             }
@@ -301,6 +302,7 @@ impl From<&Row> for RecentRow {
             updated_ref: row.updated_ref,
             deleted_ref: row.deleted_ref,
             lease_id: row.lease_id,
+            leased: row.leased,
             created_version: row.created_version,
             created_rev: row.created_rev,
             updated_rev: row.updated_rev,
@@ -317,6 +319,7 @@ impl From<RecentRow> for Row {
             updated_ref: row.updated_ref,
             deleted_ref: row.deleted_ref,
             lease_id: row.lease_id,
+            leased: row.leased,
             created_version: row.created_version,
             created_rev: row.created_rev,
             updated_rev: row.updated_rev,

@@ -184,7 +184,7 @@ impl State {
             *known = Some(row.clone());
             let lease = changes.leases.get(&row.lease_id);
             // A lease that was given out since has the row that it was given, or none.
-            if lease.is_some() || row.lease_id.get() > last_lease {
+            if lease.is_some() || row.lease_id.is_beyond(last_lease) {
                 self.leases.entry(row.lease_id).or_insert(lease.copied());
             }
         }

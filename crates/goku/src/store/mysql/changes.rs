@@ -14,23 +14,23 @@ use crate::store::FORMAT;
 
 const EVENTS: Insert = Insert {
     before: "insert into events (id, rev, tag, type, `key`, timestamp, metadata, value_bytes, version, created_ref, \
-             created_version, created_rev, lease_id, prev_ref) values ",
+             created_version, created_rev, lease_id, prev_ref, leased) values ",
     after: "",
     is_of_new_rows: true,
 };
 
 const DATA: &str = "insert into data (`key`, value, value_bytes, version, created_ref, updated_ref, deleted_ref, lease_id, \
-                    created_version, created_rev, updated_rev) ";
+                    created_version, created_rev, updated_rev, leased) ";
 
 /// The rows that events left: each value goes to the server once.
 const DATA_OF_EVENTS: &str = "select `key`, metadata, value_bytes, version, created_ref, id, if(type = 1, null, id), lease_id, \
-                              created_version, created_rev, rev from events where ";
+                              created_version, created_rev, rev, leased from events where ";
 
 const DATA_AGAIN: &str = " on duplicate key update value = values(value), value_bytes = values(value_bytes), \
                           version = values(version), created_ref = values(created_ref), \
                           updated_ref = values(updated_ref), deleted_ref = values(deleted_ref), \
                           lease_id = values(lease_id), created_version = values(created_version), \
-                          created_rev = values(created_rev), updated_rev = values(updated_rev)";
+                          created_rev = values(created_rev), updated_rev = values(updated_rev), leased = values(leased)";
 
 /// Most rows, and bytes of their values, that are sent beside their events rather than made from them: a statement that
 /// reads the log takes MariaDB some 50 us before its first row.
@@ -262,7 +262,8 @@ fn event<'s>(sql: &'s mut Sql, event: &Event, time: Time, first: bool) -> &'s mu
     sql.raw(",").int(event.created_version.get());
     sql.raw(",").int(event.created_rev.get());
     sql.raw(",").int(event.lease_id.get());
-    sql.raw(",").int(event.prev_ref.get()).raw(")")
+    sql.raw(",").int(event.prev_ref.get());
+    sql.raw(",").optional_int(event.leased.map(i64::from)).raw(")")
 }
 
 /// Adds the rows of `data` that the last events of their keys left. With `preconditions` the first row of a key makes its
@@ -337,7 +338,8 @@ fn data(sql: &mut Sql, event: &Event) {
     sql.raw(",").int(event.lease_id.get());
     sql.raw(",").int(event.created_version.get());
     sql.raw(",").int(event.created_rev.get());
-    sql.raw(",").int(event.rev.get()).raw(")");
+    sql.raw(",").int(event.rev.get());
+    sql.raw(",").optional_int(event.leased.map(i64::from)).raw(")");
 }
 
 fn lease<'s>(sql: &'s mut Sql, (id, lease): &(LeaseId, LeaseRow)) -> &'s mut Sql {

@@ -28,14 +28,14 @@ pub(super) const NOW_LOCKED: &str = "cast(unix_timestamp(sysdate(3)) * 1000 as s
 
 /// The columns of `data d` without the value, as [`Fields::row`] reads them.
 pub(super) const ROW: &str = "d.`key`, d.version, d.created_ref, d.updated_ref, d.deleted_ref, d.lease_id, \
-                              d.created_version, d.created_rev, d.updated_rev";
+                              d.created_version, d.created_rev, d.updated_rev, d.leased";
 
 /// The columns of `leases l`, as [`Fields::lease`] reads them.
 pub(super) const LEASE: &str = "l.id, l.version, l.expires_at, l.ttl_ms, l.expired";
 
 /// The columns of `events e` without the value, as [`Fields::event`] reads them.
 pub(super) const EVENT: &str = "e.id, e.rev, e.tag, e.type, e.`key`, e.timestamp, e.version, e.created_ref, \
-                                e.created_version, e.created_rev, e.lease_id, e.prev_ref";
+                                e.created_version, e.created_rev, e.lease_id, e.prev_ref, e.leased";
 
 /// The columns of a result row, from left to right.
 pub(super) struct Fields(std::vec::IntoIter<Value>);
@@ -53,6 +53,10 @@ impl Fields {
     /// A whole number or NULL.
     pub(super) fn optional_int(&mut self) -> Result<Option<i64>> {
         self.number()
+    }
+
+    fn optional_bool(&mut self) -> Result<Option<bool>> {
+        Ok(self.optional_int()?.map(|number| number != 0))
     }
 
     /// Text or bytes, or NULL.
@@ -123,6 +127,7 @@ impl Fields {
             created_version: Version::new(self.int()?)?,
             created_rev: Revision::new(self.int()?)?,
             updated_rev: Revision::new(self.int()?)?,
+            leased: self.optional_bool()?,
         };
         Ok((key, row))
     }
@@ -158,6 +163,7 @@ impl Fields {
             created_rev: Revision::new(self.int()?)?,
             lease_id: self.lease_id()?,
             prev_ref: self.event_id()?,
+            leased: self.optional_bool()?,
         })
     }
 

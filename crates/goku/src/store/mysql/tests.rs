@@ -19,7 +19,7 @@ use super::MySqlStore;
 use crate::decide::{Answer, Batch, Decision, Format, Head, Members, Needs, Request, Row};
 use crate::error::{ErrorKind, Result};
 use crate::event::EventTypes;
-use crate::id::{EventId, Tag};
+use crate::id::{EventId, LeaseId, Tag};
 use crate::key::{Key, Prefix};
 use crate::request::{Condition, DeleteRequest, SetRequest};
 use crate::store::loads;

@@ -39,11 +39,11 @@ pub(super) fn resolve(connection: &mut Connection, batch: Tag) -> Result<bool> {
 fn write_rows(connection: &Connection, state: &State, decision: &Decision) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "insert into keys (key, version, created_ref, updated_ref, deleted_ref, created_version, created_rev, \
-         updated_rev, lease_id) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+         updated_rev, leased, lease_id) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     let mut update = connection.prepare_cached(
         "update keys set version = ?2, created_ref = ?3, updated_ref = ?4, deleted_ref = ?5, created_version = ?6, \
-         created_rev = ?7, updated_rev = ?8, value = null where key = ?1",
+         created_rev = ?7, updated_rev = ?8, leased = ?9, value = null where key = ?1",
     )?;
     let mut update_lease = connection.prepare_cached("update keys set lease_id = ?2 where key = ?1")?;
     for (key, row) in &decision.rows {
@@ -57,8 +57,9 @@ fn write_rows(connection: &Connection, state: &State, decision: &Decision) -> ru
         statement.raw_bind_parameter(6, row.created_version.get())?;
         statement.raw_bind_parameter(7, row.created_rev.get())?;
         statement.raw_bind_parameter(8, row.updated_rev.get())?;
+        statement.raw_bind_parameter(9, row.leased)?;
         if before.is_none() {
-            statement.raw_bind_parameter(9, row.lease_id.get())?;
+            statement.raw_bind_parameter(10, row.lease_id.get())?;
         }
         let written = statement.raw_execute()?;
         if written != 1 {
@@ -118,7 +119,7 @@ pub(super) fn forget_sessions(connection: &Connection, idle_since: Timestamp, li
 fn append_events(connection: &Connection, events: &[Event]) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "insert into events (id, rev, tag, type, key, timestamp, version, created_ref, created_version, created_rev, \
-         lease_id, prev_ref, metadata) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         lease_id, prev_ref, metadata, leased) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
     for event in events {
         let metadata = (event.event_type == EventType::Set).then_some(&*event.value);
@@ -136,6 +137,7 @@ fn append_events(connection: &Connection, events: &[Event]) -> rusqlite::Result<
             event.lease_id.get(),
             event.prev_ref.get(),
             metadata,
+            event.leased,
         ])?;
     }
     Ok(())

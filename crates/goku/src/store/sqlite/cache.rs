@@ -130,6 +130,7 @@ mod tests {
             updated_ref: event(updated),
             deleted_ref: None,
             lease_id: LeaseId::new(1).unwrap(),
+            leased: None,
             created_version: Version::new(1).unwrap(),
             created_rev: Revision::new(1).unwrap(),
             updated_rev: Revision::new(1).unwrap(),

@@ -184,7 +184,7 @@ pub(super) fn leases(
     let sql = format!("select {LEASE_COLUMNS} from leases where id > ?1 and not expired order by id limit ?2");
     let mut statement = connection.prepare_cached(&sql)?;
     statement
-        .query_map(params![after.map_or(0, LeaseId::get), limit], row::lease)?
+        .query_map(params![after.map_or(i64::MIN, LeaseId::get), limit], row::lease)?
         .collect()
 }
 

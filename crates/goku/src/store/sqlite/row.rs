@@ -14,14 +14,14 @@ use crate::key::Key;
 
 /// The columns of `keys`, or of `data`, that [`row`] reads, from its first column on; the value may follow.
 pub(super) const ROW_COLUMNS: &str =
-    "key, version, created_ref, updated_ref, deleted_ref, lease_id, created_version, created_rev, updated_rev";
+    "key, version, created_ref, updated_ref, deleted_ref, lease_id, created_version, created_rev, updated_rev, leased";
 
 /// The column after [`ROW_COLUMNS`].
-pub(super) const ROW_VALUE: usize = 9;
+pub(super) const ROW_VALUE: usize = 10;
 
 /// The columns of `events` that [`event`] reads.
 pub(super) const EVENT_COLUMNS: &str = "id, rev, tag, type, key, timestamp, version, created_ref, created_version, \
-                                        created_rev, lease_id, prev_ref, metadata";
+                                        created_rev, lease_id, prev_ref, metadata, leased";
 
 /// The columns of `leases` that [`lease`] reads.
 pub(super) const LEASE_COLUMNS: &str = "id, version, expires_at, ttl_ms, expired";
@@ -48,6 +48,7 @@ pub(super) fn row_of_key(columns: &Columns<'_>) -> rusqlite::Result<Row> {
         created_version: version(columns, 6)?,
         created_rev: revision(columns, 7)?,
         updated_rev: revision(columns, 8)?,
+        leased: columns.get(9)?,
     })
 }
 
@@ -68,6 +69,7 @@ pub(super) fn event(columns: &Columns<'_>) -> rusqlite::Result<Event> {
         lease_id: lease_id(columns, 10)?,
         prev_ref: event_id(columns, 11)?,
         value: bytes(columns, 12)?.unwrap_or_default(),
+        leased: columns.get(13)?,
     })
 }
 

@@ -153,7 +153,7 @@ const OWN: [OwnTable; 7] = [
 const VIEW: &str = "
 create view data as
 select keys.key, keys.version, keys.created_ref, keys.updated_ref, keys.deleted_ref, keys.lease_id, keys.created_version,
-  keys.created_rev, keys.updated_rev, coalesce(keys.value, events.metadata) as value
+  keys.created_rev, keys.updated_rev, coalesce(keys.value, events.metadata) as value, keys.leased
 from keys left join events on events.id = keys.updated_ref;
 ";
 
