@@ -106,8 +106,9 @@ impl GrpcService {
     ) -> Result<Response<A>, Status> {
         let refusal = self.refusal(&request);
         let id = wire::write_id(request.metadata()).map_err(|error| refusal.status(&error))?;
+        let origin = wire::origin(request.metadata()).map_err(|error| refusal.status(&error))?;
         let work = async { self.client.write(id, write(request.into_inner())?).await.and_then(take) };
-        match work.await {
+        match origin.scope(work).await {
             Ok(answer) => {
                 refusal.not_needed();
                 let mut response = Response::new(answer.into());

@@ -24,7 +24,7 @@ mod watch;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use goku::{Error, ErrorKind};
+use goku::{Error, ErrorKind, Origin};
 
 use self::connection::Connection;
 use crate::environment;
@@ -48,6 +48,18 @@ pub(crate) struct Cli {
         default_value = "http://127.0.0.1:4658"
     )]
     endpoint: Vec<String>,
+
+    /// The id of what the command is part of, such as an order or a deployment, of at most 64 bytes: each event that the
+    /// command makes tells it, in `watch --output json`
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        env = "GOKU_REQUEST_ID",
+        value_name = "ID",
+        value_parser = request_id
+    )]
+    request_id: Option<Origin>,
 
     /// How answers and errors are written: for people, or as JSON objects, one a line, in which a value is "value", or
     /// "value_base64" where it is not UTF-8
@@ -159,23 +171,32 @@ async fn dispatch(cli: Cli) -> Outcome {
         format: cli.output,
     };
     let mut output = Output::new(cli.output);
-    let result = match cli.command {
-        Command::Serve(serve) => serve.run(&mut output).await,
-        Command::Get(get) => get.run(&connection, &mut output).await,
-        Command::Set(set) => set.run(&connection, &mut output).await,
-        Command::Delete(delete) => delete.run(&connection, &mut output).await,
-        Command::List(list) => list.run(&connection, &mut output).await,
-        Command::Watch(watch) => watch.run(&connection, &mut output).await,
-        Command::Lease(lease) => lease.run(&connection, &mut output).await,
-        Command::Txn(txn) => txn.run(&connection, &mut output).await,
-        Command::Consume(consume) => consume.run(&connection, &mut output).await,
-        Command::Consumers(consumers) => consumers.run(&connection, &mut output).await,
-        Command::Status => status::run(&connection, &mut output).await,
-        Command::Bench(bench) => bench.run(&connection, &mut output).await,
-        Command::Completions(completions) => completions.run(Cli::command(), &mut output),
-    };
+    let origin = cli.request_id.unwrap_or_default();
+    let result = origin.scope(run_command(cli.command, &connection, &mut output)).await;
     // What came before a failure shows before it.
     let flushed = output.flush();
     result?;
     Ok(flushed?)
+}
+
+fn request_id(id: &str) -> goku::Result<Origin> {
+    Origin::default().with_request_id(id)
+}
+
+async fn run_command(command: Command, connection: &Connection, output: &mut Output) -> Outcome {
+    match command {
+        Command::Serve(serve) => serve.run(output).await,
+        Command::Get(get) => get.run(connection, output).await,
+        Command::Set(set) => set.run(connection, output).await,
+        Command::Delete(delete) => delete.run(connection, output).await,
+        Command::List(list) => list.run(connection, output).await,
+        Command::Watch(watch) => watch.run(connection, output).await,
+        Command::Lease(lease) => lease.run(connection, output).await,
+        Command::Txn(txn) => txn.run(connection, output).await,
+        Command::Consume(consume) => consume.run(connection, output).await,
+        Command::Consumers(consumers) => consumers.run(connection, output).await,
+        Command::Status => status::run(connection, output).await,
+        Command::Bench(bench) => bench.run(connection, output).await,
+        Command::Completions(completions) => completions.run(Cli::command(), output),
+    }
 }

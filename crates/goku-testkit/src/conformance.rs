@@ -52,6 +52,7 @@ pub mod hostile_keys;
 pub mod isolation;
 pub mod lease;
 pub mod list;
+pub mod origin;
 pub mod set;
 pub mod status;
 pub mod stream;
@@ -175,6 +176,13 @@ macro_rules! conformance_suite {
                 an_empty_listing_tells_its_point_in_history
                 listing_then_streaming_misses_and_repeats_nothing
                 listings_dropped_halfway_leave_nothing_behind
+            ;
+            origin:
+                each_event_of_a_request_tells_where_it_comes_from
+                a_live_stream_tells_it_too
+                requests_at_once_are_not_mixed_up
+                a_refused_request_leaves_its_origin_nowhere
+                a_repeated_write_keeps_the_origin_of_the_first_time
             ;
             chosen_lease:
                 a_chosen_id_is_never_one_that_the_store_gives_out
@@ -447,6 +455,7 @@ mod tests {
             ("isolation", include_str!("conformance/isolation.rs")),
             ("lease", include_str!("conformance/lease.rs")),
             ("list", include_str!("conformance/list.rs")),
+            ("origin", include_str!("conformance/origin.rs")),
             ("set", include_str!("conformance/set.rs")),
             ("status", include_str!("conformance/status.rs")),
             ("stream", include_str!("conformance/stream.rs")),

@@ -8,12 +8,13 @@ mod lease;
 mod txn;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use goku::limits::ENTRY_BYTES_MAX;
 use goku::{
     Condition, Cursor, CursorId, DeleteRequest, Entry, Epoch, Error, ErrorKind, Event, EventId, EventType, Key,
-    LeaseId, ListRequest, Position, Result, Revision, SetRequest, Snapshot, Tag, Timestamp, Version,
+    LeaseId, ListRequest, Origin, Position, Result, Revision, SetRequest, Snapshot, Tag, Timestamp, Version,
 };
 
 pub use client::ModelClient;
@@ -34,6 +35,8 @@ pub struct Model {
     cursors: BTreeMap<CursorId, Cursor>,
     rev: Revision,
     now: Timestamp,
+    /// Where the request comes from that is being done.
+    origin: Option<Arc<Origin>>,
 }
 
 impl Model {
@@ -66,6 +69,11 @@ impl Model {
             .collect()
     }
 
+    /// Does what follows as part of a request that comes from here.
+    pub fn come_from(&mut self, origin: Option<Arc<Origin>>) {
+        self.origin = origin;
+    }
+
     /// Sets a key.
     pub fn set(&mut self, request: &SetRequest) -> Result<Entry> {
         self.request(|model| model.do_set(request))
@@ -79,6 +87,7 @@ impl Model {
     /// Moves the time on, never back, and expires what is due, the earliest first.
     pub fn settle(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
+        self.origin = None;
         while let Some(id) = self.first_due() {
             self.request(|model| model.end_lease(id))
                 .expect("a lease that is due can be ended");
@@ -214,6 +223,7 @@ impl Model {
             created_rev,
             lease_id,
             leased,
+            origin: self.origin.clone(),
             prev_ref,
         });
         self.rows.insert(key.clone(), entry.clone());

@@ -57,6 +57,7 @@ use crate::id::LeaseId;
 use crate::key::Key;
 use crate::lease::{Lease, LeaseKeys, LeaseKeysRequest, LeasesRequest};
 use crate::limits::{CURSORS_PAGE_MAX, LEASES_PAGE_MAX};
+use crate::origin::Origin;
 use crate::outage::Outage;
 use crate::random::Randomness;
 use crate::request::{ListRequest, StreamRequest};
@@ -244,13 +245,16 @@ impl Engine {
         }
     }
 
-    /// The request for a write, with those of its leases that take no more keys.
+    /// The request for a write, with where it comes from and those of its leases that take no more keys.
     async fn to_request(&self, write: Write) -> Result<Request> {
-        if write.sets().all(|set| set.lease.named().is_none()) {
-            return Ok(write.into());
-        }
-        let full = self.in_time(self.0.census.full(&write)).await?;
-        let request = Request::from(write);
+        let full = match write.sets().all(|set| set.lease.named().is_none()) {
+            true => Vec::new(),
+            false => self.in_time(self.0.census.full(&write)).await?,
+        };
+        let request = match Origin::current() {
+            Some(origin) => Request::From(origin, Box::new(write.into())),
+            None => write.into(),
+        };
         Ok(match full.is_empty() {
             true => request,
             false => Request::WhileFull(full.into(), Box::new(request)),
@@ -480,6 +484,19 @@ fn stopped() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A read in this process that begins after an answer must not be shown an older head.
+    #[cfg(feature = "sqlite")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whoever_has_an_answer_finds_its_head_seen() {
+        let engine = Engine::open("sqlite::memory:").await.unwrap();
+        for number in 0..500 {
+            let key = Key::new(format!("k{}", number % 7)).unwrap();
+            let entry = engine.set(crate::SetRequest::new(key, "v")).await.unwrap();
+            let seen = engine.0.log.known_head();
+            assert!(seen.last_event >= entry.updated_ref, "{seen:?} before {entry:?}");
+        }
+    }
 
     #[cfg(feature = "sqlite")]
     #[tokio::test]

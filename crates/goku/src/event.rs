@@ -1,10 +1,13 @@
 //! Events: what happened to keys, in order.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::id::{EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
 use crate::key::Key;
+use crate::origin::Origin;
 
 /// The change of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +55,8 @@ pub struct Event {
     pub leased: Option<bool>,
     /// The key's event before this one; 0 where this is its first.
     pub prev_ref: EventId,
+    /// Where the change comes from; `None` where nobody said, and for what expires by itself.
+    pub origin: Option<Arc<Origin>>,
 }
 
 /// An item of a stream.

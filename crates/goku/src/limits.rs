@@ -8,6 +8,12 @@ pub const KEY_BYTES_MAX: usize = 1024;
 /// Longest key that is given as text, in bytes of UTF-8, as in the original.
 pub const TEXT_KEY_BYTES_MAX: usize = 255;
 
+/// Longest name of whoever asks for a change, in bytes.
+pub const ACTOR_BYTES_MAX: usize = 128;
+
+/// Longest id of a request, in bytes.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
+
 /// Key and value together, in bytes: 4 MiB, less 1 KiB for the other fields of an event, so that whatever is stored can be
 /// delivered over the network as well.
 pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024 - 1024;

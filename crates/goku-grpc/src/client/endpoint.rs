@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use goku::{Error, ErrorKind, Result, WriteId};
+use goku::{Error, ErrorKind, Origin, Result, WriteId};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Uri};
@@ -128,6 +128,9 @@ impl Endpoint {
         }
         if let Some(id) = id {
             wire::put_write_id(id, request.metadata_mut());
+        }
+        if let Some(origin) = Origin::current() {
+            wire::put_origin(&origin, request.metadata_mut());
         }
         self.in_time(call, time, send(self.grpc(), request)).await
     }

@@ -95,6 +95,9 @@ pub struct EventDetail {
     /// because the key needed one. Absent where an earlier version of goku wrote the event.
     #[prost(bool, optional, tag = "14")]
     pub leased: ::core::option::Option<bool>,
+    /// The flags of the trace in `trace`, as W3C's Trace Context has them.
+    #[prost(uint32, tag = "15")]
+    pub trace_flags: u32,
 }
 /// Generated client implementations.
 #[cfg(feature = "client")]

@@ -8,7 +8,7 @@ use goku::{
 };
 
 use super::time::{duration_to_wire, from_wire, millis, positive_duration, to_wire};
-use super::{impossible, invalid, key, missing, own};
+use super::{impossible, invalid, key, missing, origin, own};
 use crate::proto::{gokupb as pb, reflexpb};
 
 /// The type of messages that only tell a position, and of no event.
@@ -157,13 +157,14 @@ impl From<StreamItem> for reflexpb::Event {
 impl From<Event> for reflexpb::Event {
     fn from(event: Event) -> reflexpb::Event {
         let (foreign_id, key_bytes) = key::to_answer(&event.key);
+        let (actor, request_id, trace, trace_flags) = origin::to_event(event.origin.as_deref());
         reflexpb::Event {
             r#type: event.event_type.number(),
             timestamp: Some(to_wire(event.timestamp)),
             foreign_id,
             id: event.id.to_string(),
             metadata: event.value,
-            trace: bytes::Bytes::new(),
+            trace,
             detail: Some(reflexpb::EventDetail {
                 tag: event.tag.get(),
                 rev: event.rev.get(),
@@ -176,7 +177,9 @@ impl From<Event> for reflexpb::Event {
                 prev_ref: event.prev_ref.get(),
                 epoch: String::new(),
                 key_bytes,
-                ..reflexpb::EventDetail::default()
+                actor,
+                request_id,
+                trace_flags,
             }),
         }
     }
@@ -219,6 +222,7 @@ impl TryFrom<reflexpb::Event> for StreamItem {
                 lease_id: LeaseId::new(detail.lease_id)?,
                 leased: detail.leased,
                 prev_ref: EventId::new(detail.prev_ref)?,
+                origin: origin::from_event(&event.trace, &detail)?,
             })
         };
         read().map(StreamItem::Event).map_err(impossible)

@@ -1,13 +1,14 @@
 //! What goes out comes back the same: goku's types over the bytes of the protocol.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use goku::{
     Compare, Condition, DeleteRequest, Entry, Epoch, Event, EventId, EventType, EventTypes, Expiry, Key, Lease,
-    LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Operation, OperationAnswer,
+    LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Operation, OperationAnswer, Origin,
     Partition, Position, Prefix, Relation, Revision, SetLease, SetRequest, Snapshot, Status, StreamFrom, StreamItem,
-    StreamRequest, Tag, Target, Timestamp, Txn, TxnAnswer, Version,
+    StreamRequest, Tag, Target, Timestamp, TraceContext, Txn, TxnAnswer, Version,
 };
 use goku_grpc::proto::{gokupb as pb, reflexpb};
 use proptest::collection::vec;
@@ -202,6 +203,23 @@ fn txn() -> impl Strategy<Value = Txn> {
     })
 }
 
+fn origin() -> impl Strategy<Value = Option<Arc<Origin>>> {
+    let trace = (any::<u128>(), any::<u64>(), any::<u8>()).prop_map(|(trace, span, flags)| TraceContext {
+        trace_id: trace.max(1).to_be_bytes(),
+        span_id: span.max(1).to_be_bytes(),
+        flags,
+    });
+    ("\\PC{0,20}", "\\PC{0,16}", option::of(trace)).prop_map(|(actor, request_id, trace)| {
+        let origin = Origin::default()
+            .with_actor(actor)
+            .unwrap()
+            .with_request_id(request_id)
+            .unwrap();
+        let origin = trace.map_or(origin.clone(), |trace| origin.with_trace(trace));
+        (origin != Origin::default()).then(|| Arc::new(origin))
+    })
+}
+
 /// As Get and List answer with it.
 fn entry() -> impl Strategy<Value = Entry> {
     let refs = (event_id(), event_id());
@@ -259,6 +277,7 @@ fn event() -> impl Strategy<Value = Event> {
         version(),
         lease_id(),
         option::of(any::<bool>()),
+        origin(),
     );
     let created = (event_id(), version(), revision(), event_id());
     (place, what, created).prop_map(|(place, what, created)| Event {
@@ -272,6 +291,7 @@ fn event() -> impl Strategy<Value = Event> {
         version: what.3,
         lease_id: what.4,
         leased: what.5,
+        origin: what.6,
         created_ref: created.0,
         created_version: created.1,
         created_rev: created.2,

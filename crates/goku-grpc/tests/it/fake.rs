@@ -1,13 +1,13 @@
 //! A client that remembers what it was asked and answers as it was told.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
 use goku::{
     Client, Entry, Error, EventId, EventStream, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest,
-    ListRequest, Listing, Result, Status, StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
+    ListRequest, Listing, Origin, Result, Status, StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
 };
 use tokio::sync::watch;
 
@@ -27,6 +27,8 @@ pub(crate) enum Asked {
 
 pub(crate) struct Fake {
     asked: Mutex<Vec<Asked>>,
+    /// Where writes came from.
+    origins: Mutex<Vec<Option<Arc<Origin>>>>,
     /// What every call fails with.
     failure: Mutex<Option<Error>>,
     /// Whether calls wait before they are answered.
@@ -44,6 +46,7 @@ impl Default for Fake {
     fn default() -> Self {
         Fake {
             asked: Mutex::default(),
+            origins: Mutex::default(),
             failure: Mutex::default(),
             held: watch::Sender::new(false),
             entries: Mutex::default(),
@@ -73,6 +76,11 @@ impl Fake {
 
     pub(crate) fn hold(&self, hold: bool) {
         self.held.send_replace(hold);
+    }
+
+    /// Where the writes came from so far.
+    pub(crate) fn origins(&self) -> Vec<Option<Arc<Origin>>> {
+        self.origins.lock().unwrap().clone()
     }
 
     /// What lists find, and the first of it any get.
@@ -136,6 +144,7 @@ impl Client for Fake {
             Write::Txn(_) => WriteAnswer::Txn(sample::txn_answer()),
             Write::Lease(_) => WriteAnswer::Lease(sample::lease()),
         };
+        self.origins.lock().unwrap().push(Origin::current());
         self.note(Asked::Write(write)).await?;
         Ok(answer)
     }

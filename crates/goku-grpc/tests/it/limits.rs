@@ -1,7 +1,9 @@
 //! What is too large, malformed or late, and that it harms nobody.
 
-use goku::limits::{ENTRY_BYTES_MAX, KEY_BYTES_MAX};
-use goku::{Entry, Epoch, Event, EventType, Key, Position, Revision, Snapshot, StreamItem, Tag, Timestamp};
+use std::sync::Arc;
+
+use goku::limits::{ACTOR_BYTES_MAX, ENTRY_BYTES_MAX, KEY_BYTES_MAX, REQUEST_ID_BYTES_MAX};
+use goku::{Entry, Epoch, Event, EventType, Key, Origin, Position, Revision, Snapshot, StreamItem, Tag, Timestamp};
 use goku_grpc::limits::MESSAGE_BYTES_MAX;
 use goku_grpc::proto::{gokupb as pb, reflexpb};
 use prost::Message;
@@ -123,6 +125,10 @@ async fn a_request_that_runs_out_of_its_time_is_answered_as_that() {
 fn what_may_be_stored_can_be_delivered() {
     let longest = Key::from_bytes([0xff; KEY_BYTES_MAX]).unwrap();
     let shortest = key("k");
+    let origin = Origin::default().with_actor("a".repeat(ACTOR_BYTES_MAX)).unwrap();
+    let origin = origin.with_request_id("r".repeat(REQUEST_ID_BYTES_MAX)).unwrap();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff";
+    let origin = Arc::new(origin.with_trace(trace.parse().unwrap()));
     for key in [longest, shortest] {
         let value = bytes::Bytes::from(vec![7; ENTRY_BYTES_MAX - key.as_bytes().len()]);
         let event = StreamItem::Event(Event {
@@ -140,6 +146,7 @@ fn what_may_be_stored_can_be_delivered() {
             lease_id: lease_id(i64::MAX),
             leased: Some(true),
             prev_ref: event_id(i64::MAX),
+            origin: Some(origin.clone()),
         });
         let entry = Entry {
             key,

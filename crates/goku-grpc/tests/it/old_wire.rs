@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use goku::{
-    Condition, DeleteRequest, ErrorKind, EventType, EventTypes, Expiry, LeaseRequest, ListRequest, Position, Prefix,
-    SetRequest, StreamFrom, StreamRequest, Tag, Timestamp, Write,
+    Condition, DeleteRequest, ErrorKind, EventType, EventTypes, Expiry, LeaseRequest, ListRequest, Origin, Position,
+    Prefix, SetRequest, StreamFrom, StreamRequest, Tag, Timestamp, Write,
 };
 use goku_grpc::proto::gokupb as pb;
 use goku_grpc::proto::reflexpb::{self, reflex_client::ReflexClient};
@@ -44,6 +44,31 @@ fn condition(condition: pb::condition::Condition) -> Option<pb::Condition> {
 
 fn timestamp(seconds: i64, nanos: i32) -> Option<prost_types::Timestamp> {
     Some(prost_types::Timestamp { seconds, nanos })
+}
+
+/// What a write comes from is told by its headers, but for who sends it.
+#[tokio::test]
+async fn headers_tell_where_a_write_comes_from() {
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let served = Served::new();
+    let mut grpc = served.grpc();
+    let mut set_with = async |headers: &[(&'static str, &str)]| {
+        let mut request = tonic::Request::new(set());
+        for (name, value) in headers {
+            request.metadata_mut().insert(*name, value.parse().unwrap());
+        }
+        grpc.set(request).await.map(|_| served.fake.origins().pop().unwrap())
+    };
+    assert_eq!(set_with(&[]).await.unwrap(), None);
+    let headers = [("x-request-id", "r-1"), ("traceparent", trace), ("actor", "mallory")];
+    let told = set_with(&headers);
+    let expected = Origin::default().with_request_id("r-1").unwrap();
+    let expected = expected.with_trace(trace.parse().unwrap());
+    assert_eq!(told.await.unwrap().as_deref(), Some(&expected));
+    // A trace that cannot be read is ignored; an id that cannot be kept is not cut.
+    assert_eq!(set_with(&[("traceparent", "00-x")]).await.unwrap(), None);
+    let refused = set_with(&[("x-request-id", &"r".repeat(65))]).await.unwrap_err();
+    assert_eq!(refusal(&refused).1, INVALID_ARGUMENT);
 }
 
 #[tokio::test]

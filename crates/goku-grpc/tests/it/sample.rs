@@ -74,6 +74,7 @@ pub(crate) fn event() -> Event {
         created_rev: Revision::new(27).unwrap(),
         lease_id: lease_id(28),
         leased: Some(true),
+        origin: None,
         prev_ref: event_id(29),
     }
 }

@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use goku::consumer::{DeadLetter, Delivery, Member, Replayed};
 use goku::{
-    Entry, Event, EventId, EventType, Key, Lease, OperationAnswer, Replica, Revision, Snapshot, Status, TxnAnswer,
+    Entry, Event, EventId, EventType, Key, Lease, OperationAnswer, Origin, Replica, Revision, Snapshot, Status,
+    TxnAnswer,
 };
 use goku_server::Server;
 use serde::Serialize;
@@ -56,6 +57,7 @@ pub(super) fn event(event: &Event) -> impl Serialize {
 }
 
 fn event_form(event: &Event) -> EventForm<'_> {
+    let origin = event.origin.as_deref();
     EventForm {
         id: event.id.get(),
         position: show_position(event.position()),
@@ -70,6 +72,9 @@ fn event_form(event: &Event) -> EventForm<'_> {
         created_version: event.created_version.get(),
         created_rev: event.created_rev.get(),
         lease: event.lease_id.get(),
+        actor: origin.and_then(Origin::actor),
+        request_id: origin.and_then(Origin::request_id),
+        trace: origin.and_then(Origin::trace).map(|trace| trace.to_string()),
     }
 }
 
@@ -419,6 +424,13 @@ struct EventForm<'a> {
     created_version: i64,
     created_rev: i64,
     lease: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    /// As a header `traceparent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
 }
 
 #[derive(Serialize)]

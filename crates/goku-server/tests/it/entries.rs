@@ -249,6 +249,19 @@ fn a_key_of_any_bytes_is_given_and_shown_in_base64() {
 }
 
 #[test]
+fn events_tell_the_request_that_made_them() {
+    let goku = Goku::start();
+    goku.run(&["set", "a", "1", "--request-id", "deploy-7"]).done();
+    goku.run(&["delete", "a"]).done();
+    let events = goku.run(&["watch", "--to-head", "--output", "json"]).json();
+    assert_eq!(
+        (&events[0]["request_id"], &events[0]["actor"]),
+        (&json!("deploy-7"), &Value::Null)
+    );
+    assert_eq!(events[1]["request_id"], Value::Null);
+}
+
+#[test]
 fn hostile_keys_are_keys_like_others() {
     let goku = Goku::start();
     for key in HOSTILE_KEYS {

@@ -36,6 +36,7 @@ pub async fn an_event_tells_the_whole_story_of_its_change(store: Probe) {
         created_rev: first.created_rev,
         lease_id: first.lease_id,
         leased: Some(false),
+        origin: None,
         prev_ref: first.updated_ref,
         tag: log[1].tag,
         timestamp: log[1].timestamp,

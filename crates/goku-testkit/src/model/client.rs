@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::stream;
 use goku::{
     Client, Clock, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, Epoch, Error, ErrorKind, EventId,
-    EventStream, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Result,
+    EventStream, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Origin, Result,
     Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
 };
 use tokio::time::{Instant, sleep};
@@ -63,6 +63,7 @@ impl Client for ModelClient {
             return Err(id.unsupported());
         }
         let mut model = self.model();
+        model.come_from(Origin::current());
         match write {
             Write::Set(request) => model.set(&request).map(WriteAnswer::Entry),
             Write::Delete(request) => model.delete(&request).map(WriteAnswer::Entry),

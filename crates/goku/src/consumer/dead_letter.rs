@@ -4,6 +4,7 @@
 //! events. The value is text for any language to read: lines of `name: text`, an empty line, the value of the event.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -20,6 +21,7 @@ use crate::event::{Event, EventType};
 use crate::id::{EventId, LeaseId, Revision, Tag, Version};
 use crate::key::{Key, Prefix};
 use crate::limits::ENTRY_BYTES_MAX;
+use crate::origin::Origin;
 use crate::request::{DeleteRequest, ListRequest, SetRequest};
 
 /// The type of a delivery that is no event.
@@ -154,6 +156,7 @@ fn write(delivery: &Delivery, attempts: u32, error: &str) -> Bytes {
             lines.push(("tag", event.tag.get().to_string().into()));
             lines.push(("timestamp-ms", event.timestamp.as_millis().to_string().into()));
             lines.push(("prev-ref", event.prev_ref.to_string().into()));
+            lines.extend(event.origin.iter().flat_map(|origin| origin_lines(origin)));
             &event.value
         }
     };
@@ -180,6 +183,26 @@ fn numbers(
         ("created-rev", created_rev.to_string().into()),
         ("lease-id", lease_id.to_string().into()),
     ]
+}
+
+/// Where the event comes from, as far as that is known.
+fn origin_lines(origin: &Origin) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    let actor = origin.actor().map(|actor| ("actor", actor.into()));
+    let request_id = origin.request_id().map(|id| ("request-id", id.into()));
+    let trace = origin.trace().map(|trace| ("traceparent", trace.to_string().into()));
+    [actor, request_id, trace].into_iter().flatten()
+}
+
+fn origin_of(lines: &Lines<'_>) -> Result<Option<Arc<Origin>>> {
+    let text = |name: &str| lines.text(name).unwrap_or_default();
+    let origin = Origin::default()
+        .with_actor(text("actor"))?
+        .with_request_id(text("request-id"))?;
+    let origin = match lines.text("traceparent") {
+        Some(trace) => origin.with_trace(trace.parse()?),
+        None => origin,
+    };
+    Ok((origin != Origin::default()).then(|| Arc::new(origin)))
 }
 
 /// Whether the lease was granted, where that is known.
@@ -247,6 +270,7 @@ fn read(entry: Entry) -> Result<DeadLetter> {
             lease_id,
             leased,
             prev_ref: EventId::new(number("prev-ref")?)?,
+            origin: origin_of(&lines)?,
         })
     };
     let attempts = u32::try_from(number("attempts")?).unwrap_or(u32::MAX);
@@ -283,6 +307,12 @@ mod tests {
         }
     }
 
+    fn origin() -> Origin {
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let origin = Origin::default().with_actor("a\n").unwrap();
+        origin.with_request_id("%r").unwrap().with_trace(trace.parse().unwrap())
+    }
+
     fn event(event_type: EventType, key: &str, value: &[u8]) -> Delivery {
         Delivery::Event(Event {
             id: EventId::new(i64::MAX).unwrap(),
@@ -299,6 +329,7 @@ mod tests {
             lease_id: LeaseId::new(7).unwrap(),
             leased: Some(true),
             prev_ref: EventId::new(8).unwrap(),
+            origin: (event_type == EventType::Delete).then(|| Arc::new(origin())),
         })
     }
 

@@ -110,7 +110,7 @@ impl Request {
                 needs.sessions.insert(id.session);
                 request.first_needs(needs);
             }
-            Request::WhileFull(_, request) => request.first_needs(needs),
+            Request::From(_, request) | Request::WhileFull(_, request) => request.first_needs(needs),
             // Only a look under the lock tells which leases are due.
             Request::Probe => needs.due = Some(needs.due.unwrap_or(0)),
             Request::ExpireDue(limit) => needs.due = Some(needs.due.unwrap_or(0).max(*limit)),
@@ -133,6 +133,10 @@ impl Request {
             Request::Delete(delete) => write::delete(working, delete).map(Answer::Entry),
             Request::Txn(txn) => txn::decide(working, txn).map(Answer::Txn),
             Request::Lease(request) => lease::decide(working, *request).map(Answer::Lease),
+            Request::From(origin, request) => {
+                working.origin = Some(origin.clone());
+                request.decide(working)
+            }
             Request::Once(_, request) | Request::WhileFull(_, request) => request.decide(working),
             Request::Probe => Ok(Answer::Probed),
             Request::ExpireDue(_) => {

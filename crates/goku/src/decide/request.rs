@@ -7,6 +7,7 @@ use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::lease::{Expiry, Lease, LeaseRequest};
+use crate::origin::Origin;
 use crate::request::{DeleteRequest, SetRequest};
 use crate::txn::{Txn, TxnAnswer};
 use crate::write::{Write, WriteAnswer, WriteId};
@@ -18,6 +19,8 @@ pub(crate) enum Request {
     Delete(DeleteRequest),
     Txn(Txn),
     Lease(LeaseRequest),
+    /// Another request, with where it comes from.
+    From(Arc<Origin>, Box<Request>),
     /// Another request, numbered: it is applied once, however often it is sent.
     Once(WriteId, Box<Request>),
     /// Another request, decided while these leases take no more keys.
@@ -88,10 +91,10 @@ impl From<Write> for Request {
 }
 
 impl Request {
-    /// The write itself, without its number and what is said of its leases.
+    /// The write itself, without its origin, its number and what is said of its leases.
     pub(super) fn write(&self) -> &Request {
         match self {
-            Request::Once(_, request) | Request::WhileFull(_, request) => request.write(),
+            Request::From(_, request) | Request::Once(_, request) | Request::WhileFull(_, request) => request.write(),
             request => request,
         }
     }

@@ -1,6 +1,7 @@
 //! The state while a batch is decided: what was loaded, with the changes so far laid over it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -13,6 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, EventType};
 use crate::id::{EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
 use crate::key::{Key, KeyRange};
+use crate::origin::Origin;
 use crate::write::SessionId;
 
 /// The reason why a request was not decided.
@@ -43,6 +45,8 @@ pub(super) struct Working<'a> {
     pub(super) sessions: BTreeMap<SessionId, SessionRow>,
     pub(super) events: Vec<Event>,
     pub(super) needs: Needs,
+    /// Where the request that is being decided comes from.
+    pub(super) origin: Option<Arc<Origin>>,
     /// Leases that the request being decided may give no more keys.
     pub(super) full: Vec<LeaseId>,
     /// Changes of membership since the load.
@@ -75,6 +79,7 @@ impl<'a> Working<'a> {
             sessions: BTreeMap::new(),
             events: Vec::new(),
             needs: Needs::default(),
+            origin: None,
             full: Vec::new(),
             members: HashMap::new(),
             rev: None,
@@ -87,6 +92,7 @@ impl<'a> Working<'a> {
     /// Begins a request, or an expiry: its events get a revision of their own, and it can be taken back.
     pub(super) fn begin(&mut self) {
         self.rev = None;
+        self.origin = None;
         self.undo.clear();
         self.undo_head = self.head;
         self.undo_events = self.events.len();
@@ -303,6 +309,7 @@ impl<'a> Working<'a> {
             lease_id,
             leased: self.is_leased(lease_id),
             prev_ref: before.map_or(EventId::ZERO, |row| row.updated_ref),
+            origin: self.origin.clone(),
         };
         let row = Row::after(&event);
         self.head.last_event = id;

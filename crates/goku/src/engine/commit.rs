@@ -92,16 +92,16 @@ impl Commit {
         in_time
     }
 
-    /// Answers the jobs of a batch that was applied and tells the log.
+    /// Tells the log of a batch that was applied, and then answers its jobs: whoever has an answer finds its head seen.
     pub(super) fn finish(&self, jobs: Vec<Job>, decision: Decision) {
         #[cfg(any(test, feature = "sim"))]
         let jobs = forget_one(&self.randomness, jobs);
+        self.log.committed(decision.head, decision.events);
         for (job, answer) in jobs.into_iter().zip(decision.answers) {
             // A caller that has given up is not there to hear it.
             drop(job.answer.send(answer));
         }
         self.failure.clear();
-        self.log.committed(decision.head, decision.events);
     }
 
     /// Commits jobs as one batch, again and again until it succeeds or their time is over; a batch that the database will

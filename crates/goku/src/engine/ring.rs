@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::event::Event;
 use crate::id::EventId;
+use crate::limits::{ACTOR_BYTES_MAX, REQUEST_ID_BYTES_MAX};
+use crate::origin::Origin;
 
 /// Most bytes that the ring holds: keys, values and the events themselves.
 pub(super) const RING_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -61,9 +63,15 @@ impl Ring {
     }
 }
 
+/// The bytes that the origin of an event takes in memory, at most, or nearly so.
+const ORIGIN_BYTES: usize = size_of::<Origin>() + ACTOR_BYTES_MAX + REQUEST_ID_BYTES_MAX;
+
 /// The bytes that an event takes in memory.
 pub(super) fn size(event: &Event) -> usize {
-    size_of::<Event>() + event.key.as_bytes().len() + event.value.len()
+    size_of::<Event>()
+        + event.key.as_bytes().len()
+        + event.value.len()
+        + event.origin.as_ref().map_or(0, |_| ORIGIN_BYTES)
 }
 
 #[cfg(test)]
@@ -92,6 +100,7 @@ mod tests {
             lease_id: LeaseId::new(1).unwrap(),
             leased: None,
             prev_ref: EventId::ZERO,
+            origin: None,
         }
     }
 

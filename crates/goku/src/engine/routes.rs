@@ -226,6 +226,7 @@ mod tests {
             lease_id: LeaseId::new(1).unwrap(),
             leased: None,
             prev_ref: EventId::ZERO,
+            origin: None,
         }
     }
 

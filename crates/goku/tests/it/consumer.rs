@@ -35,6 +35,7 @@ fn event(number: u64) -> Event {
         created_rev: Revision::default(),
         lease_id: LeaseId::new(1).unwrap(),
         leased: None,
+        origin: None,
         prev_ref: EventId::ZERO,
     }
 }

@@ -8,8 +8,9 @@ use crate::clock::Timestamp;
 use crate::decide::{Decision, Head, LeaseRow, Preconditions, Row};
 use crate::error::Result;
 use crate::event::{Event, EventType};
-use crate::id::{LeaseId, Tag, Version};
+use crate::id::{EventId, LeaseId, Tag, Version};
 use crate::key::Key;
+use crate::origin::{Origin, TraceContext};
 use crate::store::FORMAT;
 
 const EVENTS: Insert = Insert {
@@ -17,6 +18,13 @@ const EVENTS: Insert = Insert {
              created_version, created_rev, lease_id, prev_ref, leased) values ",
     after: "",
     is_of_new_rows: true,
+};
+
+/// Events of a batch that tells of some where they come from; most tell of none.
+const EVENTS_WITH_ORIGIN: Insert = Insert {
+    before: "insert into events (id, rev, tag, type, `key`, timestamp, metadata, value_bytes, version, created_ref, \
+             created_version, created_rev, lease_id, prev_ref, leased, actor, request_id, trace) values ",
+    ..EVENTS
 };
 
 const DATA: &str = "insert into data (`key`, value, value_bytes, version, created_ref, updated_ref, deleted_ref, lease_id, \
@@ -107,7 +115,7 @@ pub(super) fn take_time(decision: &Decision, script: &mut Script) {
 /// but those of sessions, which may be the same in each batch.
 pub(super) fn prewrite(decision: &Decision, preconditions: &Preconditions, script: &mut Script) {
     let time = Time::Taken;
-    script.insert(&EVENTS, &decision.events, |sql, values| event(sql, values, time, false));
+    write_events(time, None, decision, script);
     write_data(Some(preconditions), decision, script);
     script.insert(&LEASES, &decision.leases, lease);
 }
@@ -172,12 +180,23 @@ fn write_rows_at(
     script: &mut Script,
 ) -> Result<()> {
     let first = decision.events.first().map(|event| event.id);
-    script.insert(&EVENTS, &decision.events, |sql, values| {
-        event(sql, values, time, Some(values.id) == first)
-    });
+    write_events(time, first, decision, script);
     write_data(preconditions, decision, script);
     script.insert(&LEASES, &decision.leases, lease);
     write_sessions(time, decision, script)
+}
+
+/// Adds the events, of which the one that is `checked` fails where the batch has no time.
+fn write_events(time: Time, checked: Option<EventId>, decision: &Decision, script: &mut Script) {
+    let has_origin = decision.events.iter().any(|event| event.origin.is_some());
+    let insert = if has_origin { &EVENTS_WITH_ORIGIN } else { &EVENTS };
+    script.insert(insert, &decision.events, |sql, values| {
+        event(sql, values, time, Some(values.id) == checked);
+        if has_origin {
+            origin(sql.raw(","), values.origin.as_deref());
+        }
+        sql.raw(")")
+    });
 }
 
 fn write_sessions(time: Time, decision: &Decision, script: &mut Script) -> Result<()> {
@@ -263,7 +282,16 @@ fn event<'s>(sql: &'s mut Sql, event: &Event, time: Time, first: bool) -> &'s mu
     sql.raw(",").int(event.created_rev.get());
     sql.raw(",").int(event.lease_id.get());
     sql.raw(",").int(event.prev_ref.get());
-    sql.raw(",").optional_int(event.leased.map(i64::from)).raw(")")
+    sql.raw(",").optional_int(event.leased.map(i64::from))
+}
+
+/// Adds the columns that tell where an event comes from.
+fn origin<'s>(sql: &'s mut Sql, origin: Option<&Origin>) -> &'s mut Sql {
+    let trace = origin.and_then(Origin::trace).map(TraceContext::to_bytes);
+    sql.optional_bytes(origin.and_then(Origin::actor).map(str::as_bytes));
+    sql.raw(",")
+        .optional_bytes(origin.and_then(Origin::request_id).map(str::as_bytes));
+    sql.raw(",").optional_bytes(trace.as_ref().map(<[u8; 25]>::as_slice))
 }
 
 /// Adds the rows of `data` that the last events of their keys left. With `preconditions` the first row of a key makes its

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventType};
 use crate::id::{Epoch, EventId, LeaseId, Revision, Tag, Version};
 use crate::key::Key;
+use crate::origin::Origin;
 use crate::store::FORMAT;
 
 /// The columns of `head`, as [`Fields::head`] reads them.
@@ -35,7 +36,7 @@ pub(super) const LEASE: &str = "l.id, l.version, l.expires_at, l.ttl_ms, l.expir
 
 /// The columns of `events e` without the value, as [`Fields::event`] reads them.
 pub(super) const EVENT: &str = "e.id, e.rev, e.tag, e.type, e.`key`, e.timestamp, e.version, e.created_ref, \
-                                e.created_version, e.created_rev, e.lease_id, e.prev_ref, e.leased";
+                                e.created_version, e.created_rev, e.lease_id, e.prev_ref, e.leased, e.actor, e.request_id, e.trace";
 
 /// The columns of a result row, from left to right.
 pub(super) struct Fields(std::vec::IntoIter<Value>);
@@ -164,6 +165,10 @@ impl Fields {
             lease_id: self.lease_id()?,
             prev_ref: self.event_id()?,
             leased: self.optional_bool()?,
+            origin: {
+                let (actor, request_id, trace) = (self.text()?, self.text()?, self.optional_bytes()?);
+                Origin::stored(&actor, &request_id, trace.as_deref())?
+            },
         })
     }
 

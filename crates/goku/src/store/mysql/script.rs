@@ -206,6 +206,13 @@ impl Sql {
         }
     }
 
+    pub(super) fn optional_bytes(&mut self, bytes: Option<&[u8]>) -> &mut Sql {
+        match bytes {
+            Some(bytes) => self.bytes(bytes),
+            None => self.raw("null"),
+        }
+    }
+
     /// Adds a string of bytes. The session reads its statements as bytes and knows backslashes.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Sql {
         self.0.reserve(bytes.len() + 2);

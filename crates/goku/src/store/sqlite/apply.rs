@@ -8,6 +8,7 @@ use crate::decide::{Decision, State};
 use crate::error::Result;
 use crate::event::{Event, EventType};
 use crate::id::{EventId, Tag};
+use crate::origin::TraceContext;
 
 /// Writes the rows, leases and events of a decision on this state, and the head.
 pub(super) fn apply(connection: &Connection, state: &State, decision: &Decision) -> rusqlite::Result<()> {
@@ -119,7 +120,8 @@ pub(super) fn forget_sessions(connection: &Connection, idle_since: Timestamp, li
 fn append_events(connection: &Connection, events: &[Event]) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "insert into events (id, rev, tag, type, key, timestamp, version, created_ref, created_version, created_rev, \
-         lease_id, prev_ref, metadata, leased) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+         lease_id, prev_ref, metadata, leased, actor, request_id, trace) \
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     )?;
     for event in events {
         let metadata = (event.event_type == EventType::Set).then_some(&*event.value);
@@ -138,6 +140,13 @@ fn append_events(connection: &Connection, events: &[Event]) -> rusqlite::Result<
             event.prev_ref.get(),
             metadata,
             event.leased,
+            event.origin.as_ref().and_then(|origin| origin.actor()),
+            event.origin.as_ref().and_then(|origin| origin.request_id()),
+            event
+                .origin
+                .as_ref()
+                .and_then(|origin| origin.trace())
+                .map(TraceContext::to_bytes),
         ])?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Rows of SQLite as goku's types.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use crate::error::Error;
 use crate::event::{Event, EventType};
 use crate::id::{EventId, LeaseId, Revision, Tag, Version};
 use crate::key::Key;
+use crate::origin::Origin;
 
 /// The columns of `keys`, or of `data`, that [`row`] reads, from its first column on; the value may follow.
 pub(super) const ROW_COLUMNS: &str =
@@ -21,7 +23,7 @@ pub(super) const ROW_VALUE: usize = 10;
 
 /// The columns of `events` that [`event`] reads.
 pub(super) const EVENT_COLUMNS: &str = "id, rev, tag, type, key, timestamp, version, created_ref, created_version, \
-                                        created_rev, lease_id, prev_ref, metadata, leased";
+                                        created_rev, lease_id, prev_ref, metadata, leased, actor, request_id, trace";
 
 /// The columns of `leases` that [`lease`] reads.
 pub(super) const LEASE_COLUMNS: &str = "id, version, expires_at, ttl_ms, expired";
@@ -70,6 +72,7 @@ pub(super) fn event(columns: &Columns<'_>) -> rusqlite::Result<Event> {
         prev_ref: event_id(columns, 11)?,
         value: bytes(columns, 12)?.unwrap_or_default(),
         leased: columns.get(13)?,
+        origin: origin(columns, 14)?,
     })
 }
 
@@ -89,6 +92,14 @@ pub(super) fn lease(columns: &Columns<'_>) -> rusqlite::Result<(LeaseId, LeaseRo
 /// The outcomes of a session.
 pub(super) fn session(columns: &Columns<'_>) -> rusqlite::Result<SessionRow> {
     checked(0, SessionRow::from_bytes(columns.get_ref(0)?.as_blob()?))
+}
+
+/// Where an event comes from, in the columns from `first` on.
+fn origin(columns: &Columns<'_>, first: usize) -> rusqlite::Result<Option<Arc<Origin>>> {
+    let text = |column: usize| Ok::<_, rusqlite::Error>(columns.get_ref(column)?.as_str_or_null()?.unwrap_or_default());
+    let trace = columns.get_ref(first + 2)?.as_blob_or_null()?;
+    let origin = Origin::stored(text(first)?, text(first + 1)?, trace);
+    checked(first, origin)
 }
 
 pub(super) fn bytes(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Option<Bytes>> {
