@@ -25,6 +25,7 @@ fn state() -> Result<(Entry, Event)> {
         updated_ref: EventId::new(2_000_000)?,
         deleted_ref: None,
         lease_id: LeaseId::new(1_000_000)?,
+        leased: Some(false),
         created_version: Version::FIRST,
         created_rev: Revision::new(1_000_000)?,
         updated_rev: Revision::new(2_000_000)?,
@@ -42,6 +43,8 @@ fn state() -> Result<(Entry, Event)> {
         created_version: entry.created_version,
         created_rev: entry.created_rev,
         lease_id: entry.lease_id,
+        leased: entry.leased,
+        origin: None,
         prev_ref: entry.created_ref,
     };
     Ok((entry, event))

@@ -19,9 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use goku::{
-    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, Error, ErrorKind, EventStream, Key, Lease,
-    LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Result, StreamRequest, Write,
-    WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, Error, ErrorKind, EventStream, History,
+    HistoryRequest, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Result,
+    StreamRequest, Write, WriteAnswer, WriteId,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
@@ -252,6 +252,12 @@ impl Client for GrpcClient {
     async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
         let request = pb::ListLeaseKeysRequest::from(request);
         let send = async |mut grpc: GokuClient<_>, request| grpc.list_lease_keys(request).await;
+        self.read(request, send).await?.try_into()
+    }
+
+    async fn history(&self, request: HistoryRequest) -> Result<History> {
+        let request = pb::HistoryRequest::from(request);
+        let send = async |mut grpc: GokuClient<_>, request| grpc.history(request).await;
         self.read(request, send).await?.try_into()
     }
 

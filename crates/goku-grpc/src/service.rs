@@ -348,6 +348,16 @@ impl Goku for GrpcService {
         self.answer(refusal, work).await
     }
 
+    async fn history(&self, request: Request<pb::HistoryRequest>) -> Result<Response<pb::HistoryResponse>, Status> {
+        let refusal = self.refusal(&request);
+        let message = request.into_inner();
+        let work = async {
+            existing_key(&message.key, &message.key_bytes)?;
+            self.client.history(message.try_into()?).await
+        };
+        self.answer(refusal, work).await
+    }
+
     async fn keep_alive(&self, request: Request<pb::KeepAliveRequest>) -> Result<Response<pb::Lease>, Status> {
         let write =
             |message: pb::KeepAliveRequest| Ok(Write::Lease(LeaseRequest::KeepAlive(LeaseId::new(message.lease_id)?)));

@@ -6,6 +6,7 @@
 mod cursor;
 mod entry;
 mod event;
+mod history;
 mod key;
 mod lease;
 mod origin;

@@ -10,6 +10,7 @@ mod consumers;
 mod delete;
 mod entries;
 mod expiry;
+mod history;
 mod key;
 mod lease;
 mod own;
@@ -98,6 +99,7 @@ enum Command {
     #[command(visible_alias = "ls")]
     List(entries::List),
     Watch(watch::Watch),
+    History(history::History),
     /// Grant, read, renew and end leases, by which keys vanish together
     #[command(subcommand)]
     Lease(lease::Lease),
@@ -143,7 +145,7 @@ impl Command {
             Command::Get(_) | Command::Set(_) | Command::Delete(_) | Command::List(_) | Command::Txn(_) => {
                 Subject::Keys
             }
-            Command::Watch(_) => Subject::Events,
+            Command::Watch(_) | Command::History(_) => Subject::Events,
             Command::Lease(_) => Subject::Leases,
             Command::Consume(_) | Command::Consumers(_) => Subject::Consumers,
             Command::Serve(_) | Command::Status | Command::Bench(_) | Command::Completions(_) => Subject::Other,
@@ -191,6 +193,7 @@ async fn run_command(command: Command, connection: &Connection, output: &mut Out
         Command::Delete(delete) => delete.run(connection, output).await,
         Command::List(list) => list.run(connection, output).await,
         Command::Watch(watch) => watch.run(connection, output).await,
+        Command::History(history) => history.run(connection, output).await,
         Command::Lease(lease) => lease.run(connection, output).await,
         Command::Txn(txn) => txn.run(connection, output).await,
         Command::Consume(consume) => consume.run(connection, output).await,

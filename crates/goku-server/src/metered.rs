@@ -6,9 +6,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures::StreamExt;
 use goku::{
-    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, EventStream, Key, Lease, LeaseId, LeaseKeys,
-    LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, Status, StreamItem, StreamRequest,
-    Write, WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, EventStream, History, HistoryRequest, Key, Lease,
+    LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, Status,
+    StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
 };
 use metrics::{Recorder, Unit};
 
@@ -72,6 +72,10 @@ impl<C: Client> Client for Metered<C> {
 
     async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
         self.count("lease_keys", self.client.lease_keys(request)).await
+    }
+
+    async fn history(&self, request: HistoryRequest) -> Result<History> {
+        self.count("history", self.client.history(request)).await
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

@@ -48,6 +48,7 @@ pub mod expiry;
 pub mod failing;
 pub mod get;
 pub mod group;
+pub mod history;
 pub mod hostile_keys;
 pub mod isolation;
 pub mod lease;
@@ -176,6 +177,12 @@ macro_rules! conformance_suite {
                 an_empty_listing_tells_its_point_in_history
                 listing_then_streaming_misses_and_repeats_nothing
                 listings_dropped_halfway_leave_nothing_behind
+            ;
+            history:
+                a_history_is_the_keys_part_of_the_log_backwards
+                a_history_begins_where_it_is_told_to
+                a_long_history_comes_in_pages
+                a_history_of_large_values_comes_in_pages
             ;
             origin:
                 each_event_of_a_request_tells_where_it_comes_from
@@ -451,6 +458,7 @@ mod tests {
             ("group", include_str!("conformance/group.rs")),
             ("byte_keys", include_str!("conformance/byte_keys.rs")),
             ("chosen_lease", include_str!("conformance/chosen_lease.rs")),
+            ("history", include_str!("conformance/history.rs")),
             ("hostile_keys", include_str!("conformance/hostile_keys.rs")),
             ("isolation", include_str!("conformance/isolation.rs")),
             ("lease", include_str!("conformance/lease.rs")),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use goku::{
-    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, EventStream, Key, Lease, LeaseId, LeaseKeys,
-    LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Result, Status, StreamRequest, Write, WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, EventStream, History, HistoryRequest, Key, Lease,
+    LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Result, Status, StreamRequest, Write,
+    WriteAnswer, WriteId,
 };
 use tokio::sync::watch;
 
@@ -70,6 +71,10 @@ impl Client for Gate {
 
     async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
         self.call(self.client.lease_keys(request)).await
+    }
+
+    async fn history(&self, request: HistoryRequest) -> Result<History> {
+        self.call(self.client.history(request)).await
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

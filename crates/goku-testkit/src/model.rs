@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use goku::limits::ENTRY_BYTES_MAX;
+use goku::limits::{ENTRY_BYTES_MAX, HISTORY_BYTES_MAX, HISTORY_PAGE_MAX};
 use goku::{
-    Condition, Cursor, CursorId, DeleteRequest, Entry, Epoch, Error, ErrorKind, Event, EventId, EventType, Key,
-    LeaseId, ListRequest, Origin, Position, Result, Revision, SetRequest, Snapshot, Tag, Timestamp, Version,
+    Condition, Cursor, CursorId, DeleteRequest, Entry, Epoch, Error, ErrorKind, Event, EventId, EventType, History,
+    HistoryRequest, Key, LeaseId, ListRequest, Origin, Position, Result, Revision, SetRequest, Snapshot, Tag,
+    Timestamp, Version,
 };
 
 pub use client::ModelClient;
@@ -72,6 +73,32 @@ impl Model {
     /// Does what follows as part of a request that comes from here.
     pub fn come_from(&mut self, origin: Option<Arc<Origin>>) {
         self.origin = origin;
+    }
+
+    /// A page of the events of a key.
+    pub fn history(&self, request: &HistoryRequest) -> Result<History> {
+        let newest = self.rows.get(&request.key).map(|entry| entry.updated_ref);
+        let mut next = request.from.or(newest);
+        let limit = request.limit.unwrap_or(HISTORY_PAGE_MAX).clamp(1, HISTORY_PAGE_MAX);
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        while let Some(event) = next.and_then(|id| self.log.iter().find(|event| event.id == id)) {
+            bytes += event.value.len();
+            if events.len() == limit || (bytes > HISTORY_BYTES_MAX && !events.is_empty()) {
+                break;
+            }
+            if event.key != request.key {
+                return Err(error(ErrorKind::InvalidArgument, "the event is of another key"));
+            }
+            next = Some(event.prev_ref);
+            events.push(event.clone());
+        }
+        match events.is_empty() {
+            true => Err(error(ErrorKind::NotFound, "the key has no events")),
+            false => Ok(History {
+                rest: next.filter(|id| *id > EventId::ZERO),
+                events,
+            }),
+        }
     }
 
     /// Sets a key.

@@ -10,11 +10,11 @@ use futures::Stream;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::StreamItem;
+use crate::event::{History, StreamItem};
 use crate::id::{LeaseId, Snapshot};
 use crate::key::Key;
 use crate::lease::{Lease, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest};
-use crate::request::{DeleteRequest, ListRequest, SetRequest, StreamRequest};
+use crate::request::{DeleteRequest, HistoryRequest, ListRequest, SetRequest, StreamRequest};
 use crate::status::Status;
 use crate::txn::{Txn, TxnAnswer};
 use crate::write::{Write, WriteAnswer, WriteId};
@@ -185,6 +185,18 @@ pub trait Client: Send + Sync {
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 
+    /// Reads a page of the events of one key, as far as they are retained, the newest first. The key need not exist any more.
+    ///
+    /// # Errors
+    ///
+    /// - `NotFound`: the key has no events.
+    /// - `InvalidArgument`: the event to begin with is none of the key.
+    /// - `Unsupported`: the client cannot read histories.
+    async fn history(&self, request: HistoryRequest) -> Result<History> {
+        let message = format!("the history of {:?} cannot be read here", request.key);
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
     /// Streams the events of a prefix, each once and in order, without end unless the request says so. A stream that nobody
     /// drops always ends with an error, which says why.
     ///
@@ -279,6 +291,10 @@ impl<C: Client + ?Sized> Client for Arc<C> {
 
     async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
         (**self).lease_keys(request).await
+    }
+
+    async fn history(&self, request: HistoryRequest) -> Result<History> {
+        (**self).history(request).await
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

@@ -53,14 +53,15 @@ use crate::cursor::{self, ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{self, Needs, Request};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::LeaseId;
+use crate::event::History;
+use crate::id::{EventId, LeaseId};
 use crate::key::Key;
 use crate::lease::{Lease, LeaseKeys, LeaseKeysRequest, LeasesRequest};
-use crate::limits::{CURSORS_PAGE_MAX, LEASES_PAGE_MAX};
+use crate::limits::{CURSORS_PAGE_MAX, HISTORY_PAGE_MAX, LEASES_PAGE_MAX};
 use crate::origin::Origin;
 use crate::outage::Outage;
 use crate::random::Randomness;
-use crate::request::{ListRequest, StreamRequest};
+use crate::request::{HistoryRequest, ListRequest, StreamRequest};
 use crate::status::{Replica, Status};
 use crate::store::guarded::{self, Guarded};
 use crate::store::{At, Store};
@@ -350,6 +351,21 @@ impl Client for Engine {
 
     async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
         self.in_time(lease_keys::page(&*self.0.store, request)).await
+    }
+
+    async fn history(&self, request: HistoryRequest) -> Result<History> {
+        let limit = request.limit.unwrap_or(HISTORY_PAGE_MAX).clamp(1, HISTORY_PAGE_MAX);
+        let read = self.0.store.history(request.key.clone(), request.from, limit);
+        let events = self.in_time(read).await?;
+        let Some(last) = events.last() else {
+            return Err(decide::not_found(&request.key));
+        };
+        let rest = Some(last.prev_ref).filter(|rest| *rest > EventId::ZERO);
+        if let Some(other) = events.iter().find(|event| event.key != request.key) {
+            let message = format!("event {} is of {:?}, not of {:?}", other.id, other.key, request.key);
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        Ok(History { events, rest })
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

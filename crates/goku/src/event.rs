@@ -59,6 +59,15 @@ pub struct Event {
     pub origin: Option<Arc<Origin>>,
 }
 
+/// A page of the events of one key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The newest first.
+    pub events: Vec<Event>,
+    /// The event with which the next page begins; `None` where this is the last page.
+    pub rest: Option<EventId>,
+}
+
 /// An item of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamItem {

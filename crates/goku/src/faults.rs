@@ -26,6 +26,7 @@ use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Preconditions, Row, State};
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
 use crate::status::Replica;
@@ -343,6 +344,10 @@ impl Store for Faulty {
 
     async fn events(&self, request: EventsRequest) -> Result<EventsPage> {
         self.take(Step::Events, self.store.events(request)).await
+    }
+
+    async fn history(&self, key: Key, from: Option<EventId>, limit: usize) -> Result<Vec<Event>> {
+        self.take(Step::Events, self.store.history(key, from, limit)).await
     }
 
     async fn leases(&self, after: Option<LeaseId>, limit: usize) -> Result<Vec<(LeaseId, LeaseRow)>> {

@@ -39,6 +39,12 @@ pub const LEASE_KEYS_AT_ONCE_MAX: usize = 1_024;
 /// to one at the same time may go beyond.
 pub const LEASE_KEYS_MAX: usize = 100_000;
 
+/// Events in one answer of [`history`](crate::Client::history).
+pub const HISTORY_PAGE_MAX: usize = 256;
+
+/// Values in one answer of [`history`](crate::Client::history), in bytes, but for those of its first event.
+pub const HISTORY_BYTES_MAX: usize = 1024 * 1024;
+
 /// Keys in one answer of [`lease_keys`](crate::Client::lease_keys).
 pub const LEASE_KEYS_PAGE_MAX: usize = 1_000;
 

@@ -86,6 +86,17 @@ pub struct ListRequest {
     pub keys_only: bool,
 }
 
+/// Asks for a page of the events of one key, the newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryRequest {
+    /// The key.
+    pub key: Key,
+    /// The event of the key to begin with; without it the newest.
+    pub from: Option<EventId>,
+    /// At most so many; [`HISTORY_PAGE_MAX`](crate::limits::HISTORY_PAGE_MAX) where it is not given or more.
+    pub limit: Option<usize>,
+}
+
 /// The start of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StreamFrom {
@@ -187,6 +198,17 @@ impl ListRequest {
         ListRequest {
             prefix,
             ..ListRequest::default()
+        }
+    }
+}
+
+impl HistoryRequest {
+    /// The newest events of `key`.
+    pub fn new(key: Key) -> HistoryRequest {
+        HistoryRequest {
+            key,
+            from: None,
+            limit: None,
         }
     }
 }

@@ -88,6 +88,11 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Reads events in order.
     async fn events(&self, request: EventsRequest) -> Result<EventsPage>;
 
+    /// Reads the events of a key, the newest first, from one of them or else its newest; at most `limit`, and of values no more
+    /// than [`HISTORY_BYTES_MAX`](crate::limits::HISTORY_BYTES_MAX) after the first. Begins with the event `from` whatever key
+    /// it is of; empty where there is none.
+    async fn history(&self, key: Key, from: Option<EventId>, limit: usize) -> Result<Vec<Event>>;
+
     /// Reads the leases after one, at most `limit`, that have not expired, by id.
     async fn leases(&self, after: Option<LeaseId>, limit: usize) -> Result<Vec<(LeaseId, LeaseRow)>>;
 

@@ -281,6 +281,28 @@ pub struct ListLeaseKeysResponse {
     #[prost(bytes = "bytes", tag = "4")]
     pub rest_bytes: ::prost::bytes::Bytes,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// The key, of any bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub key_bytes: ::prost::bytes::Bytes,
+    /// The event of the key to begin with; 0 for the newest.
+    #[prost(int64, tag = "3")]
+    pub from: i64,
+    /// At most so many; without it as many as one answer may hold.
+    #[prost(uint64, optional, tag = "4")]
+    pub limit: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HistoryResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<super::reflexpb::Event>,
+    /// The event with which the next page begins; 0 where this is the last one.
+    #[prost(int64, tag = "2")]
+    pub rest: i64,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Lease {
     #[prost(int64, tag = "1")]
@@ -999,6 +1021,28 @@ pub mod goku_client {
             req.extensions_mut().insert(GrpcMethod::new("gokupb.Goku", "ListLeaseKeys"));
             self.inner.unary(req, path, codec).await
         }
+        /// A page of the events of one key, as far as they are retained, the newest first. The key need not exist any more.
+        pub async fn history(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HistoryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::ProtoCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/gokupb.Goku/History");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("gokupb.Goku", "History"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Starts the time to live of a lease anew.
         pub async fn keep_alive(
             &mut self,
@@ -1204,6 +1248,11 @@ pub mod goku_server {
             tonic::Response<super::ListLeaseKeysResponse>,
             tonic::Status,
         >;
+        /// A page of the events of one key, as far as they are retained, the newest first. The key need not exist any more.
+        async fn history(
+            &self,
+            request: tonic::Request<super::HistoryRequest>,
+        ) -> std::result::Result<tonic::Response<super::HistoryResponse>, tonic::Status>;
         /// Starts the time to live of a lease anew.
         async fn keep_alive(
             &self,
@@ -1826,6 +1875,49 @@ pub mod goku_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListLeaseKeysSvc(inner);
+                        let codec = crate::codec::ProtoCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gokupb.Goku/History" => {
+                    #[allow(non_camel_case_types)]
+                    struct HistorySvc<T: Goku>(pub Arc<T>);
+                    impl<T: Goku> tonic::server::UnaryService<super::HistoryRequest>
+                    for HistorySvc<T> {
+                        type Response = super::HistoryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HistoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Goku>::history(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HistorySvc(inner);
                         let codec = crate::codec::ProtoCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

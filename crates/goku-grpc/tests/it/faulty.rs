@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use goku::{
-    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Engine, Entry, Error, ErrorKind, EventStream, Key, Lease,
-    LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Result, Status, StreamRequest, Write,
-    WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Engine, Entry, Error, ErrorKind, EventStream, History,
+    HistoryRequest, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Result,
+    Status, StreamRequest, Write, WriteAnswer, WriteId,
 };
 
 /// How a write fails.
@@ -111,6 +111,10 @@ impl Client for Faulty {
 
     async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
         self.go(self.engine.lease_keys(request)).await
+    }
+
+    async fn history(&self, request: HistoryRequest) -> Result<History> {
+        self.go(self.engine.history(request)).await
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

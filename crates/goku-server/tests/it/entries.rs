@@ -249,6 +249,31 @@ fn a_key_of_any_bytes_is_given_and_shown_in_base64() {
 }
 
 #[test]
+fn the_history_of_a_key_is_shown_from_its_newest_event_on() {
+    let goku = Goku::start();
+    for value in ["1", "2", "3"] {
+        goku.run(&["set", "a", value]).done();
+        goku.run(&["set", "b", value]).done();
+    }
+    goku.run(&["delete", "a"]).done();
+    let shown = goku.run(&["history", "a"]).done();
+    let columns: Vec<Vec<&str>> = shown.lines().map(|line| line.split('\t').collect()).collect();
+    let told: Vec<_> = columns.iter().map(|line| (line[0], line[2], line[4])).collect();
+    assert_eq!(
+        told,
+        [
+            ("7", "delete", "4"),
+            ("5", "set", "3"),
+            ("3", "set", "2"),
+            ("1", "set", "1")
+        ]
+    );
+    let newest = goku.run(&["history", "a", "--limit", "2", "--output", "json"]).json();
+    assert_eq!((newest.len(), &newest[1]["value"]), (2, &json!("3")));
+    goku.run(&["history", "none"]).failed(3);
+}
+
+#[test]
 fn events_tell_the_request_that_made_them() {
     let goku = Goku::start();
     goku.run(&["set", "a", "1", "--request-id", "deploy-7"]).done();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use goku::{
-    Compare, Condition, DeleteRequest, EventId, Expiry, Key, LeaseId, LeaseKeysRequest, LeaseRequest, LeasesRequest,
-    ListRequest, Operation, Prefix, Relation, SetLease, SetRequest, Target, Timestamp, Txn, Version,
+    Compare, Condition, DeleteRequest, EventId, Expiry, HistoryRequest, Key, LeaseId, LeaseKeysRequest, LeaseRequest,
+    LeasesRequest, ListRequest, Operation, Prefix, Relation, SetLease, SetRequest, Target, Timestamp, Txn, Version,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -59,6 +59,7 @@ fn step(ttl: Ttl) -> impl Strategy<Value = Step> {
         1 => lease_id().prop_map(Step::GetLease),
         1 => leases().prop_map(Step::ListLeases),
         1 => lease_keys().prop_map(Step::LeaseKeys),
+        1 => history().prop_map(Step::History),
         2 => (0..4_000_u64).prop_map(|ms| Step::Advance(Duration::from_millis(ms))),
     ]
 }
@@ -176,6 +177,11 @@ fn lease_keys() -> impl Strategy<Value = LeaseKeysRequest> {
         after,
         limit,
     })
+}
+
+fn history() -> impl Strategy<Value = HistoryRequest> {
+    let from = prop_oneof![3 => Just(None), 1 => event_id().prop_map(Some)];
+    (key(), from, option::of(1..4_usize)).prop_map(|(key, from, limit)| HistoryRequest { key, from, limit })
 }
 
 fn txn(ttl: Ttl) -> impl Strategy<Value = Txn> {

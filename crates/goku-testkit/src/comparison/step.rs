@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use goku::{
-    Client, DeleteRequest, Entry, ErrorKind, EventId, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest,
-    LeasesRequest, ListRequest, Result, SetRequest, Snapshot, Timestamp, Txn, TxnAnswer,
+    Client, DeleteRequest, Entry, ErrorKind, EventId, HistoryRequest, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest,
+    LeaseRequest, LeasesRequest, ListRequest, Result, SetRequest, Snapshot, Timestamp, Txn, TxnAnswer,
 };
 
 /// A call, or a passing of time.
@@ -29,6 +29,8 @@ pub enum Step {
     ListLeases(LeasesRequest),
     /// Lists the keys of a lease.
     LeaseKeys(LeaseKeysRequest),
+    /// Reads the history of a key.
+    History(HistoryRequest),
     /// Moves the clock, where there is one to move.
     Advance(Duration),
 }
@@ -41,6 +43,8 @@ pub(super) enum Answer {
     Txn(TxnAnswer),
     Leases(Vec<Lease>),
     LeaseKeys(LeaseKeys),
+    /// Places of events, of which the logs are compared, too.
+    History(Vec<EventId>, Option<EventId>),
     Nothing,
 }
 
@@ -69,6 +73,10 @@ async fn answer(client: &dyn Client, step: &Step) -> Result<Answer> {
         Step::GetLease(id) => Answer::Leases(vec![client.get_lease(id).await?]),
         Step::ListLeases(request) => Answer::Leases(client.list_leases(request).await?),
         Step::LeaseKeys(request) => Answer::LeaseKeys(client.lease_keys(request).await?),
+        Step::History(request) => {
+            let page = client.history(request).await?;
+            Answer::History(page.events.iter().map(|event| event.id).collect(), page.rest)
+        }
         Step::Advance(_) => Answer::Nothing,
     })
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use goku::{
-    Client, Condition, DeleteRequest, Entry, EventStream, EventType, Expiry, Key, Lease, LeaseId, LeaseKeys,
-    LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, ManualClock, OperationAnswer, Result,
-    SetLease, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer, Write, WriteAnswer, WriteId,
+    Client, Condition, DeleteRequest, Entry, EventStream, EventType, Expiry, History, HistoryRequest, Key, Lease,
+    LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, ManualClock,
+    OperationAnswer, Result, SetLease, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer, Write,
+    WriteAnswer, WriteId,
 };
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -174,6 +175,10 @@ impl Client for Flawed {
 
     async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
         self.client.lease_keys(request).await
+    }
+
+    async fn history(&self, request: HistoryRequest) -> Result<History> {
+        self.client.history(request).await
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

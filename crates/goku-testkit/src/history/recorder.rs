@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use goku::{
-    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, ErrorKind, Event, EventId, EventStream, Key,
-    Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Prefix, Result, Status,
-    StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, ErrorKind, Event, EventId, EventStream,
+    HistoryRequest, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Prefix,
+    Result, Status, StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
 };
 
 use super::{Answer, Call, History, Last, Moment, Request, Subscription};
@@ -275,6 +275,10 @@ impl Client for Recorded {
 
     async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
         self.inner.lease_keys(request).await
+    }
+
+    async fn history(&self, request: HistoryRequest) -> Result<goku::History> {
+        self.inner.history(request).await
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use futures::stream;
 use goku::{
     Client, Clock, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, Epoch, Error, ErrorKind, EventId,
-    EventStream, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Origin, Result,
-    Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
+    EventStream, History, HistoryRequest, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest,
+    Listing, Origin, Result, Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
 };
 use tokio::time::{Instant, sleep};
 
@@ -82,6 +82,10 @@ impl Client for ModelClient {
 
     async fn lease_keys(&self, request: LeaseKeysRequest) -> Result<LeaseKeys> {
         self.model().lease_keys(request)
+    }
+
+    async fn history(&self, request: HistoryRequest) -> Result<History> {
+        self.model().history(&request)
     }
 
     async fn stream(&self, request: StreamRequest) -> Result<EventStream> {

@@ -110,6 +110,13 @@ pub(super) fn once(
         Known::Forgotten => Err(expired(id)),
         Known::Nothing => {
             let result = decide(working);
+            // A refusal that passes is no outcome: the write is to be decided anew when it is sent again.
+            if result
+                .as_ref()
+                .is_err_and(|error| error.kind() == ErrorKind::Unavailable)
+            {
+                return result;
+            }
             session.forget(id.answered);
             session.keep(id.number, encode(&result), shortened);
             working.put_session(id.session, session);

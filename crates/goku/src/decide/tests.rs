@@ -491,6 +491,26 @@ fn a_write_that_is_sent_again_is_answered_as_the_first_time_and_not_done_again()
     assert_eq!(tables.events.len(), events.len() + 1);
 }
 
+/// A server of an older version ran when the write was sent first, and had ended when it was sent again.
+#[test]
+fn a_refusal_that_passes_is_not_remembered() {
+    let mut tables = Tables::default();
+    tables.head.format = Format::Older;
+    let bytes = || SetRequest::new(Key::from_bytes(b"\xff").unwrap(), "v");
+    let chosen = || LeaseRequest::GrantAs(LeaseId::chosen(7).unwrap(), Expiry::Never);
+    let requests = || vec![once(1, 1, Request::Set(bytes())), once(1, 2, Request::Lease(chosen()))];
+    let text = || vec![Request::Set(set("a"))];
+    let refused = Some(ErrorKind::Unavailable);
+    assert_eq!(kinds(&tables.run(requests(), 0))[0], refused);
+    assert_eq!(kinds(&tables.run(vec![Request::Lease(chosen())], 0)), [refused]);
+    assert_eq!(kinds(&tables.run(text(), 0)), [None]);
+    assert_eq!(tables.events[0].leased, None);
+    tables.head.format = Format::Current;
+    assert_eq!(kinds(&tables.run(requests(), 0)), [None, None]);
+    assert_eq!(kinds(&tables.run(text(), 0)), [None]);
+    assert_eq!(tables.events[2].leased, Some(false));
+}
+
 #[test]
 fn a_number_that_is_not_known_any_more_is_refused() {
     let mut tables = Tables::default();

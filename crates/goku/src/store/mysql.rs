@@ -54,6 +54,7 @@ use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Decide, Decision, Format, Head, LeaseRow, Needs, Preconditions, Row, State};
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
 use crate::random::Randomness;
@@ -171,6 +172,10 @@ impl Store for MySqlStore {
 
     async fn events(&self, request: EventsRequest) -> Result<EventsPage> {
         self.readers.events(request).await
+    }
+
+    async fn history(&self, key: Key, from: Option<EventId>, limit: usize) -> Result<Vec<Event>> {
+        self.readers.history(&key, from, limit).await
     }
 
     async fn leases(&self, after: Option<LeaseId>, limit: usize) -> Result<Vec<(LeaseId, LeaseRow)>> {

@@ -25,6 +25,7 @@ use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Preconditions, State};
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
 use crate::id::{Epoch, EventId, LeaseId, Tag};
 use crate::key::Key;
 use crate::random::Randomness;
@@ -392,6 +393,10 @@ impl Store for Node {
             page.events.reverse();
         }
         Ok(page)
+    }
+
+    async fn history(&self, key: Key, from: Option<EventId>, limit: usize) -> Result<Vec<Event>> {
+        self.step("history", |tables| tables.history(&key, from, limit)).await
     }
 
     async fn leases(&self, after: Option<LeaseId>, limit: usize) -> Result<Vec<(LeaseId, LeaseRow)>> {

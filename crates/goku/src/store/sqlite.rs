@@ -36,6 +36,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Row, State};
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
 use crate::status::Replica;
@@ -261,6 +262,12 @@ impl Store for SqliteStore {
     async fn events(&self, request: EventsRequest) -> Result<EventsPage> {
         self.readers
             .run(move |connection| read::events(connection, &request).map_err(error::reading))
+            .await?
+    }
+
+    async fn history(&self, key: Key, from: Option<EventId>, limit: usize) -> Result<Vec<Event>> {
+        self.readers
+            .run(move |connection| read::history(connection, &key, from, limit).map_err(error::reading))
             .await?
     }
 

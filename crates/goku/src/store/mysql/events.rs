@@ -3,7 +3,7 @@
 use super::history::{FoundEvent, read_event, select_events, select_events_with_values};
 use super::load::in_range;
 use super::readers::Readers;
-use super::values::{count_within, take};
+use super::values::count_within;
 use crate::error::Result;
 use crate::event::EventTypes;
 use crate::id::EventId;
@@ -39,17 +39,7 @@ impl Readers {
         let complete = count == found.len() && count < rows_max;
         found.truncate(count);
 
-        let large = found.iter().filter(|(_, bytes, value)| *bytes > 0 && value.is_none());
-        let mut large = self.values(large.map(|(event, ..)| event.id)).await?;
-        let mut events = Vec::with_capacity(found.len());
-        for (mut event, bytes, value) in found {
-            event.value = match value {
-                Some(value) => value,
-                None if bytes == 0 => event.value,
-                None => take(&mut large, event.id)?,
-            };
-            events.push(event);
-        }
+        let events = self.with_values(found).await?;
         let scanned = match events.last() {
             Some(last) if !complete => last.id,
             _ => until,

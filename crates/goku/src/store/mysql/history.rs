@@ -7,11 +7,13 @@ use bytes::Bytes;
 use super::columns::{EVENT, Fields};
 use super::readers::Readers;
 use super::script::{Sql, lists};
-use super::values::{Found, join_small_values};
+use super::values::{Found, count_within, join_small_values, take};
 use crate::decide::Row;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::id::EventId;
+use crate::key::Key;
+use crate::limits::{HISTORY_BYTES_MAX, HISTORY_PAGE_MAX};
 
 /// Events of one key that one query goes back: databases bound the depth of a recursion, at 1,000 the lowest.
 const STEPS_MAX: u64 = 256;
@@ -79,6 +81,47 @@ impl Readers {
         let sets = self.run_script(script).await?;
         let reached = sets.into_iter().flatten().map(|row| Fields::new(row).event_id());
         all_of(count, reached.collect::<Result<_>>()?)
+    }
+
+    /// The events of a key, the newest first, from `from` or else its newest.
+    pub(super) async fn history(&self, key: &Key, from: Option<EventId>, limit: usize) -> Result<Vec<Event>> {
+        let mut sql = Sql::default();
+        sql.raw("with recursive back (id, prev_ref, step) as (select id, prev_ref, 1 from events where id = ");
+        match from {
+            Some(from) => sql.int(from.get()),
+            None => sql
+                .raw("(select updated_ref from data where `key` = ")
+                .bytes(key.as_bytes())
+                .raw(")"),
+        };
+        sql.raw(" union all select e.id, e.prev_ref, b.step + 1 from back b join events e on e.id = b.prev_ref where b.step < ")
+            .int(limit.min(HISTORY_PAGE_MAX) as u64)
+            .raw(") ")
+            .raw(select_events(true))
+            .raw(" join back on back.id = e.id order by e.id desc");
+        let rows = self.run(sql).await?.into_iter().flatten();
+        let mut found = rows.map(|row| read_event(row, true)).collect::<Result<Vec<_>>>()?;
+        found.truncate(count_within(
+            HISTORY_BYTES_MAX,
+            found.iter().map(|(_, bytes, _)| *bytes),
+        ));
+        self.with_values(found).await
+    }
+
+    /// The events with their values, those that came and those that have to be fetched.
+    pub(super) async fn with_values(&self, found: Vec<FoundEvent>) -> Result<Vec<Event>> {
+        let large = found.iter().filter(|(_, bytes, value)| *bytes > 0 && value.is_none());
+        let mut large = self.values(large.map(|(event, ..)| event.id)).await?;
+        let mut events = Vec::with_capacity(found.len());
+        for (mut event, bytes, value) in found {
+            event.value = match value {
+                Some(value) => value,
+                None if bytes == 0 => event.value,
+                None => take(&mut large, event.id)?,
+            };
+            events.push(event);
+        }
+        Ok(events)
     }
 
     /// The rows that these events left.

@@ -162,6 +162,13 @@ impl Tables {
         page
     }
 
+    pub(super) fn history(&self, key: &Key, from: Option<EventId>, limit: usize) -> Vec<Event> {
+        let newest = self.rows.get(key).map(|row| row.updated_ref);
+        let first = from.or(newest).and_then(|id| self.events.get(&id));
+        let back = std::iter::successors(first, |event| self.events.get(&event.prev_ref));
+        back.take(limit).cloned().collect()
+    }
+
     pub(super) fn leases(&self, after: Option<LeaseId>, limit: usize) -> Vec<(LeaseId, LeaseRow)> {
         let later = self
             .leases

@@ -8,7 +8,7 @@ use crate::decide::{LeaseRow, MEMBERS_MAX, Needs, RangeNeed, Row, SessionRow, St
 use crate::event::Event;
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::{Key, KeyRange};
-use crate::limits::KEY_BYTES_MAX;
+use crate::limits::{HISTORY_BYTES_MAX, KEY_BYTES_MAX};
 use crate::store::{EventsPage, EventsRequest, MembersPage, Page, PageRequest};
 use crate::write::SessionId;
 
@@ -189,6 +189,34 @@ pub(super) fn leases(
 }
 
 /// Reads leases with a deadline up to `now`, the earliest first.
+/// Reads the events of a key, the newest first, from `from` or else its newest.
+pub(super) fn history(
+    connection: &Connection,
+    key: &Key,
+    from: Option<EventId>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Event>> {
+    let mut newest = connection.prepare_cached("select updated_ref from keys where key = ?1")?;
+    let mut newest = || newest.query_row([key.as_bytes()], |columns| row::event_id(columns, 0));
+    let mut next = match from {
+        Some(from) => Some(from),
+        None => newest().optional()?,
+    };
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while let Some(id) = next.filter(|id| *id > EventId::ZERO && events.len() < limit) {
+        let Some(event) = event(connection, id).optional()? else {
+            break;
+        };
+        bytes += event.value.len();
+        if !events.is_empty() && bytes > HISTORY_BYTES_MAX {
+            break;
+        }
+        next = Some(event.prev_ref);
+        events.push(event);
+    }
+    Ok(events)
+}
+
 pub(super) fn due_leases(connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<LeaseId>> {
     let mut statement =
         connection.prepare_cached("select id from leases where expires_at <= ?1 order by expires_at, id limit ?2")?;
