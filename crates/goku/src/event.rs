@@ -55,7 +55,7 @@ pub struct Event {
     pub leased: Option<bool>,
     /// The key's event before this one; 0 where this is its first.
     pub prev_ref: EventId,
-    /// Where the change comes from; `None` where nobody said, and for what expires by itself.
+    /// The origin of the change; `None` where nobody said, and for what expires by itself.
     pub origin: Option<Arc<Origin>>,
 }
 

@@ -1,4 +1,4 @@
-//! Where a change comes from: who asked for it, by which request, as part of which trace.
+//! The origin of a change: who asked for it, by which request, as part of which trace.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,8 @@ tokio::task_local! {
     static ORIGIN: Arc<Origin>;
 }
 
-/// Where a change comes from. It is stored with each event of the change.
+/// The origin of a change: who asked for it, by which request, as part of which trace. It is stored with each event of the
+/// change.
 ///
 /// A write takes the origin of the [scope](Origin::scope) that it is made in:
 ///

@@ -33,19 +33,19 @@ pub enum Condition {
 /// The lease of a key after a Set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SetLease {
-    /// The key's own: a key that did not exist gets a new lease. A key that lives by a lease which somebody
-    /// [chose](LeaseId::chosen) gets a new one, too, unless the expiry is [`Keep`](Expiry::Keep): no other key of that lease
-    /// changes with this one.
+    /// The key keeps its lease, which gets the expiry of the request; a key that did not exist gets a new lease. So does a key
+    /// that lives by a lease which somebody [chose](LeaseId::chosen), unless the expiry is [`Keep`](Expiry::Keep): no other key
+    /// of that lease changes with this one.
     #[default]
     Own,
-    /// This one, with the expiry of the request for all of its keys.
+    /// The key moves to this lease, which gets the expiry of the request for all of its keys.
     MoveTo(LeaseId),
-    /// This one, which was granted and stays as it is: the request has no expiry.
+    /// The key moves to this lease, which was granted and stays as it is: the request has no expiry.
     Attach(LeaseId),
-    /// None that was granted: the key keeps a lease that exists only because it needed one, and else gets a new one. The
-    /// request has no expiry.
+    /// The key lives by no lease that was granted: it keeps one that exists only because it needed one, and else gets a new
+    /// one. The request has no expiry.
     Detach,
-    /// As it is, and the lease, too: the request has no expiry. `NotFound` where the key does not exist.
+    /// The key keeps its lease, which stays as it is: the request has no expiry. `NotFound` where the key does not exist.
     Stay,
 }
 

@@ -131,7 +131,7 @@ pub struct SetRequest {
     /// The key, of any bytes.
     #[prost(bytes = "bytes", tag = "20")]
     pub key_bytes: ::prost::bytes::Bytes,
-    /// What becomes of the key's lease, if not what lease_id and the deadline say. Not together with a deadline or ttl_ms.
+    /// The rule for the key's lease, if not that which lease_id and the deadline make. Not together with a deadline or ttl_ms.
     #[prost(enumeration = "LeaseRule", tag = "21")]
     pub lease_rule: i32,
 }
@@ -608,11 +608,11 @@ pub struct DeleteCursorsResponse {
     #[prost(uint64, tag = "1")]
     pub deleted: u64,
 }
-/// What becomes of a key's lease at a Set.
+/// The rule for a key's lease at a Set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum LeaseRule {
-    /// What lease_id and the deadline say.
+    /// The lease follows from lease_id and the deadline.
     Unspecified = 0,
     /// The key gets the lease lease_id, which was granted and stays as it is.
     Attach = 1,

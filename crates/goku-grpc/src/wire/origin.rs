@@ -1,4 +1,4 @@
-//! Where a change comes from: in the headers of requests, and in the fields of events.
+//! The origin of a change, in the headers of requests and in the fields of events.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ const REQUEST_ID: &str = "x-request-id";
 /// The header of W3C's Trace Context.
 const TRACEPARENT: &str = "traceparent";
 
-/// Where the headers of a request say that it comes from. They never tell who sent it. A trace that cannot be read is none, as
-/// the Trace Context demands.
+/// The origin that the headers of a request name. They never tell who sent it. A trace that cannot be read is none, as the
+/// Trace Context demands.
 pub(crate) fn origin(headers: &MetadataMap) -> Result<Origin> {
     let mut origin = Origin::default();
     if let Some(id) = headers.get(REQUEST_ID) {
@@ -62,7 +62,7 @@ pub(super) fn to_event(origin: Option<&Origin>) -> (String, String, Bytes, u32) 
     )
 }
 
-/// Where an event comes from. A trace that cannot be read, as another server may have sent it, is none.
+/// The origin of an event. A trace that cannot be read, as another server may have sent it, is none.
 pub(super) fn from_event(trace: &[u8], detail: &reflexpb::EventDetail) -> Result<Option<Arc<Origin>>> {
     let origin = Origin::default()
         .with_actor(&detail.actor)?

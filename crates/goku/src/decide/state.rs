@@ -20,7 +20,7 @@ use crate::write::SessionId;
 pub(crate) enum Format {
     /// An earlier one: programs that know no more may use the store, too, and nothing is written that they cannot read.
     Older,
-    /// This program's.
+    /// The one that this program writes.
     #[default]
     Current,
     /// A later one, of which this program does not know what it means.
