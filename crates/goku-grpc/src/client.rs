@@ -201,13 +201,21 @@ impl GrpcClient {
 impl Client for GrpcClient {
     async fn get(&self, key: &Key) -> Result<Entry> {
         let (key, key_bytes) = wire::key_to_request(key);
-        let request = pb::GetRequest { key, key_bytes };
+        let request = pb::GetRequest { key, key_bytes, at: 0 };
         let send = async |mut grpc: GokuClient<_>, request| grpc.get(request).await;
         self.read(request, send).await?.try_into()
     }
 
     async fn list(&self, request: ListRequest) -> Result<Listing> {
-        self.open_listing(request.into()).await
+        let at = request.at;
+        let listing = self.open_listing(request.into()).await?;
+        match at {
+            Some(at) if at != listing.at().position.id => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("keys cannot be read as they were at event {at}: the server is an earlier goku"),
+            )),
+            _ => Ok(listing),
+        }
     }
 
     /// As [`Client::write`]. An `id` is sent only to a server that is known to honour it.

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use futures::{Stream, StreamExt};
 use goku::outage::{Outage, Tracker};
 use goku::{
-    Client, ConsumerName, Entry, Error, ErrorKind, EventStream, Key, LeaseId, LeaseRequest, ListRequest, Prefix,
-    Result, Snapshot, StreamFrom, StreamItem, StreamRequest, Write, WriteAnswer,
+    Client, ConsumerName, Entry, Error, ErrorKind, EventId, EventStream, Key, LeaseId, LeaseRequest, ListRequest,
+    Prefix, Result, Snapshot, StreamFrom, StreamItem, StreamRequest, Write, WriteAnswer,
 };
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -223,7 +223,15 @@ impl Goku for GrpcService {
         let refused = |error: Error| refusal.status(&error);
         let message = request.get_ref();
         let key = existing_key(&message.key, &message.key_bytes).map_err(refused)?;
-        let mut entry = self.client.get(&key).await.map_err(refused)?;
+        let at = match message.at {
+            0 => None,
+            at => Some(EventId::new(at).map_err(refused)?),
+        };
+        let read = async || match at {
+            None => self.client.get(&key).await,
+            Some(at) => self.client.get_at(&key, at).await,
+        };
+        let mut entry = read().await.map_err(refused)?;
         refusal.not_needed();
         let bytes = entry.value.len();
         if bytes < COUNTED_BYTES_MIN {
@@ -235,7 +243,7 @@ impl Goku for GrpcService {
                 // What waits for room has none: it is read again.
                 drop(entry);
                 let room = self.budget.room(bytes).await.map_err(|error| budget::refusal(&error))?;
-                entry = self.client.get(&key).await.map_err(refused)?;
+                entry = read().await.map_err(refused)?;
                 room
             }
         };

@@ -6,9 +6,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures::StreamExt;
 use goku::{
-    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, EventStream, History, HistoryRequest, Key, Lease,
-    LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, Result, Status,
-    StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, EventId, EventStream, History, HistoryRequest,
+    Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, Result,
+    Status, StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
 };
 use metrics::{Recorder, Unit};
 
@@ -52,6 +52,10 @@ impl<C: Client> Metered<C> {
 impl<C: Client> Client for Metered<C> {
     async fn get(&self, key: &Key) -> Result<Entry> {
         self.count("get", self.client.get(key)).await
+    }
+
+    async fn get_at(&self, key: &Key, at: EventId) -> Result<Entry> {
+        self.count("get", self.client.get_at(key, at)).await
     }
 
     async fn list(&self, request: ListRequest) -> Result<Listing> {

@@ -54,6 +54,7 @@ pub mod isolation;
 pub mod lease;
 pub mod list;
 pub mod origin;
+pub mod past;
 pub mod set;
 pub mod status;
 pub mod stream;
@@ -183,6 +184,12 @@ macro_rules! conformance_suite {
                 a_history_begins_where_it_is_told_to
                 a_long_history_comes_in_pages
                 a_history_of_large_values_comes_in_pages
+            ;
+            past:
+                a_list_at_an_event_is_what_a_list_was_then
+                a_get_at_an_event_is_what_a_get_was_then
+                the_snapshot_of_a_read_in_the_past_is_a_position
+                an_event_that_is_still_to_come_is_refused
             ;
             origin:
                 each_event_of_a_request_tells_where_it_comes_from
@@ -464,6 +471,7 @@ mod tests {
             ("lease", include_str!("conformance/lease.rs")),
             ("list", include_str!("conformance/list.rs")),
             ("origin", include_str!("conformance/origin.rs")),
+            ("past", include_str!("conformance/past.rs")),
             ("set", include_str!("conformance/set.rs")),
             ("status", include_str!("conformance/status.rs")),
             ("stream", include_str!("conformance/stream.rs")),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use goku::{
-    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, EventStream, History, HistoryRequest, Key, Lease,
-    LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Result, Status, StreamRequest, Write,
-    WriteAnswer, WriteId,
+    Client, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, EventId, EventStream, History, HistoryRequest,
+    Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest, Listing, Result, Status,
+    StreamRequest, Write, WriteAnswer, WriteId,
 };
 use tokio::sync::watch;
 
@@ -51,6 +51,10 @@ impl Gate {
 impl Client for Gate {
     async fn get(&self, key: &Key) -> Result<Entry> {
         self.call(self.client.get(key)).await
+    }
+
+    async fn get_at(&self, key: &Key, at: EventId) -> Result<Entry> {
+        self.call(self.client.get_at(key, at)).await
     }
 
     async fn list(&self, request: ListRequest) -> Result<Listing> {

@@ -58,8 +58,11 @@ impl Model {
 
     /// The keys that the request names.
     pub fn list(&self, request: &ListRequest) -> Vec<Entry> {
-        self.rows
-            .values()
+        let rows = match request.at {
+            None => self.rows.clone(),
+            Some(at) => self.rows_at(at),
+        };
+        rows.values()
             .filter(|entry| entry.deleted_ref.is_none() && request.prefix.matches(&entry.key))
             .filter(|entry| request.start.as_ref().is_none_or(|start| entry.key >= *start))
             .take(request.limit.unwrap_or(usize::MAX))
@@ -73,6 +76,12 @@ impl Model {
     /// Does what follows as part of a request that comes from here.
     pub fn come_from(&mut self, origin: Option<Arc<Origin>>) {
         self.origin = origin;
+    }
+
+    /// Every key that there was up to an event, with its last state by then.
+    fn rows_at(&self, at: EventId) -> BTreeMap<Key, Entry> {
+        let events = self.log.iter().take_while(|event| event.id <= at);
+        events.map(|event| (event.key.clone(), entry_after(event))).collect()
     }
 
     /// A page of the events of a key.
@@ -144,6 +153,14 @@ impl Model {
     /// The highest lease id that was given out.
     pub fn leases_given_out(&self) -> i64 {
         self.leases_given_out
+    }
+
+    /// The snapshot of a read at an event, or now.
+    fn snapshot_of(&self, at: Option<EventId>) -> Result<Snapshot> {
+        match at {
+            Some(at) if at > self.head() => Err(error(ErrorKind::InvalidArgument, "the event is still to come")),
+            at => Ok(self.snapshot_at(at.unwrap_or(self.head()))),
+        }
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -255,6 +272,23 @@ impl Model {
         });
         self.rows.insert(key.clone(), entry.clone());
         entry
+    }
+}
+
+/// The state that an event left.
+fn entry_after(event: &Event) -> Entry {
+    Entry {
+        key: event.key.clone(),
+        value: event.value.clone(),
+        version: event.version,
+        created_ref: event.created_ref,
+        updated_ref: event.id,
+        deleted_ref: (event.event_type != EventType::Set).then_some(event.id),
+        lease_id: event.lease_id,
+        leased: event.leased,
+        created_version: event.created_version,
+        created_rev: event.created_rev,
+        updated_rev: event.rev,
     }
 }
 

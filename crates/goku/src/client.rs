@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use futures::Stream;
+use futures::{Stream, StreamExt};
 
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{History, StreamItem};
-use crate::id::{LeaseId, Snapshot};
-use crate::key::Key;
+use crate::id::{EventId, LeaseId, Snapshot};
+use crate::key::{Key, Prefix};
 use crate::lease::{Lease, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest};
 use crate::request::{DeleteRequest, HistoryRequest, ListRequest, SetRequest, StreamRequest};
 use crate::status::Status;
@@ -71,11 +71,37 @@ pub trait Client: Send + Sync {
     /// - `NotFound`: the key does not exist.
     async fn get(&self, key: &Key) -> Result<Entry>;
 
+    /// Reads the state that a key had after an event, of any key, as far as events are retained.
+    ///
+    /// # Errors
+    ///
+    /// - `NotFound`: the key did not exist then.
+    /// - `Compacted`, `InvalidArgument`: the errors of [`list`](Self::list) at an event.
+    /// - `Unsupported`: the server is an earlier goku, which reads no history.
+    async fn get_at(&self, key: &Key, at: EventId) -> Result<Entry> {
+        let request = ListRequest {
+            start: Some(key.clone()),
+            limit: Some(1),
+            at: Some(at),
+            ..ListRequest::new(Prefix::from(key))
+        };
+        match self.list(request).await?.next().await.transpose()? {
+            Some(entry) if entry.key == *key => Ok(entry),
+            _ => {
+                let message = format!("key not found: {key:?} did not exist at event {at}");
+                Err(Error::new(ErrorKind::NotFound, message))
+            }
+        }
+    }
+
     /// Lists the keys of a prefix at one point in history, however long the listing is read.
     ///
     /// # Errors
     ///
-    /// Only those of every call. Reading the listing fails with `Unavailable` when a page of it cannot be read.
+    /// - `Compacted`: the event to read at is not retained any more.
+    /// - `InvalidArgument`: there is no event to read at yet, or it is one of the ids that were left out where an epoch begins.
+    ///
+    /// Reading the listing fails with `Unavailable` when a page of it cannot be read.
     async fn list(&self, request: ListRequest) -> Result<Listing>;
 
     /// Does a write of any kind. [`set`](Self::set), [`delete`](Self::delete), [`txn`](Self::txn) and
@@ -271,6 +297,10 @@ fn no_cursors() -> Error {
 impl<C: Client + ?Sized> Client for Arc<C> {
     async fn get(&self, key: &Key) -> Result<Entry> {
         (**self).get(key).await
+    }
+
+    async fn get_at(&self, key: &Key, at: EventId) -> Result<Entry> {
+        (**self).get_at(key, at).await
     }
 
     async fn list(&self, request: ListRequest) -> Result<Listing> {

@@ -50,11 +50,11 @@ use self::threads::Threads;
 use crate::client::{Client, EventStream, Listing};
 use crate::clock::Timestamp;
 use crate::cursor::{self, ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{self, Needs, Request};
+use crate::decide::{self, Head, Needs, Request, Row, State};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::History;
-use crate::id::{EventId, LeaseId};
+use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
 use crate::lease::{Lease, LeaseKeys, LeaseKeysRequest, LeasesRequest};
 use crate::limits::{CURSORS_PAGE_MAX, HISTORY_PAGE_MAX, LEASES_PAGE_MAX};
@@ -276,6 +276,39 @@ impl Engine {
         }])
     }
 
+    /// The head as it was after an event, or as it is now.
+    async fn head_at(&self, at: Option<EventId>) -> Result<Head> {
+        let Some(at) = at else {
+            return Ok(self.0.store.head().await?.0);
+        };
+        let needs = Needs {
+            tag_of: Some(at),
+            ..Needs::default()
+        };
+        let State { head, tag, .. } = self.0.store.load(needs, None).await?;
+        if at > head.last_event {
+            let message = format!("event {at} is still to come: the last one is {}", head.last_event);
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        stream::check_retained(at, &head)?;
+        match tag.flatten() {
+            Some(last_tag) => Ok(Head {
+                last_event: at,
+                last_tag,
+                ..head
+            }),
+            None if at == EventId::ZERO => Ok(Head {
+                last_event: at,
+                last_tag: Tag::default(),
+                ..head
+            }),
+            None => {
+                let message = format!("there is no event {at}: ids are left out where an epoch begins");
+                Err(Error::new(ErrorKind::InvalidArgument, message))
+            }
+        }
+    }
+
     async fn read_txn(&self, txn: Txn) -> Result<TxnAnswer> {
         let (head, _) = self.0.store.head().await?;
         let mut needs = decide::txn_needs(&txn);
@@ -295,8 +328,22 @@ impl Client for Engine {
         self.in_time(self.0.reader.get(key)).await
     }
 
+    async fn get_at(&self, key: &Key, at: EventId) -> Result<Entry> {
+        let read = async {
+            let head = self.head_at(Some(at)).await?;
+            let needs = Needs {
+                keys: [(key.clone(), true)].into(),
+                ..Needs::default()
+            };
+            let mut state = self.0.store.load(needs, Some(At { head })).await?;
+            let row = state.rows.remove(key).flatten().filter(Row::is_live);
+            row.map(|row| row.to_entry(key)).ok_or_else(|| decide::not_found(key))
+        };
+        self.in_time(read).await
+    }
+
     async fn list(&self, request: ListRequest) -> Result<Listing> {
-        let (head, _) = self.in_time(self.0.store.head()).await?;
+        let head = self.in_time(self.head_at(request.at)).await?;
         Ok(list::listing(
             self.0.store.clone(),
             self.0.log.page_room(),

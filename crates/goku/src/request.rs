@@ -84,6 +84,8 @@ pub struct ListRequest {
     pub limit: Option<usize>,
     /// Without values.
     pub keys_only: bool,
+    /// As the keys were after this event, which is retained; without it as they are now.
+    pub at: Option<EventId>,
 }
 
 /// Asks for a page of the events of one key, the newest first.

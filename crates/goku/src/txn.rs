@@ -184,6 +184,10 @@ impl Operation {
     fn check(&self) -> Result<()> {
         match self {
             Operation::Set(set) => set.check(),
+            Operation::List(list) if list.at.is_some() => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "a transaction lists keys as it finds them, not as they were at an event",
+            )),
             Operation::Get(_) | Operation::Delete(_) | Operation::List(_) => Ok(()),
         }
     }

@@ -53,6 +53,9 @@ pub struct Kv {
 pub struct GetRequest {
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
+    /// As the key was after this event, of any key, which is retained; 0 for now.
+    #[prost(int64, tag = "16")]
+    pub at: i64,
     /// The key, of any bytes.
     #[prost(bytes = "bytes", tag = "18")]
     pub key_bytes: ::prost::bytes::Bytes,
@@ -71,6 +74,9 @@ pub struct ListRequest {
     /// Without values.
     #[prost(bool, tag = "18")]
     pub keys_only: bool,
+    /// As the keys were after this event, which is retained; without it as they are now. The headers name it then.
+    #[prost(int64, optional, tag = "20")]
+    pub at: ::core::option::Option<i64>,
     /// Also entries whose keys are no text.
     #[prost(bool, tag = "24")]
     pub any_key: bool,

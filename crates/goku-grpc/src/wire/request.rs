@@ -160,6 +160,7 @@ impl From<ListRequest> for pb::ListRequest {
             start,
             start_bytes,
             any_key: true,
+            at: request.at.map(EventId::get),
             limit: request.limit.map(|limit| limit as u64),
             keys_only: request.keys_only,
         }
@@ -177,6 +178,7 @@ impl TryFrom<pb::ListRequest> for ListRequest {
             start: key::optional_from_request(&list.start, &list.start_bytes)?,
             limit: if has_keys { limit } else { Some(0) },
             keys_only: list.keys_only,
+            at: list.at.map(EventId::new).transpose()?,
         })
     }
 }

@@ -106,7 +106,7 @@ impl From<Operation> for pb::Operation {
         let operation = match operation {
             Operation::Get(key) => {
                 let (key, key_bytes) = key::to_request(&key);
-                WireOperation::Get(pb::GetRequest { key, key_bytes })
+                WireOperation::Get(pb::GetRequest { key, key_bytes, at: 0 })
             }
             Operation::Set(set) => WireOperation::Set(set.into()),
             Operation::Delete(delete) => WireOperation::Delete(delete.into()),
@@ -123,6 +123,11 @@ impl TryFrom<pb::Operation> for Operation {
 
     fn try_from(operation: pb::Operation) -> Result<Operation> {
         Ok(match operation.operation {
+            Some(WireOperation::Get(get)) if get.at != 0 => {
+                return Err(invalid(
+                    "a transaction reads a key as it finds it, not as it was at an event",
+                ));
+            }
             Some(WireOperation::Get(get)) => Operation::Get(key::from_request(&get.key, &get.key_bytes)?),
             Some(WireOperation::Set(set)) => Operation::Set(set.try_into()?),
             Some(WireOperation::Delete(delete)) => Operation::Delete(delete.try_into()?),

@@ -130,14 +130,16 @@ fn delete() -> impl Strategy<Value = DeleteRequest> {
 }
 
 fn list() -> impl Strategy<Value = ListRequest> {
-    (prefix(), option::of(key()), option::of(any::<usize>()), any::<bool>()).prop_map(
-        |(prefix, start, limit, keys_only)| ListRequest {
+    let bounds = (option::of(key()), option::of(any::<usize>()));
+    (prefix(), bounds, any::<bool>(), option::of(event_id())).prop_map(|(prefix, (start, limit), keys_only, at)| {
+        ListRequest {
             prefix,
             start,
             limit,
             keys_only,
-        },
-    )
+            at,
+        }
+    })
 }
 
 fn stream() -> impl Strategy<Value = StreamRequest> {

@@ -419,6 +419,7 @@ async fn a_lists_headers_name_its_snapshot_though_it_is_empty() {
         start: Some(key("p/1")),
         limit: Some(0),
         keys_only: true,
+        at: None,
     };
     assert_eq!(served.fake.asked(), [Asked::List(asked)]);
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clap::Args;
 use futures::StreamExt;
 use goku::limits::ENTRY_BYTES_MAX;
-use goku::{Client, Entry, Error, ErrorKind, Expiry, Key, LeaseId, ListRequest, Prefix, SetLease, SetRequest};
+use goku::{Client, Entry, Error, ErrorKind, EventId, Expiry, Key, LeaseId, ListRequest, Prefix, SetLease, SetRequest};
 
 use crate::cli::condition::SetCondition;
 use crate::cli::connection::Connection;
@@ -25,6 +25,10 @@ use crate::output::{self, Output, Term};
 pub(super) struct Get {
     #[command(flatten)]
     key: KeyArgument,
+
+    /// The value that the key had after this event: its id, as `goku history` and `goku watch` show it
+    #[arg(long, value_name = "ID", value_parser = event_id)]
+    at: Option<EventId>,
 }
 
 /// Set a key; one that has a time to live keeps it, unless an option says otherwise
@@ -79,6 +83,10 @@ pub(super) struct List {
     #[arg(long, value_name = "KEY", value_parser = key::key)]
     start: Option<Key>,
 
+    /// The keys as they were after this event: its id, as `goku history` and `goku watch` show it
+    #[arg(long, value_name = "ID", value_parser = event_id)]
+    at: Option<EventId>,
+
     /// Also the keys that goku keeps for itself
     #[arg(long)]
     all: bool,
@@ -91,7 +99,11 @@ pub(super) struct List {
 impl Get {
     pub(super) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
         let client = connection.client()?;
-        let entry = client.get(&self.key.key()?).await?;
+        let key = self.key.key()?;
+        let entry = match self.at {
+            None => client.get(&key).await?,
+            Some(at) => client.get_at(&key, at).await?,
+        };
         Ok(output.value(&entry)?)
     }
 }
@@ -148,6 +160,7 @@ impl List {
                 // What is left out does not count.
                 limit: self.limit.filter(|_| !hiding.is_on()),
                 keys_only: self.keys_only,
+                at: self.at,
             })
             .await?;
         if self.with_position {
@@ -165,6 +178,10 @@ impl List {
         }
         Ok(())
     }
+}
+
+fn event_id(id: &str) -> goku::Result<EventId> {
+    id.parse()
 }
 
 /// The bytes of an argument, or of standard input where it is `-`.

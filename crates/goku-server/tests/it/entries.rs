@@ -271,6 +271,13 @@ fn the_history_of_a_key_is_shown_from_its_newest_event_on() {
     let newest = goku.run(&["history", "a", "--limit", "2", "--output", "json"]).json();
     assert_eq!((newest.len(), &newest[1]["value"]), (2, &json!("3")));
     goku.run(&["history", "none"]).failed(3);
+
+    // What it was.
+    assert_eq!(goku.run(&["get", "a", "--at", "3"]).done(), "2");
+    assert_eq!(goku.run(&["list", "--at", "3"]).done(), "a\t2\t2\nb\t1\t1\n");
+    goku.run(&["get", "a"]).failed(3);
+    goku.run(&["get", "b", "--at", "1"]).failed(3);
+    goku.run(&["get", "a", "--at", "8"]).failed(2);
 }
 
 #[test]

@@ -50,12 +50,16 @@ pub fn steps(ttl: Ttl, count: Range<usize>) -> impl Strategy<Value = Vec<Step>> 
 
 fn step(ttl: Ttl) -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => set(expiry(ttl)).prop_map(Step::Set),
-        4 => delete().prop_map(Step::Delete),
+        12 => set(expiry(ttl)).prop_map(Step::Set),
+        7 => delete().prop_map(Step::Delete),
         6 => txn(ttl).prop_map(Step::Txn),
         3 => lease(ttl).prop_map(Step::Lease),
         1 => key().prop_map(Step::Get),
         1 => list().prop_map(Step::List),
+        1 => (list(), 0..30_i64).prop_map(|(list, at)| Step::List(ListRequest {
+            at: Some(EventId::new(at).unwrap()),
+            ..list
+        })),
         1 => lease_id().prop_map(Step::GetLease),
         1 => leases().prop_map(Step::ListLeases),
         1 => lease_keys().prop_map(Step::LeaseKeys),
@@ -147,13 +151,13 @@ fn delete() -> impl Strategy<Value = DeleteRequest> {
 
 fn list() -> impl Strategy<Value = ListRequest> {
     let prefix = prop::sample::select(&PREFIXES[..]);
-    (prefix, option::of(key()), option::of(0..4_usize), any::<bool>()).prop_map(|(prefix, start, limit, keys_only)| {
-        ListRequest {
-            prefix: Prefix::from_bytes(prefix).unwrap(),
-            start,
-            limit,
-            keys_only,
-        }
+    let bounds = (option::of(key()), option::of(0..4_usize));
+    (prefix, bounds, any::<bool>()).prop_map(|(prefix, (start, limit), keys_only)| ListRequest {
+        prefix: Prefix::from_bytes(prefix).unwrap(),
+        start,
+        limit,
+        keys_only,
+        at: None,
     })
 }
 

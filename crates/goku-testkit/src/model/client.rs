@@ -54,8 +54,9 @@ impl Client for ModelClient {
 
     async fn list(&self, request: ListRequest) -> Result<Listing> {
         let model = self.model();
+        let at = model.snapshot_of(request.at)?;
         let entries: Vec<Result<Entry>> = model.list(&request).into_iter().map(Ok).collect();
-        Ok(Listing::new(model.snapshot(), stream::iter(entries)))
+        Ok(Listing::new(at, stream::iter(entries)))
     }
 
     async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {

@@ -14,6 +14,10 @@ impl Model {
     /// Decides a transaction.
     pub fn txn(&mut self, txn: &Txn) -> Result<TxnAnswer> {
         check_size(txn)?;
+        let reads_the_past = |operation: &Operation| matches!(operation, Operation::List(list) if list.at.is_some());
+        if txn.then.iter().chain(&txn.otherwise).any(reads_the_past) {
+            return Err(error(ErrorKind::InvalidArgument, "a transaction reads what is there"));
+        }
         let (before, rev) = (self.head(), self.rev.next());
         let (succeeded, answers) = self.request(|model| {
             let mut succeeded = true;

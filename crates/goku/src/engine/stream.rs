@@ -128,7 +128,7 @@ async fn start(store: &dyn Store, request: &StreamRequest, head: &Head) -> Resul
     Ok(position)
 }
 
-fn check_retained(position: EventId, head: &Head) -> Result<()> {
+pub(super) fn check_retained(position: EventId, head: &Head) -> Result<()> {
     if position >= head.compacted {
         return Ok(());
     }

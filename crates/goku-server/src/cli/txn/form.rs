@@ -253,6 +253,7 @@ impl ListForm {
             start: self.start.map(Key::new).transpose().map_err(message)?,
             limit: self.limit,
             keys_only: self.keys_only,
+            at: None,
         })
     }
 }
@@ -448,6 +449,7 @@ mod tests {
             start: Some(Key::new("c").unwrap()),
             limit: Some(2),
             keys_only: true,
+            at: None,
         };
         let txn = parse(form.as_bytes()).unwrap();
         assert_eq!(txn.then, [Operation::Set(a), Operation::Delete(b), Operation::List(c)]);
