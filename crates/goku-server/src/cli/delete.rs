@@ -44,7 +44,7 @@ impl Delete {
     pub(super) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
         let client = connection.client()?;
         if let Some(key) = self.key {
-            let key = KeyArgument::new(key, self.key_base64).key()?;
+            let key = KeyArgument::new(key, self.key_base64).key();
             let request = DeleteRequest::new(key).condition(self.condition.condition());
             let entry = client.delete(request).await?;
             return Ok(output.written(&entry)?);

@@ -99,7 +99,7 @@ pub(super) struct List {
 impl Get {
     pub(super) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
         let client = connection.client()?;
-        let key = self.key.key()?;
+        let key = self.key.key();
         let entry = match self.at {
             None => client.get(&key).await?,
             Some(at) => client.get_at(&key, at).await?,
@@ -115,7 +115,7 @@ impl Set {
             condition: self.condition.condition(),
             lease: self.lease.map_or(SetLease::Own, SetLease::MoveTo),
             expiry: self.expiry.expiry(),
-            key: self.key.key()?,
+            key: self.key.key(),
         };
         let (expiry, moved) = (request.expiry, request.lease.named().is_some());
         let client = connection.client()?;

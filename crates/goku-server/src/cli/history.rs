@@ -25,7 +25,7 @@ pub(super) struct History {
 impl History {
     pub(super) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
         let client = connection.client()?;
-        let mut request = HistoryRequest::new(self.key.key()?);
+        let mut request = HistoryRequest::new(self.key.key());
         let mut left = self.limit.unwrap_or(usize::MAX);
         while left > 0 {
             request.limit = Some(left);

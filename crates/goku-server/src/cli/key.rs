@@ -2,10 +2,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use clap::Args;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory};
 use goku::{Key, Prefix, Result};
 
-use crate::exit::Failure;
+use super::Cli;
 
 /// A key that a command is about.
 #[derive(Debug, Args)]
@@ -23,13 +24,16 @@ impl KeyArgument {
         KeyArgument { key, key_base64 }
     }
 
-    /// The key; fails where none can be so.
-    pub(super) fn key(&self) -> Result<Key, Failure> {
-        if self.key_base64 {
-            of_base64(&self.key).map_err(Failure::Usage)
-        } else {
-            Ok(Key::new(&self.key)?)
-        }
+    /// The key. Where none can be so, the command line is refused as clap refuses the value of an option, and the process ends.
+    pub(super) fn key(&self) -> Key {
+        let key = match self.key_base64 {
+            true => of_base64(&self.key),
+            false => Key::new(&self.key).map_err(|error| error.to_string()),
+        };
+        key.unwrap_or_else(|why| {
+            let message = format!("invalid value {:?} for '<KEY>': {why}", self.key);
+            Cli::command().error(ErrorKind::ValueValidation, message).exit()
+        })
     }
 }
 

@@ -41,6 +41,9 @@ pub(super) struct Log {
     routes: Arc<Routes>,
     /// The head as last seen.
     head: watch::Sender<Head>,
+    /// Counts the heads that were told, for the task of lease expiry. It has a channel of its own, since the receivers of one
+    /// are woken in an order that chance decides.
+    heads_told: watch::Sender<u64>,
     news: mpsc::Sender<News>,
     streams: AtomicUsize,
     /// Permits for the pages that streams read.
@@ -126,13 +129,16 @@ impl Log {
     }
 
     fn replace_known(&self, head: Head, is_newer: impl FnOnce(&Head) -> bool) {
-        self.head.send_if_modified(|known| {
+        let replaced = self.head.send_if_modified(|known| {
             let replaces = *known != head && is_newer(known);
             if replaces {
                 *known = head;
             }
             replaces
         });
+        if replaced {
+            self.heads_told.send_modify(|told| *told += 1);
+        }
     }
 
     /// The newest head that was seen committed.
@@ -151,9 +157,9 @@ impl Log {
         self.suspicion.notified().await;
     }
 
-    /// The head as last seen, and its changes.
-    pub(super) fn head(&self) -> watch::Receiver<Head> {
-        self.head.subscribe()
+    /// Tells the one task that waits for leases whenever there is another head.
+    pub(super) fn heads_told(&self) -> watch::Receiver<u64> {
+        self.heads_told.subscribe()
     }
 
     /// The way of the events of this prefix to a stream.
@@ -206,6 +212,7 @@ impl Follower {
             ring: RwLock::new(Ring::new(EventId::ZERO)),
             routes: Arc::default(),
             head: watch::Sender::new(Head::default()),
+            heads_told: watch::Sender::default(),
             news: sender,
             streams: AtomicUsize::new(0),
             pages: Arc::new(Semaphore::new(profile.pages)),
@@ -217,7 +224,7 @@ impl Follower {
             store,
             log: log.clone(),
             news,
-            heads: log.head(),
+            heads: log.head.subscribe(),
             deliver,
             was_followed: false,
             stop,

@@ -95,11 +95,12 @@ pub(super) async fn run(
         stagger: Duration::from_millis(stagger),
         outage,
     };
-    let mut head = expiry.log.head();
+    let log = expiry.log.clone();
+    let mut heads = log.heads_told();
     let steps = async {
         loop {
             // A head that is told while the step looks is seen after it, however old the head that the step found.
-            head.mark_unchanged();
+            heads.mark_unchanged();
             match expiry.step().await {
                 Wake::Now => {}
                 Wake::After(pause) => {
@@ -111,7 +112,7 @@ pub(super) async fn run(
                 }
                 Wake::OnDeadline => {
                     let pause = if shared { IDLE_POLL_INTERVAL } else { Duration::MAX };
-                    if let Ok(Err(_)) = tokio::time::timeout(pause, deadline_given(&mut head)).await {
+                    if let Ok(Err(_)) = tokio::time::timeout(pause, deadline_given(&log, &mut heads)).await {
                         return;
                     }
                 }
@@ -131,10 +132,10 @@ fn is_of_store(error: &Error) -> bool {
 }
 
 /// Waits until a head with a deadline is told.
-async fn deadline_given(head: &mut watch::Receiver<Head>) -> Result<(), RecvError> {
+async fn deadline_given(log: &Log, heads: &mut watch::Receiver<u64>) -> Result<(), RecvError> {
     loop {
-        head.changed().await?;
-        if head.borrow_and_update().next_deadline.is_some() {
+        heads.changed().await?;
+        if log.known_head().next_deadline.is_some() {
             return Ok(());
         }
     }
