@@ -46,6 +46,11 @@ fn own(value: Bytes) -> Bytes {
     }
 }
 
+/// The limit of a page that a request asks for.
+fn page_limit(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
 /// A request that cannot be right as it is.
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidArgument, message)

@@ -3,7 +3,7 @@
 use goku::{ConsumerName, Cursor, CursorId, CursorMove, CursorsRequest, Error, FencingToken, Motion, Result, Snapshot};
 
 use super::time::{from_wire, to_wire};
-use super::{impossible, invalid, missing};
+use super::{impossible, invalid, missing, page_limit};
 use crate::error::{from_refusal, to_refusal};
 use crate::proto::gokupb as pb;
 
@@ -126,7 +126,7 @@ impl TryFrom<pb::ListCursorsRequest> for CursorsRequest {
                 consumer => Some(ConsumerName::new(consumer)?),
             },
             after: after.transpose()?,
-            limit: list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            limit: list.limit.map(page_limit),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use goku::{Error, EventId, History, HistoryRequest, Result, StreamItem};
 
-use super::{impossible, key, missing};
+use super::{impossible, key, missing, page_limit};
 use crate::proto::{gokupb as pb, reflexpb};
 
 impl From<HistoryRequest> for pb::HistoryRequest {
@@ -24,7 +24,7 @@ impl TryFrom<pb::HistoryRequest> for HistoryRequest {
         Ok(HistoryRequest {
             key: key::from_request(&history.key, &history.key_bytes)?,
             from: place(history.from)?,
-            limit: history.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            limit: history.limit.map(page_limit),
         })
     }
 }

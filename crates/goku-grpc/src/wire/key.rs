@@ -8,18 +8,13 @@ use super::{impossible, invalid};
 
 /// The fields of a key in a request: text and bytes, one of them empty.
 pub(crate) fn to_request(key: &Key) -> (String, Bytes) {
-    match key.text().filter(|text| text.len() <= TEXT_KEY_BYTES_MAX) {
-        Some(text) => (text.to_owned(), Bytes::new()),
-        None => (String::new(), Bytes::copy_from_slice(key.as_bytes())),
-    }
+    let known_to_all = key.text().filter(|text| text.len() <= TEXT_KEY_BYTES_MAX);
+    fields(known_to_all, key.as_bytes())
 }
 
 /// The fields of a key in an answer: bytes only where it is no text.
 pub(super) fn to_answer(key: &Key) -> (String, Bytes) {
-    match key.text() {
-        Some(text) => (text.to_owned(), Bytes::new()),
-        None => (String::new(), Bytes::copy_from_slice(key.as_bytes())),
-    }
+    fields(key.text(), key.as_bytes())
 }
 
 /// The key of a request.
@@ -50,10 +45,7 @@ pub(super) fn from_answer(text: &str, bytes: &[u8]) -> Result<Key> {
 
 /// The fields of a prefix in a request: text and bytes, one of them empty.
 pub(super) fn prefix_to_request(prefix: &Prefix) -> (String, Bytes) {
-    match prefix.text() {
-        Some(text) => (text.to_owned(), Bytes::new()),
-        None => (String::new(), Bytes::copy_from_slice(prefix.as_bytes())),
-    }
+    fields(prefix.text(), prefix.as_bytes())
 }
 
 /// The prefix that a list or a stream asks for, and whether a key can begin with it.
@@ -68,6 +60,14 @@ pub(super) fn prefix_from_request(text: &str, bytes: &[u8]) -> Result<(Prefix, b
     };
     let known = &prefix[..prefix.len().min(KEY_BYTES_MAX)];
     Ok((Prefix::from_bytes(known)?, known.len() == prefix.len()))
+}
+
+/// The fields of text and of bytes: the text where there is one to send, the bytes where there is none.
+fn fields(text: Option<&str>, bytes: &[u8]) -> (String, Bytes) {
+    match text {
+        Some(text) => (text.to_owned(), Bytes::new()),
+        None => (String::new(), Bytes::copy_from_slice(bytes)),
+    }
 }
 
 fn twice(what: &str) -> goku::Error {

@@ -8,7 +8,7 @@ use goku::{
 };
 
 use super::time::{WireExpiry, from_wire, millis, to_wire};
-use super::{impossible, key, missing};
+use super::{impossible, key, missing, page_limit};
 use crate::proto::gokupb as pb;
 
 impl From<Lease> for pb::Lease {
@@ -119,7 +119,7 @@ impl TryFrom<pb::ListLeasesRequest> for LeasesRequest {
                 0 => None,
                 after => Some(LeaseId::new(after)?),
             },
-            limit: list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            limit: list.limit.map(page_limit),
         })
     }
 }
@@ -160,7 +160,7 @@ impl TryFrom<pb::ListLeaseKeysRequest> for LeaseKeysRequest {
         Ok(LeaseKeysRequest {
             id: LeaseId::new(list.lease_id)?,
             after: key::optional_from_request(&list.after, &list.after_bytes)?,
-            limit: list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            limit: list.limit.map(page_limit),
         })
     }
 }

@@ -3,7 +3,7 @@
 use goku::{Condition, DeleteRequest, Error, EventId, LeaseId, ListRequest, Result, SetLease, SetRequest, Version};
 
 use super::time::WireExpiry;
-use super::{invalid, key, own};
+use super::{invalid, key, own, page_limit};
 use crate::proto::gokupb as pb;
 
 impl From<SetRequest> for pb::SetRequest {
@@ -172,7 +172,7 @@ impl TryFrom<pb::ListRequest> for ListRequest {
 
     fn try_from(list: pb::ListRequest) -> Result<ListRequest> {
         let (prefix, has_keys) = key::prefix_from_request(&list.prefix, &list.prefix_bytes)?;
-        let limit = list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let limit = list.limit.map(page_limit);
         Ok(ListRequest {
             prefix,
             start: key::optional_from_request(&list.start, &list.start_bytes)?,

@@ -188,7 +188,6 @@ pub(super) fn leases(
         .collect()
 }
 
-/// Reads leases with a deadline up to `now`, the earliest first.
 /// Reads the events of a key, the newest first, from `from` or else its newest.
 pub(super) fn history(
     connection: &Connection,
@@ -217,6 +216,7 @@ pub(super) fn history(
     Ok(events)
 }
 
+/// Reads leases with a deadline up to `now`, the earliest first.
 pub(super) fn due_leases(connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<LeaseId>> {
     let mut statement =
         connection.prepare_cached("select id from leases where expires_at <= ?1 order by expires_at, id limit ?2")?;
