@@ -38,7 +38,7 @@ impl Calls for Etcd {
     }
 
     async fn set(&self, request: SetRequest) -> Result<Entry> {
-        let put = self.0.clone().put(request.key.as_bytes(), &*request.value, None).await;
+        let put = self.0.clone().put(request.key.as_bytes(), &request.value.as_argument()?[..], None).await;
         put.map_err(failed)?;
         written(request.key)
     }

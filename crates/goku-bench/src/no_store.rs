@@ -1,8 +1,7 @@
 //! Answers without a store: the ceiling for everything that is served in the same way.
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use goku::{Entry, EventId, Key, LeaseId, Result, Revision, SetRequest, Snapshot, Status, Timestamp, Version};
+use goku::{Entry, EventId, Key, LeaseId, Result, Revision, SetRequest, Snapshot, Status, Timestamp, Value, Version};
 use goku_load::Calls;
 
 /// Bytes of the value that every key has.
@@ -10,7 +9,7 @@ const VALUE_BYTES: usize = 255;
 
 /// Answers each call at once, with answers of the usual size.
 pub(crate) struct NoStore {
-    value: Bytes,
+    value: Value,
 }
 
 impl Default for NoStore {
@@ -28,7 +27,7 @@ impl Calls for NoStore {
     }
 
     async fn set(&self, request: SetRequest) -> Result<Entry> {
-        entry(request.key, Bytes::new())
+        entry(request.key, Value::default())
     }
 
     async fn status(&self) -> Result<Status> {
@@ -48,7 +47,7 @@ impl Calls for NoStore {
     }
 }
 
-fn entry(key: Key, value: Bytes) -> Result<Entry> {
+fn entry(key: Key, value: Value) -> Result<Entry> {
     let event = EventId::new(1_000_000)?;
     let rev = Revision::new(1_000_000)?;
     Ok(Entry {

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use goku::{Entry, Error, ErrorKind, EventId, Key, LeaseId, Result, Revision, SetRequest, Version};
 use goku_load::Calls;
 use mysql_async::prelude::Queryable;
@@ -28,7 +29,8 @@ pub(crate) struct RawGroupCommit {
 }
 
 struct Waiting {
-    request: SetRequest,
+    key: Key,
+    value: Bytes,
     answer: oneshot::Sender<Result<i64>>,
 }
 
@@ -54,10 +56,14 @@ impl Calls for RawGroupCommit {
     }
 
     async fn set(&self, request: SetRequest) -> Result<Entry> {
-        let key = request.key.clone();
+        let key = request.key;
         let (answer, answered) = oneshot::channel();
         let ended = |_| Error::new(ErrorKind::Stopped, "the writer has ended");
-        let waiting = Waiting { request, answer };
+        let waiting = Waiting {
+            key: key.clone(),
+            value: request.value.into_argument()?,
+            answer,
+        };
         self.waiting
             .send(waiting)
             .await
@@ -116,7 +122,7 @@ fn script(batch: &[Waiting], first: i64) -> String {
     let mut rows = String::from("insert into data values ");
     for (index, (waiting, event)) in batch.iter().zip(first..).enumerate() {
         let comma = if index == 0 { "" } else { "," };
-        let (key, value) = (hex(waiting.request.key.as_bytes()), hex(&waiting.request.value));
+        let (key, value) = (hex(waiting.key.as_bytes()), hex(&waiting.value));
         // Writing to a string does not fail.
         let _ = write!(events, "{comma}({event},x'{key}',x'{value}')");
         let _ = write!(rows, "{comma}(x'{key}',x'{value}',1,{event},{event})");
@@ -145,7 +151,8 @@ mod tests {
     #[test]
     fn a_batch_is_one_script() {
         let set = |key: &str| Waiting {
-            request: SetRequest::new(Key::new(key).unwrap(), "'v"),
+            key: Key::new(key).unwrap(),
+            value: "'v".into(),
             answer: oneshot::channel().0,
         };
         let script = script(&[set("a"), set("b")], 7);

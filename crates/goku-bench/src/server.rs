@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use goku::gate::Gate;
 use goku_grpc::ServerOptions;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpListener;
@@ -61,6 +62,6 @@ pub(crate) async fn serve(system: System, url: Option<&str>) -> Outcome<()> {
         // Whatever comes is as good as the end.
         drop(tokio::io::stdin().read(&mut [0]).await);
     };
-    goku_grpc::serve(listener, client, ServerOptions::default(), stdin_ends).await?;
+    goku_grpc::serve(listener, Gate::unguarded(client), ServerOptions::default(), stdin_ends).await?;
     Ok(())
 }

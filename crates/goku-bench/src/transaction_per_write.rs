@@ -1,8 +1,7 @@
 //! The original's way to write, to compare with: one optimistic transaction a write.
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use goku::{Entry, Error, ErrorKind, EventId, Key, LeaseId, Result, Revision, SetRequest, Version};
+use goku::{Entry, Error, ErrorKind, EventId, Key, LeaseId, Result, Revision, SetRequest, Value, Version};
 use goku_load::Calls;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, Transaction, TxOpts};
@@ -121,7 +120,7 @@ impl Calls for TransactionPerWrite {
         let mut transaction = self.pool.start_transaction(TxOpts::default()).await.map_err(failed)?;
         let written = set(&mut transaction, &request).await?;
         transaction.commit().await.map_err(failed)?;
-        written.entry(request.key, Bytes::new())
+        written.entry(request.key, Value::default())
     }
 }
 
@@ -140,7 +139,7 @@ async fn set(transaction: &mut Transaction<'_>, request: &SetRequest) -> Result<
             let sql = "insert into data (`key`, value, version, created_ref, updated_ref, lease_id) \
                        values (?, ?, ?, ?, ?, ?)";
             let Written { version, lease_id, .. } = written;
-            let row = (key, &*request.value, version, event, event, lease_id);
+            let row = (key, value_of(request)?, version, event, event, lease_id);
             transaction.exec_drop(sql, row).await.map_err(failed)?;
             Ok(written)
         }
@@ -174,7 +173,7 @@ async fn read(transaction: &mut Transaction<'_>, key: &[u8]) -> Result<Option<Fo
 
 async fn insert_event(transaction: &mut Transaction<'_>, request: &SetRequest) -> Result<i64> {
     let sql = "insert into events (type, `key`, timestamp, metadata) values (1, ?, now(), ?)";
-    let row = (request.key.as_bytes(), &*request.value);
+    let row = (request.key.as_bytes(), value_of(request)?);
     transaction.exec_drop(sql, row).await.map_err(failed)?;
     given_id(transaction)
 }
@@ -203,7 +202,7 @@ async fn update(
     let sql = "update data set value = ?, version = ?, created_ref = ?, updated_ref = ?, deleted_ref = null, \
                lease_id = ? where `key` = ? and version = ?";
     let row = (
-        &*request.value,
+        value_of(request)?,
         written.version,
         written.created_ref,
         written.updated_ref,
@@ -219,7 +218,7 @@ async fn update(
 }
 
 impl Written {
-    fn entry(&self, key: Key, value: Bytes) -> Result<Entry> {
+    fn entry(&self, key: Key, value: Value) -> Result<Entry> {
         Ok(Entry {
             key,
             value,
@@ -234,6 +233,10 @@ impl Written {
             updated_rev: Revision::default(),
         })
     }
+}
+
+fn value_of(request: &SetRequest) -> Result<&[u8]> {
+    request.value.as_argument().map(|value| &value[..])
 }
 
 /// The id that the last statement's row was given.

@@ -41,6 +41,7 @@ const LOAD: Load = Load {
     keys: 30,
     pause_max: Duration::from_millis(40),
     ttl_max: Duration::from_secs(4),
+    format_2: true,
 };
 
 fn main() -> ExitCode {

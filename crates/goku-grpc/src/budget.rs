@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
+use crate::counts::{Limit, ServerCounts};
 use crate::error::{Details, to_status};
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::proto::rpc;
@@ -52,6 +53,7 @@ pub(crate) struct Budget {
     requests: Arc<Semaphore>,
     waiting: AtomicUsize,
     answers: Answers,
+    counts: ServerCounts,
 }
 
 struct Answers {
@@ -116,7 +118,7 @@ pub(crate) struct Room {
 
 impl Budget {
     /// A budget of `bytes`, one half for requests and one for answers.
-    pub(crate) fn new(bytes: usize) -> Arc<Budget> {
+    pub(crate) fn new(bytes: usize, counts: ServerCounts) -> Arc<Budget> {
         let bytes = bytes.max(BYTES_MIN);
         Arc::new(Budget {
             requests: Arc::new(Semaphore::new(kib(bytes / 2).min(Semaphore::MAX_PERMITS))),
@@ -130,6 +132,7 @@ impl Budget {
                 last_id: AtomicU64::new(0),
                 calls: Mutex::default(),
             },
+            counts,
         })
     }
 
@@ -149,7 +152,10 @@ impl Budget {
     /// Room for an answer of so many bytes.
     pub(crate) async fn room(self: &Arc<Budget>, bytes: usize) -> Result<Room, Error> {
         let wait = tokio::time::timeout(WAIT_MAX, self.has_room(None));
-        wait.await.map_err(|_| full("answers"))?;
+        wait.await.map_err(|_| {
+            self.counts.refuse(Limit::AnswersBytes);
+            full("answers")
+        })?;
         Ok(self.take_room(bytes))
     }
 
@@ -173,8 +179,8 @@ impl Budget {
             if answers.has_room() {
                 return;
             }
-            if tokio::time::timeout(STALLED_LOOK, told).await.is_err() {
-                answers.give_up_stalled();
+            if tokio::time::timeout(STALLED_LOOK, told).await.is_err() && answers.give_up_stalled() {
+                self.counts.refuse(Limit::AnswersBytes);
             }
         }
     }
@@ -184,12 +190,16 @@ impl Budget {
         if let Ok(permit) = self.requests.clone().try_acquire_many_owned(kib) {
             return Ok(permit);
         }
-        let waiting = Waiting::new(&self.waiting).ok_or_else(|| refusal(&full("requests")))?;
+        let refused = || {
+            self.counts.refuse(Limit::RequestsBytes);
+            refusal(&full("requests"))
+        };
+        let waiting = Waiting::new(&self.waiting).ok_or_else(refused)?;
         let permit = tokio::time::timeout(WAIT_MAX, self.requests.clone().acquire_many_owned(kib)).await;
         drop(waiting);
         match permit {
             Ok(Ok(permit)) => Ok(permit),
-            _ => Err(refusal(&full("requests"))),
+            _ => Err(refused()),
         }
     }
 }
@@ -314,8 +324,8 @@ impl Answers {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Gives up the answer that has made no way for the longest time, if that is long.
-    fn give_up_stalled(&self) {
+    /// Gives up the answer that has made no way for the longest time, if that is long; false where there is none.
+    fn give_up_stalled(&self) -> bool {
         let now = self.now_ms();
         let stalled = {
             let calls = lock(&self.calls);
@@ -324,12 +334,12 @@ impl Answers {
                 .min_by_key(|held| held.moved_ms.load(Ordering::Relaxed))
                 .cloned()
         };
-        if let Some(held) = stalled {
-            let bytes = held.bytes.load(Ordering::Relaxed);
-            tracing::debug!(bytes, "an answer that nobody reads was given up for others");
-            held.given_up.store(true, Ordering::Release);
-            held.task.wake();
-        }
+        let Some(held) = stalled else { return false };
+        let bytes = held.bytes.load(Ordering::Relaxed);
+        tracing::debug!(bytes, "an answer that nobody reads was given up for others");
+        held.given_up.store(true, Ordering::Release);
+        held.task.wake();
+        true
     }
 }
 
@@ -501,7 +511,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_waits_until_others_are_answered() {
-        let budget = Budget::new(0);
+        let budget = Budget::new(0, ServerCounts::default());
         let first = account(&budget);
         first.request_room(HALF).await.unwrap();
         let second = account(&budget);
@@ -513,7 +523,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_requests_than_may_wait_are_refused_at_once_and_can_be_tried_again() {
-        let budget = Budget::new(0);
+        let budget = Budget::new(0, ServerCounts::default());
         let first = account(&budget);
         first.request_room(HALF).await.unwrap();
         let mut waiting = Vec::new();
@@ -524,6 +534,7 @@ mod tests {
         }
         let refused = account(&budget).request_room(HALF).await.unwrap_err();
         assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert_eq!(budget.counts.refused(Limit::RequestsBytes), 1);
         assert_eq!(from_status(refused, Call::Write).kind(), ErrorKind::Unavailable);
 
         waiting.pop();
@@ -533,7 +544,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_nobody_reads_is_given_up_for_others_and_one_that_is_read_is_not() {
-        let budget = Budget::new(0);
+        let budget = Budget::new(0, ServerCounts::default());
         let (unread, read) = (account(&budget), account(&budget));
         let kept = unread.count(vec![0; HALF].into());
         let mut moving = read.count(vec![0; COUNTED_BYTES_MIN].into());
@@ -557,7 +568,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_is_read_has_room_before_others_and_the_last_before_the_first() {
-        let budget = Budget::new(0);
+        let budget = Budget::new(0, ServerCounts::default());
         let full = account(&budget);
         let kept = full.count(vec![0; HALF].into());
         let read = account(&budget);
@@ -581,7 +592,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_counted_is_given_back() {
-        let budget = Budget::new(0);
+        let budget = Budget::new(0, ServerCounts::default());
         let answers = account(&budget);
         let piece = answers.count(vec![0; HALF].into());
         assert!(budget.try_room(1).is_none());

@@ -15,6 +15,7 @@ use tower_service::Service;
 
 use crate::accounted;
 use crate::budget::Account;
+use crate::connection_info::ConnectionInfo;
 use crate::connections::Peer;
 use crate::deadline::Deadline;
 use crate::metadata;
@@ -31,6 +32,7 @@ const STREAMING: [&str; 3] = ["/gokupb.Goku/List", "/gokupb.Goku/Stream", "/refl
 pub(crate) struct Calls {
     services: Services,
     place: Place,
+    connection: Arc<ConnectionInfo>,
 }
 
 /// The tasks that calls run in: those of one answer in the task of the connection, where they cost least. The others, which
@@ -59,8 +61,12 @@ pub(crate) struct Answered {
 
 impl Calls {
     /// The calls of a connection that runs them in `place`.
-    pub(crate) fn new(services: Services, place: Place) -> Calls {
-        Calls { services, place }
+    pub(crate) fn new(services: Services, place: Place, connection: ConnectionInfo) -> Calls {
+        Calls {
+            services,
+            place,
+            connection: Arc::new(connection),
+        }
     }
 }
 
@@ -95,10 +101,15 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
             is_unary: is_goku && !is_stream,
             account: account.clone(),
         });
-        let request = request.map(|body| Body::new(accounted::Request::new(body, account.clone())));
+        let mut request = request.map(|body| Body::new(accounted::Request::new(body, account.clone())));
+        request.extensions_mut().insert(self.connection.clone());
         let response = if is_goku {
             Either::Left(self.services.goku.clone().call(request))
-        } else if let Some(refusal) = metadata::refusal(request.headers(), self.services.metadata_bytes_max) {
+        } else if let Some(refusal) = metadata::refusal(
+            request.headers(),
+            self.services.limits.metadata_bytes_max(),
+            &self.services.counts,
+        ) {
             Either::Right(Box::pin(std::future::ready(Ok(refusal))) as BoxFuture<_, _>)
         } else {
             let mut routes = self.services.routes.clone();

@@ -1,16 +1,20 @@
 //! The client of goku servers.
 
+mod admin;
 mod attempts;
+mod builder;
 mod circuit_breaker;
 mod connection;
 mod cursors;
 mod endpoint;
 mod endpoints;
+mod operations;
 mod outage;
 mod pauses;
 mod read;
 mod sessions;
 mod stream;
+mod token;
 mod transport;
 mod write;
 
@@ -30,10 +34,12 @@ use tonic::transport::{Channel, Uri};
 
 use crate::proto::gokupb::{self as pb, goku_client::GokuClient};
 use crate::wire;
+pub use builder::GrpcClientBuilder;
 use connection::{Connection, Io};
 use endpoint::Endpoint;
 use endpoints::Endpoints;
 pub use outage::OutageEvent;
+pub use token::Token;
 use write::Numbers;
 
 /// The time that a call may take by default.
@@ -68,11 +74,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let engine = std::sync::Arc::new(goku::Engine::open("sqlite::memory:").await?);
+/// # let gate = goku::gate::Gate::guarding(goku::Engine::open("sqlite::memory:").await?).await?;
 /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 /// # let endpoint = format!("http://{}", listener.local_addr()?);
 /// # let options = goku_grpc::ServerOptions::default();
-/// # let server = tokio::spawn(goku_grpc::serve(listener, engine, options, std::future::pending()));
+/// # let server = tokio::spawn(goku_grpc::serve(listener, gate, options, std::future::pending()));
 /// // Such as "http://10.0.0.1:4658", or several of one store: "http://10.0.0.1:4658,http://10.0.0.2:4658".
 /// let client = GrpcClient::connect(&endpoint)?;
 /// let key = Key::new("greeting")?;
@@ -98,14 +104,14 @@ struct Servers {
 }
 
 impl GrpcClient {
-    /// A client of the servers at `endpoints`: one of the form `http://host:port`, or several, separated by commas.
-    /// Nothing is sent yet.
+    /// A client of the servers at `endpoints`: one of the form `http://host:port` or `https://host:port`, or several, separated by
+    /// commas. Nothing is sent yet.
     ///
     /// # Errors
     ///
-    /// - `Config`: an endpoint has another form, or the caller is outside of a tokio runtime.
+    /// The errors of [`GrpcClientBuilder::connect`].
     pub fn connect(endpoints: &str) -> Result<GrpcClient> {
-        GrpcClient::connect_all(endpoints.split(',').map(str::trim))
+        GrpcClient::builder().connect(endpoints)
     }
 
     /// Like [`connect`](Self::connect), with the endpoints one by one.
@@ -119,20 +125,14 @@ impl GrpcClient {
     ///
     /// # Errors
     ///
-    /// The errors of [`connect`](Self::connect), and `Config` without any endpoint.
+    /// The errors of [`GrpcClientBuilder::connect_all`].
     pub fn connect_all(endpoints: impl IntoIterator<Item = impl AsRef<str>>) -> Result<GrpcClient> {
-        let runtime = Handle::try_current().map_err(|error| {
-            let message = "a client connects inside of a tokio runtime only";
-            Error::new(ErrorKind::Config, message).with_source(error)
-        })?;
-        let now = Instant::now();
-        let endpoints = endpoints
-            .into_iter()
-            .map(|url| Endpoint::at(url.as_ref(), &runtime, now));
-        Ok(GrpcClient::new(
-            Endpoints::new(endpoints.collect::<Result<_>>()?)?,
-            true,
-        ))
+        GrpcClient::builder().connect_all(endpoints)
+    }
+
+    /// Options that have to be known before the first connection: certificates, and a token.
+    pub fn builder() -> GrpcClientBuilder {
+        GrpcClientBuilder::default()
     }
 
     /// A client over a channel that was set up elsewhere, which must bound the time that connecting takes, and have a
@@ -223,7 +223,7 @@ impl Client for GrpcClient {
         match write {
             Write::Set(request) => {
                 let send = async |mut grpc: GokuClient<_>, request| grpc.set(request).await;
-                let answer = self.send_write(id, pb::SetRequest::from(request), send).await?;
+                let answer = self.send_write(id, pb::SetRequest::try_from(request)?, send).await?;
                 answer.try_into().map(WriteAnswer::Entry)
             }
             Write::Delete(request) => {
@@ -234,7 +234,7 @@ impl Client for GrpcClient {
             Write::Txn(txn) => {
                 let is_read = id.is_none() && txn.is_read();
                 let send = async |mut grpc: GokuClient<_>, request| grpc.txn(request).await;
-                let request = pb::TxnRequest::from(txn);
+                let request = pb::TxnRequest::try_from(txn)?;
                 let answer = match is_read {
                     true => self.read(request, send).await?,
                     false => self.send_write(id, request, send).await?,

@@ -8,6 +8,9 @@ use goku::outage::Outage;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::counts::{Limit, OpenConnection, ServerCounts};
+use crate::server_limits::ServerLimits;
+
 /// The connections that there are, at most `max`.
 ///
 /// When another one comes beyond that, the one that has been silent for the longest time goes: among those that have not
@@ -16,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Connections(Arc<Inner>);
 
 struct Inner {
-    max: usize,
+    limits: ServerLimits,
     since: Instant,
     admitted: Mutex<Admitted>,
     admissions: Outage,
+    counts: ServerCounts,
 }
 
 #[derive(Default)]
@@ -47,18 +51,20 @@ pub(crate) struct Place {
     id: u64,
     connections: Connections,
     pub(crate) peer: Arc<Peer>,
+    _open: OpenConnection,
 }
 
 /// A call that is under way, until it is dropped.
 pub(crate) struct UnderWay(Arc<Peer>);
 
 impl Connections {
-    pub(crate) fn new(max: usize) -> Connections {
+    pub(crate) fn new(limits: ServerLimits, counts: ServerCounts) -> Connections {
         Connections(Arc::new(Inner {
-            max,
+            limits,
             since: Instant::now(),
             admitted: Mutex::default(),
             admissions: Outage::new("admissions of connections"),
+            counts,
         }))
     }
 
@@ -68,17 +74,20 @@ impl Connections {
         let place = self.place(cut);
         match &place {
             Some(_) => self.0.admissions.worked(),
-            None => self.0.admissions.failed(&format_args!(
-                "all {} places are taken by connections with calls: let connections_max and `ulimit -n` allow more",
-                self.0.max
-            )),
+            None => {
+                self.0.counts.refuse(Limit::Connections);
+                self.0.admissions.failed(&format_args!(
+                    "all {} places are taken by connections with calls: let connections_max and `ulimit -n` allow more",
+                    self.0.limits.connections_max()
+                ));
+            }
         }
         place
     }
 
     fn place(&self, cut: &CancellationToken) -> Option<Place> {
         let mut admitted = self.lock();
-        if admitted.peers.len() >= self.0.max {
+        while admitted.peers.len() >= self.0.limits.connections_max() {
             let silent = admitted.peers.iter().filter(|(_, peer)| peer.is_idle());
             let (id, _) = silent.min_by_key(|(_, peer)| (peer.has_begun(), peer.heard_ms.load(Ordering::Relaxed)))?;
             let id = *id;
@@ -102,6 +111,7 @@ impl Connections {
             id,
             connections: self.clone(),
             peer,
+            _open: self.0.counts.open_connection(),
         })
     }
 
@@ -163,6 +173,12 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn connections(max: usize, counts: &ServerCounts) -> Connections {
+        let limits = ServerLimits::default();
+        limits.set_connections_max(max);
+        Connections::new(limits, counts.clone())
+    }
+
     fn admit(connections: &Connections, heard_ms: u64, begun: bool) -> Place {
         let place = connections.admit(&CancellationToken::new()).unwrap();
         place.peer.heard_ms.store(heard_ms, Ordering::Relaxed);
@@ -174,7 +190,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_silent_goes_for_the_next_and_one_with_a_call_never() {
-        let connections = Connections::new(4);
+        let counts = ServerCounts::default();
+        let connections = connections(4, &counts);
         let busy = admit(&connections, 1, true);
         let call = busy.peer.call();
         let idle = admit(&connections, 2, true);
@@ -190,18 +207,32 @@ mod tests {
         assert!(!busy.peer.leave.is_cancelled() && !busy.peer.cut.is_cancelled());
 
         let calls: Vec<_> = others.iter().map(|other| other.peer.call()).collect();
+        assert_eq!(counts.connections_open(), 7);
         assert!(connections.admit(&CancellationToken::new()).is_none());
+        assert_eq!(counts.refused(Limit::Connections), 1);
         drop((call, calls));
         assert!(connections.admit(&CancellationToken::new()).is_some());
     }
 
     #[tokio::test]
     async fn a_place_is_free_once_its_connection_has_ended() {
-        let connections = Connections::new(1);
+        let connections = connections(1, &ServerCounts::default());
         let first = admit(&connections, 1, true);
         let _call = first.peer.call();
         assert!(connections.admit(&CancellationToken::new()).is_none());
         drop(first);
         assert!(connections.admit(&CancellationToken::new()).is_some());
+    }
+
+    #[tokio::test]
+    async fn where_fewer_may_be_connected_than_are_the_silent_go_for_the_next() {
+        let connections = connections(4, &ServerCounts::default());
+        let busy = admit(&connections, 1, true);
+        let _call = busy.peer.call();
+        let idle: Vec<_> = (2..5).map(|heard_ms| admit(&connections, heard_ms, true)).collect();
+        connections.0.limits.set_connections_max(2);
+        let _next = admit(&connections, 5, true);
+        assert!(idle.iter().all(|idle| idle.peer.leave.is_cancelled()));
+        assert!(!busy.peer.leave.is_cancelled());
     }
 }

@@ -29,6 +29,8 @@ struct Cork<IO> {
     waiting: Vec<u8>,
     /// The bytes of it that were written.
     written: usize,
+    /// Whether the connection may hold back some of what was written, as one by TLS does.
+    holds_back: bool,
     /// The task that waits until some of it is written.
     writer: Option<Waker>,
     /// The error that writing failed with.
@@ -58,6 +60,7 @@ impl<IO> Corked<IO> {
             io,
             waiting: Vec::new(),
             written: 0,
+            holds_back: false,
             writer: None,
             failed: None,
             read_bytes_left: TURN_BYTES_MAX,
@@ -93,6 +96,7 @@ impl<IO: AsyncWrite + Unpin> Corked<IO> {
         let mut cork = self.lock();
         let cork = &mut *cork;
         if cork.waiting.is_empty() {
+            cork.flush(cx);
             return false;
         }
         while cork.written < cork.waiting.len() {
@@ -107,11 +111,26 @@ impl<IO: AsyncWrite + Unpin> Corked<IO> {
         }
         cork.written = 0;
         cork.waiting.clear();
+        cork.holds_back = true;
+        cork.flush(cx);
         cork.waiting.shrink_to(KEPT_BYTES_MAX);
         cork.writer.take().is_some_and(|writer| {
             writer.wake();
             true
         })
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> Cork<IO> {
+    /// Has the connection write what it holds back; the task is woken when it can write more of it.
+    fn flush(&mut self, cx: &mut Context<'_>) {
+        if !self.holds_back || self.failed.is_some() {
+            return;
+        }
+        if let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) {
+            self.holds_back = false;
+            self.failed = flushed.err().map(|error| error.kind());
+        }
     }
 }
 

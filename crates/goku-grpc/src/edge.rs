@@ -9,22 +9,27 @@ use tonic::codegen::BoxFuture;
 use tonic::server::NamedService;
 use tower_service::Service;
 
+use crate::counts::ServerCounts;
 use crate::deadline::{self, Deadline};
 use crate::message_limit::MessageLimit;
 use crate::metadata;
+use crate::options::ServerOptions;
+use crate::server_limits::ServerLimits;
 
 /// A service whose requests are limited in size and time.
 #[derive(Clone, Debug)]
 pub(crate) struct Edge<S> {
     service: S,
-    metadata_bytes_max: usize,
+    limits: ServerLimits,
+    counts: ServerCounts,
 }
 
 impl<S> Edge<S> {
-    pub(crate) fn new(service: S, metadata_bytes_max: usize) -> Edge<S> {
+    pub(crate) fn new(service: S, options: &ServerOptions) -> Edge<S> {
         Edge {
             service,
-            metadata_bytes_max,
+            limits: options.limits.clone(),
+            counts: options.counts.clone(),
         }
     }
 }
@@ -51,11 +56,14 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let refusal = metadata::refusal(request.headers(), self.metadata_bytes_max);
+        let refusal = metadata::refusal(request.headers(), self.limits.metadata_bytes_max(), &self.counts);
         let timeout = deadline::timeout(request.headers());
         let response: BoxFuture<Response<Body>, Infallible> = match refusal {
             Some(refusal) => Box::pin(std::future::ready(Ok(refusal))),
-            None => self.service.call(request.map(MessageLimit::new)),
+            None => {
+                let counts = self.counts.clone();
+                self.service.call(request.map(|body| MessageLimit::new(body, counts)))
+            }
         };
         Deadline::new(response, timeout)
     }

@@ -77,6 +77,8 @@ fn codes(kind: ErrorKind) -> (Code, &'static str) {
         ErrorKind::OutcomeUnknown => (Code::Unknown, "GOKU_OUTCOME_UNKNOWN"),
         ErrorKind::AnswerNotKept { .. } => (Code::Unknown, "GOKU_ANSWER_NOT_KEPT"),
         ErrorKind::SessionExpired => (Code::Aborted, "GOKU_SESSION_EXPIRED"),
+        ErrorKind::Unauthenticated => (Code::Unauthenticated, "GOKU_UNAUTHENTICATED"),
+        ErrorKind::PermissionDenied => (Code::PermissionDenied, "GOKU_PERMISSION_DENIED"),
         ErrorKind::Unsupported => (Code::Unimplemented, "GOKU_UNSUPPORTED"),
         ErrorKind::Config => (Code::FailedPrecondition, "GOKU_CONFIG"),
         // `Internal`, and a kind that this version does not know: nothing that its callers could act on.
@@ -295,7 +297,8 @@ fn plain_kind(status: &Status, call: Call) -> ErrorKind {
         Code::AlreadyExists | Code::FailedPrecondition => ErrorKind::ConditionFailed,
         Code::ResourceExhausted | Code::OutOfRange => ErrorKind::TooLarge,
         Code::Unimplemented => ErrorKind::Unsupported,
-        Code::PermissionDenied | Code::Unauthenticated => ErrorKind::Config,
+        Code::Unauthenticated => ErrorKind::Unauthenticated,
+        Code::PermissionDenied => ErrorKind::PermissionDenied,
         Code::DataLoss => ErrorKind::Internal,
         Code::Internal if call == Call::Read && !is_of_connection(status) => ErrorKind::Internal,
         _ => unanswered,

@@ -11,12 +11,15 @@
 //! use std::sync::Arc;
 //!
 //! use goku::Client;
+//! use goku::gate::Gate;
 //! use goku_grpc::ServerOptions;
 //! use tokio::net::TcpListener;
 //!
 //! # async fn example(client: Arc<dyn Client>, shutdown: impl Future<Output = ()>) -> Result<(), Box<dyn std::error::Error>> {
 //! let listener = TcpListener::bind("127.0.0.1:4658").await?;
-//! goku_grpc::serve(listener, client, ServerOptions::default(), shutdown).await?;
+//! // Whoever reaches the address may do everything; `Gate::guarding` asks for rights.
+//! let gate = Gate::unguarded(client);
+//! goku_grpc::serve(listener, gate, ServerOptions::default(), shutdown).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -36,6 +39,9 @@ mod service;
 mod services;
 
 #[cfg(feature = "server")]
+mod admin_service;
+
+#[cfg(feature = "server")]
 mod accept;
 #[cfg(feature = "server")]
 mod accounted;
@@ -44,18 +50,28 @@ mod budget;
 #[cfg(feature = "server")]
 mod calls;
 #[cfg(feature = "server")]
+mod connection_info;
+#[cfg(feature = "server")]
 mod connections;
 mod corked;
+#[cfg(feature = "server")]
+mod counts;
+#[cfg(feature = "server")]
+mod credentials;
 #[cfg(feature = "server")]
 mod deadline;
 #[cfg(feature = "server")]
 mod edge;
+#[cfg(feature = "server")]
+mod handshakes;
 #[cfg(feature = "server")]
 mod health;
 #[cfg(feature = "server")]
 mod http2;
 #[cfg(feature = "server")]
 mod inbound;
+#[cfg(feature = "server")]
+mod maybe_tls;
 #[cfg(feature = "server")]
 mod message_limit;
 #[cfg(feature = "server")]
@@ -64,14 +80,22 @@ mod one_task;
 #[cfg(feature = "server")]
 mod options;
 #[cfg(feature = "server")]
+mod passing;
+#[cfg(feature = "server")]
+mod refusal;
+#[cfg(feature = "server")]
+mod server_limits;
+#[cfg(feature = "server")]
 mod stoppable;
 #[cfg(feature = "server")]
 mod text_keys;
+mod tls;
 #[cfg(feature = "client")]
 mod whole;
 
 pub mod codec;
 pub mod limits;
+mod operations;
 // Both ways of a conversion stand together; one side of the connection uses one of them.
 #[cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code))]
 mod error;
@@ -82,9 +106,21 @@ mod wire;
 #[cfg(feature = "client")]
 pub use client::GrpcClient;
 #[cfg(feature = "client")]
+pub use client::GrpcClientBuilder;
+#[cfg(feature = "client")]
 pub use client::OutageEvent;
+#[cfg(feature = "client")]
+pub use client::Token;
+#[cfg(feature = "server")]
+pub use connection_info::ConnectionInfo;
+#[cfg(feature = "server")]
+pub use counts::Limit;
+#[cfg(feature = "server")]
+pub use counts::ServerCounts;
 #[cfg(feature = "server")]
 pub use health::Health;
+pub use operations::Operations;
+pub use operations::Reloaded;
 #[cfg(feature = "server")]
 pub use options::ServerOptions;
 #[cfg(feature = "server")]
@@ -94,6 +130,24 @@ pub use server::serve;
 #[cfg(feature = "server")]
 pub use server::serve_incoming;
 #[cfg(feature = "server")]
+pub use server_limits::ServerLimits;
+#[cfg(feature = "server")]
 pub use service::GrpcService;
 #[cfg(feature = "server")]
 pub use service::ServiceOptions;
+#[cfg(feature = "server")]
+pub use tls::ChangedTls;
+#[cfg(feature = "server")]
+pub use tls::ClientAuth;
+#[cfg(feature = "client")]
+pub use tls::ClientTls;
+#[cfg(feature = "server")]
+pub use tls::PeerCertificate;
+#[cfg(feature = "server")]
+pub use tls::Protocol;
+#[cfg(feature = "server")]
+pub use tls::ServerTls;
+#[cfg(feature = "server")]
+pub use tls::ServerTlsFiles;
+#[cfg(feature = "server")]
+pub use tls::ServerTlsStream;

@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
+use crate::counts::{Limit, ServerCounts};
 use crate::limits::MESSAGE_BYTES_MAX;
 
 /// A flag and the length of the message that follows.
@@ -19,6 +20,7 @@ const HEADER_BYTES: usize = 5;
 pub(crate) struct MessageLimit<B> {
     body: B,
     scan: Scan,
+    counts: ServerCounts,
 }
 
 /// The place of the body in a sequence of messages.
@@ -30,10 +32,11 @@ struct Scan {
 }
 
 impl<B> MessageLimit<B> {
-    pub(crate) fn new(body: B) -> MessageLimit<B> {
+    pub(crate) fn new(body: B, counts: ServerCounts) -> MessageLimit<B> {
         MessageLimit {
             body,
             scan: Scan::default(),
+            counts,
         }
     }
 }
@@ -79,11 +82,13 @@ where
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) else {
+        let this = &mut *self;
+        let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)?) else {
             return Poll::Ready(None);
         };
         if let Some(data) = frame.data_ref() {
-            self.scan.advance(data)?;
+            let advanced = this.scan.advance(data);
+            advanced.inspect_err(|_| this.counts.refuse(Limit::MessageBytes))?;
         }
         Poll::Ready(Some(Ok(frame)))
     }

@@ -1,36 +1,41 @@
 //! The options of a server.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget;
+use crate::counts::ServerCounts;
 use crate::health::Health;
+use crate::operations::Operations;
+use crate::server_limits::ServerLimits;
 use crate::service::{BUDGET_BYTES_DEFAULT, ServiceOptions};
+use crate::tls::ServerTls;
 
 /// The options of a server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServerOptions {
     /// The services. The server cancels their `stopping` when it is shut down.
     pub service: ServiceOptions,
+    /// What operators do to the server itself, apart from its store. Without it these calls are `Unsupported`.
+    pub operations: Option<Arc<dyn Operations>>,
     /// The answer to health checks; keep a clone to change it.
     pub health: Health,
+    /// What the server counts; keep a clone to read it.
+    pub counts: ServerCounts,
     /// The time that requests under way may take once the server is shut down; then their connections are cut.
     pub drain_max: Duration,
-    /// The greatest number of connections. Beyond it the one that has been silent for the longest time goes, and the new
-    /// one where all have calls under way. Leave it below the number of files that the process may open.
-    pub connections_max: usize,
-    /// The bytes of metadata that a request may have, names and values together; more is `ResourceExhausted`.
-    pub metadata_bytes_max: usize,
+    /// The limits that can change while the server runs; keep a clone to change them.
+    pub limits: ServerLimits,
     /// The bytes that the requests under way may hold together, and the answers: one half for each. A request of 16 KiB and
     /// more is not read before there is room, and refused as `ResourceExhausted` where there is none for 5 seconds. An
     /// answer that nobody reads is given up where others have waited for room.
     pub in_flight_bytes_max: usize,
+    /// TLS, for HTTP/2 alone; without it connections are in plain text. Somebody has to run its [`watch`](ServerTls::watch).
+    pub tls: Option<ServerTls>,
 }
 
 impl ServerOptions {
-    /// The default of [`connections_max`](Self::connections_max).
-    pub const CONNECTIONS_MAX: usize = 10_000;
-    /// The default of [`metadata_bytes_max`](Self::metadata_bytes_max).
-    pub const METADATA_BYTES_MAX: usize = 64 * 1024;
     /// The default of [`in_flight_bytes_max`](Self::in_flight_bytes_max).
     pub const IN_FLIGHT_BYTES_MAX: usize = BUDGET_BYTES_DEFAULT;
     /// The least that [`in_flight_bytes_max`](Self::in_flight_bytes_max) can be: room for the largest message each way.
@@ -41,11 +46,25 @@ impl Default for ServerOptions {
     fn default() -> Self {
         ServerOptions {
             service: ServiceOptions::default(),
+            operations: None,
             health: Health::default(),
+            counts: ServerCounts::default(),
             drain_max: Duration::from_secs(10),
-            connections_max: Self::CONNECTIONS_MAX,
-            metadata_bytes_max: Self::METADATA_BYTES_MAX,
+            limits: ServerLimits::default(),
             in_flight_bytes_max: Self::IN_FLIGHT_BYTES_MAX,
+            tls: None,
         }
+    }
+}
+
+impl fmt::Debug for ServerOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerOptions")
+            .field("service", &self.service)
+            .field("operations", &self.operations.is_some())
+            .field("drain_max", &self.drain_max)
+            .field("limits", &self.limits)
+            .field("in_flight_bytes_max", &self.in_flight_bytes_max)
+            .finish_non_exhaustive()
     }
 }

@@ -1,14 +1,15 @@
-//! The services `gokupb.Goku` and `reflexpb.Reflex` over any [`Client`].
+//! The services `gokupb.Goku` and `reflexpb.Reflex` over what is behind a [`Gate`].
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt};
-use goku::outage::{Outage, Tracker};
+use goku::gate::{Credentials, Gate};
+use goku::outage::Tracker;
 use goku::{
-    Client, ConsumerName, Entry, Error, ErrorKind, EventId, EventStream, Key, LeaseId, LeaseRequest, ListRequest,
-    Prefix, Result, Snapshot, StreamFrom, StreamItem, StreamRequest, Write, WriteAnswer,
+    Client, ConsumerName, Entry, Error, ErrorKind, EventId, EventStream, LeaseId, LeaseRequest, ListRequest, Prefix,
+    Result, Snapshot, StreamFrom, StreamItem, StreamRequest, Write, WriteAnswer,
 };
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -16,9 +17,12 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
 use crate::budget::{self, Budget, COUNTED_BYTES_MIN};
-use crate::error::{Details, to_status};
+use crate::counts::ServerCounts;
+use crate::credentials;
+use crate::error::Details;
 use crate::proto::gokupb::{self as pb, goku_server::Goku};
 use crate::proto::reflexpb::{self, reflex_server::Reflex};
+use crate::refusal::{Refusal, Refusals};
 use crate::text_keys::{self, TextList, TextListsOfTxn};
 use crate::wire;
 
@@ -35,37 +39,37 @@ pub struct ServiceOptions {
     pub stopping: CancellationToken,
 }
 
-/// Answers the calls of gRPC clients by those of a [`Client`].
+/// Answers the calls of gRPC clients by those of the [`Client`] that each gets at a [`Gate`].
 #[derive(Clone)]
 pub struct GrpcService {
-    client: Arc<dyn Client>,
+    gate: Gate,
     options: ServiceOptions,
     budget: Arc<Budget>,
-    requests: Arc<Outage>,
+    refusals: Refusals,
     /// Streams that start beyond the head; told of once a minute at most, since their clients come again and again.
     beyond_head: Arc<Mutex<Tracker>>,
 }
 
-/// Tells a request that it failed, and the log if only an operator can mend it.
-#[derive(Clone)]
-struct Refusal {
-    details: Details,
-    requests: Arc<Outage>,
-}
-
 impl GrpcService {
-    /// A service over `client`.
-    pub fn new(client: Arc<dyn Client>, options: ServiceOptions) -> GrpcService {
-        GrpcService::within(Budget::new(BUDGET_BYTES_DEFAULT), client, options)
+    /// A service over what is behind `gate`.
+    pub fn new(gate: Gate, options: ServiceOptions) -> GrpcService {
+        let counts = ServerCounts::default();
+        let budget = Budget::new(BUDGET_BYTES_DEFAULT, counts.clone());
+        GrpcService::within(budget, gate, options, &counts)
     }
 
     /// A service whose answers take their room from `budget`.
-    pub(crate) fn within(budget: Arc<Budget>, client: Arc<dyn Client>, options: ServiceOptions) -> GrpcService {
+    pub(crate) fn within(
+        budget: Arc<Budget>,
+        gate: Gate,
+        options: ServiceOptions,
+        counts: &ServerCounts,
+    ) -> GrpcService {
         GrpcService {
-            client,
+            gate,
             options,
             budget,
-            requests: Arc::new(Outage::new("requests")),
+            refusals: Refusals::new("requests").counted_by(counts),
             beyond_head: Arc::default(),
         }
     }
@@ -76,10 +80,12 @@ impl GrpcService {
         } else {
             Details::for_client(request.metadata())
         };
-        Refusal {
-            details,
-            requests: self.requests.clone(),
-        }
+        self.refusals.of(details)
+    }
+
+    /// The data for whoever makes a request.
+    async fn enter(&self, credentials: Credentials) -> Result<Arc<dyn Client>> {
+        Ok(self.gate.enter(&credentials).await?.client)
     }
 
     /// Answers with what `work` comes to.
@@ -107,7 +113,10 @@ impl GrpcService {
         let refusal = self.refusal(&request);
         let id = wire::write_id(request.metadata()).map_err(|error| refusal.status(&error))?;
         let origin = wire::origin(request.metadata()).map_err(|error| refusal.status(&error))?;
-        let work = async { self.client.write(id, write(request.into_inner())?).await.and_then(take) };
+        let work = async {
+            let client = self.enter(credentials::of(&request)).await?;
+            client.write(id, write(request.into_inner())?).await.and_then(take)
+        };
         match origin.scope(work).await {
             Ok(answer) => {
                 refusal.not_needed();
@@ -148,16 +157,18 @@ impl GrpcService {
     async fn open_stream(
         &self,
         refusal: Refusal,
+        credentials: Credentials,
         request: Result<StreamRequest>,
         any_key: bool,
     ) -> Result<Response<BoxStream<reflexpb::Event>>, Status> {
         let open = async {
+            let client = self.enter(credentials).await?;
             let request = request?;
             if self.options.stopping.is_cancelled() {
                 return Err(stopped());
             }
             let (prefix, from) = (request.prefix.clone(), request.from);
-            let events = self.client.stream(request).await?;
+            let events = client.stream(request).await?;
             self.note_start(&prefix, from, events.opened_at());
             Ok(events)
         };
@@ -183,34 +194,16 @@ fn at<T>(snapshot: Snapshot, body: T) -> Response<T> {
     response
 }
 
-impl Refusal {
-    /// The status for an error.
-    fn status(&self, error: &Error) -> Status {
-        match error.kind() {
-            ErrorKind::Internal | ErrorKind::Config => self.requests.failed(error),
-            // A store that is away has lines of its own.
-            ErrorKind::OutcomeUnknown | ErrorKind::Unavailable => tracing::debug!(?error, "a request failed"),
-            _ => {}
-        }
-        to_status(error, self.details)
-    }
-
-    /// Notes that the request was answered well.
-    fn not_needed(&self) {
-        self.requests.worked();
-    }
-}
-
 fn stopped() -> Error {
     Error::new(ErrorKind::Stopped, "the event stream has been stopped")
 }
 
-/// A key that is asked for, not written: one that no key can be does not exist.
-fn existing_key(text: &str, bytes: &[u8]) -> Result<Key> {
-    wire::key_from_request(text, bytes).map_err(|error| match error.kind() {
+/// The error for a request that names a key which has to exist: what no key can be does not exist.
+fn not_existing(error: Error) -> Error {
+    match error.kind() {
         ErrorKind::InvalidKey => Error::new(ErrorKind::NotFound, format!("key not found: {error}")),
         _ => error,
-    })
+    }
 }
 
 #[tonic::async_trait]
@@ -221,21 +214,23 @@ impl Goku for GrpcService {
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::Kv>, Status> {
         let refusal = self.refusal(&request);
         let refused = |error: Error| refusal.status(&error);
+        let client = self.enter(credentials::of(&request)).await.map_err(refused)?;
         let message = request.get_ref();
-        let key = existing_key(&message.key, &message.key_bytes).map_err(refused)?;
+        let key = wire::key_from_request(&message.key, &message.key_bytes);
+        let key = key.map_err(|error| refused(not_existing(error)))?;
         let at = match message.at {
             0 => None,
             at => Some(EventId::new(at).map_err(refused)?),
         };
         let read = async || match at {
-            None => self.client.get(&key).await,
-            Some(at) => self.client.get_at(&key, at).await,
+            None => client.get(&key).await,
+            Some(at) => client.get_at(&key, at).await,
         };
         let mut entry = read().await.map_err(refused)?;
         refusal.not_needed();
-        let bytes = entry.value.len();
+        let bytes = entry.value.bytes_in_memory();
         if bytes < COUNTED_BYTES_MIN {
-            return Ok(Response::new(wire::listed(entry)));
+            return wire::listed(entry).map(Response::new).map_err(refused);
         }
         let room = match self.budget.try_room(bytes) {
             Some(room) => room,
@@ -247,7 +242,7 @@ impl Goku for GrpcService {
                 room
             }
         };
-        let mut response = Response::new(wire::listed(entry));
+        let mut response = Response::new(wire::listed(entry).map_err(refused)?);
         // Until the answer is written, which then counts itself.
         response.extensions_mut().insert(Arc::new(room));
         Ok(response)
@@ -256,11 +251,12 @@ impl Goku for GrpcService {
     async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
         let refusal = self.refusal(&request);
         let work = async {
+            let client = self.enter(credentials::of(&request)).await?;
             let message = request.into_inner();
             let any_key = message.any_key;
             let mut request = ListRequest::try_from(message)?;
             let shown = TextList::of(any_key, &mut request);
-            Ok((shown, self.client.list(request).await?))
+            Ok((shown, client.list(request).await?))
         };
         let (shown, listing) = work.await.map_err(|error| refusal.status(&error))?;
         let snapshot = listing.at();
@@ -271,10 +267,7 @@ impl Goku for GrpcService {
         let entries = listing
             .filter(is_shown)
             .take(shown.limit())
-            .map(move |entry| match entry {
-                Ok(entry) => Ok(wire::listed(entry)),
-                Err(error) => Err(refusal.status(&error)),
-            });
+            .map(move |entry| entry.and_then(wire::listed).map_err(|error| refusal.status(&error)));
         Ok(at(snapshot, Box::pin(entries)))
     }
 
@@ -284,18 +277,17 @@ impl Goku for GrpcService {
     }
 
     async fn delete(&self, request: Request<pb::DeleteRequest>) -> Result<Response<pb::Empty>, Status> {
-        let write = |message: pb::DeleteRequest| {
-            existing_key(&message.key, &message.key_bytes)?;
-            Ok(Write::Delete(message.try_into()?))
-        };
+        let write = |message: pb::DeleteRequest| message.try_into().map(Write::Delete).map_err(not_existing);
         self.answer_write(request, write, WriteAnswer::into_entry).await
     }
 
     async fn stream(&self, request: Request<pb::StreamRequest>) -> Result<Response<Self::StreamStream>, Status> {
         let refusal = self.refusal(&request);
+        let credentials = credentials::of(&request);
         let message = request.into_inner();
         let any_key = message.any_key;
-        self.open_stream(refusal, message.try_into(), any_key).await
+        self.open_stream(refusal, credentials, message.try_into(), any_key)
+            .await
     }
 
     async fn update_lease(&self, request: Request<pb::UpdateLeaseRequest>) -> Result<Response<pb::Empty>, Status> {
@@ -312,7 +304,7 @@ impl Goku for GrpcService {
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
         let write = |message: pb::TxnRequest| Ok(Write::Txn(message.try_into()?));
         let lists = TextListsOfTxn::of(request.get_ref());
-        let take = |answer: WriteAnswer| answer.into_txn().map(|answer| lists.filter(answer));
+        let take = |answer: WriteAnswer| pb::TxnResponse::try_from(lists.filter(answer.into_txn()?));
         self.answer_write(request, write, take).await
     }
 
@@ -322,7 +314,10 @@ impl Goku for GrpcService {
     }
 
     async fn get_lease(&self, request: Request<pb::GetLeaseRequest>) -> Result<Response<pb::Lease>, Status> {
-        let work = async { self.client.get_lease(LeaseId::new(request.get_ref().lease_id)?).await };
+        let work = async {
+            let client = self.enter(credentials::of(&request)).await?;
+            client.get_lease(LeaseId::new(request.get_ref().lease_id)?).await
+        };
         self.answer(self.refusal(&request), work).await
     }
 
@@ -331,7 +326,10 @@ impl Goku for GrpcService {
         request: Request<pb::ListLeasesRequest>,
     ) -> Result<Response<pb::ListLeasesResponse>, Status> {
         let refusal = self.refusal(&request);
-        let work = async { self.client.list_leases(request.into_inner().try_into()?).await };
+        let work = async {
+            let client = self.enter(credentials::of(&request)).await?;
+            client.list_leases(request.into_inner().try_into()?).await
+        };
         self.answer(refusal, work).await
     }
 
@@ -340,17 +338,14 @@ impl Goku for GrpcService {
         request: Request<pb::ListLeaseKeysRequest>,
     ) -> Result<Response<pb::ListLeaseKeysResponse>, Status> {
         let refusal = self.refusal(&request);
-        let message = request.into_inner();
-        let any_key = message.any_key;
         let work = async {
+            let client = self.enter(credentials::of(&request)).await?;
+            let message = request.into_inner();
+            let any_key = message.any_key;
             let request = message.try_into()?;
             match any_key {
-                true => self
-                    .client
-                    .lease_keys(request)
-                    .await
-                    .map(pb::ListLeaseKeysResponse::from),
-                false => text_keys::lease_keys(&*self.client, request).await,
+                true => client.lease_keys(request).await.map(pb::ListLeaseKeysResponse::from),
+                false => text_keys::lease_keys(&*client, request).await,
             }
         };
         self.answer(refusal, work).await
@@ -358,10 +353,10 @@ impl Goku for GrpcService {
 
     async fn history(&self, request: Request<pb::HistoryRequest>) -> Result<Response<pb::HistoryResponse>, Status> {
         let refusal = self.refusal(&request);
-        let message = request.into_inner();
         let work = async {
-            existing_key(&message.key, &message.key_bytes)?;
-            self.client.history(message.try_into()?).await
+            let client = self.enter(credentials::of(&request)).await?;
+            let request = request.into_inner().try_into().map_err(not_existing)?;
+            pb::HistoryResponse::try_from(client.history(request).await?)
         };
         self.answer(refusal, work).await
     }
@@ -373,7 +368,8 @@ impl Goku for GrpcService {
     }
 
     async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
-        self.answer(self.refusal(&request), self.client.status()).await
+        let work = async { self.enter(credentials::of(&request)).await?.status().await };
+        self.answer(self.refusal(&request), work).await
     }
 
     async fn move_cursors(
@@ -381,7 +377,10 @@ impl Goku for GrpcService {
         request: Request<pb::MoveCursorsRequest>,
     ) -> Result<Response<pb::MoveCursorsResponse>, Status> {
         let refusal = self.refusal(&request);
-        let work = async { self.client.move_cursors(request.into_inner().try_into()?).await };
+        let work = async {
+            let client = self.enter(credentials::of(&request)).await?;
+            client.move_cursors(request.into_inner().try_into()?).await
+        };
         self.answer(refusal, work).await
     }
 
@@ -390,7 +389,10 @@ impl Goku for GrpcService {
         request: Request<pb::ListCursorsRequest>,
     ) -> Result<Response<pb::ListCursorsResponse>, Status> {
         let refusal = self.refusal(&request);
-        let work = async { self.client.list_cursors(request.into_inner().try_into()?).await };
+        let work = async {
+            let client = self.enter(credentials::of(&request)).await?;
+            client.list_cursors(request.into_inner().try_into()?).await
+        };
         self.answer(refusal, work).await
     }
 
@@ -399,8 +401,9 @@ impl Goku for GrpcService {
         request: Request<pb::DeleteCursorsRequest>,
     ) -> Result<Response<pb::DeleteCursorsResponse>, Status> {
         let work = async {
+            let client = self.enter(credentials::of(&request)).await?;
             let consumer = ConsumerName::new(&request.get_ref().consumer)?;
-            let deleted = self.client.delete_cursors(&consumer).await?;
+            let deleted = client.delete_cursors(&consumer).await?;
             Ok(pb::DeleteCursorsResponse { deleted })
         };
         self.answer(self.refusal(&request), work).await
@@ -413,8 +416,9 @@ impl Reflex for GrpcService {
 
     async fn stream(&self, request: Request<reflexpb::StreamRequest>) -> Result<Response<Self::StreamStream>, Status> {
         let refusal = self.refusal(&request);
+        let credentials = credentials::of(&request);
         let request = wire::reflex_request(Prefix::default(), request.into_inner());
-        self.open_stream(refusal, request, false).await
+        self.open_stream(refusal, credentials, request, false).await
     }
 }
 
@@ -445,8 +449,10 @@ impl Stream for Events {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Poll::Ready(Some(Ok(item))) => return Poll::Ready(Some(Ok(item.into()))),
-                Poll::Ready(Some(Err(error))) => error,
+                Poll::Ready(Some(item)) => match item.and_then(reflexpb::Event::try_from) {
+                    Ok(event) => return Poll::Ready(Some(Ok(event))),
+                    Err(error) => error,
+                },
                 // A stream never ends well.
                 Poll::Ready(None) => stopped(),
                 Poll::Pending => return Poll::Pending,

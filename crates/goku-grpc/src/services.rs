@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
-use goku::{Client, Error, ErrorKind, Result};
+use goku::gate::Gate;
+use goku::{Error, ErrorKind, Result};
 use tonic::service::Routes;
 
+use crate::admin_service::AdminService;
 use crate::budget::Budget;
+use crate::counts::ServerCounts;
 use crate::edge::Edge;
 use crate::options::ServerOptions;
+use crate::passing::Passing;
 use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::gokupb::admin_server::AdminServer;
 use crate::proto::gokupb::goku_server::GokuServer;
 use crate::proto::reflexpb::reflex_server::ReflexServer;
+use crate::server_limits::ServerLimits;
 use crate::service::GrpcService;
 use crate::stoppable::Stoppable;
 
@@ -19,16 +25,18 @@ use crate::stoppable::Stoppable;
 pub(crate) struct Services {
     pub(crate) goku: Edge<GokuServer<GrpcService>>,
     pub(crate) routes: Routes,
-    pub(crate) metadata_bytes_max: usize,
+    pub(crate) limits: ServerLimits,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) counts: ServerCounts,
 }
 
 impl Services {
-    /// The services over `client`, which end once `options.service.stopping` is cancelled.
-    pub(crate) fn new(client: Arc<dyn Client>, options: &ServerOptions) -> Result<Services> {
+    /// The services behind `gate`, which end once `options.service.stopping` is cancelled.
+    pub(crate) fn new(gate: Gate, options: &ServerOptions) -> Result<Services> {
         let stopping = &options.service.stopping;
-        let budget = Budget::new(options.in_flight_bytes_max);
-        let service = GrpcService::within(budget.clone(), client, options.service.clone());
+        let counts = &options.counts;
+        let budget = Budget::new(options.in_flight_bytes_max, counts.clone());
+        let service = GrpcService::within(budget.clone(), gate.clone(), options.service.clone(), counts);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -38,15 +46,21 @@ impl Services {
             |error| Error::new(ErrorKind::Internal, "the protocol's description is invalid").with_source(error);
         let v1 = reflection().build_v1().map_err(invalid)?;
         let v1alpha = reflection().build_v1alpha().map_err(invalid)?;
+        let mut routes = Routes::new(Edge::new(ReflexServer::new(service.clone()), options));
+        if gate.has_admin() {
+            let admin = AdminService::new(gate.clone(), options.operations.clone()).counted_by(counts);
+            routes = routes.add_service(Edge::new(AdminServer::new(admin), options));
+        }
         Ok(Services {
-            goku: Edge::new(GokuServer::new(service.clone()), options.metadata_bytes_max),
-            routes: Routes::new(Edge::new(ReflexServer::new(service), options.metadata_bytes_max))
+            goku: Edge::new(GokuServer::new(service), options),
+            routes: routes
                 .add_service(Stoppable::new(options.health.server(), stopping.clone()))
-                .add_service(Stoppable::new(v1, stopping.clone()))
-                .add_service(Stoppable::new(v1alpha, stopping.clone()))
+                .add_service(Passing::new(Stoppable::new(v1, stopping.clone()), gate.clone()))
+                .add_service(Passing::new(Stoppable::new(v1alpha, stopping.clone()), gate))
                 .prepare(),
-            metadata_bytes_max: options.metadata_bytes_max,
+            limits: options.limits.clone(),
             budget,
+            counts: counts.clone(),
         })
     }
 }

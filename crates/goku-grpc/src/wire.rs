@@ -1,7 +1,9 @@
 //! Conversions between goku's types and the messages of the protocol: the zeros of the wire begin and end here.
 //!
 //! Conversions of what a peer may get wrong are a `TryFrom`. From a request it gives the kind that the caller is to be
-//! answered with; from an answer always `Internal` or, where an older goku cannot say it, `Unsupported`.
+//! answered with; from an answer always `Internal` or, where an older goku cannot say it, `Unsupported`. So is the conversion of
+//! what holds a value into a message: messages have the bytes of values, and no reference to a large one, which is `TooLarge`
+//! in an answer and `InvalidArgument` in a request.
 
 mod cursor;
 mod entry;
@@ -10,7 +12,9 @@ mod history;
 mod key;
 mod lease;
 mod origin;
+mod reloaded;
 mod request;
+mod setting;
 mod snapshot;
 mod status;
 mod time;
@@ -31,18 +35,18 @@ pub(crate) use write::put_write_id;
 pub(crate) use write::write_id;
 
 use bytes::Bytes;
-use goku::{Error, ErrorKind};
+use goku::{Error, ErrorKind, Value};
 
 /// Values up to so many bytes are copied out of the buffer that their message was received in: a slice would keep the
 /// whole buffer, which may be many times as large and hold other messages.
 const VALUE_COPY_BYTES_MAX: usize = 4096;
 
 /// A value that keeps no more than itself in memory, more or less.
-fn own(value: Bytes) -> Bytes {
+fn own(value: Bytes) -> Value {
     if value.len() <= VALUE_COPY_BYTES_MAX {
-        Bytes::copy_from_slice(&value)
+        Value::from(&value[..])
     } else {
-        value
+        value.into()
     }
 }
 

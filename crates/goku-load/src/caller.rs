@@ -100,7 +100,7 @@ impl Caller {
 
     async fn set(&mut self, series: usize) -> Result<()> {
         let request = self.next_set()?;
-        let bytes = request.key.as_bytes().len() + request.value.len();
+        let bytes = request.key.as_bytes().len() + request.value.bytes_in_memory();
         let begun = Instant::now();
         self.client.set(request).await?;
         self.recorder.call(self.number, series, begun, 1, bytes);
@@ -118,7 +118,9 @@ impl Caller {
 
     async fn txn(&mut self, sets: usize) -> Result<()> {
         let requests: Vec<_> = (0..sets).map(|_| self.next_set()).collect::<Result<_>>()?;
-        let bytes = requests.iter().map(|set| set.key.as_bytes().len() + set.value.len());
+        let bytes = requests
+            .iter()
+            .map(|set| set.key.as_bytes().len() + set.value.bytes_in_memory());
         let bytes = bytes.sum();
         let txn = Txn {
             then: requests.into_iter().map(Operation::Set).collect(),
@@ -175,7 +177,7 @@ impl Caller {
                 }
                 Err(error) => return Err(error),
             };
-            if !pass.got(event.key.as_bytes().len() + event.value.len()) {
+            if !pass.got(event.key.as_bytes().len() + event.value.bytes_in_memory()) {
                 return Ok(());
             }
         }
@@ -271,7 +273,7 @@ impl Drop for Pass<'_> {
 }
 
 fn bytes_of(entry: &Entry) -> usize {
-    entry.key.as_bytes().len() + entry.value.len()
+    entry.key.as_bytes().len() + entry.value.bytes_in_memory()
 }
 
 /// The part of `all` that belongs to one of `parts`: as large as the others', and never empty.

@@ -75,14 +75,18 @@ impl Watcher {
     }
 
     fn arrived(&self, event: &Event) {
-        let Some(stamp) = event.value.first_chunk::<STAMP_BYTES>() else {
+        let Some(stamp) = event
+            .value
+            .inline()
+            .and_then(|value| value.first_chunk::<STAMP_BYTES>())
+        else {
             return;
         };
         let Some(sent) = self.base.checked_add(Duration::from_nanos(u64::from_le_bytes(*stamp))) else {
             return;
         };
         if sent <= Instant::now() {
-            let bytes = event.key.as_bytes().len() + event.value.len();
+            let bytes = event.key.as_bytes().len() + event.value.bytes_in_memory();
             self.recorder.call(self.number, ARRIVAL, sent, 1, bytes);
         }
     }

@@ -1,18 +1,23 @@
 //! The command line.
 
-mod address;
+mod access;
 mod bench;
 mod completions;
 mod condition;
+mod config;
 mod connection;
 mod consume;
 mod consumers;
+mod credentials;
 mod delete;
 mod entries;
 mod expiry;
 mod history;
+mod invocation;
 mod key;
 mod lease;
+#[cfg(feature = "manual")]
+mod man;
 mod own;
 mod question;
 mod reader;
@@ -28,8 +33,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use goku::{Error, ErrorKind, Origin};
 
 use self::connection::Connection;
+use self::credentials::Credentials;
+use self::invocation::Invocation;
+use crate::configuration::ServeOptions;
 use crate::environment;
-use crate::exit::{self, Outcome, Subject};
+use crate::exit::{self, Failure, Outcome, Subject};
 use crate::output::{Format, Output};
 use crate::time;
 
@@ -37,8 +45,8 @@ use crate::time;
 #[derive(Debug, Parser)]
 #[command(name = "goku", version, after_help = exit::HELP)]
 pub(crate) struct Cli {
-    /// The server that client commands talk to, or several of one store: URLs, or HOST:PORT, separated by commas. What
-    /// fails at one is tried at the others, within --timeout
+    /// The server that client commands talk to, or several of one store: URLs, or HOST:PORT, separated by commas. By TLS where
+    /// they begin with https://. What fails at one is tried at the others, within --timeout
     #[arg(
         long,
         global = true,
@@ -49,6 +57,9 @@ pub(crate) struct Cli {
         default_value = "http://127.0.0.1:4658"
     )]
     endpoint: Vec<String>,
+
+    #[command(flatten)]
+    credentials: Credentials,
 
     /// The id of what the command is part of, such as an order or a deployment, of at most 64 bytes: each event that the
     /// command makes tells it, in `watch --output json`
@@ -106,20 +117,41 @@ enum Command {
     Txn(txn::Txn),
     Consume(consume::Consume),
     Consumers(consumers::Consumers),
+    /// Ask callers for rights, and make the first administrator
+    #[command(subcommand)]
+    Auth(access::Auth),
+    /// Make, list and revoke tokens, by which callers say who they are
+    #[command(subcommand)]
+    Token(access::Token),
+    /// Say what those may do who have a role
+    #[command(subcommand)]
+    Role(access::Role),
+    /// Say which roles an identity has
+    #[command(subcommand)]
+    Identity(access::Identity),
     /// Show the server's version, its store and the head of its log
     Status,
+    /// Show, check and reload the configuration of a server
+    #[command(subcommand)]
+    Config(config::Config),
     /// Put a load on a server or a store, and tell rates and latencies
     #[command(subcommand)]
     Bench(bench::Bench),
     Completions(completions::Completions),
+    #[cfg(feature = "manual")]
+    #[command(hide = true)]
+    Man(man::Man),
 }
 
 impl Cli {
     /// Reads the command line of this process; exits where it cannot be read, or asks for help.
     pub(crate) fn read() -> Cli {
-        let command = environment::without_empty(with_hyphen_values(Cli::command()));
-        let matches = command.get_matches();
+        let matches = Cli::command_line().get_matches();
         Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    fn command_line() -> clap::Command {
+        environment::prepared(with_hyphen_values(Cli::command()))
     }
 }
 
@@ -148,7 +180,29 @@ impl Command {
             Command::Watch(_) | Command::History(_) => Subject::Events,
             Command::Lease(_) => Subject::Leases,
             Command::Consume(_) | Command::Consumers(_) => Subject::Consumers,
-            Command::Serve(_) | Command::Status | Command::Bench(_) | Command::Completions(_) => Subject::Other,
+            Command::Auth(_) | Command::Token(_) | Command::Role(_) | Command::Identity(_) => Subject::Other,
+            Command::Serve(_) | Command::Status | Command::Config(_) | Command::Bench(_) | Command::Completions(_) => {
+                Subject::Other
+            }
+            #[cfg(feature = "manual")]
+            Command::Man(_) => Subject::Other,
+        }
+    }
+
+    fn has_options(&self) -> bool {
+        match self {
+            Command::Serve(_) => true,
+            Command::Config(config) => config.has_options(),
+            _ => false,
+        }
+    }
+
+    /// The options of commands that have some.
+    fn into_options(self) -> Option<ServeOptions> {
+        match self {
+            Command::Serve(serve) => Some(serve.options),
+            Command::Config(config) => config.into_options(),
+            _ => None,
         }
     }
 }
@@ -156,25 +210,33 @@ impl Command {
 /// Runs the command to its end.
 pub(crate) fn run(cli: Cli) -> Outcome {
     let subject = cli.command.subject();
+    let (cli, invocation) = if cli.command.has_options() {
+        Invocation::read(std::env::args_os().collect()).map_err(Failure::Config)?
+    } else {
+        (cli, Invocation::default())
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::new(ErrorKind::Internal, format!("cannot start threads: {error}")))?;
-    let result = runtime.block_on(dispatch(cli));
+    let result = runtime.block_on(dispatch(cli, invocation));
     // Not waited for: a read of standard input that nobody ends would hold the exit.
     runtime.shutdown_background();
     result.map_err(|failure| failure.about(subject))
 }
 
-async fn dispatch(cli: Cli) -> Outcome {
+async fn dispatch(cli: Cli, invocation: Invocation) -> Outcome {
     let connection = Connection {
         endpoints: cli.endpoint,
+        credentials: cli.credentials,
         timeout: cli.timeout,
         format: cli.output,
     };
     let mut output = Output::new(cli.output);
     let origin = cli.request_id.unwrap_or_default();
-    let result = origin.scope(run_command(cli.command, &connection, &mut output)).await;
+    let result = origin
+        .scope(run_command(cli.command, invocation, &connection, &mut output))
+        .await;
     // What came before a failure shows before it.
     let flushed = output.flush();
     result?;
@@ -185,9 +247,14 @@ fn request_id(id: &str) -> goku::Result<Origin> {
     Origin::default().with_request_id(id)
 }
 
-async fn run_command(command: Command, connection: &Connection, output: &mut Output) -> Outcome {
+async fn run_command(
+    command: Command,
+    invocation: Invocation,
+    connection: &Connection,
+    output: &mut Output,
+) -> Outcome {
     match command {
-        Command::Serve(serve) => serve.run(output).await,
+        Command::Serve(serve) => serve.run(invocation, output).await,
         Command::Get(get) => get.run(connection, output).await,
         Command::Set(set) => set.run(connection, output).await,
         Command::Delete(delete) => delete.run(connection, output).await,
@@ -198,8 +265,15 @@ async fn run_command(command: Command, connection: &Connection, output: &mut Out
         Command::Txn(txn) => txn.run(connection, output).await,
         Command::Consume(consume) => consume.run(connection, output).await,
         Command::Consumers(consumers) => consumers.run(connection, output).await,
+        Command::Auth(auth) => auth.run(connection, output).await,
+        Command::Token(token) => token.run(connection, output).await,
+        Command::Role(role) => role.run(connection, output).await,
+        Command::Identity(identity) => identity.run(connection, output).await,
         Command::Status => status::run(connection, output).await,
+        Command::Config(config) => config.run(invocation, connection, output).await,
         Command::Bench(bench) => bench.run(connection, output).await,
         Command::Completions(completions) => completions.run(Cli::command(), output),
+        #[cfg(feature = "manual")]
+        Command::Man(man) => man.run(Cli::command()),
     }
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use goku::Deliver;
-use goku_grpc::ServerOptions;
+use goku_grpc::{ServerLimits, ServerOptions, ServerTlsFiles};
 use rustix::process::{Resource, getrlimit};
+
+use crate::telemetry::LogConfig;
 
 /// Files that the process needs beside its connections: those of the store, and of the metrics.
 const OTHER_FILES: usize = 64;
@@ -22,8 +24,12 @@ pub struct Config {
     pub share_database: bool,
     /// When streams are given the commits of other replicas.
     pub deliver: Deliver,
-    /// The address of the metrics for Prometheus over HTTP, `ADDR:PORT`; none by default.
+    /// The address of the metrics for Prometheus and of the probes over HTTP, `ADDR:PORT`; none by default.
     pub metrics_listen: Option<String>,
+    /// The time from which a call is logged as slow; never without.
+    pub slow_call: Option<Duration>,
+    /// The time from which a statement of the database is logged as slow; never without.
+    pub slow_statement: Option<Duration>,
     /// Send error details only in the older of the two forms that Go clients read. Without it the form follows from the
     /// client's `user-agent`, which is wrong for one combination: an old jettison, from before July 2023, with a grpc-go
     /// from 1.56 on.
@@ -36,15 +42,28 @@ pub struct Config {
     pub metadata_bytes_max: usize,
     /// The bytes that the requests and answers under way may hold together.
     pub in_flight_bytes_max: usize,
+    /// The log, for whoever initialises it: it is the process's, and [`Server::start`](crate::Server::start) leaves it alone.
+    pub log: LogConfig,
+    /// The files of TLS, for gRPC and metrics; without them both are in plain text.
+    pub tls: Option<ServerTlsFiles>,
+    /// Whether an address beyond loopback may be listened at without TLS.
+    pub allow_plaintext: bool,
+    /// Whether an address beyond loopback may be listened at while the store asks callers for no rights.
+    pub allow_anonymous: bool,
 }
 
 impl Config {
-    /// The default of [`listen`](Self::listen): this machine only, since goku asks nobody who they are.
+    /// The default of [`listen`](Self::listen): this machine only, since a new store asks callers for no rights.
     pub const LISTEN: &str = "127.0.0.1:4658";
     /// The default of [`store`](Self::store): a file in the working directory.
     pub const STORE: &str = "sqlite:goku.db";
     /// The default of [`drain_max`](Self::drain_max): below the 30 s, often 10 s, after which supervisors kill.
     pub const DRAIN_MAX: Duration = Duration::from_secs(9);
+
+    /// The default of [`slow_call`](Self::slow_call).
+    pub const SLOW_CALL: Duration = Duration::from_millis(500);
+    /// The default of [`slow_statement`](Self::slow_statement).
+    pub const SLOW_STATEMENT: Duration = Duration::from_millis(200);
 
     /// The default of [`connections_max`](Self::connections_max): 10,000, or what the process's limit of open files leaves
     /// for them.
@@ -64,11 +83,17 @@ impl Default for Config {
             share_database: false,
             deliver: Deliver::default(),
             metrics_listen: None,
+            slow_call: Some(Self::SLOW_CALL),
+            slow_statement: Some(Self::SLOW_STATEMENT),
             hop_details_only: false,
             drain_max: Self::DRAIN_MAX,
             connections_max: Self::default_connections_max(),
-            metadata_bytes_max: ServerOptions::METADATA_BYTES_MAX,
+            metadata_bytes_max: ServerLimits::METADATA_BYTES_MAX,
             in_flight_bytes_max: ServerOptions::IN_FLIGHT_BYTES_MAX,
+            log: LogConfig::default(),
+            tls: None,
+            allow_plaintext: false,
+            allow_anonymous: false,
         }
     }
 }
@@ -76,7 +101,7 @@ impl Default for Config {
 /// The greatest number of connections in a process that may open so many files.
 fn connections_within(files: usize) -> usize {
     let left = files.saturating_sub(OTHER_FILES).max(files / 4);
-    left.clamp(1, ServerOptions::CONNECTIONS_MAX)
+    left.clamp(1, ServerLimits::CONNECTIONS_MAX)
 }
 
 #[cfg(test)]
@@ -88,6 +113,6 @@ mod tests {
         assert_eq!(connections_within(128), 64);
         assert_eq!(connections_within(64), 16);
         assert_eq!(connections_within(1_024), 960);
-        assert_eq!(connections_within(usize::MAX), ServerOptions::CONNECTIONS_MAX);
+        assert_eq!(connections_within(usize::MAX), ServerLimits::CONNECTIONS_MAX);
     }
 }

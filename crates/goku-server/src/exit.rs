@@ -4,6 +4,8 @@ use std::io;
 
 use goku::{Error, ErrorKind};
 
+use crate::configuration::Problem;
+
 /// Done.
 pub(crate) const DONE: u8 = 0;
 /// An error that no other code stands for.
@@ -24,6 +26,9 @@ pub(crate) const POSITION_GONE: u8 = 7;
 /// A bug in goku ended the command.
 pub(crate) const BROKEN: u8 = 8;
 
+/// The server does not know the caller, or the caller has no right to do this.
+pub(crate) const DENIED: u8 = 10;
+
 /// The exit codes as `--help` tells them.
 pub(crate) const HELP: &str = "\
 Exit codes:
@@ -41,8 +46,11 @@ Exit codes:
      listing's position
   8  broken: a bug in goku ended the command; a server drains as far as it can and
      is to be started again
+ 10  denied: the server does not know who you are, or you have no right to do
+     this; nothing was applied
 
-Errors are one line on standard error, `goku: ...`; with --output json one object:
+Errors are one line on standard error, `goku: ...`, those of options one each; with
+--output json one object:
   {\"error\":\"not_found\",\"exit_code\":3,\"message\":\"...\"}
 (A command line that cannot be read gets a longer explanation, in text.)";
 
@@ -61,6 +69,8 @@ pub(crate) enum Failure {
     Declined,
     /// An option cannot be right.
     Usage(String),
+    /// ServeOptions cannot be right.
+    Config(Vec<Problem>),
     /// A part of goku that the command cannot do without has panicked.
     Broken(Error),
 }
@@ -93,7 +103,7 @@ impl Failure {
             // Whoever read has what they wanted, as in `goku list | head -1`.
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => DONE,
             Failure::Output(_) | Failure::Declined => ERROR,
-            Failure::Input(_) | Failure::Usage(_) => USAGE,
+            Failure::Input(_) | Failure::Usage(_) | Failure::Config(_) => USAGE,
             Failure::Broken(_) => BROKEN,
         }
     }
@@ -106,18 +116,22 @@ impl Failure {
         }
     }
 
-    /// The kind's name and a line that says what happened and what to do; none where nothing is to be said.
-    pub(crate) fn message(&self) -> Option<(&'static str, String)> {
-        match self {
-            Failure::Call(error, subject) => Some((error.kind().name(), explain(error, *subject))),
-            Failure::NotSucceeded => None,
-            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
-            Failure::Output(error) => Some(("output", format!("cannot write the output: {error}"))),
-            Failure::Input(message) => Some(("input", message.clone())),
-            Failure::Declined => Some(("declined", "nothing was deleted".to_owned())),
-            Failure::Usage(message) => Some(("usage", message.clone())),
-            Failure::Broken(error) => Some(("broken", explain(error, Subject::Other))),
-        }
+    /// The kind's name and lines that say what happened and what to do; none where nothing is to be said.
+    pub(crate) fn messages(&self) -> Option<(&'static str, Vec<String>)> {
+        let (kind, message) = match self {
+            Failure::Config(problems) => {
+                return Some(("config", problems.iter().map(ToString::to_string).collect()));
+            }
+            Failure::NotSucceeded => return None,
+            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return None,
+            Failure::Call(error, subject) => (error.kind().name(), explain(error, *subject)),
+            Failure::Output(error) => ("output", format!("cannot write the output: {error}")),
+            Failure::Input(message) => ("input", message.clone()),
+            Failure::Declined => ("declined", "nothing was deleted".to_owned()),
+            Failure::Usage(message) => ("usage", message.clone()),
+            Failure::Broken(error) => ("broken", explain(error, Subject::Other)),
+        };
+        Some((kind, vec![message]))
     }
 }
 
@@ -141,6 +155,7 @@ fn code(kind: ErrorKind) -> u8 {
         ErrorKind::Unavailable | ErrorKind::Stopped => UNAVAILABLE,
         ErrorKind::OutcomeUnknown => OUTCOME_UNKNOWN,
         ErrorKind::Compacted { .. } | ErrorKind::PositionLost => POSITION_GONE,
+        ErrorKind::Unauthenticated | ErrorKind::PermissionDenied => DENIED,
         ErrorKind::HeadReached => DONE,
         _ => ERROR,
     }
@@ -169,6 +184,7 @@ fn explain(error: &Error, subject: Subject) -> String {
             "; use `goku list --with-position`, then `goku watch --after` its position"
         }
         (ErrorKind::Stopped, _) => "; nothing was applied: try again when it is back",
+        (ErrorKind::PermissionDenied, _) => "; an administrator grants rights with `goku role set`",
         (ErrorKind::Unsupported, _) => "; is this an older goku, or another program?",
         _ => "",
     };

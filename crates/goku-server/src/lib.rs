@@ -21,15 +21,20 @@
 mod config;
 mod consumer_metrics;
 mod cursor_metrics;
+mod engine_metrics;
 mod exposition;
 #[cfg(feature = "faults")]
 mod faults;
 mod health_watch;
 mod listen;
+mod liveness;
 mod metered;
 mod metrics_endpoint;
 mod metrics_listener;
+mod readiness;
+mod reload;
 mod server;
+mod slow_log;
 mod store_metrics;
 mod store_url;
 
@@ -37,10 +42,17 @@ pub mod telemetry;
 
 pub use config::Config;
 pub use consumer_metrics::ConsumerMetrics;
-pub use metered::Metered;
+pub use liveness::Liveness;
+pub use metered::metering;
 pub use metrics_endpoint::Collector;
 pub use metrics_endpoint::MetricsEndpoint;
+pub use reload::ConfigSource;
+pub use reload::Prepared;
+pub use reload::Reloadable;
+pub use reload::Reloader;
+pub use reload::Revision;
 pub use server::Server;
+pub use slow_log::SlowLog;
 pub use store_url::without_password;
 
 /// The examples of the README, compiled and run as documentation tests.

@@ -1,11 +1,16 @@
 //! The binary `goku`: the server and the client commands.
 
+mod address;
 mod cli;
+mod configuration;
 mod environment;
 mod exit;
+mod log_arguments;
 mod output;
 mod position;
+mod supervisor;
 mod time;
+mod tls_arguments;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use axum::Router;
 use goku::outage::Outage;
+use goku_grpc::{Protocol, ServerTls};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -26,8 +28,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The pause after an accept that failed, as one does while the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Answers requests on `listener` by `routes`, for ever.
-pub(crate) async fn serve(listener: TcpListener, routes: Router) {
+/// Answers requests on `listener`, by TLS where it is given, by `routes`, for ever.
+pub(crate) async fn serve(listener: TcpListener, tls: Option<ServerTls>, routes: Router) {
     let mut connections: VecDeque<AbortOnDropHandle<()>> = VecDeque::new();
     let at = listener.local_addr().map(|address| address.to_string());
     let outage = Outage::new("accepts of connections to the metrics").at(at.unwrap_or_default());
@@ -39,7 +41,7 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router) {
                 if connections.len() >= CONNECTIONS_MAX {
                     connections.pop_front();
                 }
-                let answered = tokio::spawn(answer(connection, routes.clone()));
+                let answered = tokio::spawn(connected(connection, tls.clone(), routes.clone()));
                 connections.push_back(AbortOnDropHandle::new(answered));
             }
             Err(error) => {
@@ -50,7 +52,17 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router) {
     }
 }
 
-async fn answer(connection: TcpStream, routes: Router) {
+async fn connected(connection: TcpStream, tls: Option<ServerTls>, routes: Router) {
+    match tls {
+        None => answer(connection, routes).await,
+        Some(tls) => match tls.accept(connection, Protocol::Http1).await {
+            Ok(connection) => answer(connection, routes).await,
+            Err(error) => tracing::debug!(%error, "a connection to the metrics failed"),
+        },
+    }
+}
+
+async fn answer(connection: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, routes: Router) {
     let answered = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_MAX)

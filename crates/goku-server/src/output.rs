@@ -1,6 +1,7 @@
 //! The output of commands, as text and as JSON.
 
 mod bench;
+mod configuration;
 mod consumer_status;
 mod held_keys;
 mod json;
@@ -11,8 +12,10 @@ mod text;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use clap::ValueEnum;
-use goku::consumer::{DeadLetter, Delivery, Member, Replayed};
+use goku::access::{AccessName, Token};
+use goku::consumer::{self, DeadLetter, Delivery, Member, Replayed};
 use goku::{Entry, Event, Lease, OperationAnswer, Snapshot, Status, TxnAnswer};
+use goku_grpc::Reloaded;
 use goku_server::{MetricsEndpoint, Server, telemetry};
 use serde::Serialize;
 
@@ -20,7 +23,8 @@ pub(crate) use self::consumer_status::ConsumerStatus;
 pub(crate) use self::held_keys::HeldKeys;
 pub(crate) use self::report::Report;
 use self::table::Table;
-use crate::exit::Failure;
+use crate::configuration::Effective;
+use crate::exit::{Failure, Outcome};
 use crate::position;
 
 /// The form of answers and errors.
@@ -52,8 +56,8 @@ pub(crate) enum Term {
 }
 
 /// The JSON that a consumer's command is given.
-pub(crate) fn delivery_json(delivery: &Delivery) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec(&json::delivery(delivery))
+pub(crate) fn delivery_json(delivery: &Delivery) -> Result<Vec<u8>, consumer::Failure> {
+    Ok(serde_json::to_vec(&json::delivery(delivery)?)?)
 }
 
 impl Output {
@@ -84,12 +88,13 @@ impl Output {
     }
 
     /// The answer to a Get: the value's bytes and nothing else, but on a terminal, where it is made visible.
-    pub(crate) fn value(&mut self, entry: &Entry) -> io::Result<()> {
-        match self.format {
-            Format::Text if self.is_terminal() => writeln!(self.out, "{}", text::visible(&entry.value)),
-            Format::Text => self.out.write_all(&entry.value),
-            Format::Json => self.json(&json::entry(entry)),
-        }
+    pub(crate) fn value(&mut self, entry: &Entry) -> Outcome {
+        let written = match self.format {
+            Format::Text if self.is_terminal() => writeln!(self.out, "{}", text::visible(entry.inline_value()?)),
+            Format::Text => self.out.write_all(entry.inline_value()?),
+            Format::Json => self.json(&json::entry(entry)?),
+        };
+        Ok(written?)
     }
 
     /// The state that a Set left, and when its key ends.
@@ -118,13 +123,14 @@ impl Output {
     }
 
     /// A key of a list.
-    pub(crate) fn listed(&mut self, entry: &Entry, keys_only: bool) -> io::Result<()> {
-        match (self.format, keys_only) {
-            (Format::Text, false) => self.row(&text::ROW, text::row(entry)),
+    pub(crate) fn listed(&mut self, entry: &Entry, keys_only: bool) -> Outcome {
+        let written = match (self.format, keys_only) {
+            (Format::Text, false) => self.row(&text::ROW, text::row(entry)?),
             (Format::Text, true) => self.row(&["key"], text::key(&entry.key)),
-            (Format::Json, false) => self.json(&json::entry(entry)),
+            (Format::Json, false) => self.json(&json::entry(entry)?),
             (Format::Json, true) => self.json(&json::state(entry)),
-        }
+        };
+        Ok(written?)
     }
 
     /// The point in history that a list is of.
@@ -136,11 +142,12 @@ impl Output {
     }
 
     /// An event.
-    pub(crate) fn event(&mut self, event: &Event) -> io::Result<()> {
-        match self.format {
-            Format::Text => self.row(&text::EVENT, text::event(event)),
-            Format::Json => self.json(&json::event(event)),
-        }
+    pub(crate) fn event(&mut self, event: &Event) -> Outcome {
+        let written = match self.format {
+            Format::Text => self.row(&text::EVENT, text::event(event)?),
+            Format::Json => self.json(&json::event(event)?),
+        };
+        Ok(written?)
     }
 
     /// A new lease: its id alone, for `--lease $(goku lease grant)`.
@@ -199,11 +206,12 @@ impl Output {
     }
 
     /// A dead letter.
-    pub(crate) fn dead_letter(&mut self, letter: &DeadLetter) -> io::Result<()> {
-        match self.format {
+    pub(crate) fn dead_letter(&mut self, letter: &DeadLetter) -> Outcome {
+        let written = match self.format {
             Format::Text => self.row(&text::DEAD_LETTER, text::dead_letter(letter)),
-            Format::Json => self.json(&json::dead_letter(letter)),
-        }
+            Format::Json => self.json(&json::dead_letter(letter)?),
+        };
+        Ok(written?)
     }
 
     /// The outcome of dead letters that were handled once more.
@@ -223,14 +231,14 @@ impl Output {
     }
 
     /// The answer of a transaction.
-    pub(crate) fn txn(&mut self, answer: &TxnAnswer) -> io::Result<()> {
+    pub(crate) fn txn(&mut self, answer: &TxnAnswer) -> Outcome {
         if self.format == Format::Json {
-            return self.json(&json::txn(answer));
+            return Ok(self.json(&json::txn(answer)?)?);
         }
         writeln!(self.out, "{}", if answer.succeeded { "then" } else { "else" })?;
         for operation in &answer.answers {
             match operation {
-                OperationAnswer::Get(Some(entry)) => writeln!(self.out, "get\t{}", text::row(entry))?,
+                OperationAnswer::Get(Some(entry)) => writeln!(self.out, "get\t{}", text::row(entry)?)?,
                 OperationAnswer::Get(None) => writeln!(self.out, "get\tnot found")?,
                 OperationAnswer::Set(entry) => {
                     writeln!(self.out, "set\t{}\t{}", text::key(&entry.key), text::state(entry))?
@@ -242,7 +250,7 @@ impl Output {
                 OperationAnswer::List(entries) => {
                     writeln!(self.out, "list\t{} keys", entries.len())?;
                     for entry in entries {
-                        writeln!(self.out, "\t{}", text::row(entry))?;
+                        writeln!(self.out, "\t{}", text::row(entry)?)?;
                     }
                 }
             }
@@ -265,6 +273,71 @@ impl Output {
             Format::Json => self.json(&json::serving(server))?,
         }
         self.out.flush()
+    }
+
+    /// A token, which is shown this once, and the id by which it can be taken back.
+    pub(crate) fn token(&mut self, token: &Token, id: &AccessName) -> io::Result<()> {
+        match self.format {
+            Format::Text => {
+                note(
+                    Format::Text,
+                    &format!("token {id}: it is shown this once, keep it as a secret"),
+                );
+                writeln!(self.out, "{}", token.reveal())
+            }
+            Format::Json => self.json(&json::token(token, id)),
+        }
+    }
+
+    /// What was done, in words or as an object.
+    pub(crate) fn sentence(&mut self, text: &str, json: &impl Serialize) -> io::Result<()> {
+        match self.format {
+            Format::Text => writeln!(self.out, "{text}"),
+            Format::Json => self.json(json),
+        }
+    }
+
+    /// One of several things of a kind: cells under the names of their columns, or an object.
+    pub(crate) fn record(&mut self, names: &[&str], cells: &[&str], json: &impl Serialize) -> io::Result<()> {
+        match self.format {
+            Format::Text => self.row(names, cells.join("\t")),
+            Format::Json => self.json(json),
+        }
+    }
+
+    /// The options that apply: as a file of them, or an object each.
+    pub(crate) fn configuration(&mut self, effective: &Effective, with_origin: bool) -> io::Result<()> {
+        match self.format {
+            Format::Text => self
+                .out
+                .write_all(configuration::text(effective, with_origin).as_bytes()),
+            Format::Json => effective
+                .entries()
+                .iter()
+                .try_for_each(|entry| self.json(&configuration::json(entry))),
+        }
+    }
+
+    /// Tells that options are right, those of the file where one was named.
+    pub(crate) fn checked(&mut self, file: Option<&str>) -> io::Result<()> {
+        match self.format {
+            Format::Text => writeln!(self.out, "ok\t{}", file.unwrap_or("no file was named")),
+            Format::Json => self.json(&serde_json::json!({ "ok": true, "file": file })),
+        }
+    }
+
+    /// What came of the configuration that a server read again.
+    pub(crate) fn reloaded(&mut self, endpoint: &str, reloaded: &Reloaded) -> io::Result<()> {
+        match self.format {
+            Format::Text => self
+                .out
+                .write_all(configuration::reloaded(endpoint, reloaded).as_bytes()),
+            Format::Json => self.json(&serde_json::json!({
+                "endpoint": endpoint,
+                "changed": reloaded.changed,
+                "needs_restart": reloaded.needs_restart,
+            })),
+        }
     }
 
     /// A row of the one table that a command writes; its names show on a terminal.
@@ -295,14 +368,16 @@ pub(crate) fn note(format: Format, message: &str) {
     telemetry::write_line(&line);
 }
 
-/// Tells of a failure on standard error, in one line.
+/// Tells of a failure on standard error, in one line, or one for each of several things that are wrong.
 pub(crate) fn failure(format: Format, failure: &Failure) {
-    let Some((kind, message)) = failure.message() else {
+    let Some((kind, messages)) = failure.messages() else {
         return;
     };
-    let line = match format {
-        Format::Text => format!("goku: {message}"),
-        Format::Json => json::failure(kind, &message, failure.code()),
-    };
-    telemetry::write_line(&line);
+    for message in messages {
+        let line = match format {
+            Format::Text => format!("goku: {message}"),
+            Format::Json => json::failure(kind, &message, failure.code()),
+        };
+        telemetry::write_line(&line);
+    }
 }

@@ -6,19 +6,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use goku::{Client, Engine, Error, ErrorKind, Result};
-use goku_grpc::{Health, ServerOptions, ServiceOptions};
+use goku::gate::Gate;
+use goku::{Engine, Error, ErrorKind, Result};
+use goku_grpc::{
+    Health, Operations, ServerCounts, ServerLimits, ServerOptions, ServerTls, ServerTlsFiles, ServiceOptions,
+};
+use metrics::{NoopRecorder, Recorder};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Config;
 use crate::cursor_metrics::CursorMetrics;
+use crate::engine_metrics::{EngineMetrics, Levels};
 use crate::health_watch;
 use crate::listen::bind;
-use crate::metered::Metered;
+use crate::liveness::Liveness;
+use crate::metered::metering;
 use crate::metrics_endpoint::MetricsEndpoint;
+use crate::readiness::Readiness;
+use crate::reload::{ConfigSource, LimitsPart, LogPart, Reloadable, Reloader, Revision, TlsPart};
+use crate::slow_log::SlowLog;
 use crate::store_metrics::StoreMetrics;
 use crate::store_url::without_password;
+
+/// The door of gRPC, as metrics name it.
+const DOOR: &str = "grpc";
 
 /// The time that the store may take to close once nobody is served any more.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
@@ -31,34 +44,74 @@ pub struct Server {
     drain_max: Duration,
     engine: Engine,
     health: Health,
+    readiness: Readiness,
     metrics: Option<MetricsEndpoint>,
+    _tls_watch: Option<AbortOnDropHandle<()>>,
     serving: JoinHandle<Result<()>>,
     /// Ends with the reason where the server cannot go on, and health says so.
     watching: JoinHandle<Option<Error>>,
     shutdown: DropGuard,
+    reloader: Option<Arc<Reloader>>,
 }
 
 impl Server {
     /// Listens, opens the store and serves it. When this returns, clients can connect.
     ///
-    /// `Config` where an address cannot be listened at or the store cannot be used, a SQLite file of another server
-    /// for one; `Unavailable` where the database does not answer.
+    /// `Config` where an address cannot be listened at, the files of TLS cannot be used, or the store cannot, a SQLite file of
+    /// another server for one; `Unavailable` where the database does not answer.
     pub async fn start(config: Config) -> Result<Server> {
+        let tls = read_tls(config.tls.clone()).await?;
+        Server::start_with(config, ServerLimits::default(), tls, None).await
+    }
+
+    /// Like [`start`](Self::start), with a configuration that can be [read again](Self::reloader) from where it came:
+    /// `revision` is what was read last.
+    pub async fn start_reloadable(revision: Revision, source: Arc<dyn ConfigSource>) -> Result<Server> {
+        let limits = ServerLimits::default();
+        let tls = read_tls(revision.config.tls.clone()).await?;
+        let mut parts: Vec<Box<dyn Reloadable>> = vec![Box::new(LogPart), Box::new(LimitsPart(limits.clone()))];
+        if let Some(tls) = &tls {
+            parts.push(Box::new(TlsPart(tls.clone())));
+        }
+        let reloader = Reloader::new(source, revision.values, parts);
+        Server::start_with(revision.config, limits, tls, Some(Arc::new(reloader))).await
+    }
+
+    async fn start_with(
+        config: Config,
+        limits: ServerLimits,
+        tls: Option<ServerTls>,
+        reloader: Option<Arc<Reloader>>,
+    ) -> Result<Server> {
+        limits.set_connections_max(config.connections_max);
+        limits.set_metadata_bytes_max(config.metadata_bytes_max);
         // Before the store: a port in use is the likelier trouble, and then no database file should be made.
         let (listener, address) = bind(&config.listen).await?;
-        if is_open_to_others(address) {
-            tracing::warn!(%address, "anyone who reaches this address can read and write: let a firewall keep others out");
-        }
+        check_plaintext(address, &config)?;
+        let readiness = Readiness::new();
         let metrics = match &config.metrics_listen {
-            Some(listen) => Some(MetricsEndpoint::start(listen).await?),
+            Some(listen) => {
+                let metrics = MetricsEndpoint::start_with(listen, &readiness, tls.clone()).await?;
+                check_plaintext(metrics.address(), &config)?;
+                Some(metrics)
+            }
             None => None,
         };
+        let recorder: Arc<dyn Recorder + Send + Sync> = match &metrics {
+            Some(metrics) => metrics.recorder(),
+            None => Arc::new(NoopRecorder),
+        };
+        let slow = SlowLog::new(config.slow_call, config.slow_statement);
 
         let store = without_password(&config.store);
         let builder = Engine::builder()
             .address(config.advertise.unwrap_or_else(|| address.to_string()))
             .deliver(config.deliver)
             .share_database(config.share_database);
+        let builder = match metrics.is_some() || slow.has_statements() {
+            true => builder.observer(Arc::new(EngineMetrics::new(recorder.clone(), slow.clone()))),
+            false => builder,
+        };
         #[cfg(feature = "faults")]
         let faults = crate::faults::planned()?;
         #[cfg(feature = "faults")]
@@ -67,49 +120,67 @@ impl Server {
             .open(&config.store)
             .await
             .map_err(|error| error.context(format!("cannot open the store {store}")))?;
+        readiness.looked(Ok(()));
+        let counts = ServerCounts::default();
         if let Some(metrics) = &metrics {
+            metrics.collect_from(Arc::new(Levels::new(engine.clone(), counts.clone())));
             metrics.collect_from(Arc::new(CursorMetrics::new(Arc::new(engine.clone()))));
         }
-        let client: Arc<dyn Client> = match &metrics {
-            Some(metrics) => Arc::new(Metered::new(engine.clone(), metrics.recorder())),
-            None => Arc::new(engine.clone()),
-        };
+        let gate = Gate::guarding(engine.clone()).await?;
+        if is_open_to_others(address) && !gate.asks_for_rights().await? {
+            if !config.allow_anonymous {
+                engine.close().await;
+                return Err(asks_for_no_rights(address));
+            }
+            tracing::warn!(%address, "anyone who reaches this address can read and write: let a firewall keep others out");
+        }
+        let gate = gate.around(metering(DOOR, recorder, slow));
 
         let shutdown = CancellationToken::new();
         let health = Health::default();
         let store_metrics = metrics.as_ref().map(|metrics| StoreMetrics::new(metrics.recorder()));
-        let watch = health_watch::run(engine.clone(), health.clone(), store_metrics);
+        let watch = health_watch::run(engine.clone(), health.clone(), readiness.clone(), store_metrics);
         #[cfg(feature = "faults")]
         let watch = crate::faults::with(faults, "health watch", watch);
-        let watch = watch_over(engine.clone(), health.clone(), watch);
+        let watch = watch_over(engine.clone(), health.clone(), readiness.clone(), watch);
         let watching = shutdown.clone().run_until_cancelled_owned(watch);
+        let operations = reloader.clone().map(|reloader| reloader as Arc<dyn Operations>);
         let serving = goku_grpc::serve(
             listener,
-            client,
+            gate,
             ServerOptions {
                 service: ServiceOptions {
                     hop_details_only: config.hop_details_only,
                     ..ServiceOptions::default()
                 },
+                operations,
                 drain_max: config.drain_max,
                 health: health.clone(),
-                connections_max: config.connections_max,
-                metadata_bytes_max: config.metadata_bytes_max,
+                counts,
+                limits,
                 in_flight_bytes_max: config.in_flight_bytes_max,
+                tls: tls.clone(),
             },
             shutdown.clone().cancelled_owned(),
         );
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let tls_watch = tls
+            .clone()
+            .map(|tls| AbortOnDropHandle::new(tokio::spawn(async move { tls.watch().await })));
         Ok(Server {
-            listening_on: format!("http://{address}"),
-            endpoint: format!("http://{}", reachable(address)),
+            listening_on: format!("{scheme}://{address}"),
+            endpoint: format!("{scheme}://{}", reachable(address)),
             store,
             drain_max: config.drain_max,
             engine,
             health,
+            readiness,
             metrics,
+            _tls_watch: tls_watch,
             serving: tokio::spawn(serving),
             watching: tokio::spawn(watching),
             shutdown: shutdown.drop_guard(),
+            reloader,
         })
     }
 
@@ -133,6 +204,16 @@ impl Server {
         self.metrics.as_ref().map(MetricsEndpoint::url)
     }
 
+    /// What reads its configuration again, where it [can be](Self::start_reloadable).
+    pub fn reloader(&self) -> Option<Arc<Reloader>> {
+        self.reloader.clone()
+    }
+
+    /// Tells whether the server's tasks make progress, also while it [`run`](Self::run)s.
+    pub fn liveness(&self) -> Liveness {
+        Liveness::new(self.engine.clone())
+    }
+
     /// Serves until `shutdown`, then [`stop`](Self::stop)s. `Internal` where a part of it panicked or ended by itself: health
     /// says at once that it does not serve, it drains as far as it can, and only another server helps.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<()> {
@@ -150,6 +231,7 @@ impl Server {
             }
             () = ended_metrics(self.metrics.as_mut()) => broken("the metrics endpoint ended by itself"),
         };
+        self.readiness.broken(&reason);
         self.health.set_serving(false).await;
         tracing::error!(error = %reason, "the server cannot go on: it drains and ends, so that it is started again");
         if let Err(error) = self.stop().await {
@@ -162,6 +244,7 @@ impl Server {
     ///
     /// Calls that still run after [`Config::drain_max`] are cut off; `Unavailable` if even that did not end them.
     pub async fn stop(self) -> Result<()> {
+        self.readiness.drains();
         drop(self.shutdown);
         let stopped = async {
             let served = ended(self.serving.await);
@@ -178,8 +261,14 @@ impl Server {
     }
 }
 
+/// Reads the files of TLS, where that does not hold up other tasks.
+async fn read_tls(files: Option<ServerTlsFiles>) -> Result<Option<ServerTls>> {
+    let read = tokio::task::spawn_blocking(move || files.map(ServerTls::load).transpose()).await;
+    read.unwrap_or_else(|error| Err(broken("the files of TLS could not be read").with_source(error)))
+}
+
 /// Waits until the server cannot go on without its store, has health say so, and returns the reason.
-async fn watch_over(engine: Engine, health: Health, watch: impl Future<Output = ()>) -> Error {
+async fn watch_over(engine: Engine, health: Health, readiness: Readiness, watch: impl Future<Output = ()>) -> Error {
     let reason = tokio::select! {
         reason = engine.broken() => reason,
         watched = AssertUnwindSafe(watch).catch_unwind() => match watched {
@@ -187,6 +276,7 @@ async fn watch_over(engine: Engine, health: Health, watch: impl Future<Output = 
             Err(_) => broken("the watch over the store broke"),
         },
     };
+    readiness.broken(&reason);
     health.set_serving(false).await;
     reason
 }
@@ -205,6 +295,28 @@ fn broken(what: &'static str) -> Error {
 
 fn ended(served: Result<Result<()>, JoinError>) -> Result<()> {
     served.unwrap_or_else(|error| Err(broken("the server broke").with_source(error)))
+}
+
+/// Refuses an address beyond loopback without TLS, unless that is allowed.
+fn check_plaintext(address: SocketAddr, config: &Config) -> Result<()> {
+    if !is_open_to_others(address) || config.tls.is_some() || config.allow_plaintext {
+        return Ok(());
+    }
+    let message = format!(
+        "{address} can be reached from other machines, and without TLS whoever is on the way reads everything: give \
+         --tls-cert and --tls-key, or --allow-plaintext where the network encrypts by itself"
+    );
+    Err(Error::new(ErrorKind::Config, message))
+}
+
+/// The error for an address beyond loopback while everybody may do everything.
+fn asks_for_no_rights(address: SocketAddr) -> Error {
+    let message = format!(
+        "{address} can be reached from other machines, and the store asks callers for no rights, so that whoever reaches it \
+         may do everything: make an administrator and ask for rights with `goku auth init --enable`, or give \
+         --allow-anonymous where a firewall keeps others out"
+    );
+    Error::new(ErrorKind::Config, message)
 }
 
 /// Whether a listener at this address can be reached from other machines.

@@ -9,6 +9,7 @@ mod consumer;
 mod disturbance;
 mod large;
 mod newcomers;
+mod operators;
 mod search;
 
 use std::any::Any;
@@ -30,6 +31,7 @@ pub use crate::search::{Search, compared};
 use crate::consumer::Consuming;
 use crate::disturbance::Disturbance;
 use crate::large::LargeWrites;
+use crate::operators::Operators;
 
 /// A run that has not ended after so long, in its own time, never ends.
 const RUN_MAX: Duration = Duration::from_secs(900);
@@ -133,6 +135,7 @@ impl Setting {
                 keys: 3 + random.below(24),
                 pause_max: random.between(Duration::ZERO, Duration::from_millis(12)),
                 ttl_max: Duration::from_millis(1_500),
+                format_2: true,
             },
             duration: random.between(Duration::from_millis(200), Duration::from_millis(1_800)),
             is_calm,
@@ -164,6 +167,8 @@ async fn simulate(seed: u64, plant: Option<Plant>) -> Run {
         true => Some(newcomers::start(&database, &workload, clients[0].clone(), random.fork()).await),
         false => None,
     };
+    // Whoever changes a setting is somebody who writes, too.
+    let operators = (!setting.writes_new).then(|| Operators::start(&engines, setting.is_calm, &mut random));
     let disturbance = Disturbance {
         database: &database,
         nodes: &nodes,
@@ -179,6 +184,9 @@ async fn simulate(seed: u64, plant: Option<Plant>) -> Run {
         newcomers.await.unwrap();
     }
     let mut violations = consuming.end().await;
+    if let Some(operators) = operators {
+        violations.extend(operators.end().await);
+    }
     let history = workload.finish().await;
     violations.extend(check::violations(&history).iter().map(ToString::to_string));
     if setting.is_calm {

@@ -56,13 +56,16 @@ pub mod list;
 pub mod origin;
 pub mod past;
 pub mod set;
+pub mod setting;
 pub mod status;
 pub mod stream;
 pub mod txn;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use goku::Admin;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
@@ -80,6 +83,13 @@ const STRAY_TASKS: usize = 20;
 pub async fn check<F: Fixture, C: Future<Output = ()>>(case: impl FnOnce(Probe) -> C) {
     let fixture = F::start().await;
     limited(case(Probe::new(fixture.client()))).await;
+    stop(fixture).await;
+}
+
+/// Runs a case on a store of its own with its operators' interface, and stops the store after it.
+pub async fn check_admin<F: Fixture, C: Future<Output = ()>>(case: impl FnOnce(Probe, Arc<dyn Admin>) -> C) {
+    let fixture = F::start().await;
+    limited(case(Probe::new(fixture.client()), fixture.admin())).await;
     stop(fixture).await;
 }
 
@@ -178,6 +188,7 @@ macro_rules! conformance_suite {
                 an_empty_listing_tells_its_point_in_history
                 listing_then_streaming_misses_and_repeats_nothing
                 listings_dropped_halfway_leave_nothing_behind
+                every_snapshot_tells_its_revision
             ;
             history:
                 a_history_is_the_keys_part_of_the_log_backwards
@@ -414,6 +425,18 @@ macro_rules! conformance_suite {
                 reads_never_go_back_behind_an_answered_write
             ;
         }
+        $crate::conformance_suite! { @admins $fixture;
+            setting:
+                a_setting_is_what_it_was_set_to
+                a_change_of_a_setting_is_no_event_and_no_revision
+                a_condition_of_a_change_is_kept
+                of_changes_at_once_on_one_condition_one_is_made
+                changes_and_writes_at_once_are_all_made
+                what_is_no_setting_is_refused
+                settings_and_their_changes_come_in_pages
+                the_changes_of_a_setting_tell_who_made_which
+            ;
+        }
         $crate::conformance_suite! { @pairs $fixture;
             isolation:
                 two_stores_never_touch_each_other
@@ -428,6 +451,18 @@ macro_rules! conformance_suite {
                     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                     async fn $case() {
                         $crate::conformance::check::<$fixture, _>($crate::conformance::$noun::$case).await;
+                    }
+                )*
+            }
+        )*
+    };
+    (@admins $fixture:ty; $($noun:ident: $($case:ident)*;)*) => {
+        $(
+            mod $noun {
+                $(
+                    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                    async fn $case() {
+                        $crate::conformance::check_admin::<$fixture, _>($crate::conformance::$noun::$case).await;
                     }
                 )*
             }
@@ -473,6 +508,7 @@ mod tests {
             ("origin", include_str!("conformance/origin.rs")),
             ("past", include_str!("conformance/past.rs")),
             ("set", include_str!("conformance/set.rs")),
+            ("setting", include_str!("conformance/setting.rs")),
             ("status", include_str!("conformance/status.rs")),
             ("stream", include_str!("conformance/stream.rs")),
             ("txn", include_str!("conformance/txn.rs")),

@@ -6,7 +6,7 @@ mod mysql;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use goku::{Client, Engine, ManualClock, SystemClock};
+use goku::{Admin, Client, Engine, ManualClock, SystemClock};
 use tempfile::TempDir;
 
 use crate::comparison::OnClock;
@@ -27,6 +27,9 @@ pub trait Fixture: Send + Sized {
 
     /// A client of it.
     fn client(&self) -> Arc<dyn Client>;
+
+    /// The interface of its operators.
+    fn admin(&self) -> Arc<dyn Admin>;
 
     /// Stops it. Returns once all of its tasks have ended.
     async fn stop(self);
@@ -51,6 +54,10 @@ impl Fixture for OnModel {
     }
 
     fn client(&self) -> Arc<dyn Client> {
+        Arc::new(self.0.clone())
+    }
+
+    fn admin(&self) -> Arc<dyn Admin> {
         Arc::new(self.0.clone())
     }
 
@@ -91,6 +98,10 @@ impl Fixture for OnSqliteFile {
         Arc::new(self.engine.clone())
     }
 
+    fn admin(&self) -> Arc<dyn Admin> {
+        Arc::new(self.engine.clone())
+    }
+
     async fn stop(self) {
         self.engine.close().await;
         self.folder.close().unwrap();
@@ -104,6 +115,10 @@ impl Fixture for OnSqliteMemory {
     }
 
     fn client(&self) -> Arc<dyn Client> {
+        Arc::new(self.0.clone())
+    }
+
+    fn admin(&self) -> Arc<dyn Admin> {
         Arc::new(self.0.clone())
     }
 

@@ -5,17 +5,17 @@
 mod client;
 mod cursor;
 mod lease;
+mod setting;
 mod txn;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use goku::limits::{ENTRY_BYTES_MAX, HISTORY_BYTES_MAX, HISTORY_PAGE_MAX};
 use goku::{
     Condition, Cursor, CursorId, DeleteRequest, Entry, Epoch, Error, ErrorKind, Event, EventId, EventType, History,
-    HistoryRequest, Key, LeaseId, ListRequest, Origin, Position, Result, Revision, SetRequest, Snapshot, Tag,
-    Timestamp, Version,
+    HistoryRequest, Key, LeaseId, ListRequest, Origin, Position, Result, Revision, SetRequest, SettingChange, Snapshot,
+    Tag, Timestamp, Value, Version,
 };
 
 pub use client::ModelClient;
@@ -34,6 +34,8 @@ pub struct Model {
     ended: BTreeMap<LeaseId, Version>,
     leases_given_out: i64,
     cursors: BTreeMap<CursorId, Cursor>,
+    /// The changes of settings.
+    setting_changes: Vec<SettingChange>,
     rev: Revision,
     now: Timestamp,
     /// Where the request comes from that is being done.
@@ -91,7 +93,7 @@ impl Model {
         let limit = request.limit.unwrap_or(HISTORY_PAGE_MAX).clamp(1, HISTORY_PAGE_MAX);
         let (mut events, mut bytes) = (Vec::new(), 0);
         while let Some(event) = next.and_then(|id| self.log.iter().find(|event| event.id == id)) {
-            bytes += event.value.len();
+            bytes += event.value.bytes_in_memory();
             if events.len() == limit || (bytes > HISTORY_BYTES_MAX && !events.is_empty()) {
                 break;
             }
@@ -172,6 +174,7 @@ impl Model {
         Snapshot {
             epoch: self.epoch,
             position: event.map_or(Position::default(), Event::position),
+            rev: Some(event.map_or(Revision::default(), |event| event.rev)),
         }
     }
 
@@ -191,7 +194,8 @@ impl Model {
     }
 
     fn do_set(&mut self, request: &SetRequest) -> Result<Entry> {
-        if request.key.as_bytes().len() + request.value.len() > ENTRY_BYTES_MAX {
+        request.value.as_argument()?;
+        if request.key.as_bytes().len() + request.value.bytes_in_memory() > ENTRY_BYTES_MAX {
             return Err(error(ErrorKind::TooLarge, "the entry is too large"));
         }
         self.check(&request.key, request.condition)?;
@@ -203,7 +207,7 @@ impl Model {
     fn do_delete(&mut self, request: &DeleteRequest) -> Result<Entry> {
         let lease_id = self.get(&request.key)?.lease_id;
         self.check(&request.key, request.condition)?;
-        Ok(self.record(EventType::Delete, &request.key, Bytes::new(), lease_id))
+        Ok(self.record(EventType::Delete, &request.key, Value::default(), lease_id))
     }
 
     fn live(&self, key: &Key) -> Option<&Entry> {
@@ -230,7 +234,7 @@ impl Model {
     }
 
     /// Appends the event and writes the row that it leaves.
-    fn record(&mut self, event_type: EventType, key: &Key, value: Bytes, lease_id: LeaseId) -> Entry {
+    fn record(&mut self, event_type: EventType, key: &Key, value: Value, lease_id: LeaseId) -> Entry {
         let id = self.head().next();
         let rev = self.rev.next();
         let last = self.rows.get(key);
@@ -294,7 +298,7 @@ fn entry_after(event: &Event) -> Entry {
 
 fn without_value(entry: &Entry) -> Entry {
     Entry {
-        value: Bytes::new(),
+        value: Value::default(),
         ..entry.clone()
     }
 }

@@ -100,8 +100,9 @@ impl PrivateDatabase {
         self.query(&query).await
     }
 
-    /// Asks on the connection that is kept, or on a new one where that was lost.
-    async fn query(&self, query: &str) -> Vec<u64> {
+    /// Numbers that the administrator asks for, of one column: on the connection that is kept, or on a new one where that was
+    /// lost.
+    pub async fn query(&self, query: &str) -> Vec<u64> {
         let mut kept = self.admin.lock().await;
         soon("an answer to the administrator", async {
             loop {

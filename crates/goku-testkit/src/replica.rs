@@ -30,6 +30,13 @@ impl Replica {
 
     /// As [`start`](Self::start), with more in its environment.
     pub async fn start_in(program: &Path, store: &str, log: &Path, environment: Vec<(String, String)>) -> Replica {
+        let replica = Replica::stopped(program, store, log, environment);
+        replica.run().await;
+        replica
+    }
+
+    /// A replica that does not run yet; nobody else is given its port.
+    pub fn stopped(program: &Path, store: &str, log: &Path, environment: Vec<(String, String)>) -> Replica {
         let port = ReservedPort::find().unwrap();
         let listen = format!("127.0.0.1:{}", port.number());
         let (program, store) = (program.to_owned(), store.to_owned());
@@ -39,12 +46,10 @@ impl Replica {
             command.env("GOKU_STORE", &store).envs(environment.iter().cloned());
             command
         };
-        let replica = Replica {
+        Replica {
             process: Process::new(command, log),
             port,
-        };
-        replica.run().await;
-        replica
+        }
     }
 
     /// The URL of its server.

@@ -39,6 +39,9 @@ pub struct Load {
     pub pause_max: Duration,
     /// Longest time to live of a lease.
     pub ttl_max: Duration,
+    /// Whether it uses what servers of format 1 refuse or ignore: keys that are no text, leases that are chosen, Sets that
+    /// detach a key.
+    pub format_2: bool,
 }
 
 impl Default for Load {
@@ -49,6 +52,7 @@ impl Default for Load {
             keys: 24,
             pause_max: Duration::from_millis(4),
             ttl_max: Duration::from_millis(1_500),
+            format_2: true,
         }
     }
 }
@@ -57,7 +61,9 @@ impl Default for Load {
 pub struct Workload {
     recorder: Recorder,
     replicas: Vec<Arc<dyn Client>>,
-    phase: watch::Sender<Phase>,
+    /// What each task is told. Each has a channel of its own, since the receivers of one are woken in an order that chance
+    /// decides.
+    phases: Vec<watch::Sender<Phase>>,
     callers: JoinSet<()>,
     watchers: JoinSet<()>,
 }
@@ -87,7 +93,12 @@ impl Workload {
         random: &mut Random,
     ) -> Workload {
         let recorder = Recorder::default();
-        let phase = watch::Sender::new(Phase::Load);
+        let mut phases = Vec::new();
+        let mut phase = || {
+            let (sender, phase) = watch::channel(Phase::Load);
+            phases.push(sender);
+            phase
+        };
         let recorded = || -> Vec<Arc<dyn Client>> {
             let recorded = replicas.iter().map(|replica| recorder.client(replica.clone()));
             recorded.collect()
@@ -97,17 +108,17 @@ impl Workload {
             let passing = passing.iter().map(|replica| recorder.client(replica.clone()));
             let all = recorded().into_iter().chain(passing).collect();
             let caller = Caller::new(number, all, load, random.fork());
-            callers.spawn(caller.run(phase.subscribe()));
+            callers.spawn(caller.run(phase()));
         }
         let mut watchers = JoinSet::new();
         for number in 0..load.watchers {
             let watcher = Watcher::new(number % PREFIXES.len(), recorded(), random.fork());
-            watchers.spawn(watcher.run(phase.subscribe()));
+            watchers.spawn(watcher.run(phase()));
         }
         Workload {
             replicas: recorded(),
             recorder,
-            phase,
+            phases,
             callers,
             watchers,
         }
@@ -136,7 +147,7 @@ impl Workload {
     ///
     /// Where a replica does not recover at all, or a task of the load panicked.
     pub async fn finish(mut self) -> History {
-        self.phase.send_replace(Phase::Quiet);
+        self.tell(Phase::Quiet);
         while let Some(ended) = self.callers.join_next().await {
             ended.unwrap();
         }
@@ -164,7 +175,7 @@ impl Workload {
         }
         self.drain(marks).await;
         let history = self.recorder.finish(&*self.replicas[0]).await.unwrap();
-        self.phase.send_replace(Phase::Over);
+        self.tell(Phase::Over);
         while let Some(ended) = self.watchers.join_next().await {
             ended.unwrap();
         }
@@ -181,6 +192,12 @@ impl Workload {
         println!("{}", history.summary());
         check::assert_sound(&history);
         history
+    }
+
+    fn tell(&self, phase: Phase) {
+        for task in &self.phases {
+            task.send_replace(phase);
+        }
     }
 
     /// Waits until no lease has a deadline any more, so that nothing happens by itself.

@@ -27,7 +27,7 @@ async fn main() -> goku::Result<()> {
     let greeter = Consumer::new(engine.clone(), spec, move |delivery: Delivery| {
         let done = done.clone();
         async move {
-            let user = String::from_utf8_lossy(delivery.value().ok_or("the user is gone")?).into_owned();
+            let user = String::from_utf8_lossy(delivery.inline_value()?.ok_or("the user is gone")?).into_owned();
             if user == "nobody" {
                 return Err::<_, Failure>("nobody is there".into());
             }

@@ -34,7 +34,7 @@ async fn main() -> goku::Result<()> {
     let at = listing.at().position;
     while let Some(entry) = listing.next().await {
         let entry = entry?;
-        println!("{} = {}", entry.key, String::from_utf8_lossy(&entry.value));
+        println!("{} = {}", entry.key, String::from_utf8_lossy(entry.inline_value()?));
     }
     let mut events = engine
         .stream(StreamRequest::new(prefix).from(StreamFrom::Resume(at)))

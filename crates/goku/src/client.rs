@@ -25,8 +25,9 @@ use crate::write::{Write, WriteAnswer, WriteId};
 /// `&dyn Client` or an `Arc<dyn Client>`.
 ///
 /// A read that starts after a write was answered sees it. Each call may fail with `Unavailable` or `Stopped`, and a
-/// write with `OutcomeUnknown`; each method names the other kinds of errors. Dropping a call's future gives up on the
-/// answer, not on what was already sent.
+/// write with `OutcomeUnknown`; each method names the other kinds of errors. Over the network, where only the bytes of
+/// values can be given, a read that meets a [large](crate::Value::Large) one fails with `TooLarge`. Dropping a call's
+/// future gives up on the answer, not on what was already sent.
 ///
 /// ```
 /// use goku::{Client, Condition, Engine, ErrorKind, Key, Result, SetRequest};
@@ -36,7 +37,7 @@ use crate::write::{Write, WriteAnswer, WriteId};
 ///     loop {
 ///         let (count, condition) = match client.get(counter).await {
 ///             Ok(entry) => {
-///                 let count = String::from_utf8_lossy(&entry.value).parse().unwrap_or(0);
+///                 let count = String::from_utf8_lossy(entry.inline_value()?).parse().unwrap_or(0);
 ///                 (count, Condition::Version(entry.version))
 ///             }
 ///             Err(error) if error.kind() == ErrorKind::NotFound => (0, Condition::Absent),

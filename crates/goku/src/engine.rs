@@ -1,5 +1,6 @@
 //! The engine: a store opened in this process, with the tasks that make it a [`Client`].
 
+mod admin;
 mod builder;
 mod census;
 mod commit;
@@ -19,6 +20,7 @@ mod reader;
 mod ring;
 mod routes;
 mod session_gc;
+mod settings;
 mod spin;
 mod stream;
 mod tasks;
@@ -45,19 +47,22 @@ use self::queue::Writer;
 use self::reader::Reader;
 #[cfg(feature = "bench")]
 pub(crate) use self::ring::Ring;
+use self::settings::KnownSettings;
 use self::tasks::{Breakage, Tasks};
 use self::threads::Threads;
+use crate::access::Rights;
 use crate::client::{Client, EventStream, Listing};
 use crate::clock::Timestamp;
 use crate::cursor::{self, ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{self, Head, Needs, Request, Row, State};
+use crate::decide::{self, Answer, Head, Needs, Request, Row, Settings, SettingsStamp, State};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::History;
-use crate::id::{EventId, LeaseId, Tag};
+use crate::id::{EventId, LeaseId};
 use crate::key::Key;
 use crate::lease::{Lease, LeaseKeys, LeaseKeysRequest, LeasesRequest};
 use crate::limits::{CURSORS_PAGE_MAX, HISTORY_PAGE_MAX, LEASES_PAGE_MAX};
+use crate::observe::Gauges;
 use crate::origin::Origin;
 use crate::outage::Outage;
 use crate::random::Randomness;
@@ -100,6 +105,7 @@ struct Inner {
     reader: Reader,
     census: Census,
     log: Arc<Log>,
+    settings: Arc<KnownSettings>,
     request_timeout: Duration,
     address: String,
     /// A random number that tells this engine from those before and after it.
@@ -108,7 +114,7 @@ struct Inner {
     breakage: Breakage,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
-    _threads: Threads,
+    threads: Threads,
 }
 
 impl Engine {
@@ -154,10 +160,38 @@ impl Engine {
         }
     }
 
+    /// What the engine holds at the moment. Asks no database, and waits for nothing.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            queued: self.0.writer.queued(),
+            ring_bytes: self.0.log.ring().bytes(),
+            streams_behind: self.0.log.streams_behind(),
+            connections: self.0.store.connections(),
+        }
+    }
+
+    /// The bytes that the store takes in its database, with indexes, by the names of tables, or as `all` where they cannot be
+    /// told apart. What a database says of it may be some minutes old.
+    ///
+    /// # Errors
+    ///
+    /// - `Unavailable`: the database does not answer.
+    /// - `Stopped`: the engine was closed.
+    pub async fn table_bytes(&self) -> Result<Vec<(String, u64)>> {
+        self.in_time(self.0.store.table_bytes()).await
+    }
+
     /// Completes, with the reason, once a task of the engine has panicked or its store is lost, and never otherwise. The
     /// engine has stopped then, and only another one helps: a server ends, so that its supervisor starts it again.
     pub async fn broken(&self) -> Error {
         self.0.breakage.wait().await
+    }
+
+    /// Completes once the engine's threads have run a task. It asks nothing of the store: it completes while the database is
+    /// away, and does not while these threads are blocked.
+    pub async fn turn(&self) {
+        // A task that does nothing neither panics nor is aborted.
+        drop(self.0.threads.handle().spawn(async {}).await);
     }
 
     fn start(store: Arc<dyn Store>, at: &str, builder: EngineBuilder, threads: Threads) -> Result<Engine> {
@@ -169,12 +203,13 @@ impl Engine {
             faults,
             lease_keys_max,
             randomness,
+            observers,
             ..
         } = builder;
         for warning in store.profile().warnings {
             tracing::warn!("{warning}");
         }
-        let store: Arc<dyn Store> = Arc::new(Guarded::new(store, request_timeout, at));
+        let store: Arc<dyn Store> = Arc::new(Guarded::new(store, request_timeout, at).observed_by(observers.clone()));
         let stop = CancellationToken::new();
         let breakage = Breakage::default();
         let mut tasks = Tasks::new(threads.handle(), &stop, breakage.clone());
@@ -182,8 +217,13 @@ impl Engine {
         if let Some(faults) = faults {
             tasks.faults = faults;
         }
-        let (follower, log) = Follower::new(store.clone(), deliver, stop.clone());
-        let writer = start_writer(&store, &log, request_timeout, &randomness, &stop, &mut tasks)?;
+        let settings = Arc::new(KnownSettings::new(
+            store.clone(),
+            #[cfg(any(test, feature = "sim"))]
+            randomness.clone(),
+        ));
+        let (follower, log) = Follower::new(store.clone(), settings.clone(), deliver, observers, stop.clone());
+        let writer = start_writer(&store, &log, &settings, request_timeout, &randomness, &stop, &mut tasks)?;
         let reader = Reader::start(&store, &stop, &mut tasks);
         tasks.spawn("follower", follower.run());
         tasks.spawn(
@@ -218,13 +258,14 @@ impl Engine {
             writer,
             reader,
             log,
+            settings,
             request_timeout,
             address,
             id: randomness.number().unwrap_or_default(),
             tasks: tokio::sync::Mutex::new(tasks),
             breakage,
             _stop_when_dropped: stop.clone().drop_guard(),
-            _threads: threads,
+            threads,
             stop,
         })))
     }
@@ -252,14 +293,91 @@ impl Engine {
             true => Vec::new(),
             false => self.in_time(self.0.census.full(&write)).await?,
         };
-        let request = match Origin::current() {
-            Some(origin) => Request::From(origin, Box::new(write.into())),
-            None => write.into(),
-        };
+        let request = with_origin(write.into());
         Ok(match full.is_empty() {
             true => request,
             false => Request::WhileFull(full.into(), Box::new(request)),
         })
+    }
+
+    /// Has a request decided that is `checked` with all settings, with others again and again until these are the head's;
+    /// `Unavailable` where they are changed so often that this takes longer than a call may.
+    async fn write_checked(
+        &self,
+        checked: impl Fn(Arc<Settings>) -> Result<(SettingsStamp, Arc<Request>)>,
+    ) -> Result<Answer> {
+        let deadline = Instant::now() + self.0.request_timeout;
+        let mut settings = self.0.settings.known();
+        loop {
+            let (stamp, request) = checked(settings)?;
+            match self.0.writer.write(self.0.settings.checked(stamp, request)).await? {
+                Answer::OtherSettings if Instant::now() >= deadline => return Err(settings_changed()),
+                Answer::OtherSettings => settings = self.in_time(self.0.settings.other_than(stamp)).await?,
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    /// Does a write for a caller that `allow` lets do so with all settings as they are.
+    pub(crate) async fn write_by(&self, id: Option<WriteId>, write: Write, allow: Allow<'_>) -> Result<WriteAnswer> {
+        write.check()?;
+        let write = match (id, write) {
+            (None, Write::Txn(txn)) if txn.is_read() => {
+                return self.in_time(self.read_txn(txn)).await.map(WriteAnswer::Txn);
+            }
+            (_, write) => write,
+        };
+        let request = self.to_request(write).await?;
+        let request = match id {
+            Some(id) => Request::Once(id, Box::new(request)),
+            None => request,
+        };
+        let request = Arc::new(request);
+        let write = |settings: Arc<Settings>| {
+            let request = match allow(&settings, &request)? {
+                Some(rights) => Arc::new(Request::By(rights, request.clone())),
+                None => request.clone(),
+            };
+            Ok((settings.stamp(), request))
+        };
+        self.write_checked(write).await?.into_answer()
+    }
+
+    /// Reads a key, and tells which settings held when it was read.
+    pub(crate) async fn get_with_settings(&self, key: &Key) -> Result<(Result<Entry>, Option<SettingsStamp>)> {
+        self.in_time(self.0.reader.get_with_settings(key)).await
+    }
+
+    /// Reads a lease for a caller with these rights; for any without.
+    pub(crate) async fn get_lease_by(&self, id: LeaseId, rights: Option<&Rights>) -> Result<Lease> {
+        let mut needs = Needs {
+            leases: [id].into(),
+            ..Needs::default()
+        };
+        let owner = |state: &State| {
+            let row = state.leases.get(&id)?.as_ref()?;
+            Some(row.owner.clone())
+        };
+        let read = async {
+            let state = self.0.store.load(needs.clone(), None).await?;
+            let needs_no_keys = |owner: Option<Arc<str>>| {
+                rights.is_none_or(|rights| decide::may_use(rights, owner.as_deref(), None).is_some())
+            };
+            if owner(&state).is_some_and(needs_no_keys) {
+                return Ok(state);
+            }
+            // A lease without a row is known by its key.
+            needs.members.insert(id);
+            self.0.store.load(needs, None).await
+        };
+        let state = self.in_time(read).await?;
+        let lease = decide::lease_of(&state, id);
+        let Some(rights) = rights else { return lease };
+        let owner = owner(&state).flatten();
+        match decide::may_use(rights, owner.as_deref(), state.members.get(&id)) {
+            Some(true) => lease,
+            _ => Err(rights.denied_lease(id)),
+        }
     }
 
     /// The engines that use the store; this one alone where no other can.
@@ -276,41 +394,40 @@ impl Engine {
         }])
     }
 
+    /// The head and the time as they are now. Whatever head an engine shows, it notices where that is lost.
+    async fn head(&self) -> Result<(Head, Timestamp)> {
+        self.0.log.look(&*self.0.store).await
+    }
+
     /// The head as it was after an event, or as it is now.
     async fn head_at(&self, at: Option<EventId>) -> Result<Head> {
         let Some(at) = at else {
-            return Ok(self.0.store.head().await?.0);
+            return Ok(self.head().await?.0);
         };
-        let needs = Needs {
-            tag_of: Some(at),
-            ..Needs::default()
-        };
-        let State { head, tag, .. } = self.0.store.load(needs, None).await?;
+        let (head, _) = self.head().await?;
         if at > head.last_event {
             let message = format!("event {at} is still to come: the last one is {}", head.last_event);
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         stream::check_retained(at, &head)?;
-        match tag.flatten() {
-            Some(last_tag) => Ok(Head {
-                last_event: at,
-                last_tag,
-                ..head
-            }),
-            None if at == EventId::ZERO => Ok(Head {
-                last_event: at,
-                last_tag: Tag::default(),
-                ..head
-            }),
+        let (last_tag, last_rev) = match stream::event_of(&*self.0.store, at).await? {
+            Some(event) => (event.tag, event.rev),
+            None if at == EventId::ZERO => Default::default(),
             None => {
                 let message = format!("there is no event {at}: ids are left out where an epoch begins");
-                Err(Error::new(ErrorKind::InvalidArgument, message))
+                return Err(Error::new(ErrorKind::InvalidArgument, message));
             }
-        }
+        };
+        Ok(Head {
+            last_event: at,
+            last_tag,
+            last_rev,
+            ..head
+        })
     }
 
     async fn read_txn(&self, txn: Txn) -> Result<TxnAnswer> {
-        let (head, _) = self.0.store.head().await?;
+        let (head, _) = self.head().await?;
         let mut needs = decide::txn_needs(&txn);
         loop {
             let state = self.0.store.load(needs.clone(), Some(At { head })).await?;
@@ -321,6 +438,9 @@ impl Engine {
         }
     }
 }
+
+/// Says with all settings whether a caller may do what it asks for, and with which rights it is decided.
+pub(crate) type Allow<'a> = &'a (dyn Fn(&Settings, &Request) -> Result<Option<Arc<Rights>>> + Sync);
 
 #[async_trait]
 impl Client for Engine {
@@ -353,37 +473,11 @@ impl Client for Engine {
     }
 
     async fn write(&self, id: Option<WriteId>, write: Write) -> Result<WriteAnswer> {
-        write.check()?;
-        let write = match (id, write) {
-            (None, Write::Txn(txn)) if txn.is_read() => {
-                return self.in_time(self.read_txn(txn)).await.map(WriteAnswer::Txn);
-            }
-            (_, write) => write,
-        };
-        let request = self.to_request(write).await?;
-        let request = match id {
-            Some(id) => Request::Once(id, Box::new(request)),
-            None => request,
-        };
-        self.0.writer.write(request).await?.into_answer()
+        self.write_by(id, write, &|_, _| Ok(None)).await
     }
 
     async fn get_lease(&self, id: LeaseId) -> Result<Lease> {
-        let mut needs = Needs {
-            leases: [id].into(),
-            ..Needs::default()
-        };
-        let read = async {
-            let state = self.0.store.load(needs.clone(), None).await?;
-            if state.leases.get(&id).is_some_and(Option::is_some) {
-                return Ok(state);
-            }
-            // A lease without a row is known by its key.
-            needs.members.insert(id);
-            self.0.store.load(needs, None).await
-        };
-        let state = self.in_time(read).await?;
-        decide::lease_of(&state, id)
+        self.get_lease_by(id, None).await
     }
 
     async fn list_leases(&self, request: LeasesRequest) -> Result<Vec<Lease>> {
@@ -427,7 +521,7 @@ impl Client for Engine {
 
     async fn status(&self) -> Result<Status> {
         let read = async {
-            let (head, time) = self.0.store.head().await?;
+            let (head, time) = self.head().await?;
             Ok((head, time, self.replicas(time).await?))
         };
         let (head, time, replicas) = self.in_time(read).await?;
@@ -471,11 +565,25 @@ impl Client for Engine {
     }
 }
 
+/// The request with the origin that is in scope.
+fn with_origin(request: Request) -> Request {
+    match Origin::current() {
+        Some(origin) => Request::From(origin, Box::new(request)),
+        None => request,
+    }
+}
+
+fn settings_changed() -> Error {
+    let message = "the settings were changed again and again while the request was made: try again";
+    Error::new(ErrorKind::Unavailable, message)
+}
+
 /// Starts the only task that writes: a pipeline where the store can have one. Fails with `Config` where the system has no
 /// thread to give that the task needs.
 fn start_writer(
     store: &Arc<dyn Store>,
     log: &Arc<Log>,
+    settings: &Arc<KnownSettings>,
     request_timeout: Duration,
     randomness: &Randomness,
     stop: &CancellationToken,
@@ -488,8 +596,10 @@ fn start_writer(
     let commit = Commit {
         store: store.clone(),
         log: log.clone(),
+        settings: settings.clone(),
         failure,
         randomness: randomness.clone(),
+        observers: log.observers().clone(),
     };
     match store.pipelined() {
         Some(pipelined) => {
@@ -561,6 +671,32 @@ mod tests {
         }
     }
 
+    /// Else a tail that only readers have seen could be lost, and nobody would notice.
+    #[tokio::test]
+    async fn an_engine_remembers_every_head_that_it_shows() {
+        use crate::{Admin, ConfigureRequest, SettingName};
+
+        let database = crate::sim::Database::new(1, crate::sim::Weather::calm());
+        let open = || Engine::builder().open_simulated(&database.node()).unwrap();
+        let (one, other) = (open(), open());
+        let list = || ListRequest::new(crate::Prefix::default());
+        for number in 0..3 {
+            let key = Key::new(format!("k{number}")).unwrap();
+            let written = one.set(crate::SetRequest::new(key, "v")).await.unwrap().updated_ref;
+            let shown = match number {
+                0 => other.list(list()).await.unwrap().at(),
+                1 => other.status().await.unwrap().head,
+                _ => other.txn(Txn::default()).await.unwrap().at,
+            };
+            assert_eq!(shown.position.id, written);
+            assert_eq!(other.0.log.known_head().snapshot(), shown);
+        }
+        let name = SettingName::new("test/a").unwrap();
+        let change = one.configure(ConfigureRequest::set(name.clone(), "1")).await.unwrap();
+        assert_eq!(other.get_setting(&name).await.unwrap().rev, change.rev);
+        assert_eq!(other.0.log.known_head().settings.rev, change.rev);
+    }
+
     #[cfg(feature = "sqlite")]
     #[tokio::test]
     async fn an_engine_stops_and_says_why_where_one_of_its_tasks_panics() {
@@ -585,5 +721,30 @@ mod tests {
             );
             assert_eq!(engine.status().await.unwrap_err().kind(), ErrorKind::Stopped);
         }
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn an_engine_whose_threads_are_blocked_does_not_turn() {
+        let engine = Engine::open("sqlite::memory:").await.unwrap();
+        let threads = engine.0.threads.handle();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let released = Arc::new(std::sync::Mutex::new(released));
+        let (blocked, mut blocks) = tokio::sync::mpsc::channel(1);
+        for _ in 0..threads.metrics().num_workers() {
+            let (blocked, released) = (blocked.clone(), released.clone());
+            threads.spawn(async move {
+                blocked.send(()).await.unwrap();
+                assert!(released.lock().unwrap().recv().is_err(), "nothing is sent");
+            });
+            blocks.recv().await.unwrap();
+        }
+        let mut turn = std::pin::pin!(engine.turn());
+        for _ in 0..1_000 {
+            assert!(futures::poll!(&mut turn).is_pending());
+            tokio::task::yield_now().await;
+        }
+        drop(release);
+        turn.await;
     }
 }

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 
+use crate::error::Result;
 use crate::id::{EventId, LeaseId, Revision, Version};
 use crate::key::Key;
+use crate::value::Value;
 
 /// The state of a key after one of its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +13,7 @@ pub struct Entry {
     /// The key.
     pub key: Key,
     /// The value; empty where only the key was asked for, and after a deletion.
-    pub value: Bytes,
+    pub value: Value,
     /// The number of events that the key has had.
     pub version: Version,
     /// The event that created the key, the last time that it did not exist.
@@ -31,4 +33,24 @@ pub struct Entry {
     pub created_rev: Revision,
     /// The revision that this state comes from.
     pub updated_rev: Revision,
+}
+
+impl Entry {
+    /// The value's bytes.
+    ///
+    /// # Errors
+    ///
+    /// `TooLarge`: the value is [large](Value::Large). The message says which value it is, and its size.
+    pub fn inline_value(&self) -> Result<&Bytes> {
+        self.value.inline_of(&self.key, self.updated_ref)
+    }
+
+    /// The value's bytes, without a copy.
+    ///
+    /// # Errors
+    ///
+    /// As [`inline_value`](Self::inline_value).
+    pub fn into_inline_value(self) -> Result<Bytes> {
+        self.value.into_inline_of(&self.key, self.updated_ref)
+    }
 }

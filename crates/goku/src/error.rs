@@ -39,7 +39,8 @@ kinds! {
     InvalidKey = "invalid_key",
     /// A stream's position is no event id: start from one that a stream delivered.
     InvalidCursor = "invalid_cursor",
-    /// Request or answer is over a named limit: ask for less at once. Nothing was applied.
+    /// Request or answer is over a named limit, or a value is stored apart and cannot be given here: ask for less at once.
+    /// Nothing was applied.
     TooLarge = "too_large",
     /// The key does not exist.
     NotFound = "not_found",
@@ -83,6 +84,12 @@ kinds! {
     /// The store does not know the session any more, or not this number of it. Of a write that may have been sent before
     /// it is not known whether it was applied; one that is sent for the first time was not: use a new session.
     SessionExpired = "session_expired",
+    /// The caller did not say who it is, or with credentials that are unknown, expired or revoked: get new ones. Nothing was
+    /// applied.
+    Unauthenticated = "unauthenticated",
+    /// The caller has no right to do this: ask an operator for a grant. The message names what was to be done, and never says
+    /// whether a key exists. Nothing was applied.
+    PermissionDenied = "permission_denied",
     /// The peer does not know this call: it is an older goku, or another program.
     Unsupported = "unsupported",
     /// The store cannot be used as it is set up (address, rights, format): mend the set-up.
@@ -134,6 +141,8 @@ impl ErrorKind {
             | ErrorKind::CursorBackward { .. }
             | ErrorKind::Fenced { .. }
             | ErrorKind::HeadReached
+            | ErrorKind::Unauthenticated
+            | ErrorKind::PermissionDenied
             | ErrorKind::Unsupported
             | ErrorKind::Config
             | ErrorKind::Internal => (Outcome::NotApplied, false),
@@ -245,6 +254,8 @@ mod tests {
             ErrorKind::OutcomeUnknown => (Unknown, true, false),
             ErrorKind::AnswerNotKept { .. } => (Applied, false, false),
             ErrorKind::SessionExpired => (Unknown, false, false),
+            ErrorKind::Unauthenticated => (NotApplied, false, false),
+            ErrorKind::PermissionDenied => (NotApplied, false, false),
             ErrorKind::Unsupported => (NotApplied, false, false),
             ErrorKind::Config => (NotApplied, false, false),
             ErrorKind::Internal => (NotApplied, false, false),

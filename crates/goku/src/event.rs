@@ -5,9 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
+use crate::error::Result;
 use crate::id::{EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
 use crate::key::Key;
 use crate::origin::Origin;
+use crate::value::Value;
 
 /// The change of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +42,7 @@ pub struct Event {
     /// When, by the time of the store, which never goes back.
     pub timestamp: Timestamp,
     /// The value, for [`EventType::Set`]; else empty.
-    pub value: Bytes,
+    pub value: Value,
     /// The version of the key after it.
     pub version: Version,
     /// The event that created the key.
@@ -51,7 +53,8 @@ pub struct Event {
     pub created_rev: Revision,
     /// The lease of the key at this event.
     pub lease_id: LeaseId,
-    /// As [`Entry::leased`](crate::Entry::leased).
+    /// Whether the lease of the key was granted, given a deadline or shared by several keys at this event, rather than one that
+    /// exists only because the key needed one; `None` where an earlier version of goku wrote the event.
     pub leased: Option<bool>,
     /// The key's event before this one; 0 where this is its first.
     pub prev_ref: EventId,
@@ -149,5 +152,23 @@ impl Event {
             id: self.id,
             tag: self.tag,
         }
+    }
+
+    /// The value's bytes.
+    ///
+    /// # Errors
+    ///
+    /// `TooLarge`: the value is [large](Value::Large). The message says which value it is, and its size.
+    pub fn inline_value(&self) -> Result<&Bytes> {
+        self.value.inline_of(&self.key, self.id)
+    }
+
+    /// The value's bytes, without a copy.
+    ///
+    /// # Errors
+    ///
+    /// As [`inline_value`](Self::inline_value).
+    pub fn into_inline_value(self) -> Result<Bytes> {
+        self.value.into_inline_of(&self.key, self.id)
     }
 }

@@ -24,11 +24,13 @@ use tokio::sync::{oneshot, watch};
 
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Preconditions, Row, State};
+use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Preconditions, Row, Settings, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
+use crate::observe::{Connections, Stopwatch};
+use crate::setting::{SettingChange, SettingChangesRequest};
 use crate::status::Replica;
 use crate::store::{
     At, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Pipelined, Prewrite, Profile, ReadAhead, Store,
@@ -68,6 +70,10 @@ pub enum Step {
     Cursors,
     /// Moves or removes cursors.
     MoveCursors,
+    /// Reads settings, or changes of them.
+    Settings,
+    /// Removes old changes of settings.
+    ForgetSettingChanges,
 }
 
 /// A fault that takes the place of a step.
@@ -125,7 +131,7 @@ pub(crate) struct Faulty {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Step; 15] = [
+    pub const ALL: [Step; 17] = [
         Step::Write,
         Step::ReadAhead,
         Step::Resolve,
@@ -141,6 +147,8 @@ impl Step {
         Step::Close,
         Step::Cursors,
         Step::MoveCursors,
+        Step::Settings,
+        Step::ForgetSettingChanges,
     ];
 }
 
@@ -317,8 +325,13 @@ impl Store for Faulty {
         self.store.profile()
     }
 
-    async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError> {
-        let write = self.store.write(needs, decide);
+    async fn write(
+        &self,
+        needs: &Needs,
+        decide: &mut Decide<'_>,
+        watch: &mut Stopwatch,
+    ) -> Result<Decision, WriteError> {
+        let write = self.store.write(needs, decide, watch);
         self.take_write(write, |decision| Err(unknown(decision))).await
     }
 
@@ -362,8 +375,8 @@ impl Store for Faulty {
         self.take(Step::Leases, self.store.members(lease, after, limit)).await
     }
 
-    async fn head(&self) -> Result<(Head, Timestamp)> {
-        self.take(Step::Head, self.store.head()).await
+    async fn look(&self, tag_of: Option<EventId>) -> Result<State> {
+        self.take(Step::Head, self.store.look(tag_of)).await
     }
 
     async fn make_durable(&self) -> Result<()> {
@@ -383,6 +396,19 @@ impl Store for Faulty {
             .await
     }
 
+    async fn settings(&self) -> Result<Settings> {
+        self.take(Step::Settings, self.store.settings()).await
+    }
+
+    async fn setting_changes(&self, request: SettingChangesRequest) -> Result<Vec<SettingChange>> {
+        self.take(Step::Settings, self.store.setting_changes(request)).await
+    }
+
+    async fn forget_setting_changes(&self, before: Timestamp, kept_max: usize, limit: usize) -> Result<usize> {
+        let forget = self.store.forget_setting_changes(before, kept_max, limit);
+        self.take(Step::ForgetSettingChanges, forget).await
+    }
+
     async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
         let call = self.take(Step::MoveCursors, self.store.move_cursors(moves));
         call.await
@@ -394,6 +420,14 @@ impl Store for Faulty {
 
     async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64> {
         self.take(Step::MoveCursors, self.store.delete_cursors(consumer)).await
+    }
+
+    async fn table_bytes(&self) -> Result<Vec<(String, u64)>> {
+        self.store.table_bytes().await
+    }
+
+    fn connections(&self) -> Vec<Connections> {
+        self.store.connections()
     }
 
     async fn lost(&self) -> Error {
@@ -428,11 +462,12 @@ impl Pipelined for Faulty {
         preconditions: &Preconditions,
         prewrite: Option<Prewrite>,
         begun: oneshot::Sender<()>,
+        watch: &mut Stopwatch,
     ) -> Result<Option<Decision>, WriteError> {
         let Some(store) = self.store.pipelined() else {
             return Ok(None);
         };
-        let write = store.write_speculative(decision, preconditions, prewrite, begun);
+        let write = store.write_speculative(decision, preconditions, prewrite, begun, watch);
         self.take_write(write, |decision| {
             decision.map_or(Ok(None), |decision| Err(unknown(decision)))
         })

@@ -3,6 +3,7 @@
 mod parse;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// The place of an event in the log. The first event of a store has id 1; 0 is the place before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,9 +24,17 @@ pub struct Version(i64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(i64);
 
+/// A count of the changes of settings, which are in no revision of keys: 0 before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SettingsRev(i64);
+
 /// Tells the holders of a cursor apart: a later holder has a greater one. 0 where there are no holders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FencingToken(u64);
+
+/// The number of a blob: bytes of a large value, which a store keeps apart from its events. Stores choose it at random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BlobId(u64);
 
 /// A random number that all events of one commit share: it tells an event from another that got the same id after
 /// the database lost its tail.
@@ -49,12 +58,31 @@ pub struct Position {
 }
 
 /// The point in history that an answer speaks of: streaming from its position misses and repeats nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+///
+/// Two are equal where epoch and position are: the revision follows from these.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Snapshot {
     /// The history that the position belongs to.
     pub epoch: Epoch,
     /// The last event that the answer takes account of.
     pub position: Position,
+    /// The revision of that event, 0 at the beginning of the log; `None` where nobody said: in what was stored, as cursors
+    /// are, and in the answers of an earlier goku.
+    pub rev: Option<Revision>,
+}
+
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Snapshot) -> bool {
+        (self.epoch, self.position) == (other.epoch, other.position)
+    }
+}
+
+impl Eq for Snapshot {}
+
+impl Hash for Snapshot {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.epoch, self.position).hash(state);
+    }
 }
 
 impl EventId {
@@ -136,6 +164,19 @@ impl Revision {
     }
 }
 
+impl SettingsRev {
+    /// The revision as a number.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// The revision after this one.
+    #[cfg(any(feature = "sqlite", feature = "mysql"))]
+    pub(crate) const fn next(self) -> SettingsRev {
+        SettingsRev(self.0 + 1)
+    }
+}
+
 impl FencingToken {
     /// The token of this number.
     pub const fn new(token: u64) -> FencingToken {
@@ -150,6 +191,18 @@ impl FencingToken {
     /// The least token that is greater.
     pub(crate) const fn next(self) -> FencingToken {
         FencingToken(self.0.saturating_add(1))
+    }
+}
+
+impl BlobId {
+    /// The blob of this number.
+    pub const fn new(blob: u64) -> BlobId {
+        BlobId(blob)
+    }
+
+    /// The blob as a number.
+    pub const fn get(self) -> u64 {
+        self.0
     }
 }
 
@@ -191,7 +244,7 @@ macro_rules! display_as_number {
         }
     )*};
 }
-display_as_number!(EventId, LeaseId, Version, Revision, FencingToken);
+display_as_number!(EventId, LeaseId, Version, Revision, SettingsRev, FencingToken);
 
 impl fmt::Display for Position {
     /// The event's id and, in hexadecimal, the tag: `17-664a796e567af9e1`.

@@ -56,6 +56,11 @@ impl Key {
         std::str::from_utf8(&self.0).ok()
     }
 
+    /// The key's text where programs know it that take keys of text alone: up to [`TEXT_KEY_BYTES_MAX`] bytes of UTF-8.
+    pub fn short_text(&self) -> Option<&str> {
+        self.text().filter(|text| text.len() <= TEXT_KEY_BYTES_MAX)
+    }
+
     /// The key's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -154,7 +159,7 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Writes bytes as text, and `\xNN` for each that belongs to no character.
-fn show(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(crate) fn show(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for chunk in bytes.utf8_chunks() {
         f.write_str(chunk.valid())?;
         chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
@@ -163,7 +168,7 @@ fn show(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// Writes text as a string literal, other bytes as one of bytes.
-fn show_literal(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(crate) fn show_literal(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match std::str::from_utf8(bytes) {
         Ok(text) => fmt::Debug::fmt(text, f),
         Err(_) => write!(f, "b\"{}\"", bytes.escape_ascii()),
@@ -280,6 +285,14 @@ mod tests {
         assert_eq!(Key::new("k".repeat(256)).unwrap_err().kind(), ErrorKind::InvalidKey);
         assert!(Key::new("é".repeat(127)).is_ok());
         assert_eq!(Key::new("é".repeat(128)).unwrap_err().kind(), ErrorKind::InvalidKey);
+    }
+
+    #[test]
+    fn a_text_of_more_than_255_bytes_is_not_short() {
+        let key = |bytes: &[u8]| Key::from_bytes(bytes).unwrap();
+        assert_eq!(key(&[b'k'; 255]).short_text(), Some("k".repeat(255).as_str()));
+        assert_eq!(key(&[b'k'; 256]).short_text(), None);
+        assert_eq!(key(b"k\xff").short_text(), None);
     }
 
     #[test]

@@ -9,6 +9,9 @@
 
 #![warn(clippy::missing_errors_doc)]
 
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+pub mod access;
+mod admin;
 mod backoff;
 mod clock;
 mod cursor;
@@ -22,11 +25,15 @@ mod id;
 mod key;
 mod lease;
 pub mod limits;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+pub mod observe;
 mod origin;
 pub mod outage;
 mod partition;
 mod random;
 mod request;
+pub mod secret_file;
+mod setting;
 mod status;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod store;
@@ -40,6 +47,7 @@ pub mod consumer;
 mod engine;
 #[cfg(all(any(test, feature = "faults"), any(feature = "sqlite", feature = "mysql")))]
 pub mod faults;
+pub mod gate;
 
 #[cfg(all(any(test, feature = "sim"), any(feature = "sqlite", feature = "mysql")))]
 pub mod sim;
@@ -48,6 +56,7 @@ pub mod sim;
 #[doc(hidden)]
 pub mod bench;
 
+pub use admin::Admin;
 pub use backoff::Backoff;
 pub use client::Client;
 pub use client::EventStream;
@@ -79,12 +88,14 @@ pub use event::EventType;
 pub use event::EventTypes;
 pub use event::History;
 pub use event::StreamItem;
+pub use id::BlobId;
 pub use id::Epoch;
 pub use id::EventId;
 pub use id::FencingToken;
 pub use id::LeaseId;
 pub use id::Position;
 pub use id::Revision;
+pub use id::SettingsRev;
 pub use id::Snapshot;
 pub use id::Tag;
 pub use id::Version;
@@ -108,6 +119,15 @@ pub use request::SetLease;
 pub use request::SetRequest;
 pub use request::StreamFrom;
 pub use request::StreamRequest;
+pub use setting::ConfigureRequest;
+pub use setting::Setting;
+pub use setting::SettingChange;
+pub use setting::SettingChanges;
+pub use setting::SettingChangesRequest;
+pub use setting::SettingCondition;
+pub use setting::SettingName;
+pub use setting::SettingsPage;
+pub use setting::SettingsRequest;
 pub use status::Replica;
 pub use status::Status;
 pub use txn::Compare;
@@ -117,6 +137,7 @@ pub use txn::Relation;
 pub use txn::Target;
 pub use txn::Txn;
 pub use txn::TxnAnswer;
+pub use value::LargeRef;
 pub use value::Value;
 pub use write::SessionId;
 pub use write::Write;

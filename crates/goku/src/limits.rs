@@ -80,3 +80,28 @@ pub const CURSORS_PAGE_MAX: usize = 1_000;
 
 /// Cursors that a store keeps. It is checked where one is made; several that are made at the same moment may go beyond.
 pub const CURSORS_MAX: usize = 100_000;
+
+/// Longest name of a setting, in bytes: a kind and a prefix of keys.
+pub const SETTING_NAME_BYTES_MAX: usize = 1_100;
+
+/// Longest value of a setting, in bytes of JSON.
+pub const SETTING_VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// Settings of one store. Each replica holds all of them in memory.
+pub const SETTINGS_MAX: usize = 20_000;
+
+/// Names and values of all settings of one store, in bytes.
+pub const SETTINGS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Settings, or changes of them, in one answer of [`list_settings`](crate::Admin::list_settings) and
+/// [`setting_changes`](crate::Admin::setting_changes).
+pub const SETTINGS_PAGE_MAX: usize = 256;
+
+/// Names and values in one such answer, in bytes, but for those of its first setting.
+pub const SETTINGS_PAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Changes of settings that are kept: the newest ones, and none that is older than [`SETTING_CHANGES_AGE_MAX`].
+pub const SETTING_CHANGES_MAX: usize = 100_000;
+
+/// The time that a change of a setting is kept: a year.
+pub const SETTING_CHANGES_AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -8,7 +8,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{ACTOR_BYTES_MAX, REQUEST_ID_BYTES_MAX};
 
 tokio::task_local! {
-    static ORIGIN: Arc<Origin>;
+    /// `None` in the scope of an empty origin.
+    static ORIGIN: Option<Arc<Origin>>;
 }
 
 /// The origin of a change: who asked for it, by which request, as part of which trace. It is stored with each event of the
@@ -93,30 +94,36 @@ impl Origin {
         self.trace
     }
 
+    /// The origin as an event holds it; `None` where it is empty.
+    pub fn shared(self) -> Option<Arc<Origin>> {
+        (self != Origin::default()).then(|| Arc::new(self))
+    }
+
     /// The origin that a store has in these columns; `None` where it has none.
     #[cfg(any(feature = "sqlite", feature = "mysql"))]
     pub(crate) fn stored(actor: &str, request_id: &str, trace: Option<&[u8]>) -> Result<Option<Arc<Origin>>> {
-        if actor.is_empty() && request_id.is_empty() && trace.is_none() {
-            return Ok(None);
-        }
         let origin = Origin {
             trace: trace.and_then(TraceContext::from_bytes),
             ..Origin::default()
         };
-        Ok(Some(Arc::new(origin.with_actor(actor)?.with_request_id(request_id)?)))
+        Ok(origin.with_actor(actor)?.with_request_id(request_id)?.shared())
     }
 
-    /// Makes the writes of `work` with this origin. A task that it spawns is not part of it.
+    /// Makes the writes of `work` with this origin, an empty one without any, whatever scope is around it. A task that it
+    /// spawns is not part of it.
     pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
-        if self == Origin::default() {
+        let origin = self.shared();
+        let is_around = ORIGIN.try_with(Option::is_some).unwrap_or(false);
+        if origin.is_none() && !is_around {
+            // Most calls: there is nothing to hide.
             return work.await;
         }
-        ORIGIN.scope(Arc::new(self), work).await
+        ORIGIN.scope(origin, work).await
     }
 
-    /// The origin of the scope that the calling task is in; `None` outside of any.
+    /// The origin of the scope that the calling task is in; `None` outside of any, and in that of an empty one.
     pub fn current() -> Option<Arc<Origin>> {
-        ORIGIN.try_with(Arc::clone).ok()
+        ORIGIN.try_with(Option::clone).ok().flatten()
     }
 }
 
@@ -230,6 +237,29 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{wrong}");
         }
         assert_eq!(TraceContext::from_bytes(&[0; 24]), None);
+    }
+
+    #[test]
+    fn an_origin_that_says_nothing_is_none() {
+        assert_eq!(Origin::default().shared(), None);
+        assert_eq!(Origin::stored("", "", Some(b"no trace")).unwrap(), None);
+        let stored = Origin::stored("a", "", None).unwrap().unwrap();
+        assert_eq!(stored.actor(), Some("a"));
+    }
+
+    #[tokio::test]
+    async fn an_empty_origin_hides_that_of_the_scope_around_it() {
+        let outer = Origin::default().with_request_id("outer").unwrap();
+        let (inside, behind) = outer
+            .clone()
+            .scope(async {
+                let inside = Origin::default().scope(async { Origin::current() }).await;
+                (inside, Origin::current())
+            })
+            .await;
+        assert_eq!(inside, None);
+        assert_eq!(behind.as_deref(), Some(&outer));
+        assert_eq!(Origin::default().scope(async { Origin::current() }).await, None);
     }
 
     #[tokio::test]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventTypes;
 use crate::id::{EventId, LeaseId, Position, Version};
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+use crate::key::KeyRange;
 use crate::key::{Key, Prefix};
 use crate::lease::Expiry;
 use crate::limits::ENTRY_BYTES_MAX;
@@ -55,7 +55,7 @@ pub struct SetRequest {
     /// The key.
     pub key: Key,
     /// The value. Key and value have at most [`ENTRY_BYTES_MAX`](crate::limits::ENTRY_BYTES_MAX) bytes.
-    pub value: Bytes,
+    pub value: Value,
     /// The condition of the Set.
     pub condition: Condition,
     /// The lease of the key from then on.
@@ -148,7 +148,7 @@ impl SetRequest {
     pub fn new(key: Key, value: impl Into<Value>) -> SetRequest {
         SetRequest {
             key,
-            value: value.into().into_bytes(),
+            value: value.into(),
             condition: Condition::Any,
             lease: SetLease::Own,
             expiry: Expiry::Keep,
@@ -202,6 +202,15 @@ impl ListRequest {
             ..ListRequest::default()
         }
     }
+
+    /// The range of the keys that it is about.
+    #[cfg(any(feature = "sqlite", feature = "mysql"))]
+    pub(crate) fn range(&self) -> KeyRange {
+        match &self.start {
+            Some(start) => self.prefix.range().starting_at(start),
+            None => self.prefix.range(),
+        }
+    }
 }
 
 impl HistoryRequest {
@@ -243,6 +252,7 @@ impl SetRequest {
     /// - `TooLarge`: the request is over a [limit](crate::limits).
     /// - `InvalidArgument`: the request cannot be right.
     pub fn check(&self) -> Result<()> {
+        self.value.as_argument()?;
         if self.bytes() > ENTRY_BYTES_MAX {
             let message = format!(
                 "key and value have at most {ENTRY_BYTES_MAX} bytes together, these have {}",
@@ -260,6 +270,6 @@ impl SetRequest {
 
     /// Key and value in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.key.as_bytes().len() + self.value.len()
+        self.key.as_bytes().len() + self.value.bytes_in_memory()
     }
 }

@@ -11,18 +11,24 @@ pub(crate) mod sim;
 pub(crate) mod sqlite;
 pub(crate) mod tables;
 
+#[cfg(test)]
+mod settings_check;
+
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 pub(crate) use self::pipelined::{IN_FLIGHT_MAX, Pipelined, Prewrite, ReadAhead};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Row, State};
-use crate::error::{Error, Result};
+use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Row, Settings, SettingsStamp, State};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventTypes};
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::{Key, KeyRange};
+use crate::observe::{Connections, Stopwatch};
+use crate::setting::{SettingChange, SettingChangesRequest};
 use crate::status::Replica;
 
 /// The version of the tables' layout on MySQL and MariaDB.
@@ -32,13 +38,26 @@ pub(crate) const FORMAT: i64 = 2;
 /// Values and metadata up to so many bytes come with the rows of a page; longer ones are read one by one, so that a
 /// page's memory is bounded whatever its rows hold.
 #[cfg(feature = "mysql")]
-pub(crate) const INLINE_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const SMALL_BYTES_MAX: usize = 8 * 1024;
 
 /// Values that one plain [`load`](Store::load) may read, in bytes: many large ones are asked for in several.
 pub(crate) const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Values that one batch may read, in bytes: a transaction may list many large ones.
 pub(crate) const BATCH_LOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The bytes that stand for the value of an event in a database.
+///
+/// # Errors
+///
+/// `Internal`: the value is large, and tables hold only the bytes of values. No request can set such a value.
+pub(crate) fn stored_value(event: &Event) -> Result<&Bytes> {
+    let not_stored = |error| {
+        let message = format!("event {} cannot be stored: {error}", event.id);
+        Error::new(ErrorKind::Internal, message)
+    };
+    event.inline_value().map_err(not_stored)
+}
 
 /// A database.
 #[async_trait]
@@ -47,8 +66,14 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn profile(&self) -> Profile;
 
     /// Runs one batch in one transaction: locks the head, loads what is needed first, [decides](loads), writes the decision
-    /// and commits. Called by one task at a time; `decide` may be called again from the beginning.
-    async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError>;
+    /// and commits. Called by one task at a time; `decide` may be called again from the beginning. `watch` is told when each
+    /// phase ends.
+    async fn write(
+        &self,
+        needs: &Needs,
+        decide: &mut Decide<'_>,
+        watch: &mut Stopwatch,
+    ) -> Result<Decision, WriteError>;
 
     /// The store as one whose batches may follow each other before their outcomes are known; `None` where it gains nothing
     /// by that, or cannot.
@@ -68,12 +93,18 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Reads the rows of keys with their values, tombstones included, as they are now. `TooLarge` as for
     /// [`load`](Self::load).
     async fn rows(&self, keys: Vec<Key>) -> Result<HashMap<Key, Row>> {
+        Ok(self.rows_and_settings(keys).await?.0)
+    }
+
+    /// Like [`rows`](Self::rows), with the stamp of the settings as they were then or before.
+    async fn rows_and_settings(&self, keys: Vec<Key>) -> Result<(HashMap<Key, Row>, SettingsStamp)> {
         let needs = Needs {
             keys: keys.into_iter().map(|key| (key, true)).collect(),
             ..Needs::default()
         };
-        let found = self.load(needs, None).await?.rows.into_iter();
-        Ok(found.filter_map(|(key, row)| Some((key, row?))).collect())
+        let state = self.load(needs, None).await?;
+        let rows = state.rows.into_iter().filter_map(|(key, row)| Some((key, row?)));
+        Ok((rows.collect(), state.head.settings))
     }
 
     /// The row of a key with its value, a tombstone included, as it is now, where that is known without asking the database;
@@ -102,8 +133,14 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Reads which keys exist and live by a lease, among the next `limit` after `after` that name it, deleted ones included.
     async fn members(&self, lease: LeaseId, after: Option<Key>, limit: usize) -> Result<MembersPage>;
 
+    /// The head as last committed, the time of the store and, where one is named, the tag of an event: a state without rows.
+    async fn look(&self, tag_of: Option<EventId>) -> Result<State>;
+
     /// The head as last committed, and the time of the store.
-    async fn head(&self) -> Result<(Head, Timestamp)>;
+    async fn head(&self) -> Result<(Head, Timestamp)> {
+        let state = self.look(None).await?;
+        Ok((state.head, state.now))
+    }
 
     /// Returns once everything that could be read before is on disk.
     async fn make_durable(&self) -> Result<()>;
@@ -117,6 +154,16 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Removes sessions that were last used before `idle_since`, at most `limit`; returns how many.
     async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize>;
 
+    /// All settings, as they are now.
+    async fn settings(&self) -> Result<Settings>;
+
+    /// Reads changes of settings, the newest first, as many as the limit of the request.
+    async fn setting_changes(&self, request: SettingChangesRequest) -> Result<Vec<SettingChange>>;
+
+    /// Removes changes of settings that were made before a time, or are older than the newest `kept_max`, at most `limit`;
+    /// returns how many.
+    async fn forget_setting_changes(&self, before: Timestamp, kept_max: usize, limit: usize) -> Result<usize>;
+
     /// Moves cursors as [`crate::cursor::decide`] says, each for itself, whatever else moves them at the same time. An
     /// error that is not `OutcomeUnknown` means that none was moved.
     async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>>;
@@ -126,6 +173,17 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Removes the cursors of a consumer; returns how many.
     async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64>;
+
+    /// The bytes that tables take in the database, with their indexes, by their names; as one, `all`, where they cannot be told
+    /// apart. Empty where that is not known. What a database says of it may be old.
+    async fn table_bytes(&self) -> Result<Vec<(String, u64)>> {
+        Ok(Vec::new())
+    }
+
+    /// The open connections, for each purpose.
+    fn connections(&self) -> Vec<Connections> {
+        Vec::new()
+    }
 
     /// Waits until the store can never be used again, and returns why; for ever where that does not happen.
     async fn lost(&self) -> Error {

@@ -1,7 +1,5 @@
 //! Transactions over several keys: compare, then one branch or the other, decided in one go.
 
-use bytes::Bytes;
-
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{EventId, LeaseId, Revision, Snapshot};
@@ -16,7 +14,8 @@ use crate::value::Value;
 /// All comparisons see the state before any write; operations see the earlier ones of their branch. Each branch has at
 /// most [`TXN_OPERATIONS_MAX`](crate::limits::TXN_OPERATIONS_MAX) operations, and there are as many comparisons at
 /// most; lists read at most [`TXN_ROWS_MAX`](crate::limits::TXN_ROWS_MAX) rows together; request and answer have at
-/// most [`TXN_BYTES_MAX`](crate::limits::TXN_BYTES_MAX) bytes: else `TooLarge`.
+/// most [`TXN_BYTES_MAX`](crate::limits::TXN_BYTES_MAX) bytes: else `TooLarge`. So is a transaction that compares or
+/// reads a [large](Value::Large) value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
     /// The comparisons; none always holds.
@@ -59,7 +58,7 @@ pub enum Target {
     /// The version; 0 where the key does not exist.
     Version(i64),
     /// The value.
-    Value(Bytes),
+    Value(Value),
     /// The lease; none where the key does not exist.
     Lease(Option<LeaseId>),
     /// The event that created the key; 0 where it does not exist.
@@ -141,7 +140,7 @@ impl Compare {
         Compare {
             key,
             relation: Relation::Equal,
-            target: Target::Value(value.into().into_bytes()),
+            target: Target::Value(value.into()),
         }
     }
 }
@@ -167,13 +166,14 @@ impl Compare {
                 ErrorKind::InvalidArgument,
                 "whether a key exists is equal or not, never less or greater",
             )),
+            (Target::Value(value), _) => value.as_argument().map(drop),
             _ => Ok(()),
         }
     }
 
     fn bytes(&self) -> usize {
         let value = match &self.target {
-            Target::Value(value) => value.len(),
+            Target::Value(value) => value.bytes_in_memory(),
             _ => 0,
         };
         self.key.as_bytes().len() + value

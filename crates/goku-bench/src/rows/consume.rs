@@ -239,7 +239,10 @@ impl Own {
                 let once = SqliteTransactions::new(connection, move |transaction, delivery| {
                     arrived(delivery);
                     let mut copy = transaction.prepare_cached("replace into copies values (?1, ?2)")?;
-                    copy.execute((delivery.key().as_bytes(), delivery.value().map(|value| &value[..])))?;
+                    copy.execute((
+                        delivery.key().as_bytes(),
+                        delivery.inline_value()?.map(|value| &value[..]),
+                    ))?;
                     Ok(())
                 })?;
                 Consumer::exactly_once(client, spec, batch, once)
@@ -253,7 +256,10 @@ impl Own {
                 let once = MySqlTransactions::new(pool, move |transaction, delivery| {
                     arrived(&delivery);
                     Box::pin(async move {
-                        let row = (delivery.key().as_bytes(), delivery.value().map(|value| value.to_vec()));
+                        let row = (
+                            delivery.key().as_bytes(),
+                            delivery.inline_value()?.map(|value| value.to_vec()),
+                        );
                         transaction.exec_drop("replace into copies values (?, ?)", row).await?;
                         Ok(())
                     })

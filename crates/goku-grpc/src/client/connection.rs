@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use http::header::{HeaderValue, USER_AGENT};
+use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
@@ -14,13 +14,16 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tonic::ConnectError;
 use tonic::body::Body;
 use tonic::transport::Uri;
 use tower_service::Service;
 
+use super::token::Token;
 use crate::corked::Corked;
 use crate::one_task::Parts;
+use crate::tls::{Connector, TlsFailure};
 use crate::whole::Whole;
 
 /// The time that a connection may take to be made.
@@ -50,7 +53,10 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for IO {}
 
-type Connect = dyn Fn() -> BoxFuture<'static, Result<Box<dyn Io>, BoxError>> + Send + Sync;
+/// A connection that was made, and what tells that the server has taken it, where that has to be waited for.
+type Made = (Box<dyn Io>, Option<oneshot::Receiver<std::io::Result<()>>>);
+
+type Connect = dyn Fn() -> BoxFuture<'static, Result<Made, BoxError>> + Send + Sync;
 
 /// HTTP/2 to one server. Clones share it.
 ///
@@ -65,24 +71,35 @@ struct Inner {
     runtime: Handle,
     /// The sender of the last connection.
     sender: Mutex<Option<SendRequest<Whole<Body>>>>,
+    /// Tells why the last connection was lost, where that was an error.
+    lost: Mutex<Option<oneshot::Receiver<hyper::Error>>>,
     /// Held while one is made.
     making: tokio::sync::Mutex<()>,
+    token: Option<Token>,
 }
 
 impl Connection {
-    /// A connection to the host and port of `uri`, over TCP, whose task runs on `runtime`.
-    pub(super) fn tcp(uri: Uri, runtime: Handle) -> Connection {
+    /// A connection to the host and port of `uri`, over TCP, by `tls` if it is given, whose task runs on `runtime`. Each call has
+    /// the token.
+    pub(super) fn tcp(uri: Uri, runtime: Handle, tls: Option<Connector>, token: Option<Token>) -> Connection {
         let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        Connection::new(runtime, move || {
-            let (mut connector, uri) = (connector.clone(), uri.clone());
+        let connect = move || -> BoxFuture<'static, Result<Made, BoxError>> {
+            let (mut connector, uri, tls) = (connector.clone(), uri.clone(), tls.clone());
             Box::pin(async move {
                 std::future::poll_fn(|cx| connector.poll_ready(cx)).await?;
-                let io = connector.call(uri).await?;
-                Ok(Box::new(io.into_inner()) as Box<dyn Io>)
+                let host = uri.host().unwrap_or_default().to_owned();
+                let io = connector.call(uri).await?.into_inner();
+                let Some(tls) = tls else {
+                    return Ok((Box::new(io) as Box<dyn Io>, None));
+                };
+                let (io, taken) = tls.connect(&host, io).await?;
+                Ok((Box::new(io) as Box<dyn Io>, Some(taken)))
             })
-        })
+        };
+        Connection::made_by(runtime, Box::new(connect), token)
     }
 
     /// A connection that `connect` makes.
@@ -90,11 +107,21 @@ impl Connection {
         runtime: Handle,
         connect: impl Fn() -> BoxFuture<'static, Result<Box<dyn Io>, BoxError>> + Send + Sync + 'static,
     ) -> Connection {
+        let connect = move || -> BoxFuture<'static, Result<Made, BoxError>> {
+            let connected = connect();
+            Box::pin(async move { Ok((connected.await?, None)) })
+        };
+        Connection::made_by(runtime, Box::new(connect), None)
+    }
+
+    fn made_by(runtime: Handle, connect: Box<Connect>, token: Option<Token>) -> Connection {
         Connection(Arc::new(Inner {
-            connect: Box::new(connect),
+            connect,
             runtime,
             sender: Mutex::default(),
+            lost: Mutex::default(),
             making: tokio::sync::Mutex::default(),
+            token,
         }))
     }
 }
@@ -111,16 +138,28 @@ impl Service<Request<Body>> for Connection {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let mut request = request.map(Whole::new);
         request.headers_mut().insert(USER_AGENT, AGENT);
+        let mut to_read = None;
+        if let Some(token) = &self.0.token {
+            match token.known() {
+                Some(header) => drop(request.headers_mut().insert(AUTHORIZATION, header)),
+                None => to_read = Some(token.clone()),
+            }
+        }
         let mut request = Some(request);
-        if let Some(answer) = self.0.send(&mut request) {
+        if to_read.is_none()
+            && let Some(answer) = self.0.send(&mut request)
+        {
             return Box::pin(async { Ok(answer.await?) });
         }
         let inner = self.0.clone();
         Box::pin(async move {
+            if let (Some(token), Some(request)) = (to_read, &mut request) {
+                request.headers_mut().insert(AUTHORIZATION, token.current().await);
+            }
             inner.connected().await?;
             match inner.send(&mut request) {
                 Some(answer) => Ok(answer.await?),
-                None => Err(ConnectError("the connection was lost at once".into()).into()),
+                None => Err(ConnectError(inner.lost_at_once().await).into()),
             }
         })
     }
@@ -153,8 +192,19 @@ impl Inner {
             .map_err(ConnectError)
     }
 
+    /// Why there is no connection, though there was one a moment ago.
+    async fn lost_at_once(&self) -> BoxError {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let why = match lost {
+            Some(lost) => lost.await.ok(),
+            None => None,
+        };
+        why.map_or_else(|| "the connection was lost at once".into(), BoxError::from)
+    }
+
     async fn make(&self) -> Result<(), BoxError> {
-        let io = Corked::new((self.connect)().await?);
+        let (io, taken) = (self.connect)().await?;
+        let io = Corked::new(io);
         let parts = Parts::default();
         let (sender, connection) = Builder::new(parts.clone())
             .timer(TokioTimer::new())
@@ -168,12 +218,22 @@ impl Inner {
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .handshake(TokioIo::new(io.clone()))
             .await?;
+        let (tells, lost) = oneshot::channel();
         parts.add(async {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection was lost");
+                // Mostly nobody asks.
+                drop(tells.send(error));
             }
         });
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(lost);
         tokio::spawn(parts.into_task(io));
+        if let Some(taken) = taken {
+            let taken = taken
+                .await
+                .unwrap_or_else(|_| Err(std::io::ErrorKind::UnexpectedEof.into()));
+            taken.map_err(|error| TlsFailure::of(&error))?;
+        }
         *self.sender() = Some(sender);
         Ok(())
     }

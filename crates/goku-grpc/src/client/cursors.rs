@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 
 use super::GrpcClient;
 use super::attempts::Attempts;
-use super::transport::Transport;
+use super::endpoint::Stub;
 use crate::error::Call;
 use crate::proto::gokupb::{self as pb, goku_client::GokuClient};
 use crate::wire;
@@ -31,11 +31,11 @@ impl GrpcClient {
 
     /// Makes a call that changes something. It is made again where it was not applied, and, with `may_repeat`, where that
     /// is not known.
-    async fn change<Q, A, F>(
+    pub(super) async fn change<S: Stub, Q, A, F>(
         &self,
         message: Q,
         may_repeat: bool,
-        send: impl Fn(GokuClient<Transport>, Request<Q>) -> F,
+        send: impl Fn(S, Request<Q>) -> F,
     ) -> Result<A>
     where
         Q: Clone,

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use goku::{Error, ErrorKind, Origin, Result, WriteId};
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Uri};
 use tonic::{Request, Response, Status, TimeoutExpired};
@@ -16,7 +15,9 @@ use super::outage::OutageDetector;
 use super::transport::Transport;
 use crate::error::{Call, from_status, is_unreachable, sources};
 use crate::limits::MESSAGE_BYTES_MAX;
+use crate::proto::gokupb::admin_client::AdminClient;
 use crate::proto::gokupb::goku_client::GokuClient;
+use crate::tls::{SPEAKS_TLS, TlsFailure};
 use crate::wire;
 
 /// Largest answer that is taken. Entries and events keep to [`MESSAGE_BYTES_MAX`]; a transaction's answer of many
@@ -34,6 +35,7 @@ const TRANSIT_PART: u32 = 10;
 #[derive(Debug)]
 pub(super) struct Endpoint {
     grpc: GokuClient<Transport>,
+    admin: AdminClient<Transport>,
     /// As errors name it.
     name: String,
     pub(super) breaker: CircuitBreaker,
@@ -44,6 +46,24 @@ pub(super) struct Endpoint {
     numbering: AtomicU8,
     /// Held by the one who finds out about its numbering, or begins a session there.
     pub(super) beginning: tokio::sync::Mutex<()>,
+}
+
+/// The calls of one of the services of a server.
+pub(super) trait Stub {
+    /// Those of the server at the other end.
+    fn of(endpoint: &Endpoint) -> Self;
+}
+
+impl Stub for GokuClient<Transport> {
+    fn of(endpoint: &Endpoint) -> Self {
+        endpoint.grpc.clone()
+    }
+}
+
+impl Stub for AdminClient<Transport> {
+    fn of(endpoint: &Endpoint) -> Self {
+        endpoint.admin.clone()
+    }
 }
 
 /// Whether a server does a numbered write once. Known until it fails: what is there afterwards may be another version.
@@ -61,18 +81,22 @@ pub(super) enum Numbering {
 impl Endpoint {
     /// The server at the other end of `channel`.
     pub(super) fn of_channel(channel: Channel, name: String, now: Instant) -> Endpoint {
-        Endpoint::new(GokuClient::new(Transport::Channel(channel)), name, now)
+        let transport = Transport::Channel(channel);
+        let admin = AdminClient::new(transport.clone());
+        Endpoint::new(GokuClient::new(transport), admin, name, now)
     }
 
     /// The server at the other end of `connection`, which is known to it as `origin`.
     pub(super) fn of_connection(connection: Connection, origin: Uri, name: String, now: Instant) -> Endpoint {
-        let grpc = GokuClient::with_origin(Transport::Connection(connection), origin);
-        Endpoint::new(grpc, name, now)
+        let transport = Transport::Connection(connection);
+        let admin = AdminClient::with_origin(transport.clone(), origin.clone());
+        Endpoint::new(GokuClient::with_origin(transport, origin), admin, name, now)
     }
 
-    fn new(grpc: GokuClient<Transport>, name: String, now: Instant) -> Endpoint {
+    fn new(grpc: GokuClient<Transport>, admin: AdminClient<Transport>, name: String, now: Instant) -> Endpoint {
         Endpoint {
             grpc: grpc.max_decoding_message_size(ANSWER_BYTES_MAX),
+            admin: admin.max_decoding_message_size(ANSWER_BYTES_MAX),
             name,
             breaker: CircuitBreaker::new(now),
             outages: Arc::default(),
@@ -87,36 +111,18 @@ impl Endpoint {
         Endpoint { outages, ..self }
     }
 
-    /// The server at `url`, which has the form `http://host:port`; it is connected to by the first call, on `runtime`.
-    pub(super) fn at(url: &str, runtime: &Handle, now: Instant) -> Result<Endpoint> {
-        let config = |why: &str| {
-            Error::new(
-                ErrorKind::Config,
-                format!("the endpoint {url:?} {why}; endpoints have the form http://host:port"),
-            )
-        };
-        let uri: Uri = url.parse().map_err(|error| config("is none").with_source(error))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(config("asks for TLS, which is not built in")),
-            _ => return Err(config("is none")),
-        }
-        let connection = Connection::tcp(uri.clone(), runtime.clone());
-        Ok(Endpoint::of_connection(connection, uri, url.to_owned(), now))
-    }
-
     pub(super) fn grpc(&self) -> GokuClient<Transport> {
-        self.grpc.clone()
+        Stub::of(self)
     }
 
     /// Makes a call that is answered once, numbered as `id` says. `time` is how long it may take.
-    pub(super) async fn unary<Q, A, F>(
+    pub(super) async fn unary<S: Stub, Q, A, F>(
         &self,
         call: Call,
         time: Option<Duration>,
         id: Option<WriteId>,
         message: Q,
-        send: impl FnOnce(GokuClient<Transport>, Request<Q>) -> F,
+        send: impl FnOnce(S, Request<Q>) -> F,
     ) -> Result<Response<A>>
     where
         F: Future<Output = Result<Response<A>, Status>>,
@@ -132,7 +138,7 @@ impl Endpoint {
         if let Some(origin) = Origin::current() {
             wire::put_origin(&origin, request.metadata_mut());
         }
-        self.in_time(call, time, send(self.grpc(), request)).await
+        self.in_time(call, time, send(S::of(self), request)).await
     }
 
     /// Waits for an answer, for the time that it may take, and notes whether it came.
@@ -204,8 +210,18 @@ impl Endpoint {
         if sources(&error).any(|source| source.is::<TimeoutExpired>()) {
             return Error::new(error.kind(), format!("{} did not answer in time", self.name)).with_source(error);
         }
+        if says(&error, SPEAKS_TLS) {
+            // It reads nothing of what was sent.
+            let message = format!("{} speaks TLS: let the endpoint begin with https://", self.name);
+            return Error::new(ErrorKind::Unavailable, message).with_source(error);
+        }
         if !is_unreachable(&error) {
             return error;
+        }
+        let failure = sources(&error).find_map(|source| source.downcast_ref::<TlsFailure>());
+        if let Some(failure) = failure.map(ToString::to_string) {
+            let message = format!("{} cannot be reached: {failure}", self.name);
+            return Error::new(error.kind(), message).with_source(error);
         }
         let cause = sources(&error).last().map(ToString::to_string).unwrap_or_default();
         let message = format!(
@@ -214,6 +230,11 @@ impl Endpoint {
         );
         Error::new(error.kind(), message).with_source(error)
     }
+}
+
+/// Whether an error, or one of its causes, has this text.
+fn says(error: &Error, text: &str) -> bool {
+    error.message().contains(text) || sources(error).any(|source| source.to_string().contains(text))
 }
 
 /// A time as messages show it: with one digit after the point where that says something.

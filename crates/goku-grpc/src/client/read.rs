@@ -9,19 +9,14 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::GrpcClient;
 use super::attempts::Attempts;
-use super::endpoint::Endpoint;
-use super::transport::Transport;
+use super::endpoint::{Endpoint, Stub};
 use crate::error::Call;
-use crate::proto::gokupb::{self as pb, goku_client::GokuClient};
+use crate::proto::gokupb as pb;
 use crate::wire;
 
 impl GrpcClient {
     /// Makes a call that is answered once.
-    pub(super) async fn read<Q, A, F>(
-        &self,
-        message: Q,
-        send: impl Fn(GokuClient<Transport>, Request<Q>) -> F,
-    ) -> Result<A>
+    pub(super) async fn read<S: Stub, Q, A, F>(&self, message: Q, send: impl Fn(S, Request<Q>) -> F) -> Result<A>
     where
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,

@@ -114,7 +114,17 @@ impl GrpcClient {
     async fn send_grant(&self, own: Option<WriteId>, id: Option<LeaseId>, expiry: Expiry) -> Result<Lease> {
         let send = async |mut grpc: GokuClient<_>, request| grpc.grant_lease(request).await;
         let request = pb::GrantLeaseRequest::from((id, expiry));
-        self.send_write(own, request, send).await?.try_into()
+        let lease = Lease::try_from(self.send_write(own, request, send).await?)?;
+        match id {
+            Some(id) if lease.id != id => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "lease {id} cannot be chosen: the server is an earlier goku, and granted {} instead",
+                    lease.id
+                ),
+            )),
+            _ => Ok(lease),
+        }
     }
 
     /// Sends a change of a lease, which has a call of its own for each kind.

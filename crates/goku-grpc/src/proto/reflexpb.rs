@@ -58,7 +58,7 @@ pub struct EventDetail {
     /// The tag of the commit: with the id it is a full position.
     #[prost(fixed64, tag = "1")]
     pub tag: u64,
-    /// The request that the event belongs to.
+    /// The request that the event belongs to; in events of type 0 that of the position, 0 where it is not known.
     #[prost(int64, tag = "2")]
     pub rev: i64,
     /// The version of the key after the event.

@@ -1,35 +1,46 @@
 //! The state of a key.
 
+use bytes::Bytes;
 use goku::{Entry, EventId, LeaseId, Result, Revision, Version};
 
 use super::{impossible, key, missing, own};
 use crate::proto::gokupb as pb;
 
 /// An entry as Get and List answer with it: what was deleted is not among them, whatever the entry says.
-pub(crate) fn listed(entry: Entry) -> pb::Kv {
-    pb::Kv {
+pub(crate) fn listed(entry: Entry) -> Result<pb::Kv> {
+    Ok(pb::Kv {
         deleted_ref: 0,
-        ..entry.into()
+        ..entry.try_into()?
+    })
+}
+
+impl TryFrom<Entry> for pb::Kv {
+    type Error = goku::Error;
+
+    fn try_from(entry: Entry) -> Result<pb::Kv> {
+        let kv = without_value(&entry);
+        Ok(pb::Kv {
+            value: entry.into_inline_value()?,
+            ..kv
+        })
     }
 }
 
-impl From<Entry> for pb::Kv {
-    fn from(entry: Entry) -> pb::Kv {
-        let (key, key_bytes) = key::to_answer(&entry.key);
-        pb::Kv {
-            key,
-            key_bytes,
-            value: entry.value,
-            version: entry.version.get(),
-            created_ref: entry.created_ref.get(),
-            updated_ref: entry.updated_ref.get(),
-            deleted_ref: entry.deleted_ref.map_or(0, EventId::get),
-            lease_id: entry.lease_id.get(),
-            leased: entry.leased,
-            created_version: entry.created_version.get(),
-            created_rev: entry.created_rev.get(),
-            updated_rev: entry.updated_rev.get(),
-        }
+fn without_value(entry: &Entry) -> pb::Kv {
+    let (key, key_bytes) = key::to_answer(&entry.key);
+    pb::Kv {
+        key,
+        key_bytes,
+        value: Bytes::new(),
+        version: entry.version.get(),
+        created_ref: entry.created_ref.get(),
+        updated_ref: entry.updated_ref.get(),
+        deleted_ref: entry.deleted_ref.map_or(0, EventId::get),
+        lease_id: entry.lease_id.get(),
+        leased: entry.leased,
+        created_version: entry.created_version.get(),
+        created_rev: entry.created_rev.get(),
+        updated_rev: entry.updated_rev.get(),
     }
 }
 
@@ -64,11 +75,13 @@ fn read(kv: pb::Kv) -> Result<Entry> {
     })
 }
 
-impl From<Option<Entry>> for pb::OptionalKv {
-    fn from(entry: Option<Entry>) -> pb::OptionalKv {
-        pb::OptionalKv {
-            kv: entry.map(pb::Kv::from),
-        }
+impl TryFrom<Option<Entry>> for pb::OptionalKv {
+    type Error = goku::Error;
+
+    fn try_from(entry: Option<Entry>) -> Result<pb::OptionalKv> {
+        Ok(pb::OptionalKv {
+            kv: entry.map(pb::Kv::try_from).transpose()?,
+        })
     }
 }
 
@@ -80,11 +93,13 @@ impl TryFrom<pb::OptionalKv> for Option<Entry> {
     }
 }
 
-impl From<Vec<Entry>> for pb::ListResponse {
-    fn from(entries: Vec<Entry>) -> pb::ListResponse {
-        pb::ListResponse {
-            kvs: entries.into_iter().map(listed).collect(),
-        }
+impl TryFrom<Vec<Entry>> for pb::ListResponse {
+    type Error = goku::Error;
+
+    fn try_from(entries: Vec<Entry>) -> Result<pb::ListResponse> {
+        Ok(pb::ListResponse {
+            kvs: entries.into_iter().map(listed).collect::<Result<_>>()?,
+        })
     }
 }
 
@@ -100,10 +115,7 @@ impl TryFrom<pb::ListResponse> for Vec<Entry> {
 impl From<Entry> for pb::Empty {
     fn from(entry: Entry) -> pb::Empty {
         pb::Empty {
-            kv: Some(pb::Kv {
-                value: bytes::Bytes::new(),
-                ..entry.into()
-            }),
+            kv: Some(without_value(&entry)),
             lease: None,
         }
     }

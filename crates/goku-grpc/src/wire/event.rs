@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use goku::{
     Error, ErrorKind, Event, EventId, EventType, EventTypes, LeaseId, Partition, Position, Prefix, Result, Revision,
     Snapshot, StreamFrom, StreamItem, StreamRequest, Tag, Version,
@@ -134,36 +135,41 @@ fn shorten(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-impl From<StreamItem> for reflexpb::Event {
-    fn from(item: StreamItem) -> reflexpb::Event {
+impl TryFrom<StreamItem> for reflexpb::Event {
+    type Error = Error;
+
+    fn try_from(item: StreamItem) -> Result<reflexpb::Event> {
         match item {
-            StreamItem::Event(event) => event.into(),
-            StreamItem::Progress(at) => reflexpb::Event {
+            StreamItem::Event(event) => event.try_into(),
+            StreamItem::Progress(at) => Ok(reflexpb::Event {
                 r#type: NO_EVENT,
                 // Of no meaning here, but a message without one fails clients of the original.
                 timestamp: Some(prost_types::Timestamp::default()),
                 id: at.position.id.to_string(),
                 detail: Some(reflexpb::EventDetail {
                     tag: at.position.tag.get(),
+                    rev: at.rev.map_or(0, Revision::get),
                     epoch: at.epoch.to_string(),
                     ..reflexpb::EventDetail::default()
                 }),
                 ..reflexpb::Event::default()
-            },
+            }),
         }
     }
 }
 
-impl From<Event> for reflexpb::Event {
-    fn from(event: Event) -> reflexpb::Event {
+impl TryFrom<Event> for reflexpb::Event {
+    type Error = Error;
+
+    fn try_from(event: Event) -> Result<reflexpb::Event> {
         let (foreign_id, key_bytes) = key::to_answer(&event.key);
         let (actor, request_id, trace, trace_flags) = origin::to_event(event.origin.as_deref());
-        reflexpb::Event {
+        let message = reflexpb::Event {
             r#type: event.event_type.number(),
             timestamp: Some(to_wire(event.timestamp)),
             foreign_id,
             id: event.id.to_string(),
-            metadata: event.value,
+            metadata: Bytes::new(),
             trace,
             detail: Some(reflexpb::EventDetail {
                 tag: event.tag.get(),
@@ -181,7 +187,11 @@ impl From<Event> for reflexpb::Event {
                 request_id,
                 trace_flags,
             }),
-        }
+        };
+        Ok(reflexpb::Event {
+            metadata: event.into_inline_value()?,
+            ..message
+        })
     }
 }
 
@@ -230,11 +240,14 @@ impl TryFrom<reflexpb::Event> for StreamItem {
 }
 
 fn progress(id: EventId, detail: &reflexpb::EventDetail) -> Result<StreamItem> {
+    let rev = Revision::new(detail.rev)?;
+    let is_known = rev > Revision::default() || id == EventId::ZERO;
     Ok(StreamItem::Progress(Snapshot {
         epoch: detail.epoch.parse()?,
         position: Position {
             id,
             tag: Tag::new(detail.tag),
         },
+        rev: is_known.then_some(rev),
     }))
 }

@@ -29,13 +29,15 @@ impl TryFrom<pb::HistoryRequest> for HistoryRequest {
     }
 }
 
-impl From<History> for pb::HistoryResponse {
-    fn from(page: History) -> pb::HistoryResponse {
-        let event = |event| StreamItem::Event(event).into();
-        pb::HistoryResponse {
-            events: page.events.into_iter().map(event).collect(),
+impl TryFrom<History> for pb::HistoryResponse {
+    type Error = Error;
+
+    fn try_from(page: History) -> Result<pb::HistoryResponse> {
+        let events = page.events.into_iter().map(reflexpb::Event::try_from);
+        Ok(pb::HistoryResponse {
+            events: events.collect::<Result<_>>()?,
             rest: page.rest.map_or(0, EventId::get),
-        }
+        })
     }
 }
 

@@ -1,15 +1,14 @@
 //! Keys and prefixes: text in the fields that the original has for them, other bytes in fields beside those.
 
 use bytes::Bytes;
-use goku::limits::{KEY_BYTES_MAX, TEXT_KEY_BYTES_MAX};
+use goku::limits::KEY_BYTES_MAX;
 use goku::{Key, Prefix, Result};
 
 use super::{impossible, invalid};
 
 /// The fields of a key in a request: text and bytes, one of them empty.
 pub(crate) fn to_request(key: &Key) -> (String, Bytes) {
-    let known_to_all = key.text().filter(|text| text.len() <= TEXT_KEY_BYTES_MAX);
-    fields(known_to_all, key.as_bytes())
+    fields(key.short_text(), key.as_bytes())
 }
 
 /// The fields of a key in an answer: bytes only where it is no text.

@@ -71,7 +71,7 @@ pub(super) fn from_event(trace: &[u8], detail: &reflexpb::EventDetail) -> Result
         Some(trace) => origin.with_trace(trace),
         None => origin,
     };
-    Ok((origin != Origin::default()).then(|| Arc::new(origin)))
+    Ok(origin.shared())
 }
 
 fn trace_of(trace: &[u8], flags: u32) -> Option<TraceContext> {

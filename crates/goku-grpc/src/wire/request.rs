@@ -6,14 +6,16 @@ use super::time::WireExpiry;
 use super::{invalid, key, own, page_limit};
 use crate::proto::gokupb as pb;
 
-impl From<SetRequest> for pb::SetRequest {
-    fn from(request: SetRequest) -> pb::SetRequest {
+impl TryFrom<SetRequest> for pb::SetRequest {
+    type Error = Error;
+
+    fn try_from(request: SetRequest) -> Result<pb::SetRequest> {
         let expiry = WireExpiry::from(request.expiry);
         let (key, key_bytes) = key::to_request(&request.key);
         let mut set = pb::SetRequest {
             key,
             key_bytes,
-            value: request.value,
+            value: request.value.into_argument()?,
             expires_at: expiry.expires_at,
             ttl_ms: expiry.ttl_ms,
             keep_expiry: expiry.keep,
@@ -38,7 +40,7 @@ impl From<SetRequest> for pb::SetRequest {
             Condition::Version(version) => set.prev_version = version.get(),
             condition @ Condition::Ref(_) => set.condition = write_condition(condition),
         }
-        set
+        Ok(set)
     }
 }
 

@@ -10,13 +10,25 @@ use pb::compare::Target as WireTarget;
 use pb::operation::Operation as WireOperation;
 use pb::operation_response::Answer as WireAnswer;
 
-impl From<Txn> for pb::TxnRequest {
-    fn from(txn: Txn) -> pb::TxnRequest {
-        pb::TxnRequest {
-            compare: txn.compare.into_iter().map(pb::Compare::from).collect(),
-            then: txn.then.into_iter().map(pb::Operation::from).collect(),
-            otherwise: txn.otherwise.into_iter().map(pb::Operation::from).collect(),
-        }
+impl TryFrom<Txn> for pb::TxnRequest {
+    type Error = Error;
+
+    fn try_from(txn: Txn) -> Result<pb::TxnRequest> {
+        let branch = |operations: Vec<Operation>| {
+            operations
+                .into_iter()
+                .map(pb::Operation::try_from)
+                .collect::<Result<_>>()
+        };
+        Ok(pb::TxnRequest {
+            compare: txn
+                .compare
+                .into_iter()
+                .map(pb::Compare::try_from)
+                .collect::<Result<_>>()?,
+            then: branch(txn.then)?,
+            otherwise: branch(txn.otherwise)?,
+        })
     }
 }
 
@@ -36,8 +48,10 @@ impl TryFrom<pb::TxnRequest> for Txn {
     }
 }
 
-impl From<Compare> for pb::Compare {
-    fn from(compare: Compare) -> pb::Compare {
+impl TryFrom<Compare> for pb::Compare {
+    type Error = Error;
+
+    fn try_from(compare: Compare) -> Result<pb::Compare> {
         let relation = match compare.relation {
             Relation::Equal => pb::Relation::Equal,
             Relation::NotEqual => pb::Relation::NotEqual,
@@ -47,18 +61,18 @@ impl From<Compare> for pb::Compare {
         let target = match compare.target {
             Target::Exists(exists) => WireTarget::Exists(exists),
             Target::Version(version) => WireTarget::Version(version),
-            Target::Value(value) => WireTarget::Value(value),
+            Target::Value(value) => WireTarget::Value(value.into_argument()?),
             Target::Lease(lease) => WireTarget::LeaseId(lease.map_or(0, LeaseId::get)),
             Target::CreatedRef(event) => WireTarget::CreatedRef(event.get()),
             Target::UpdatedRef(event) => WireTarget::UpdatedRef(event.get()),
         };
         let (key, key_bytes) = key::to_request(&compare.key);
-        pb::Compare {
+        Ok(pb::Compare {
             key,
             key_bytes,
             relation: relation.into(),
             target: Some(target),
-        }
+        })
     }
 }
 
@@ -101,20 +115,22 @@ impl TryFrom<pb::Compare> for Compare {
     }
 }
 
-impl From<Operation> for pb::Operation {
-    fn from(operation: Operation) -> pb::Operation {
+impl TryFrom<Operation> for pb::Operation {
+    type Error = Error;
+
+    fn try_from(operation: Operation) -> Result<pb::Operation> {
         let operation = match operation {
             Operation::Get(key) => {
                 let (key, key_bytes) = key::to_request(&key);
                 WireOperation::Get(pb::GetRequest { key, key_bytes, at: 0 })
             }
-            Operation::Set(set) => WireOperation::Set(set.into()),
+            Operation::Set(set) => WireOperation::Set(set.try_into()?),
             Operation::Delete(delete) => WireOperation::Delete(delete.into()),
             Operation::List(list) => WireOperation::List(list.into()),
         };
-        pb::Operation {
+        Ok(pb::Operation {
             operation: Some(operation),
-        }
+        })
     }
 }
 
@@ -141,14 +157,20 @@ impl TryFrom<pb::Operation> for Operation {
     }
 }
 
-impl From<TxnAnswer> for pb::TxnResponse {
-    fn from(answer: TxnAnswer) -> pb::TxnResponse {
-        pb::TxnResponse {
+impl TryFrom<TxnAnswer> for pb::TxnResponse {
+    type Error = Error;
+
+    fn try_from(answer: TxnAnswer) -> Result<pb::TxnResponse> {
+        Ok(pb::TxnResponse {
             succeeded: answer.succeeded,
             rev: answer.rev.map_or(0, Revision::get),
             at: Some(answer.at.into()),
-            answers: answer.answers.into_iter().map(pb::OperationResponse::from).collect(),
-        }
+            answers: answer
+                .answers
+                .into_iter()
+                .map(pb::OperationResponse::try_from)
+                .collect::<Result<_>>()?,
+        })
     }
 }
 
@@ -175,15 +197,19 @@ impl TryFrom<pb::TxnResponse> for TxnAnswer {
     }
 }
 
-impl From<OperationAnswer> for pb::OperationResponse {
-    fn from(answer: OperationAnswer) -> pb::OperationResponse {
+impl TryFrom<OperationAnswer> for pb::OperationResponse {
+    type Error = Error;
+
+    fn try_from(answer: OperationAnswer) -> Result<pb::OperationResponse> {
         let answer = match answer {
-            OperationAnswer::Get(entry) => WireAnswer::Get(pb::OptionalKv { kv: entry.map(listed) }),
-            OperationAnswer::Set(entry) => WireAnswer::Set(entry.into()),
-            OperationAnswer::Delete(entry) => WireAnswer::Delete(entry.into()),
-            OperationAnswer::List(entries) => WireAnswer::List(entries.into()),
+            OperationAnswer::Get(entry) => WireAnswer::Get(pb::OptionalKv {
+                kv: entry.map(listed).transpose()?,
+            }),
+            OperationAnswer::Set(entry) => WireAnswer::Set(entry.try_into()?),
+            OperationAnswer::Delete(entry) => WireAnswer::Delete(entry.try_into()?),
+            OperationAnswer::List(entries) => WireAnswer::List(entries.try_into()?),
         };
-        pb::OperationResponse { answer: Some(answer) }
+        Ok(pb::OperationResponse { answer: Some(answer) })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
+use goku::gate::Gate;
 use goku::{Client, Engine, Key, Prefix, SetRequest, StreamRequest};
 use goku_grpc::proto::gokupb as pb;
 use goku_grpc::{GrpcClient, ServerOptions};
@@ -22,7 +23,12 @@ async fn server() -> (Engine, String, JoinHandle<goku::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let client: Arc<dyn Client> = Arc::new(engine.clone());
-    let serving = goku_grpc::serve(listener, client, ServerOptions::default(), std::future::pending());
+    let serving = goku_grpc::serve(
+        listener,
+        Gate::unguarded(client),
+        ServerOptions::default(),
+        std::future::pending(),
+    );
     (engine, endpoint, tokio::spawn(serving))
 }
 
@@ -154,10 +160,10 @@ async fn metadata_is_taken_up_to_its_limit_and_refused_beyond() {
 
 #[tokio::test]
 async fn the_limit_of_metadata_can_be_set() {
-    let served = Served::with(ServerOptions {
-        metadata_bytes_max: 1024 * 1024,
-        ..ServerOptions::default()
-    });
+    let options = ServerOptions::default();
+    let limits = options.limits.clone();
+    let served = Served::with(options);
+    limits.set_metadata_bytes_max(1024 * 1024);
     let mut raw = served.raw().await;
     let value = "m".repeat(1_000_000);
     let answer = raw

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use goku::{
-    Client, Compare, DeleteRequest, ErrorKind, Expiry, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest,
-    Operation, SetRequest, StreamItem, StreamRequest, Txn, Write,
+    Admin, Client, Compare, ConfigureRequest, DeleteRequest, ErrorKind, Expiry, LeaseId, LeaseKeysRequest,
+    LeaseRequest, LeasesRequest, ListRequest, Operation, SetRequest, SettingChangesRequest, SettingName,
+    SettingsRequest, StreamItem, StreamRequest, Txn, Write,
 };
 use goku_grpc::GrpcClient;
 
@@ -108,6 +109,32 @@ async fn a_server_that_is_not_there_is_unavailable_and_named() {
         assert!(error.message().contains(&endpoint), "{error}");
         assert!(error.message().contains("goku serve"), "{error}");
     }
+}
+
+/// An earlier goku does not look at the id, and grants a lease of another one.
+#[tokio::test]
+async fn a_lease_that_has_another_id_than_was_chosen_is_none() {
+    let server = Replica::start(std::sync::Arc::new(crate::fake::Fake::default())).await;
+    let client = GrpcClient::connect(&server.endpoint).unwrap();
+    let grant = |id| client.lease(LeaseRequest::GrantAs(LeaseId::chosen(id).unwrap(), Expiry::Never));
+    let error = grant(1 << 50).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("granted 41"), "{error}");
+}
+
+/// So is every earlier goku.
+#[tokio::test]
+async fn a_server_without_operators_says_so() {
+    let server = Replica::start(std::sync::Arc::new(crate::fake::Fake::default())).await;
+    let client = GrpcClient::connect(&server.endpoint).unwrap();
+    let name = SettingName::new("test/a").unwrap();
+    let errors = [
+        client.get_setting(&name).await.err(),
+        client.list_settings(SettingsRequest::default()).await.err(),
+        client.configure(ConfigureRequest::remove(name.clone())).await.err(),
+        client.setting_changes(SettingChangesRequest::default()).await.err(),
+    ];
+    assert_eq!(errors.map(|error| error.unwrap().kind()), [ErrorKind::Unsupported; 4]);
 }
 
 #[tokio::test]
@@ -216,7 +243,6 @@ async fn endpoints_of_other_forms_are_refused_with_the_right_form() {
         "",
         "localhost:4658",
         "127.0.0.1:4658",
-        "https://h:1",
         "ftp://h",
         "http://",
         "no such thing",

@@ -20,6 +20,12 @@ async fn watch(served: &Served) -> Streaming<HealthCheckResponse> {
     watched
 }
 
+fn connections_max(max: usize) -> ServerOptions {
+    let options = ServerOptions::default();
+    options.limits.set_connections_max(max);
+    options
+}
+
 /// Waits for the end of a connection, after the settings that the server may have sent.
 async fn ends(connection: &mut DuplexStream) {
     connection.read_to_end(&mut Vec::new()).await.unwrap_or_default();
@@ -28,10 +34,7 @@ async fn ends(connection: &mut DuplexStream) {
 /// Connections that said nothing kept all others out.
 #[tokio::test]
 async fn the_longest_silent_connection_goes_for_the_next_one() {
-    let served = Served::with(ServerOptions {
-        connections_max: 4,
-        ..ServerOptions::default()
-    });
+    let served = Served::with(connections_max(4));
     let mut watched = watch(&served).await;
     let mut silent: Vec<_> = (0..8).map(|_| served.connect()).collect();
     // The first five have gone for the last three, and the stream has stayed.
@@ -45,10 +48,7 @@ async fn the_longest_silent_connection_goes_for_the_next_one() {
 
 #[tokio::test]
 async fn no_connection_with_a_call_goes_for_another() {
-    let served = Served::with(ServerOptions {
-        connections_max: 2,
-        ..ServerOptions::default()
-    });
+    let served = Served::with(connections_max(2));
     let (mut first, second) = (watch(&served).await, watch(&served).await);
     ends(&mut served.connect()).await;
     assert!(futures::poll!(first.next()).is_pending());

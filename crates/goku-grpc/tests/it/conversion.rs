@@ -1,14 +1,14 @@
 //! What goes out comes back the same: goku's types over the bytes of the protocol.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use goku::{
     Compare, Condition, DeleteRequest, Entry, Epoch, Event, EventId, EventType, EventTypes, Expiry, Key, Lease,
     LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Operation, OperationAnswer, Origin,
     Partition, Position, Prefix, Relation, Revision, SetLease, SetRequest, Snapshot, Status, StreamFrom, StreamItem,
-    StreamRequest, Tag, Target, Timestamp, TraceContext, Txn, TxnAnswer, Version,
+    StreamRequest, Tag, Target, Timestamp, TraceContext, Txn, TxnAnswer, Value, Version,
 };
 use goku_grpc::proto::{gokupb as pb, reflexpb};
 use proptest::collection::vec;
@@ -19,10 +19,11 @@ use prost::Message;
 /// Sends `value` as a message of type `M`, and reads it back.
 fn around<M, T>(value: T) -> T
 where
-    M: Message + Default + From<T>,
+    M: Message + Default + TryFrom<T, Error: Debug>,
     T: TryFrom<M, Error = goku::Error>,
 {
-    M::decode(M::from(value).encode_to_vec().as_slice())
+    let message = M::try_from(value).unwrap();
+    M::decode(message.encode_to_vec().as_slice())
         .unwrap()
         .try_into()
         .unwrap()
@@ -43,10 +44,10 @@ fn prefix() -> impl Strategy<Value = Prefix> {
 }
 
 /// Values on both sides of the size at which they are no longer copied.
-fn value() -> impl Strategy<Value = Bytes> {
+fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
-        vec(any::<u8>(), 0..20).prop_map(Bytes::from),
-        (4090_usize..4100).prop_map(|length| Bytes::from(vec![7; length])),
+        vec(any::<u8>(), 0..20).prop_map(Value::from),
+        (4090_usize..4100).prop_map(|length| Value::from(vec![7; length])),
     ]
 }
 
@@ -86,6 +87,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
     (0..=i64::MAX, any::<u64>(), event_id(), any::<u64>()).prop_map(|(number, salt, id, tag)| Snapshot {
         epoch: Epoch::new(number, salt),
         position: Position { id, tag: Tag::new(tag) },
+        rev: None,
     })
 }
 
@@ -247,7 +249,7 @@ fn entry() -> impl Strategy<Value = Entry> {
 /// As Set or Delete answers with it.
 fn written() -> impl Strategy<Value = Entry> {
     (entry(), option::of(some_event_id())).prop_map(|(entry, deleted_ref)| Entry {
-        value: Bytes::new(),
+        value: Value::default(),
         deleted_ref,
         ..entry
     })
@@ -376,7 +378,7 @@ proptest! {
 #[test]
 fn answers_that_no_goku_gives_are_errors_and_no_panic() {
     let entry = |change: fn(&mut pb::Kv)| {
-        let mut kv = pb::Kv::from(crate::sample::entry());
+        let mut kv = pb::Kv::try_from(crate::sample::entry()).unwrap();
         change(&mut kv);
         Entry::try_from(kv).unwrap_err().kind()
     };
@@ -386,7 +388,7 @@ fn answers_that_no_goku_gives_are_errors_and_no_panic() {
     assert_eq!(entry(|kv| kv.lease_id = 0), goku::ErrorKind::Internal);
 
     let event = |change: fn(&mut reflexpb::Event)| {
-        let mut event = reflexpb::Event::from(StreamItem::Event(crate::sample::event()));
+        let mut event = reflexpb::Event::try_from(StreamItem::Event(crate::sample::event())).unwrap();
         change(&mut event);
         StreamItem::try_from(event).unwrap_err().kind()
     };

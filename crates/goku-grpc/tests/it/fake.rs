@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use futures::StreamExt;
 use goku::{
     Client, Entry, Error, EventId, EventStream, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest,
-    ListRequest, Listing, Origin, Result, Status, StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
+    ListRequest, Listing, Origin, Result, Status, StreamItem, StreamRequest, TxnAnswer, Write, WriteAnswer, WriteId,
 };
 use tokio::sync::watch;
 
@@ -34,6 +34,8 @@ pub(crate) struct Fake {
     /// Whether calls wait before they are answered.
     held: watch::Sender<bool>,
     entries: Mutex<Vec<Result<Entry>>>,
+    /// The answer to transactions.
+    txn_answer: Mutex<TxnAnswer>,
     /// What the next streams deliver.
     streams: Mutex<VecDeque<Vec<Result<StreamItem>>>>,
     /// The heads at which the next streams are opened, where they are others than the sample.
@@ -50,6 +52,7 @@ impl Default for Fake {
             failure: Mutex::default(),
             held: watch::Sender::new(false),
             entries: Mutex::default(),
+            txn_answer: Mutex::new(sample::txn_answer()),
             streams: Mutex::default(),
             heads: Mutex::default(),
             endless: AtomicBool::new(false),
@@ -86,6 +89,11 @@ impl Fake {
     /// What lists find, and the first of it any get.
     pub(crate) fn have(&self, entries: impl IntoIterator<Item = Result<Entry>>) {
         *self.entries.lock().unwrap() = entries.into_iter().collect();
+    }
+
+    /// Answers transactions with this.
+    pub(crate) fn answer_txns(&self, answer: TxnAnswer) {
+        *self.txn_answer.lock().unwrap() = answer;
     }
 
     /// Gives the next stream these items, after which it ends.
@@ -141,7 +149,7 @@ impl Client for Fake {
         let answer = match &write {
             Write::Set(_) => WriteAnswer::Entry(sample::written()),
             Write::Delete(_) => WriteAnswer::Entry(sample::deleted()),
-            Write::Txn(_) => WriteAnswer::Txn(sample::txn_answer()),
+            Write::Txn(_) => WriteAnswer::Txn(self.txn_answer.lock().unwrap().clone()),
             Write::Lease(_) => WriteAnswer::Lease(sample::lease()),
         };
         self.origins.lock().unwrap().push(Origin::current());

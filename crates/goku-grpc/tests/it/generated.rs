@@ -13,6 +13,7 @@ fn generate(out: &Path) {
     let all = protox::compile(
         [
             "gokupb/goku.proto",
+            "gokupb/admin.proto",
             "jettisonpb/jettison.proto",
             "google/rpc/status.proto",
         ],

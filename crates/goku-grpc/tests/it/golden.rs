@@ -138,7 +138,7 @@ async fn what_is_left_out_of_a_list_does_not_count() {
 async fn an_event_without_our_detail_is_the_originals_to_the_byte() {
     let event = reflexpb::Event {
         detail: None,
-        ..StreamItem::Event(bare_event()).into()
+        ..StreamItem::Event(bare_event()).try_into().unwrap()
     };
     assert_eq!(event.encode_to_vec(), hex("180122060880a0f8fa052a016b320131"));
 }

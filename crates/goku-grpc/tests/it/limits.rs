@@ -130,7 +130,7 @@ fn what_may_be_stored_can_be_delivered() {
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff";
     let origin = Arc::new(origin.with_trace(trace.parse().unwrap()));
     for key in [longest, shortest] {
-        let value = bytes::Bytes::from(vec![7; ENTRY_BYTES_MAX - key.as_bytes().len()]);
+        let value = goku::Value::from(vec![7; ENTRY_BYTES_MAX - key.as_bytes().len()]);
         let event = StreamItem::Event(Event {
             id: event_id(i64::MAX),
             rev: Revision::new(i64::MAX).unwrap(),
@@ -161,8 +161,8 @@ fn what_may_be_stored_can_be_delivered() {
             created_rev: Revision::new(i64::MAX).unwrap(),
             updated_rev: Revision::new(i64::MAX).unwrap(),
         };
-        assert!(reflexpb::Event::from(event).encoded_len() <= MESSAGE_BYTES_MAX);
-        assert!(pb::Kv::from(entry).encoded_len() <= MESSAGE_BYTES_MAX);
+        assert!(reflexpb::Event::try_from(event).unwrap().encoded_len() <= MESSAGE_BYTES_MAX);
+        assert!(pb::Kv::try_from(entry).unwrap().encoded_len() <= MESSAGE_BYTES_MAX);
     }
     let at = Snapshot {
         epoch: Epoch::new(i64::MAX, u64::MAX),
@@ -170,8 +170,14 @@ fn what_may_be_stored_can_be_delivered() {
             id: event_id(i64::MAX),
             tag: Tag::new(u64::MAX),
         },
+        rev: None,
     };
-    assert!(reflexpb::Event::from(StreamItem::Progress(at)).encoded_len() < 200);
+    assert!(
+        reflexpb::Event::try_from(StreamItem::Progress(at))
+            .unwrap()
+            .encoded_len()
+            < 200
+    );
 }
 
 #[tokio::test]
@@ -180,7 +186,7 @@ async fn the_largest_entry_and_its_event_arrive() {
     use goku::{Client, StreamRequest};
     let (fake, endpoint, _serving) = served::on_tcp().await;
     let client = goku_grpc::GrpcClient::connect(&endpoint).unwrap();
-    let value = bytes::Bytes::from(vec![7; ENTRY_BYTES_MAX - 1]);
+    let value = goku::Value::from(vec![7; ENTRY_BYTES_MAX - 1]);
     fake.have([Ok(Entry {
         key: key("k"),
         value: value.clone(),

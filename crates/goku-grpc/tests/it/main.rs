@@ -1,6 +1,7 @@
 //! The protocol, from both ends.
 
 #![allow(
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test that cannot go on has failed, in its functions too"
 )]
@@ -8,6 +9,7 @@
 mod fake;
 mod faulty;
 mod frames;
+mod gate;
 mod logged;
 mod port;
 mod raw;
@@ -24,10 +26,13 @@ mod endpoints;
 mod errors;
 mod generated;
 mod golden;
+mod large_values;
 mod limits;
 mod numbers;
 mod old_wire;
 mod resume;
 mod server;
 mod streams;
+mod tls;
+mod token;
 mod writes;

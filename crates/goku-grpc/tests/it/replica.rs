@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use goku::gate::Gate;
 use goku::{Client, Result};
 use goku_grpc::proto::gokupb::goku_server::GokuServer;
 use goku_grpc::{GrpcService, ServerOptions, ServiceOptions};
@@ -30,7 +31,7 @@ impl Replica {
     pub(crate) async fn start_at(port: ReservedPort, client: Arc<dyn Client>) -> Replica {
         let listener = TcpListener::bind(&port.address).await.unwrap();
         let (shutdown, shut_down) = oneshot::channel();
-        let serving = goku_grpc::serve(listener, client, ServerOptions::default(), async {
+        let serving = goku_grpc::serve(listener, Gate::unguarded(client), ServerOptions::default(), async {
             let _ = shut_down.await;
         });
         Replica {
@@ -68,7 +69,7 @@ impl Replica {
 pub(crate) async fn without_numbers(client: Arc<dyn Client>) -> String {
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let endpoint = format!("http://{}", incoming.local_addr().unwrap());
-    let service = GrpcService::new(client, ServiceOptions::default());
+    let service = GrpcService::new(Gate::unguarded(client), ServiceOptions::default());
     let blind = GokuServer::with_interceptor(service, |mut request: Request<()>| {
         request.metadata_mut().remove("goku-write-id");
         Ok(request)

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use goku::{
-    Entry, Epoch, Event, EventId, EventType, Key, Lease, LeaseId, LeaseKeys, OperationAnswer, Position, Replica,
-    Revision, Snapshot, Status, Tag, Timestamp, TxnAnswer, Version,
+    BlobId, Entry, Epoch, Event, EventId, EventType, Key, LargeRef, Lease, LeaseId, LeaseKeys, OperationAnswer,
+    Position, Replica, Revision, Snapshot, Status, Tag, Timestamp, TxnAnswer, Value, Version,
 };
 
 pub(crate) fn key(key: &str) -> Key {
@@ -79,6 +79,11 @@ pub(crate) fn event() -> Event {
     }
 }
 
+/// A value that is stored apart, of 5,000,000,000 bytes.
+pub(crate) fn large_value() -> Value {
+    Value::Large(LargeRef::new(BlobId::new(35), 5_000_000_000, [36; 32]))
+}
+
 pub(crate) fn snapshot() -> Snapshot {
     Snapshot {
         epoch: Epoch::new(31, u64::MAX - 32),
@@ -86,6 +91,7 @@ pub(crate) fn snapshot() -> Snapshot {
             id: event_id(33),
             tag: Tag::new(u64::MAX - 34),
         },
+        rev: None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use goku::Result;
+use goku::gate::Gate;
 use goku_grpc::proto::gokupb::goku_client::GokuClient;
 use goku_grpc::{GrpcClient, ServerOptions};
 use hyper_util::rt::TokioIo;
@@ -35,7 +36,7 @@ impl Served {
         let (connections, mut incoming) = mpsc::unbounded_channel();
         let (shutdown, shut_down) = oneshot::channel();
         let incoming = futures::stream::poll_fn(move |cx| incoming.poll_recv(cx));
-        let serving = goku_grpc::serve_incoming(incoming, fake.clone(), options.clone(), async {
+        let serving = goku_grpc::serve_incoming(incoming, Gate::unguarded(fake.clone()), options.clone(), async {
             let _ = shut_down.await;
         });
         Served {
@@ -90,7 +91,8 @@ pub(crate) async fn on_tcp() -> (Arc<Fake>, String, JoinHandle<Result<()>>) {
     let fake = Arc::new(Fake::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let serving = goku_grpc::serve(listener, fake.clone(), ServerOptions::default(), std::future::pending());
+    let gate = Gate::unguarded(fake.clone());
+    let serving = goku_grpc::serve(listener, gate, ServerOptions::default(), std::future::pending());
     (fake, endpoint, tokio::spawn(serving))
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use futures::StreamExt;
 use futures::future::join_all;
+use goku::gate::Gate;
 use goku::{Client, Entry, SetRequest};
 use goku_grpc::{GrpcClient, ServerOptions};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
@@ -88,7 +89,7 @@ async fn a_call_is_one_write_of_each_side_and_calls_together_are_fewer() {
     let (far, answered) = Counted::new(far);
     let serving = goku_grpc::serve_incoming(
         futures::stream::iter([far]).chain(futures::stream::pending()),
-        fake.clone(),
+        Gate::unguarded(fake.clone()),
         ServerOptions::default(),
         std::future::pending(),
     );

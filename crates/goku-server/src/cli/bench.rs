@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 use goku::{Client, Engine, Error};
 use goku_load::{Load, Measured, Monitor, OwnPrefix, Target, Workload};
+use goku_server::telemetry::{self, LogConfig};
 
 use crate::cli::bench::options::Options;
 use crate::cli::bench::progress::Progress;
@@ -121,7 +122,10 @@ impl Bench {
                 run.run(clients, &mut progress, output).await
             }
             Some(url) => {
-                goku_server::telemetry::init("warn");
+                telemetry::init(&LogConfig {
+                    filter: telemetry::filter_by_variables("warn"),
+                    ..LogConfig::default()
+                });
                 let engine = Arc::new(Engine::open(url).await?);
                 let run = Run {
                     load,
@@ -252,8 +256,8 @@ mod tests {
         };
         let failure = succeeded(&measured).unwrap_err();
         assert_eq!(failure.code(), crate::exit::UNAVAILABLE);
-        let (_, message) = failure.message().unwrap();
-        assert_eq!(message, "no call succeeded: why");
+        let (_, messages) = failure.messages().unwrap();
+        assert_eq!(messages, ["no call succeeded: why"]);
 
         measured.count = 1;
         succeeded(&measured).unwrap();

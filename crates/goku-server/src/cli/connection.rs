@@ -5,13 +5,16 @@ use std::time::Duration;
 use goku::ErrorKind;
 use goku_grpc::{GrpcClient, OutageEvent};
 
+use crate::cli::credentials::Credentials;
 use crate::exit::Failure;
 use crate::output::{self, Format};
 use crate::time::show_remaining;
 
 /// The servers of client commands, and how they are called.
+#[derive(Clone)]
 pub(super) struct Connection {
     pub(super) endpoints: Vec<String>,
+    pub(super) credentials: Credentials,
     pub(super) timeout: Duration,
     pub(super) format: Format,
 }
@@ -39,16 +42,21 @@ impl Connection {
         Ok(self.silent_client()?.on_outage(tell))
     }
 
-    /// A client that tells nothing by itself. `Usage` where an endpoint cannot be one.
+    /// A client that tells nothing by itself. `Usage` where an endpoint cannot be one, or the credentials cannot be used.
     pub(super) fn silent_client(&self) -> Result<GrpcClient, Failure> {
+        let scheme = if self.credentials.wants_tls() { "https" } else { "http" };
         let urls = self.endpoints.iter().map(|endpoint| match endpoint.trim() {
             url if url.contains("://") => url.to_owned(),
-            address => format!("http://{address}"),
+            address => format!("{scheme}://{address}"),
         });
-        let client = GrpcClient::connect_all(urls).map_err(|error| match error.kind() {
-            ErrorKind::Config => Failure::Usage(error.message().to_owned()),
-            _ => Failure::from(error),
-        })?;
+        let client = self
+            .credentials
+            .client()?
+            .connect_all(urls)
+            .map_err(|error| match error.kind() {
+                ErrorKind::Config => Failure::Usage(error.message().to_owned()),
+                _ => Failure::from(error),
+            })?;
         Ok(client.request_timeout(Some(self.timeout)))
     }
 }

@@ -16,11 +16,13 @@ use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::address;
 use crate::cli::connection::Connection;
+use crate::cli::key;
 use crate::cli::signal::EndSignals;
 use crate::cli::watch::Type;
-use crate::cli::{address, key};
 use crate::exit::Outcome;
+use crate::log_arguments::LogArguments;
 use crate::output::{self, Output, delivery_json};
 use crate::time;
 
@@ -96,6 +98,9 @@ pub(super) struct Consume {
     /// default
     #[arg(long, value_name = "ADDR:PORT", value_parser = address::parse, conflicts_with = "replay")]
     metrics_listen: Option<String>,
+
+    #[command(flatten)]
+    log: LogArguments,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -107,7 +112,7 @@ enum StartAt {
 
 impl Consume {
     pub(super) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
-        telemetry::init("goku=warn");
+        telemetry::init(&self.log.config(telemetry::filter_by_variables("goku=warn")));
         let mut signals = EndSignals::new()?;
         let commands = Commands(self.command.clone().into());
         let client: Arc<dyn Client> = Arc::new(connection.client()?);

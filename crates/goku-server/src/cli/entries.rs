@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::io::Read;
 
-use bytes::Bytes;
 use clap::Args;
 use futures::StreamExt;
 use goku::limits::ENTRY_BYTES_MAX;
-use goku::{Client, Entry, Error, ErrorKind, EventId, Expiry, Key, LeaseId, ListRequest, Prefix, SetLease, SetRequest};
+use goku::{
+    Client, Entry, Error, ErrorKind, EventId, Expiry, Key, LeaseId, ListRequest, Prefix, SetLease, SetRequest, Value,
+};
 
 use crate::cli::condition::SetCondition;
 use crate::cli::connection::Connection;
@@ -104,7 +105,7 @@ impl Get {
             None => client.get(&key).await?,
             Some(at) => client.get_at(&key, at).await?,
         };
-        Ok(output.value(&entry)?)
+        output.value(&entry)
     }
 }
 
@@ -185,7 +186,7 @@ fn event_id(id: &str) -> goku::Result<EventId> {
 }
 
 /// The bytes of an argument, or of standard input where it is `-`.
-fn value(argument: OsString) -> Result<Bytes, Failure> {
+fn value(argument: OsString) -> Result<Value, Failure> {
     if argument != "-" {
         return Ok(argument.into_encoded_bytes().into());
     }

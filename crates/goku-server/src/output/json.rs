@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use goku::access::{AccessName, Token};
 use goku::consumer::{DeadLetter, Delivery, Member, Replayed};
 use goku::{
-    Entry, Event, EventId, EventType, Key, Lease, OperationAnswer, Origin, Replica, Revision, Snapshot, Status,
+    Entry, Event, EventId, EventType, Key, Lease, OperationAnswer, Origin, Replica, Result, Revision, Snapshot, Status,
     TxnAnswer,
 };
 use goku_server::Server;
@@ -19,7 +20,7 @@ use crate::position::show as show_position;
 use crate::time::show as show_time;
 
 /// An entry with its value.
-pub(super) fn entry(entry: &Entry) -> impl Serialize {
+pub(super) fn entry(entry: &Entry) -> Result<impl Serialize> {
     entry_form(entry)
 }
 
@@ -48,23 +49,31 @@ pub(super) fn deleted(keys: u64) -> impl Serialize {
     DeletedForm { deleted: keys }
 }
 
+/// The only place where a token is written: it is asked for by whoever is to have it.
+pub(super) fn token(token: &Token, id: &AccessName) -> impl Serialize {
+    serde_json::json!({ "id": id.as_str(), "token": token.reveal() })
+}
+
 pub(super) fn note(message: &str) -> String {
     serde_json::json!({ "note": message }).to_string()
 }
 
-pub(super) fn event(event: &Event) -> impl Serialize {
+pub(super) fn event(event: &Event) -> Result<impl Serialize> {
     event_form(event)
 }
 
-fn event_form(event: &Event) -> EventForm<'_> {
+fn event_form(event: &Event) -> Result<EventForm<'_>> {
     let origin = event.origin.as_deref();
-    EventForm {
+    Ok(EventForm {
         id: event.id.get(),
         position: show_position(event.position()),
         time: show_time(event.timestamp),
         r#type: event.event_type.name(),
         key: key(&event.key),
-        value: (event.event_type == EventType::Set).then(|| value(&event.value)),
+        value: match event.event_type {
+            EventType::Set => Some(value(event.inline_value()?)),
+            EventType::Delete | EventType::Expire => None,
+        },
         version: event.version.get(),
         rev: event.rev.get(),
         prev_ref: event.prev_ref.get(),
@@ -75,26 +84,26 @@ fn event_form(event: &Event) -> EventForm<'_> {
         actor: origin.and_then(Origin::actor),
         request_id: origin.and_then(Origin::request_id),
         trace: origin.and_then(Origin::trace).map(|trace| trace.to_string()),
-    }
+    })
 }
 
-pub(super) fn delivery(delivery: &Delivery) -> impl Serialize {
-    match delivery {
-        Delivery::Event(event) => DeliveryForm::Event(Box::new(event_form(event))),
+pub(super) fn delivery(delivery: &Delivery) -> Result<impl Serialize> {
+    Ok(match delivery {
+        Delivery::Event(event) => DeliveryForm::Event(Box::new(event_form(event)?)),
         Delivery::State(entry) => DeliveryForm::State {
             r#type: "state",
-            entry: Box::new(entry_form(entry)),
+            entry: Box::new(entry_form(entry)?),
         },
-    }
+    })
 }
 
-pub(super) fn dead_letter(letter: &DeadLetter) -> impl Serialize {
-    DeadLetterForm {
+pub(super) fn dead_letter(letter: &DeadLetter) -> Result<impl Serialize> {
+    Ok(DeadLetterForm {
         attempts: letter.attempts,
         error: &letter.error,
         dead_letter: letter.key.to_string(),
-        delivery: delivery(&letter.delivery),
-    }
+        delivery: delivery(&letter.delivery)?,
+    })
 }
 
 pub(super) fn replayed(replayed: Replayed) -> impl Serialize {
@@ -197,13 +206,13 @@ pub(super) fn snapshot(at: Snapshot) -> impl Serialize {
     snapshot_form(at)
 }
 
-pub(super) fn txn(answer: &TxnAnswer) -> impl Serialize {
-    TxnForm {
+pub(super) fn txn(answer: &TxnAnswer) -> Result<impl Serialize> {
+    Ok(TxnForm {
         succeeded: answer.succeeded,
         rev: answer.rev.map(Revision::get),
         at: snapshot_form(answer.at),
-        answers: answer.answers.iter().map(operation).collect(),
-    }
+        answers: answer.answers.iter().map(operation).collect::<Result<_>>()?,
+    })
 }
 
 pub(super) fn status(status: &Status) -> impl Serialize {
@@ -246,11 +255,11 @@ pub(super) fn failure(error: &str, message: &str, exit_code: u8) -> String {
     serde_json::json!({ "error": error, "message": message, "exit_code": exit_code }).to_string()
 }
 
-fn entry_form(entry: &Entry) -> EntryForm<'_> {
-    EntryForm {
-        value: Some(value(&entry.value)),
+fn entry_form(entry: &Entry) -> Result<EntryForm<'_>> {
+    Ok(EntryForm {
+        value: Some(value(entry.inline_value()?)),
         ..state_form(entry)
-    }
+    })
 }
 
 fn state_form(entry: &Entry) -> EntryForm<'_> {
@@ -268,13 +277,13 @@ fn state_form(entry: &Entry) -> EntryForm<'_> {
     }
 }
 
-fn operation(answer: &OperationAnswer) -> AnswerForm<'_> {
-    match answer {
-        OperationAnswer::Get(found) => AnswerForm::Get(found.as_ref().map(entry_form)),
+fn operation(answer: &OperationAnswer) -> Result<AnswerForm<'_>> {
+    Ok(match answer {
+        OperationAnswer::Get(found) => AnswerForm::Get(found.as_ref().map(entry_form).transpose()?),
         OperationAnswer::Set(set) => AnswerForm::Set(state_form(set)),
         OperationAnswer::Delete(deleted) => AnswerForm::Delete(deleted.as_ref().map(state_form)),
-        OperationAnswer::List(entries) => AnswerForm::List(entries.iter().map(entry_form).collect()),
-    }
+        OperationAnswer::List(entries) => AnswerForm::List(entries.iter().map(entry_form).collect::<Result<_>>()?),
+    })
 }
 
 fn snapshot_form(at: Snapshot) -> SnapshotForm {

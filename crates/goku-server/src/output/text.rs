@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use goku::consumer::{DeadLetter, Member};
-use goku::{Entry, Event, EventType, Key, Lease, Status};
+use goku::{Entry, Event, EventType, Key, Lease, Result, Status};
 use goku_server::Server;
 
 use super::Term;
@@ -48,15 +48,16 @@ pub(super) fn term(term: Term) -> String {
 pub(super) const ROW: [&str; 3] = ["key", "version", "value"];
 
 /// Key, version and value.
-pub(super) fn row(entry: &Entry) -> String {
-    format!("{}\t{}\t{}", key(&entry.key), entry.version, preview(&entry.value))
+pub(super) fn row(entry: &Entry) -> Result<String> {
+    let value = preview(entry.inline_value()?);
+    Ok(format!("{}\t{}\t{value}", key(&entry.key), entry.version))
 }
 
 /// The columns of an [`event`].
 pub(super) const EVENT: [&str; 6] = ["id", "time", "type", "key", "version", "value"];
 
 /// Id, time, type, key, version and, for a Set, value.
-pub(super) fn event(event: &Event) -> String {
+pub(super) fn event(event: &Event) -> Result<String> {
     let mut line = format!(
         "{}\t{}\t{}\t{}\t{}",
         event.id,
@@ -67,9 +68,9 @@ pub(super) fn event(event: &Event) -> String {
     );
     if event.event_type == EventType::Set {
         line.push('\t');
-        line.push_str(&preview(&event.value));
+        line.push_str(&preview(event.inline_value()?));
     }
-    line
+    Ok(line)
 }
 
 /// Id and version of a lease that has ended, and how many keys it had.
@@ -300,6 +301,9 @@ fn preview(value: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use goku::{BlobId, ErrorKind, EventId, LargeRef, LeaseId, Revision, Tag, Timestamp, Value, Version};
+
+    use super::super::json;
     use super::*;
 
     #[test]
@@ -341,6 +345,31 @@ mod tests {
         ] {
             assert_eq!(visible(value), shown);
         }
+    }
+
+    #[test]
+    fn a_large_value_is_an_error_and_no_empty_column() {
+        let mut event = Event {
+            id: EventId::ZERO,
+            rev: Revision::default(),
+            tag: Tag::default(),
+            event_type: EventType::Set,
+            key: Key::new("k").unwrap(),
+            timestamp: Timestamp::default(),
+            value: Value::Large(LargeRef::new(BlobId::new(1), 5_000_000_000, [2; 32])),
+            version: Version::FIRST,
+            created_ref: EventId::ZERO,
+            created_version: Version::FIRST,
+            created_rev: Revision::default(),
+            lease_id: LeaseId::new(1).unwrap(),
+            leased: None,
+            prev_ref: EventId::ZERO,
+            origin: None,
+        };
+        assert_eq!(super::event(&event).unwrap_err().kind(), ErrorKind::TooLarge);
+        assert_eq!(json::event(&event).err().unwrap().kind(), ErrorKind::TooLarge);
+        event.value = "v".into();
+        assert!(super::event(&event).unwrap().ends_with("\tk\t1\tv"));
     }
 
     #[test]

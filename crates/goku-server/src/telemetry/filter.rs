@@ -1,10 +1,63 @@
 //! Log filters: levels of all targets, or of some.
 
+use std::fmt;
+use std::str::FromStr;
+
 use tracing_subscriber::filter::{ParseError, Targets};
+
+/// What is logged: directives of the form `level`, `target=level` or `target`, separated by commas; the longest target that
+/// fits counts. By default `info`.
+#[derive(Clone, Debug)]
+pub struct LogFilter {
+    text: String,
+    targets: Targets,
+}
+
+impl LogFilter {
+    pub(super) fn targets(&self) -> Targets {
+        self.targets.clone()
+    }
+}
+
+/// By their texts.
+impl PartialEq for LogFilter {
+    fn eq(&self, other: &LogFilter) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for LogFilter {}
+
+impl Default for LogFilter {
+    fn default() -> LogFilter {
+        LogFilter {
+            text: "info".to_owned(),
+            targets: Targets::new().with_default(tracing::Level::INFO),
+        }
+    }
+}
+
+impl FromStr for LogFilter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<LogFilter, FilterError> {
+        Ok(LogFilter {
+            text: text.to_owned(),
+            targets: parse(text)?,
+        })
+    }
+}
+
+/// As it was read.
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
 
 /// Why a text is no log filter.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FilterError {
+pub enum FilterError {
     /// A directive selects spans or fields.
     #[error("`{0}` selects by span or field: write `level` or `target=level`")]
     SpanOrField(String),
@@ -15,7 +68,12 @@ pub(super) enum FilterError {
 
     /// A directive has a level that there is not, or more than one `=`.
     #[error("`{directive}`: {source}")]
-    Level { directive: String, source: ParseError },
+    Level {
+        /// The directive.
+        directive: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
 }
 
 /// Reads directives of the form `level`, `target=level` or `target`, separated by commas; the longest target that fits
@@ -25,7 +83,7 @@ pub(super) enum FilterError {
 ///
 /// [`FilterError`] where a directive has another form, which `tracing`'s filters of the environment may know: those bring
 /// a compiler of regular expressions with them.
-pub(super) fn parse(text: &str) -> Result<Targets, FilterError> {
+fn parse(text: &str) -> Result<Targets, FilterError> {
     let mut directives = text.split(',').map(str::trim).filter(|directive| !directive.is_empty());
     directives.try_fold(Targets::new(), |all, directive| {
         let one = parse_directive(directive)?;

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::form::Form;
+
 /// Lines that wait while nobody drains standard error, in bytes; those that come then are lost.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
 
@@ -51,13 +53,13 @@ struct Line {
 pub(super) struct QueueWriter(Queue);
 
 impl Queue {
-    /// Starts the thread, which writes to `out` as long as the process lives.
-    pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<Queue> {
+    /// Starts the thread, which writes to `out` as long as the process lives; the lines that tell of lost ones have `form`.
+    pub(super) fn start(out: impl Write + Send + 'static, form: Form) -> io::Result<Queue> {
         let queue = Queue::default();
         let written = queue.clone();
         thread::Builder::new()
             .name("goku-log".to_owned())
-            .spawn(move || written.write_all_to(out))?;
+            .spawn(move || written.write_all_to(out, &form))?;
         Ok(queue)
     }
 
@@ -90,7 +92,7 @@ impl Queue {
         drop(self.0.drained.wait_timeout_while(state, time_max, is_busy));
     }
 
-    fn write_all_to(&self, mut out: impl Write) {
+    fn write_all_to(&self, mut out: impl Write, form: &Form) {
         // Whether the end of the last line is missing.
         let mut is_cut = false;
         loop {
@@ -100,7 +102,7 @@ impl Queue {
                 bytes.push(b'\n');
             }
             if lost_before > 0 {
-                bytes.extend(loss(lost_before).into_bytes());
+                bytes.extend(form.loss(lost_before).into_bytes());
             }
             let told = bytes.len();
             bytes.extend(&text);
@@ -164,14 +166,6 @@ fn write(out: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
     (written, out.flush())
 }
 
-/// The line that tells of lost ones.
-fn loss(lines: u64) -> String {
-    let now = jiff::Timestamp::now();
-    format!(
-        "{now:.6}  WARN goku_server::telemetry: lines of the log were lost here, as they could not be written lines={lines}\n"
-    )
-}
-
 impl Write for QueueWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.add(line);
@@ -196,6 +190,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::telemetry::LogConfig;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -221,7 +216,11 @@ mod tests {
     fn script() -> (Queue, mpsc::Receiver<String>, mpsc::Sender<io::Result<usize>>) {
         let (asked, asks) = mpsc::channel();
         let (answer, answers) = mpsc::channel();
-        (Queue::start(Script { asked, answers }).unwrap(), asks, answer)
+        (
+            Queue::start(Script { asked, answers }, Form::new(&LogConfig::default())).unwrap(),
+            asks,
+            answer,
+        )
     }
 
     fn failed() -> io::Result<usize> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use goku::faults::{Fault, Faults, Step};
+use goku::gate::Gate;
 use goku::{Client, Engine};
 use goku_grpc::ServerOptions;
 use goku_testkit::PrivateDatabase;
@@ -232,7 +233,7 @@ async fn a_write_that_may_have_been_applied_has_a_code_of_its_own() {
     let options = ServerOptions::default();
     tokio::spawn(goku_grpc::serve(
         listener,
-        Arc::new(engine),
+        Gate::unguarded(Arc::new(engine)),
         options,
         std::future::pending(),
     ));
@@ -267,7 +268,7 @@ async fn a_deletion_that_fails_midway_tells_how_far_it_came() {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = listener.local_addr().unwrap().to_string();
-    let served = Arc::new(engine.clone());
+    let served = Gate::unguarded(Arc::new(engine.clone()));
     let options = ServerOptions::default();
     tokio::spawn(goku_grpc::serve(listener, served, options, std::future::pending()));
     for nth in 3..100 {

@@ -14,16 +14,12 @@ const RUN_MAX: Duration = Duration::from_secs(60);
 /// The binary, with nothing of this process's settings.
 pub(crate) fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_goku"));
-    for variable in [
-        "GOKU_ENDPOINT",
-        "GOKU_LISTEN",
-        "GOKU_STORE",
-        "GOKU_SHARE_DATABASE",
-        "GOKU_METRICS_LISTEN",
-        "GOKU_LOG",
-        "RUST_LOG",
-    ] {
-        command.env_remove(variable);
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy();
+        let is_of_supervisor = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"].contains(&&*name);
+        if name.starts_with("GOKU_") || name == "RUST_LOG" || is_of_supervisor {
+            command.env_remove(variable);
+        }
     }
     command
         .stdin(Stdio::null())

@@ -137,6 +137,40 @@ fn a_filter_that_selects_by_spans_is_told_of() {
     lines.until(|line| line.contains(" INFO ") && line.contains("stopped"));
 }
 
+/// Not in messages and errors either, at any level.
+#[test]
+fn a_log_without_keys_tells_none() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = binary();
+    command
+        .args(["serve", "--store", "sqlite::memory:", "--log-keys", "false"])
+        .args(["--log-filter", "trace", "--log-format", "json"])
+        .stderr(writer);
+    let goku = Goku::run_with_log(command);
+    let lines = LogLines::of(reader);
+    let key = "a-key-to-look-for";
+    goku.run(&["set", key, "a-value-to-look-for", "--ttl", "1s"]).done();
+    for refused in [
+        &["set", key, "v", "--if-version", "9"][..],
+        &["get", "a-key-to-look-for/none"],
+    ] {
+        assert_ne!(goku.run(refused).code, 0);
+    }
+    goku.run(&["list", key]).done();
+    // Expired, too.
+    let mut watch = goku.follow(&["watch", key]);
+    while !watch.line().contains("expire") {}
+    goku.signal("TERM");
+    drop(watch);
+    goku.wait();
+    let lines = lines.rest();
+    assert!(lines.len() > 10);
+    for line in lines {
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert!(!line.to_string().contains("to-look-for"), "{line}");
+    }
+}
+
 #[test]
 fn a_consumer_goes_on_when_the_reader_of_its_log_goes_away() {
     let goku = Goku::start();

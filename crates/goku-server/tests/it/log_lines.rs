@@ -6,10 +6,22 @@ use std::thread;
 
 use goku_testkit::probe::PATIENCE;
 
+use crate::goku::Goku;
+
 /// Lines from the reading end of a pipe, read by a thread of its own.
 pub(crate) struct LogLines {
     lines: Receiver<String>,
     seen: Vec<String>,
+}
+
+/// Ends the server; all that it logged.
+pub(crate) async fn all_lines(goku: Goku, lines: LogLines) -> Vec<String> {
+    goku.signal("TERM");
+    let end = tokio::task::spawn_blocking(move || {
+        assert_eq!(goku.wait().0, 0);
+        lines.rest()
+    });
+    end.await.unwrap()
 }
 
 impl LogLines {

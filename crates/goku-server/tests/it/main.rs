@@ -1,10 +1,12 @@
 //! The binary `goku`, run as its users run it, against servers on free ports of this machine.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+mod access;
 mod bench;
 #[cfg(feature = "faults")]
 mod broken;
 mod completions;
+mod config;
 mod consume;
 mod crowded;
 mod entries;
@@ -15,19 +17,27 @@ mod goku;
 mod lease;
 mod log;
 mod log_lines;
+#[cfg(feature = "manual")]
+mod manual;
 mod memory;
 mod metrics;
 mod on_terminal;
 mod outages;
 mod port;
+mod probes;
+mod prometheus;
 mod readme;
+mod reload;
 mod replicas;
 mod serve;
 mod server;
 mod signals;
+mod slow_log;
 mod sqlite;
 mod status;
+mod supervised;
 mod terminal;
+mod tls;
 mod txn;
 mod unread;
 mod watch;

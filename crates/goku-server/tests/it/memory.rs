@@ -163,8 +163,8 @@ async fn large_requests_and_answers_that_nobody_reads_take_bounded_memory() {
             async move { client.get(&key(number % KEYS)).await.map(|entry| entry.value.len()) }
         })
         .collect();
-    let lengths: Vec<usize> = gets.try_collect().await.unwrap();
-    assert_eq!(lengths, [VALUE_BYTES; GETS]);
+    let lengths: Vec<u64> = gets.try_collect().await.unwrap();
+    assert_eq!(lengths, [VALUE_BYTES as u64; GETS]);
     assert_memory(&goku, "gets at once");
 
     let unread = GrpcClient::connect(&goku.endpoint).unwrap().request_timeout(None);

@@ -1,20 +1,122 @@
 //! What Prometheus reads.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::goku::Goku;
+use goku_testkit::mariadb::MariaDb;
 
-pub(crate) fn scrape(address: &str) -> String {
+use crate::goku::{Following, Goku};
+
+/// The answer to a GET: status, head and body.
+pub(crate) fn http_get(address: &str, path: &str) -> (u16, String, String) {
     let mut connection = TcpStream::connect(address).unwrap();
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     connection.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
-    answer
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_owned(), body.to_owned())
+}
+
+pub(crate) fn scrape(address: &str) -> String {
+    let (status, head, body) = http_get(address, "/metrics");
+    assert_eq!(status, 200, "{head}");
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    body
+}
+
+/// The names of the metrics that a server has, as the documentation lists them.
+pub(crate) fn documented() -> BTreeSet<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let (of_servers, _) = text.split_once("## Of a consumer\n").unwrap();
+    let names = of_servers
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let is_metric = |name: &&str| name.starts_with("goku_") || name.starts_with("process_");
+    names.filter(is_metric).map(str::to_owned).collect()
+}
+
+/// The names of the metrics that have samples.
+fn names(metrics: &str) -> BTreeSet<String> {
+    let histograms: Vec<_> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" histogram"))
+        .collect();
+    let samples = metrics
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let names = samples.map(|line| {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| {
+            let name = name.strip_suffix(end)?;
+            histograms.contains(&name).then_some(name)
+        });
+        histogram.unwrap_or(name).to_owned()
+    });
+    names.collect()
+}
+
+/// A use of everything that is counted, until this is dropped.
+pub(crate) struct Traffic<'g> {
+    goku: &'g Goku,
+    _watch: Following,
+}
+
+impl<'g> Traffic<'g> {
+    pub(crate) fn begin(goku: &'g Goku) -> Traffic<'g> {
+        for key in ["k", "k", "k"] {
+            goku.run(&["set", key, "v"]).done();
+        }
+        goku.run(&["consumers", "reset", "mailer", "--to", "1", "--create"])
+            .done();
+        goku.run(&["set", "goku:consumers/dead/mailer/7", "a letter"]).done();
+        let failing = "attempts: 7\nerror: no\nkey: k\nid: 2\nsince-ms: 1000\ntold-ms: 2000\n\n";
+        goku.run(&["set", "goku:consumers/failing/mailer/0000", failing]).done();
+        Traffic {
+            goku,
+            _watch: goku.follow(&["watch"]),
+        }
+    }
+
+    /// Calls, some of which fail, and leases, some of which expire.
+    pub(crate) fn go_on(&self) {
+        self.goku.run(&["set", "registered", "v", "--ttl", "100ms"]).done();
+        self.goku.run(&["set", "k", "v", "--if-absent"]).failed(4);
+        self.goku.run(&["get", "k"]).done();
+        self.goku.run(&["list", "k"]).done();
+    }
+}
+
+/// A server that serves metrics of this store.
+pub(crate) fn serve_metrics(store: &str) -> Goku {
+    Goku::serve(&["--metrics-listen", "127.0.0.1:0", "--store", store])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_metric_of_the_documentation_is_there_and_none_besides() {
+    let database = MariaDb::shared().create_database().await;
+    for store in ["sqlite::memory:", &database.url()] {
+        let goku = serve_metrics(store);
+        let traffic = Traffic::begin(&goku);
+        traffic.go_on();
+        let mut wanted = documented();
+        // Those of TLS have a test beside those of TLS.
+        wanted.retain(|name| !name.starts_with("goku_tls_"));
+        assert!(wanted.len() > 40, "{wanted:?}");
+        let metrics = until(metrics_address(&goku), &|metrics| {
+            metrics.contains("\ngoku_lease_expiries_total 1\n") && names(metrics).is_superset(&wanted)
+        });
+        assert_eq!(names(&metrics), wanted, "{store}");
+        // On a server batches are decided ahead, and on SQLite none is.
+        let foreseen = "goku_batches_total{way=\"foreseen\",outcome=\"applied\"} ";
+        let foreseen = metrics.lines().find_map(|line| line.strip_prefix(foreseen)).unwrap();
+        assert_eq!(foreseen != "0", store.starts_with("mysql:"), "{foreseen}");
+    }
 }
 
 #[test]
@@ -30,9 +132,13 @@ fn requests_are_counted_and_timed_by_method_and_outcome() {
 
     let metrics = scrape(address);
     for line in [
-        r#"goku_requests_total{method="set",outcome="ok"} 2"#,
-        r#"goku_requests_total{method="set",outcome="condition_failed"} 1"#,
-        r#"goku_request_duration_seconds_count{method="set"} 3"#,
+        r#"goku_requests_total{door="grpc",method="set",outcome="ok"} 2"#,
+        r#"goku_requests_total{door="grpc",method="set",outcome="condition_failed"} 1"#,
+        r#"goku_request_duration_seconds_count{door="grpc",method="set",outcome="ok"} 2"#,
+        r#"goku_requests_in_flight{door="grpc"} 0"#,
+        // The command makes a transaction before each Set.
+        r#"goku_queue_wait_seconds_count{lane="user"} 6"#,
+        r#"goku_queue_operations{lane="user"} 0"#,
         "goku_streams_open 1",
         "goku_events_delivered_total 2",
     ] {

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
 use crate::goku::{Goku, binary};
-use crate::log_lines::LogLines;
+use crate::log_lines::{LogLines, all_lines};
 
 /// Requests that fail while the database is away.
 const FAILED: u64 = 200;
@@ -60,16 +60,6 @@ async fn until_many_failed(failed: &AtomicU64) {
         }
     };
     timeout(PATIENCE, many_failed).await.expect("requests fail");
-}
-
-/// Ends the server; all that it logged.
-async fn all_lines(goku: Goku, lines: LogLines) -> Vec<String> {
-    goku.signal("TERM");
-    let end = tokio::task::spawn_blocking(move || {
-        assert_eq!(goku.wait().0, 0);
-        lines.rest()
-    });
-    end.await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -147,6 +147,7 @@ fn a_server_that_is_open_to_all_says_so() {
         let (log, mut lines) = LogLines::pipe();
         let mut command = binary();
         command.args(["serve", "--listen", listen, "--store", "sqlite::memory:"]);
+        command.args(["--allow-plaintext", "--allow-anonymous"]);
         command.stderr(log);
         let goku = Goku::run_with_log(command);
         assert!(goku.endpoint.starts_with(listening_on), "{}", goku.banner);
@@ -167,6 +168,8 @@ fn a_server_that_is_open_to_all_says_so() {
             listen,
             "--store",
             "sqlite::memory:",
+            "--allow-plaintext",
+            "--allow-anonymous",
             "--output",
             "json",
         ]);

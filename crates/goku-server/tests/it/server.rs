@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use goku::{Client, ErrorKind, Key, SetRequest, StreamRequest};
+use goku::{Admin, Client, ConfigureRequest, ErrorKind, Key, SetRequest, SettingName, StreamRequest};
 use goku_grpc::GrpcClient;
 use goku_server::{Config, Server};
 
@@ -27,6 +27,18 @@ async fn a_server_serves_from_start_to_stop() {
     assert_eq!(client.get(&key()).await.unwrap().value, "v");
     server.stop().await.unwrap();
     assert!(client.get(&key()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_server_serves_its_operators() {
+    let server = Server::start(config()).await.unwrap();
+    let client = GrpcClient::connect(server.endpoint()).unwrap();
+    let name = SettingName::new("test/a").unwrap();
+    let change = client
+        .configure(ConfigureRequest::set(name.clone(), "1"))
+        .await
+        .unwrap();
+    assert_eq!(client.get_setting(&name).await.unwrap().rev, change.rev);
 }
 
 #[tokio::test]

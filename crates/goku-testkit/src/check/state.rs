@@ -1,7 +1,6 @@
 //! What an event leaves of a key, and what conditions say of that.
 
-use bytes::Bytes;
-use goku::{Compare, Condition, Entry, Event, EventType, Relation, Target};
+use goku::{Compare, Condition, Entry, Event, EventType, Relation, Target, Value};
 
 /// The state of a key after its last event, where it exists.
 pub(super) fn entry_of(event: &Event) -> Entry {
@@ -23,7 +22,7 @@ pub(super) fn entry_of(event: &Event) -> Entry {
 /// The same without its value, as keys alone are listed.
 pub(super) fn without_value(entry: Entry) -> Entry {
     Entry {
-        value: Bytes::new(),
+        value: Value::default(),
         ..entry
     }
 }
@@ -54,7 +53,7 @@ pub(super) fn compares(compare: &Compare, last: Option<&Event>) -> bool {
         Target::CreatedRef(id) => number(|event| event.created_ref.get()).cmp(&id.get()),
         Target::UpdatedRef(id) => number(|event| event.id.get()).cmp(&id.get()),
         Target::Value(value) => match live {
-            Some(event) => event.value.cmp(value),
+            Some(event) => bytes_of(&event.value).cmp(bytes_of(value)),
             None => return compare.relation == Relation::NotEqual,
         },
     };
@@ -64,6 +63,10 @@ pub(super) fn compares(compare: &Compare, last: Option<&Event>) -> bool {
         Relation::Less => ordering.is_lt(),
         Relation::Greater => ordering.is_gt(),
     }
+}
+
+fn bytes_of(value: &Value) -> &[u8] {
+    value.inline().expect("nobody writes a large value")
 }
 
 pub(super) fn is_live(event: &Event) -> bool {

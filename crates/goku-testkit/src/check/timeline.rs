@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-use goku::{Event, EventId, EventType, Key};
+use goku::{Event, EventId, EventType, Key, Value};
 
 use crate::history::{History, Moment};
 
@@ -114,7 +113,7 @@ impl<'h> Timeline<'h> {
 
     /// Acknowledged writes name their events; other Sets are known by their values.
     fn find_callers(&mut self, history: &'h History) {
-        let mut by_value: HashMap<&Bytes, usize> = HashMap::new();
+        let mut by_value: HashMap<&Value, usize> = HashMap::new();
         for (number, call) in history.calls.iter().enumerate() {
             by_value.extend(call.sets().into_iter().map(|set| (&set.value, number)));
         }

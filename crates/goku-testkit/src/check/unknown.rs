@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-use goku::{DeleteRequest, Event, EventType, Key, Operation, Txn};
+use goku::{DeleteRequest, Event, EventType, Key, Operation, Txn, Value};
 
 use super::timeline::Timeline;
 use super::{Invariant, Report};
@@ -20,7 +19,7 @@ pub(super) fn check(history: &History, timeline: &Timeline<'_>, report: &mut Rep
 
 /// Each value stands at most once in the log, and only where its request may have been done.
 fn check_values(history: &History, timeline: &Timeline<'_>, report: &mut Report) {
-    let mut seen: HashMap<&Bytes, &Event> = HashMap::new();
+    let mut seen: HashMap<&Value, &Event> = HashMap::new();
     for (place, event) in timeline.log().iter().enumerate() {
         if event.event_type != EventType::Set {
             continue;
@@ -58,7 +57,7 @@ fn check_values(history: &History, timeline: &Timeline<'_>, report: &mut Report)
 fn check_txns(history: &History, timeline: &Timeline<'_>, report: &mut Report) {
     for call in history.calls.iter().filter(|call| call.is_unknown()) {
         let Request::Txn(txn) = &call.request else { continue };
-        let values: Vec<&Bytes> = call.sets().into_iter().map(|set| &set.value).collect();
+        let values: Vec<&Value> = call.sets().into_iter().map(|set| &set.value).collect();
         let done = |event: &&Event| event.event_type == EventType::Set && values.contains(&&event.value);
         let mut revisions: Vec<_> = timeline.log().iter().filter(done).map(|event| event.rev).collect();
         revisions.dedup();

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use goku::{
     Compare, Condition, DeleteRequest, EventId, Expiry, HistoryRequest, Key, LeaseId, LeaseKeysRequest, LeaseRequest,
-    LeasesRequest, ListRequest, Operation, Prefix, Relation, SetLease, SetRequest, Target, Timestamp, Txn, Version,
+    LeasesRequest, ListRequest, Operation, Prefix, Relation, SetLease, SetRequest, Target, Timestamp, Txn, Value,
+    Version,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -72,8 +73,8 @@ fn key() -> impl Strategy<Value = Key> {
     prop::sample::select(&KEYS[..]).prop_map(|key| Key::from_bytes(key).unwrap())
 }
 
-fn value() -> impl Strategy<Value = Bytes> {
-    prop::sample::select(&VALUES[..]).prop_map(Bytes::from_static)
+fn value() -> impl Strategy<Value = Value> {
+    prop::sample::select(&VALUES[..]).prop_map(|value| Bytes::from_static(value).into())
 }
 
 fn lease_id() -> impl Strategy<Value = LeaseId> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use goku::{
     Client, DeleteRequest, Entry, ErrorKind, EventId, HistoryRequest, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest,
-    LeaseRequest, LeasesRequest, ListRequest, Result, SetRequest, Snapshot, Timestamp, Txn, TxnAnswer,
+    LeaseRequest, LeasesRequest, ListRequest, Result, SetRequest, Snapshot, Tag, Timestamp, Txn, TxnAnswer,
 };
 
 /// A call, or a passing of time.
@@ -81,10 +81,12 @@ async fn answer(client: &dyn Client, step: &Step) -> Result<Answer> {
     })
 }
 
-/// The snapshot without its random parts.
+/// The snapshot without its random parts, and with its revision in the place of one.
 fn without_chance(at: Snapshot) -> Snapshot {
     let mut plain = Snapshot::default();
     plain.position.id = at.position.id;
+    // Which says as much and is compared.
+    plain.position.tag = Tag::new(at.rev.unwrap_or_default().get().unsigned_abs());
     plain
 }
 

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use goku::{
     Client, Condition, DeleteRequest, Entry, EventStream, EventType, Expiry, History, HistoryRequest, Key, Lease,
     LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest, ListRequest, Listing, ManualClock,
-    OperationAnswer, Result, SetLease, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer, Write,
+    OperationAnswer, Result, SetLease, SetRequest, Status, StreamItem, StreamRequest, Txn, TxnAnswer, Value, Write,
     WriteAnswer, WriteId,
 };
 use proptest::strategy::{Strategy, ValueTree};
@@ -124,7 +124,7 @@ impl Flawed {
             return vec![item];
         };
         match flaw {
-            Flaw::EventLosesValue => event.value.clear(),
+            Flaw::EventLosesValue => event.value = Value::default(),
             Flaw::ExpiryIsTakenForDeletion if event.event_type == EventType::Expire => {
                 event.event_type = EventType::Delete;
             }

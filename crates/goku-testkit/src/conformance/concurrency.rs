@@ -91,7 +91,10 @@ pub async fn conditional_increments_lose_nothing(store: Probe) {
                 let mut done = 0;
                 while done < 15 {
                     let read = store.read("counter").await.unwrap();
-                    let count: i64 = std::str::from_utf8(&read.value).unwrap().parse().unwrap();
+                    let count: i64 = std::str::from_utf8(read.inline_value().unwrap())
+                        .unwrap()
+                        .parse()
+                        .unwrap();
                     let write = set("counter", (count + 1).to_string()).condition(Condition::Version(read.version));
                     match store.set(write).await {
                         Ok(_) => done += 1,

@@ -62,7 +62,8 @@ impl Taken {
 
 fn text(delivery: &Delivery) -> String {
     let value = delivery
-        .value()
+        .inline_value()
+        .unwrap()
         .map(|value| String::from_utf8_lossy(value).into_owned());
     format!("{}={}", delivery.key(), value.as_deref().unwrap_or("-"))
 }
@@ -477,7 +478,7 @@ pub async fn several_are_under_way_with_each_keys_in_order(store: Probe) {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 let key: usize = delivery.key().text().unwrap()[1..].parse()?;
-                let value = String::from_utf8_lossy(delivery.value().unwrap()).into_owned();
+                let value = String::from_utf8_lossy(delivery.inline_value()?.unwrap()).into_owned();
                 seen.lock().unwrap()[key].push(value);
                 now.fetch_sub(1, Ordering::SeqCst);
                 Ok::<_, Failure>(())

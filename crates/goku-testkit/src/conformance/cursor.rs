@@ -31,6 +31,7 @@ async fn places(store: &Probe, count: usize) -> Vec<Snapshot> {
     let places = log[log.len() - count..].iter().map(|event| Snapshot {
         epoch,
         position: event.position(),
+        rev: None,
     });
     places.collect()
 }

@@ -1,11 +1,12 @@
 //! List: order, prefixes, pages, and the one point in history that an answer is of.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use goku::{EventType, ListRequest, StreamFrom};
+use goku::{EventId, EventType, ListRequest, Operation, Revision, Snapshot, StreamFrom, StreamRequest, Txn};
 
-use crate::probe::{Probe, key, list, soon, watch};
+use crate::probe::{Probe, delete, key, list, prefix, set, soon, watch};
 
 pub async fn keys_come_in_the_order_of_their_bytes(store: Probe) {
     let mut names = [
@@ -257,4 +258,45 @@ pub async fn listings_dropped_halfway_leave_nothing_behind(store: Probe) {
     super::tasks_return_to(tasks).await;
     let listing = store.list(list("k")).await.unwrap();
     assert_eq!(listing.try_collect::<Vec<_>>().await.unwrap().len(), 300);
+}
+
+pub async fn every_snapshot_tells_its_revision(store: Probe) {
+    let rev = |at: Snapshot| at.rev.map(Revision::get);
+    assert_eq!(rev(store.listing(list("")).await.0), Some(0));
+    store.put("a", "1").await;
+    let txn = Txn {
+        then: vec![
+            Operation::Set(set("b", "1")),
+            Operation::Set(set("c", "1")),
+            Operation::Delete(delete("a")),
+        ],
+        ..Txn::default()
+    };
+    let made = store.txn(txn).await.unwrap();
+    assert_eq!((made.rev, rev(made.at)), (Some(made.at.rev.unwrap()), Some(2)));
+    store.put("a", "2").await;
+    let opened = store.watch(watch("other").from(StreamFrom::Head)).await;
+    assert_eq!(rev(opened.opened_at()), Some(3));
+    assert_eq!(rev(store.status().await.unwrap().head), Some(3));
+    assert_eq!(rev(store.listing(list("")).await.0), Some(3));
+    let read = store.txn(Txn::default()).await.unwrap();
+    assert_eq!((read.rev, rev(read.at)), (None, Some(3)));
+    for (event, at) in [(0, 0), (1, 1), (2, 2), (3, 2), (4, 2), (5, 3)] {
+        let past = ListRequest {
+            at: Some(EventId::new(event).unwrap()),
+            ..list("")
+        };
+        assert_eq!(rev(store.listing(past).await.0), Some(at), "at event {event}");
+    }
+    let progress = StreamRequest {
+        progress: Some(Duration::from_millis(10)),
+        ..StreamRequest::new(prefix("other"))
+    };
+    let mut quiet = store.watch(progress).await;
+    let mut told = rev(quiet.progress().await);
+    store.put("a", "3").await;
+    while told != Some(4) {
+        assert!(told.is_some_and(|told| told <= 3), "{told:?}");
+        told = rev(quiet.progress().await);
+    }
 }

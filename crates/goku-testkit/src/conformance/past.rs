@@ -81,7 +81,7 @@ pub async fn the_snapshot_of_a_read_in_the_past_is_a_position(store: Probe) {
     let (snapshot, _) = store.listing(at("", event(1))).await;
     let resumed = watch("").from(StreamFrom::Resume(snapshot.position)).to_head();
     let events = store.watch(resumed).await.rest().await;
-    let values: Vec<_> = events.iter().map(|event| &event.value[..]).collect();
+    let values: Vec<_> = events.iter().map(|event| &event.value).collect();
     assert_eq!(values, [b"2", b"3"]);
 }
 

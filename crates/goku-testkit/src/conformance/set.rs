@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use goku::limits::ENTRY_BYTES_MAX;
-use goku::{Condition, Entry, ErrorKind, EventId, Expiry, LeaseId, Version};
+use goku::{Condition, Entry, ErrorKind, EventId, Expiry, LeaseId, Value, Version};
 
 use crate::probe::{Probe, key, kind, set, version};
 
@@ -11,7 +11,7 @@ pub async fn a_new_key_has_version_1_and_its_event_as_refs(store: Probe) {
     let entry = store.put("key", "value").await;
     let expected = Entry {
         key: key("key"),
-        value: Bytes::new(),
+        value: Value::default(),
         version: Version::FIRST,
         created_ref: before.updated_ref.next(),
         updated_ref: before.updated_ref.next(),

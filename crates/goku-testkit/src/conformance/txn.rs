@@ -494,8 +494,8 @@ pub async fn a_transaction_that_only_reads_has_no_revision(store: Probe) {
     assert_eq!(Some(a), store.read("a").await.as_ref());
     assert_eq!(all, &store.listing(list("")).await.1);
     assert_eq!(
-        (only.len(), only[0].key.text().unwrap(), &only[0].value[..]),
-        (1, "b", &b""[..])
+        (only.len(), only[0].key.text().unwrap(), &only[0].value),
+        (1, "b", &Value::default())
     );
     assert_eq!(store.log("").await.len(), 2);
 }

@@ -8,9 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream;
 use goku::{
-    Client, Clock, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, Epoch, Error, ErrorKind, EventId,
-    EventStream, History, HistoryRequest, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeasesRequest, ListRequest,
-    Listing, Origin, Result, Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Write, WriteAnswer, WriteId,
+    Admin, Client, Clock, ConfigureRequest, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, Epoch, Error,
+    ErrorKind, EventId, EventStream, History, HistoryRequest, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest,
+    LeasesRequest, ListRequest, Listing, Origin, Result, Setting, SettingChange, SettingChanges, SettingChangesRequest,
+    SettingName, SettingsPage, SettingsRequest, Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Write,
+    WriteAnswer, WriteId,
 };
 use tokio::time::{Instant, sleep};
 
@@ -43,6 +45,27 @@ impl ModelClient {
         let mut model = self.model.lock().expect("no model call panics");
         model.settle(self.clock.now());
         model
+    }
+}
+
+#[async_trait]
+impl Admin for ModelClient {
+    async fn get_setting(&self, name: &SettingName) -> Result<Setting> {
+        self.model().setting(name)
+    }
+
+    async fn list_settings(&self, request: SettingsRequest) -> Result<SettingsPage> {
+        Ok(self.model().settings(&request))
+    }
+
+    async fn configure(&self, request: ConfigureRequest) -> Result<SettingChange> {
+        let mut model = self.model();
+        model.come_from(Origin::current());
+        model.configure(&request)
+    }
+
+    async fn setting_changes(&self, request: SettingChangesRequest) -> Result<SettingChanges> {
+        Ok(self.model().setting_changes(&request))
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use goku::limits::{LEASE_KEYS_AT_ONCE_MAX, LEASE_KEYS_PAGE_MAX, LEASES_PAGE_MAX, TTL_MAX};
 use goku::{
     ErrorKind, EventType, Expiry, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest, LeaseRequest, LeasesRequest,
-    Result, SetLease, SetRequest, Timestamp, Version,
+    Result, SetLease, SetRequest, Timestamp, Value, Version,
 };
 
 use super::{Model, error};
@@ -166,7 +165,7 @@ impl Model {
         let is_all = keys.len() <= LEASE_KEYS_AT_ONCE_MAX;
         keys.truncate(LEASE_KEYS_AT_ONCE_MAX);
         for key in keys {
-            self.record(EventType::Expire, &key, Bytes::new(), id);
+            self.record(EventType::Expire, &key, Value::default(), id);
         }
         if is_all {
             self.leases.remove(&id);

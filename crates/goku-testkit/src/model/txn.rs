@@ -70,7 +70,11 @@ impl Model {
                 }
                 Some(entry.is_some().cmp(exists))
             }
-            Target::Value(value) => entry.map(|entry| entry.value.cmp(value)),
+            Target::Value(value) => {
+                let value = value.as_argument()?;
+                let found = entry.map(Entry::inline_value).transpose()?;
+                found.map(|found| found.cmp(value))
+            }
             Target::Version(version) => Some(number(entry, |entry| entry.version.get()).cmp(version)),
             Target::Lease(lease) => {
                 // By the numbers that are shown; the store's own lease and a chosen one of the same number differ.
@@ -101,13 +105,13 @@ fn check_size(txn: &Txn) -> Result<()> {
     let compared = txn.compare.iter().map(|compare| {
         bytes_of(&compare.key)
             + match &compare.target {
-                Target::Value(value) => value.len(),
+                Target::Value(value) => value.bytes_in_memory(),
                 _ => 0,
             }
     });
     let operated = txn.then.iter().chain(&txn.otherwise).map(|operation| match operation {
         Operation::Get(key) => bytes_of(key),
-        Operation::Set(request) => bytes_of(&request.key) + request.value.len(),
+        Operation::Set(request) => bytes_of(&request.key) + request.value.bytes_in_memory(),
         Operation::Delete(request) => bytes_of(&request.key),
         Operation::List(request) => request.prefix.as_bytes().len() + request.start.as_ref().map_or(0, bytes_of),
     });
@@ -118,7 +122,7 @@ fn check_size(txn: &Txn) -> Result<()> {
 }
 
 fn answer_bytes(answer: &OperationAnswer) -> usize {
-    let bytes = |entry: &Entry| bytes_of(&entry.key) + entry.value.len();
+    let bytes = |entry: &Entry| bytes_of(&entry.key) + entry.value.bytes_in_memory();
     match answer {
         OperationAnswer::Get(entry) => entry.as_ref().map_or(0, bytes),
         OperationAnswer::Set(entry) => bytes(&without_value(entry)),

@@ -136,8 +136,8 @@ impl Caller {
         let ttl = self.random.between(Duration::from_millis(200), self.load.ttl_max);
         let known = (!self.leases.is_empty()).then(|| *self.random.choose(&self.leases));
         let (request, id) = match (self.random.below(10), known) {
-            (0, _) => (LeaseRequest::GrantAs(self.chosen_lease(), Expiry::After(ttl)), None),
-            (1, _) | (_, None) => (LeaseRequest::Grant(Expiry::After(ttl)), None),
+            (0, _) if self.load.format_2 => (LeaseRequest::GrantAs(self.chosen_lease(), Expiry::After(ttl)), None),
+            (0 | 1, _) | (_, None) => (LeaseRequest::Grant(Expiry::After(ttl)), None),
             (2, Some(id)) => (LeaseRequest::Expire(id), Some(id)),
             (3, Some(id)) => (LeaseRequest::Update(id, Expiry::After(ttl)), Some(id)),
             (4, Some(id)) => {
@@ -173,7 +173,7 @@ impl Caller {
                 lease: SetLease::Attach(*self.random.choose(&self.leases)),
                 ..set
             },
-            4 => SetRequest {
+            4 if self.load.format_2 => SetRequest {
                 lease: SetLease::Detach,
                 ..set
             },
@@ -236,7 +236,8 @@ impl Caller {
         let prefix = *self.random.choose(&PREFIXES);
         let number = self.random.below(self.load.keys / PREFIXES.len() as u64);
         // Some keys are no text.
-        let mark: &[u8] = if number % 4 == 3 { b"k\xff" } else { b"k" };
+        let is_text = number % 4 < 3 || !self.load.format_2;
+        let mark: &[u8] = if is_text { b"k" } else { b"k\xff" };
         let key = [prefix.as_bytes(), mark, number.to_string().as_bytes()].concat();
         Key::from_bytes(key).expect("the key has a few bytes")
     }

@@ -76,6 +76,7 @@ mod tests {
                 id: event(to),
                 tag: Tag::default(),
             },
+            rev: None,
         };
         CursorMove::forward(CursorId::of(ConsumerName::new("c").unwrap()), to)
     }

@@ -23,6 +23,7 @@ use crate::key::{Key, Prefix};
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::origin::Origin;
 use crate::request::{DeleteRequest, ListRequest, SetRequest};
+use crate::value::Value;
 
 /// The type of a delivery that is no event.
 const STATE: &str = "state";
@@ -103,11 +104,11 @@ pub(super) async fn keep(
 ) -> Result<()> {
     let key = Key::new(format!("{}{:019}", prefix_of(consumer), delivery.id().get()))?;
     let mut error = failure.to_string();
-    let mut value = write(delivery, attempts, &error);
+    let mut value = write(delivery, attempts, &error)?;
     if key.as_bytes().len() + value.len() > ENTRY_BYTES_MAX {
         // The largest values leave no room for a long story.
         error.truncate(0);
-        value = write(delivery, attempts, &error);
+        value = write(delivery, attempts, &error)?;
     }
     client.set(SetRequest::new(key, value)).await.map(drop)
 }
@@ -120,7 +121,7 @@ pub(super) async fn remove(client: &dyn Client, letter: &DeadLetter) -> Result<(
     }
 }
 
-fn write(delivery: &Delivery, attempts: u32, error: &str) -> Bytes {
+fn write(delivery: &Delivery, attempts: u32, error: &str) -> Result<Bytes> {
     let mut lines: Vec<(&str, Vec<u8>)> = vec![
         ("attempts", attempts.to_string().into()),
         ("error", lines::shortened(error).into()),
@@ -139,7 +140,7 @@ fn write(delivery: &Delivery, attempts: u32, error: &str) -> Bytes {
                 entry.lease_id,
             ));
             lines.extend(leased_line(entry.leased));
-            &entry.value
+            entry.inline_value()?
         }
         Delivery::Event(event) => {
             lines.push(("type", event.event_type.name().into()));
@@ -157,12 +158,12 @@ fn write(delivery: &Delivery, attempts: u32, error: &str) -> Bytes {
             lines.push(("timestamp-ms", event.timestamp.as_millis().to_string().into()));
             lines.push(("prev-ref", event.prev_ref.to_string().into()));
             lines.extend(event.origin.iter().flat_map(|origin| origin_lines(origin)));
-            &event.value
+            event.inline_value()?
         }
     };
     let mut bytes = lines::write(&lines);
     bytes.extend_from_slice(value);
-    bytes.into()
+    Ok(bytes.into())
 }
 
 fn numbers(
@@ -202,7 +203,7 @@ fn origin_of(lines: &Lines<'_>) -> Result<Option<Arc<Origin>>> {
         Some(trace) => origin.with_trace(trace.parse()?),
         None => origin,
     };
-    Ok((origin != Origin::default()).then(|| Arc::new(origin)))
+    Ok(origin.shared())
 }
 
 /// Whether the lease was granted, where that is known.
@@ -211,7 +212,7 @@ fn leased_line(leased: Option<bool>) -> Option<(&'static str, Vec<u8>)> {
 }
 
 fn read(entry: Entry) -> Result<DeadLetter> {
-    let (lines, value) = Lines::read(&entry.value).ok_or_else(|| malformed(&entry.key, "it has no lines"))?;
+    let (lines, rest) = Lines::read(entry.inline_value()?).ok_or_else(|| malformed(&entry.key, "it has no lines"))?;
     let text = |name: &str| {
         let line = lines.text(name);
         line.ok_or_else(|| malformed(&entry.key, &format!("it has no line {name:?}")))
@@ -236,6 +237,7 @@ fn read(entry: Entry) -> Result<DeadLetter> {
     let lease_id = LeaseId::new(number("lease-id")?)?;
     let leased = lines.text("leased").and_then(|leased| leased.parse().ok());
     let event_type = text("type")?;
+    let value = Value::from(rest);
     let delivery = if event_type == STATE {
         Delivery::State(Entry {
             key,
@@ -294,7 +296,7 @@ mod tests {
     fn entry(value: Bytes) -> Entry {
         Entry {
             key: Key::new("goku:consumers/dead/c/1").unwrap(),
-            value,
+            value: value.into(),
             version: Version::FIRST,
             created_ref: EventId::ZERO,
             updated_ref: EventId::ZERO,
@@ -321,7 +323,7 @@ mod tests {
             event_type,
             key: Key::new(key).unwrap(),
             timestamp: Timestamp::from_millis(-5).unwrap(),
-            value: Bytes::copy_from_slice(value),
+            value: value.into(),
             version: Version::new(3).unwrap(),
             created_ref: EventId::new(4).unwrap(),
             created_version: Version::new(1).unwrap(),
@@ -348,11 +350,28 @@ mod tests {
         ];
         for delivery in deliveries {
             for error in ["", "it\nfailed: 100 % %25\r"] {
-                let letter = read(entry(write(&delivery, 5, error))).unwrap();
+                let letter = read(entry(write(&delivery, 5, error).unwrap())).unwrap();
                 assert_eq!((letter.attempts, letter.error.as_str()), (5, error));
                 assert_eq!(letter.delivery, delivery);
             }
         }
+    }
+
+    #[test]
+    fn a_delivery_with_a_large_value_becomes_no_dead_letter() {
+        let change = Delivery::Event(Event {
+            value: Value::large(5_000_000_000),
+            ..event(EventType::Set, "k", b"").event().unwrap().clone()
+        });
+        let state = Delivery::State(Entry {
+            value: Value::large(5_000_000_000),
+            ..entry(Bytes::new())
+        });
+        for delivery in [change, state] {
+            assert_eq!(write(&delivery, 5, "").unwrap_err().kind(), ErrorKind::TooLarge);
+            assert_eq!(delivery.inline_value().unwrap_err().kind(), ErrorKind::TooLarge);
+        }
+        assert_eq!(event(EventType::Delete, "k", b"").inline_value().unwrap(), None);
     }
 
     #[test]

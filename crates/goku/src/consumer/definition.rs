@@ -32,7 +32,7 @@ use crate::client::Client;
 /// let consumer = Consumer::new(engine.clone(), spec, move |delivery: Delivery| {
 ///     let sum = sum.clone();
 ///     async move {
-///         let value = delivery.value().cloned().unwrap_or_default();
+///         let value = delivery.inline_value()?.cloned().unwrap_or_default();
 ///         let amount: u64 = std::str::from_utf8(&value)?.parse()?;
 ///         sum.send_modify(|sum| *sum += amount);
 ///         Ok::<_, Failure>(())

@@ -317,7 +317,7 @@ fn write(failing: &Failing) -> Vec<u8> {
 /// The report in an entry; `None` if it holds none.
 fn read(entry: &Entry) -> Option<Failing> {
     let (consumer, partition) = entry.key.text()?.strip_prefix(&prefix())?.rsplit_once('/')?;
-    let (lines, _) = Lines::read(&entry.value)?;
+    let (lines, _) = Lines::read(entry.value.inline()?)?;
     let time = |name: &str| Timestamp::from_millis(lines.number(name)?).ok();
     Some(Failing {
         cursor: CursorId::of_partition(ConsumerName::new(consumer).ok()?, partition.parse().ok()?),

@@ -4,9 +4,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::entry::Entry;
+use crate::error::Result;
 use crate::event::{Event, EventType};
 use crate::id::EventId;
 use crate::key::Key;
+use crate::value::Value;
 
 /// Why an attempt failed. Any error is one, by `?`.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -80,10 +82,23 @@ impl Delivery {
     }
 
     /// The key's value after it; none where the key does not exist any longer.
-    pub fn value(&self) -> Option<&Bytes> {
+    pub fn value(&self) -> Option<&Value> {
         match self {
             Delivery::State(entry) => Some(&entry.value),
             Delivery::Event(event) => (event.event_type == EventType::Set).then_some(&event.value),
+        }
+    }
+
+    /// The bytes of the key's [value](Self::value).
+    ///
+    /// # Errors
+    ///
+    /// `TooLarge`: the value is [large](Value::Large). The message says which value it is, and its size.
+    pub fn inline_value(&self) -> Result<Option<&Bytes>> {
+        match self {
+            Delivery::State(entry) => entry.inline_value().map(Some),
+            Delivery::Event(event) if event.event_type == EventType::Set => event.inline_value().map(Some),
+            Delivery::Event(_) => Ok(None),
         }
     }
 

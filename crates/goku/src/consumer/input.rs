@@ -130,7 +130,11 @@ async fn events(
 }
 
 fn at(epoch: Epoch, position: Position) -> Snapshot {
-    Snapshot { epoch, position }
+    Snapshot {
+        epoch,
+        position,
+        rev: None,
+    }
 }
 
 /// Whether a key is one that consumers keep for themselves, which is no news to them: a dead letter would lead to the next.

@@ -84,6 +84,7 @@ async fn find(client: &dyn Client, place: Place) -> Result<Snapshot> {
                 // What was compacted is refused here.
                 epoch: client.stream(request).await?.opened_at().epoch,
                 position: Position::default(),
+                rev: None,
             })
         }
         Place::After(id) => {
@@ -97,6 +98,7 @@ async fn find(client: &dyn Client, place: Place) -> Result<Snapshot> {
                         return Ok(Snapshot {
                             epoch,
                             position: event.position(),
+                            rev: None,
                         });
                     }
                     Ok(StreamItem::Event(_)) => break,

@@ -160,7 +160,7 @@ mod tests {
     fn delivery(key: &str) -> Delivery {
         Delivery::State(Entry {
             key: Key::new(key).unwrap(),
-            value: bytes::Bytes::new(),
+            value: crate::Value::default(),
             version: Version::FIRST,
             created_ref: EventId::ZERO,
             updated_ref: EventId::ZERO,

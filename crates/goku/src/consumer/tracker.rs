@@ -90,6 +90,7 @@ mod tests {
                 id: EventId::new(id).unwrap(),
                 tag: Tag::default(),
             },
+            rev: None,
         }
     }
 

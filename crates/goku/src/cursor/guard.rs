@@ -95,6 +95,7 @@ mod tests {
                 id: EventId::new(event).unwrap(),
                 tag: Tag::new(event.unsigned_abs() * 10),
             },
+            rev: None,
         }
     }
 

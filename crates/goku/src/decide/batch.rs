@@ -4,9 +4,11 @@ use super::members::Members;
 use super::needs::Needs;
 use super::request::{Answer, ExpiryOutcome, Request};
 use super::session_row::SessionRow;
+use super::settings::Configured;
 use super::state::{Head, LeaseRow, Row, State};
 use super::working::{Decided, Stop, Working};
-use super::{epoch, lease, session, txn, write};
+use super::{configure, epoch, lease, session, txn, write};
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::id::{LeaseId, Tag};
@@ -40,6 +42,10 @@ pub(crate) struct Decision {
     pub(crate) leases: Vec<(LeaseId, LeaseRow)>,
     /// The rows of `sessions` to write.
     pub(crate) sessions: Vec<(SessionId, SessionRow)>,
+    /// The deadlines of the leases that ended as these had passed.
+    pub(crate) expired: Vec<Timestamp>,
+    /// The change of a setting.
+    pub(crate) configured: Option<Configured>,
     /// The events to append, their ids following each other.
     pub(crate) events: Vec<Event>,
     /// The answers, one a request, in order.
@@ -58,6 +64,8 @@ impl Decision {
             rows: Vec::new(),
             leases: Vec::new(),
             sessions: Vec::new(),
+            expired: Vec::new(),
+            configured: None,
             events: Vec::new(),
             answers: Vec::new(),
             writes: false,
@@ -72,7 +80,7 @@ impl Decision {
 
     /// Moves the decision to the time at which it is applied.
     #[cfg(any(test, feature = "mysql", feature = "sim"))]
-    pub(crate) fn move_to(&mut self, time: crate::clock::Timestamp) {
+    pub(crate) fn move_to(&mut self, time: Timestamp) {
         self.head.last_time = time;
         for event in &mut self.events {
             event.timestamp = time;
@@ -111,8 +119,9 @@ impl Request {
                 request.first_needs(needs);
             }
             Request::From(_, request) | Request::WhileFull(_, request) => request.first_needs(needs),
-            // Only a look under the lock tells which leases are due.
-            Request::Probe => needs.due = Some(needs.due.unwrap_or(0)),
+            Request::Checked(_, request) | Request::By(_, request) => request.first_needs(needs),
+            // Only a look under the lock tells which leases are due, and settings change under it alone.
+            Request::Probe | Request::Configure(_) => needs.due = Some(needs.due.unwrap_or(0)),
             Request::ExpireDue(limit) => needs.due = Some(needs.due.unwrap_or(0).max(*limit)),
             Request::ExpireIfDue(leases) => {
                 needs.leases.extend(leases.iter());
@@ -138,6 +147,8 @@ impl Request {
                 request.decide(working)
             }
             Request::Once(_, request) | Request::WhileFull(_, request) => request.decide(working),
+            Request::Checked(_, request) | Request::By(_, request) => request.decide(working),
+            Request::Configure(change) => configure::decide(working, change).map(Answer::Configured),
             Request::Probe => Ok(Answer::Probed),
             Request::ExpireDue(_) => {
                 working.state.due.as_ref().ok_or(Stop::Missing)?;
@@ -152,7 +163,7 @@ impl Request {
             // The keys of this lease have expired by then, too.
             Request::ExpirePiece(piece) => {
                 let was_due = |row: &LeaseRow| row.is_due(working.state.now);
-                let found = working.state.leases.get(&piece.lease).copied().flatten();
+                let found = working.state.leases.get(&piece.lease).cloned().flatten();
                 let is_due = found.as_ref().is_some_and(was_due);
                 let is_of_it = |row: &Row| row.is_live() && row.lease_id == piece.lease;
                 let rows = piece
@@ -206,6 +217,7 @@ impl Batch {
             return Err(Box::new(working.needs));
         }
         let writes = !(working.events.is_empty() && working.leases.is_empty() && working.sessions.is_empty())
+            || working.configured.is_some()
             || working.head.next_deadline != state.head.next_deadline
             || lost;
         let last_tag = working.snapshot().position.tag;
@@ -219,6 +231,8 @@ impl Batch {
             rows: working.rows.into_iter().collect(),
             leases: working.leases.into_iter().collect(),
             sessions: working.sessions.into_iter().collect(),
+            expired: working.expired,
+            configured: working.configured,
             events: working.events,
             answers,
             writes,
@@ -241,7 +255,7 @@ fn expiry_outcome(working: &Working<'_>, leases: &[LeaseId]) -> ExpiryOutcome {
     let is_due = |row: LeaseRow| row.is_due(state.now);
     let mut outcome = ExpiryOutcome::default();
     for id in leases {
-        if !state.leases.get(id).copied().flatten().is_some_and(is_due) {
+        if !state.leases.get(id).cloned().flatten().is_some_and(is_due) {
             continue;
         }
         outcome.due += 1;
@@ -258,6 +272,16 @@ fn expiry_outcome(working: &Working<'_>, leases: &[LeaseId]) -> ExpiryOutcome {
 
 fn answer(request: &Request, working: &mut Working<'_>) -> Result<Answer> {
     match request {
+        Request::Checked(settings, request) => match *settings == working.head.settings {
+            true => answer(request, working),
+            false => Ok(Answer::OtherSettings),
+        },
+        Request::By(rights, request) => {
+            working.rights = Some(rights.clone());
+            let answer = answer(request, working);
+            working.rights = None;
+            answer
+        }
         Request::Once(id, request) => session::once(working, *id, request, |working| answer(request, working)),
         Request::WhileFull(leases, request) => {
             working.full = leases.to_vec();

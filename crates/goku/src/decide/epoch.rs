@@ -5,8 +5,9 @@
 //! transaction: ids go on far beyond all that was given out, and the compaction mark stands there, so that no position
 //! of the old epoch is taken for one of the new.
 
+use super::settings::SettingsStamp;
 use super::state::{Head, State};
-use crate::id::{Epoch, EventId, Revision, Tag};
+use crate::id::{Epoch, EventId, Revision, SettingsRev, Tag};
 
 /// Ids left out where a new epoch begins, beyond the highest that this engine has seen, since others may have seen more: at
 /// 100,000 events a second, ten seconds of them.
@@ -23,8 +24,18 @@ pub(crate) fn is_lost(seen: &Head, state: &State) -> bool {
     if head.last_event < seen.last_event {
         return true;
     }
-    if seen.last_event == EventId::ZERO || head.epoch.number() > seen.epoch.number() {
+    if head.epoch.number() > seen.epoch.number() {
         // A later epoch began beyond everything that was given out before it.
+        return false;
+    }
+    // A change of settings makes no event.
+    if seen.settings != head.settings
+        && seen.settings.rev >= head.settings.rev
+        && seen.settings.rev > SettingsRev::default()
+    {
+        return true;
+    }
+    if seen.last_event == EventId::ZERO {
         return false;
     }
     if head.epoch != seen.epoch {
@@ -39,6 +50,8 @@ pub(super) fn begin(seen: &Head, head: &Head, salt: Tag) -> Head {
     let beyond = |seen: i64, now: i64| seen.max(now) + GAP;
     let last_event = EventId::new(beyond(seen.last_event.get(), head.last_event.get())).unwrap_or(head.last_event);
     let last_rev = Revision::new(beyond(seen.last_rev.get(), head.last_rev.get())).unwrap_or(head.last_rev);
+    let settings_rev = beyond(seen.settings.rev.get(), head.settings.rev.get());
+    let settings_rev = SettingsRev::new(settings_rev).unwrap_or(head.settings.rev);
     let epoch = Epoch::new(seen.epoch.number().max(head.epoch.number()) + 1, salt.get());
     Head {
         epoch,
@@ -50,6 +63,10 @@ pub(super) fn begin(seen: &Head, head: &Head, salt: Tag) -> Head {
         compacted_rev: last_rev,
         etcd_compacted: Some(last_rev.get()),
         last_time: seen.last_time.max(head.last_time),
+        settings: SettingsStamp {
+            rev: settings_rev,
+            tag: salt,
+        },
         ..*head
     }
 }

@@ -4,20 +4,21 @@
 //! its key's row. It becomes a row when somebody gives it a deadline or another key.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
-
-use bytes::Bytes;
 
 use super::members::Members;
 use super::piece::Piece;
 use super::state::{Format, LeaseRow, Row, State};
 use super::working::{Decided, Stop, Working};
+use crate::access::Rights;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventType;
 use crate::id::{LeaseId, Version};
 use crate::key::Key;
 use crate::lease::{Expiry, Lease, LeaseRequest};
+use crate::value::Value;
 
 /// A lease that can be used.
 pub(super) struct Known {
@@ -30,11 +31,11 @@ pub(super) struct Known {
 pub(super) fn decide(working: &mut Working<'_>, request: LeaseRequest) -> Decided<Lease> {
     let now = working.state.now;
     let (id, row) = match request {
-        LeaseRequest::Grant(expiry) => (working.next_lease()?, fresh(expiry, now)),
+        LeaseRequest::Grant(expiry) => (working.next_lease()?, fresh(working, expiry)),
         LeaseRequest::GrantAs(id, expiry) => (id, grant_as(working, id, expiry)?),
-        LeaseRequest::Update(id, expiry) => (id, renewed(find(working, id)?.row, expiry, now)),
+        LeaseRequest::Update(id, expiry) => (id, renewed(find_to_use(working, id)?, expiry, now)),
         LeaseRequest::KeepAlive(id) => {
-            let row = find(working, id)?.row;
+            let row = find_to_use(working, id)?;
             let ttl = row.ttl.ok_or_else(|| {
                 let message = format!("lease {id} has no time to live: update it with a deadline or a time to live");
                 Error::new(ErrorKind::InvalidArgument, message)
@@ -43,8 +44,9 @@ pub(super) fn decide(working: &mut Working<'_>, request: LeaseRequest) -> Decide
         }
         LeaseRequest::Expire(id) => return expire(working, id),
     };
+    let answer = to_lease(id, &row, now);
     working.put_lease(id, row);
-    Ok(to_lease(id, &row, now))
+    Ok(answer)
 }
 
 /// The row of the lease that somebody chose. Its version goes on where it ended before, so that nobody who ends it in steps
@@ -64,18 +66,18 @@ fn grant_as(working: &mut Working<'_>, id: LeaseId, expiry: Expiry) -> Decided<L
         .transpose()?
         .flatten();
     let before = working.lease_row(id)?;
-    if before.is_some_and(|row| row.is_due(now)) {
+    if before.as_ref().is_some_and(|row| row.is_due(now)) {
         let message = format!(
             "lease {} has not ended yet, as it has many keys: grant it later",
             id.shown()
         );
         return Err(Error::new(ErrorKind::Unavailable, message).into());
     }
-    if before.is_some_and(|row| !row.expired) || twin.is_some_and(|row| !row.expired) {
+    if before.as_ref().is_some_and(|row| !row.expired) || twin.is_some_and(|row| !row.expired) {
         let message = format!("lease already exists: {}", id.shown());
         return Err(Error::new(ErrorKind::ConditionFailed, message).into());
     }
-    let row = fresh(expiry, now);
+    let row = fresh(working, expiry);
     Ok(LeaseRow {
         version: before.map_or(row.version, |before| before.version.next()),
         ..row
@@ -101,6 +103,44 @@ pub(super) fn find(working: &mut Working<'_>, id: LeaseId) -> Decided<Known> {
     }
 }
 
+/// The row of a lease that the caller may renew and end.
+fn find_to_use(working: &mut Working<'_>, id: LeaseId) -> Decided<LeaseRow> {
+    let row = find(working, id)?.row;
+    check_right(working, id, &row)?;
+    Ok(row)
+}
+
+/// Checks whether the caller may renew and end a lease: its owner may, whoever may write all of its keys, and whoever has a
+/// right to every lease. That of another identity without keys is its own alone.
+pub(super) fn check_right(working: &mut Working<'_>, id: LeaseId, row: &LeaseRow) -> Decided<()> {
+    let Some(rights) = working.rights.clone() else {
+        return Ok(());
+    };
+    match may_use(&rights, row.owner.as_deref(), None) {
+        Some(true) => return Ok(()),
+        Some(false) => return Err(rights.denied_lease(id).into()),
+        None => {}
+    }
+    let members = working.members(id)?;
+    if members == Members::NotLoaded {
+        return working.ask_members(id);
+    }
+    match may_use(&rights, row.owner.as_deref(), Some(&members)) {
+        Some(true) => Ok(()),
+        _ => Err(rights.denied_lease(id).into()),
+    }
+}
+
+/// Whether a caller may read, renew and end a lease, as far as its keys need not be known for that, or are given. A lease with
+/// more keys than are loaded at once is for its owner and those with a right to every lease.
+pub(crate) fn may_use(rights: &Rights, owner: Option<&str>, members: Option<&Members>) -> Option<bool> {
+    if rights.owns(owner) || rights.covers_all_leases() {
+        return Some(true);
+    }
+    let keys = members?.all().map(|keys| keys.iter().map(Key::as_bytes));
+    Some(keys.is_some_and(|keys| (owner.is_none() || keys.len() > 0) && rights.covers_lease(keys)))
+}
+
 /// Ends the loaded leases whose deadlines have passed, in the order of their deadlines.
 ///
 /// A lease whose keys were all loaded expires with all of them, in one revision. Of any other, only those keys expire that
@@ -111,8 +151,9 @@ pub(super) fn expire_due(working: &mut Working<'_>, pieces: &[&Piece]) -> Decide
         .leases
         .iter()
         .filter_map(|(id, row)| {
-            row.filter(|row| row.is_due(state.now))
-                .map(|row| (row.expires_at, *id, row))
+            row.as_ref()
+                .filter(|row| row.is_due(state.now))
+                .map(|row| (row.expires_at, *id, row.clone()))
         })
         .collect();
     due.sort_unstable_by_key(|(expires_at, id, _)| (*expires_at, *id));
@@ -129,12 +170,14 @@ pub(super) fn expire_due(working: &mut Working<'_>, pieces: &[&Piece]) -> Decide
             Ok(Members::All(keys)) => {
                 expire_keys(working, keys)?;
                 working.put_lease(id, ended(row));
+                working.expired.extend(expires_at);
             }
             Ok(Members::Many | Members::NotLoaded) => {
                 let named = named.get_or_insert_with(|| live_by_lease(state));
                 expire_keys(working, named.remove(&id).unwrap_or_default())?;
                 if pieces.any(|piece| piece.last && piece.version == row.version) {
                     working.put_lease(id, ended(row));
+                    working.expired.extend(expires_at);
                 } else if let Some(deadline) = expires_at {
                     working.keep_deadline(deadline);
                 }
@@ -150,7 +193,8 @@ pub(super) fn expire_due(working: &mut Working<'_>, pieces: &[&Piece]) -> Decide
 /// that the batch names; the task that looks for due leases removes the others.
 fn expire(working: &mut Working<'_>, id: LeaseId) -> Decided<Lease> {
     let now = working.state.now;
-    let before = find(working, id)?.row;
+    let before = find_to_use(working, id)?;
+    let answer = to_lease(id, &ended(before.clone()), now);
     let row = match working.members(id)? {
         Members::All(keys) => {
             expire_keys(working, keys)?;
@@ -168,7 +212,7 @@ fn expire(working: &mut Working<'_>, id: LeaseId) -> Decided<Lease> {
         Members::NotLoaded => return working.ask_members(id),
     };
     working.put_lease(id, row);
-    Ok(to_lease(id, &ended(before), now))
+    Ok(answer)
 }
 
 /// Expires the keys among these that exist.
@@ -176,7 +220,7 @@ fn expire_keys(working: &mut Working<'_>, keys: impl IntoIterator<Item = Key>) -
     for key in keys {
         let row = working.row(&key)?;
         if let Some(live) = row.filter(Row::is_live) {
-            working.emit(&key, Some(&live), EventType::Expire, Bytes::new(), live.lease_id);
+            working.emit(&key, Some(&live), EventType::Expire, Value::default(), live.lease_id);
         }
     }
     Ok(())
@@ -200,21 +244,29 @@ fn ended(row: LeaseRow) -> LeaseRow {
         expires_at: None,
         ttl: row.ttl,
         expired: true,
+        owner: row.owner,
     }
 }
 
-/// A new lease.
-pub(super) fn fresh(expiry: Expiry, now: Timestamp) -> LeaseRow {
+/// A new lease, of whoever makes the request.
+pub(super) fn fresh(working: &Working<'_>, expiry: Expiry) -> LeaseRow {
     let row = LeaseRow {
         version: Version::FIRST,
         expires_at: None,
         ttl: None,
         expired: false,
+        owner: owner(working),
     };
     LeaseRow {
         version: Version::FIRST,
-        ..renewed(row, expiry, now)
+        ..renewed(row, expiry, working.state.now)
     }
+}
+
+/// The owner of a lease that the request being decided makes.
+fn owner(working: &Working<'_>) -> Option<Arc<str>> {
+    let identity = working.rights.as_ref()?.identity()?;
+    Some(identity.as_str().into())
 }
 
 /// The lease after one more write, which gave it `expiry`.
@@ -234,6 +286,7 @@ pub(super) fn renewed(row: LeaseRow, expiry: Expiry, now: Timestamp) -> LeaseRow
         expires_at,
         ttl,
         expired: false,
+        owner: row.owner,
     }
 }
 
@@ -252,12 +305,21 @@ pub(super) fn implied_by(row: &Row) -> LeaseRow {
         expires_at: None,
         ttl: None,
         expired: false,
+        owner: None,
+    }
+}
+
+/// The row of a lease that exists only by this row of its key, once the request being decided makes one of it.
+pub(super) fn made_of(working: &Working<'_>, row: &Row) -> LeaseRow {
+    LeaseRow {
+        owner: owner(working),
+        ..implied_by(row)
     }
 }
 
 /// A lease as a plain read of its row and members finds it; `LeaseNotFound` where it has expired or never was.
 pub(crate) fn lease_of(state: &State, id: LeaseId) -> Result<Lease> {
-    let found = match state.leases.get(&id).copied().flatten() {
+    let found = match state.leases.get(&id).cloned().flatten() {
         Some(row) => Some(row).filter(|row| !row.expired && !row.is_due(state.now)),
         None => state
             .members

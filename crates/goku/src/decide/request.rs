@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use super::piece::Piece;
+use super::settings::{Configure, SettingsStamp};
+use crate::access::{Demand, Demands, Rights};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LeaseId;
 use crate::lease::{Expiry, Lease, LeaseRequest};
 use crate::origin::Origin;
 use crate::request::{DeleteRequest, SetRequest};
+use crate::setting::SettingChange;
 use crate::txn::{Txn, TxnAnswer};
 use crate::write::{Write, WriteAnswer, WriteId};
 
@@ -19,6 +22,11 @@ pub(crate) enum Request {
     Delete(DeleteRequest),
     Txn(Txn),
     Lease(LeaseRequest),
+    Configure(Arc<Configure>),
+    /// Another request, that was checked with these settings. Where the head has others, it is given back undecided.
+    Checked(SettingsStamp, Arc<Request>),
+    /// Another request, with the rights of whoever makes it: what it may do with leases shows under the lock alone.
+    By(Arc<Rights>, Arc<Request>),
     /// Another request, with where it comes from.
     From(Arc<Origin>, Box<Request>),
     /// Another request, numbered: it is applied once, however often it is sent.
@@ -41,6 +49,9 @@ pub(crate) enum Answer {
     Entry(Entry),
     Txn(TxnAnswer),
     Lease(Lease),
+    Configured(SettingChange),
+    /// The request was not decided, since the settings are others than those that it was checked with.
+    OtherSettings,
     Probed,
     /// Says whether more leases are due.
     ExpiredDue {
@@ -72,9 +83,15 @@ impl Answer {
             Answer::Entry(entry) => Ok(WriteAnswer::Entry(entry)),
             Answer::Txn(answer) => Ok(WriteAnswer::Txn(answer)),
             Answer::Lease(lease) => Ok(WriteAnswer::Lease(lease)),
-            Answer::Probed | Answer::ExpiredDue { .. } | Answer::ExpiredIfDue(_) | Answer::ExpiredPiece { .. } => {
-                Err(Error::new(ErrorKind::Internal, "a write was answered as an expiry"))
-            }
+            Answer::Configured(_)
+            | Answer::OtherSettings
+            | Answer::Probed
+            | Answer::ExpiredDue { .. }
+            | Answer::ExpiredIfDue(_)
+            | Answer::ExpiredPiece { .. } => Err(Error::new(
+                ErrorKind::Internal,
+                "a write was answered as another request",
+            )),
         }
     }
 }
@@ -90,10 +107,25 @@ impl From<Write> for Request {
     }
 }
 
+/// The rights that the write demands of its caller; those of the engine itself demand none.
+impl Demands for Request {
+    fn each(&self, check: &mut dyn FnMut(Demand<'_>) -> Result<()>) -> Result<()> {
+        match self.write() {
+            Request::Set(set) => set.each(check),
+            Request::Delete(delete) => delete.each(check),
+            Request::Txn(txn) => txn.each(check),
+            Request::Lease(lease) => lease.each(check),
+            Request::Configure(_) => check(Demand::Admin),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Request {
-    /// The write itself, without its origin, its number and what is said of its leases.
+    /// The write itself, without its origin, its number and what is said of its leases and of settings.
     pub(super) fn write(&self) -> &Request {
         match self {
+            Request::Checked(_, request) | Request::By(_, request) => request.write(),
             Request::From(_, request) | Request::Once(_, request) | Request::WhileFull(_, request) => request.write(),
             request => request,
         }
@@ -102,6 +134,11 @@ impl Request {
     /// Whether other writes of users must not hold this request up.
     pub(crate) fn is_urgent(&self) -> bool {
         matches!(self.write(), Request::Lease(_))
+    }
+
+    /// Whether the request renews a lease.
+    pub(crate) fn is_renewal(&self) -> bool {
+        matches!(self.write(), Request::Lease(LeaseRequest::KeepAlive(_)))
     }
 
     /// Whether the request is the engine's own: one that lets leases expire, or only looks.
@@ -138,6 +175,7 @@ impl Request {
             Request::Delete(delete) => delete.key.as_bytes().len(),
             Request::Txn(txn) => txn.bytes(),
             Request::ExpirePiece(piece) => piece.bytes(),
+            Request::Configure(configure) => configure.bytes(),
             _ => 0,
         }
     }

@@ -1,6 +1,5 @@
 //! Sessions: the outcomes of numbered writes, so that a write that is sent again is answered and not done again.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::request::{Answer, Request};
@@ -14,6 +13,7 @@ use crate::key::Key;
 use crate::lease::Lease;
 use crate::limits::OUTCOME_BYTES_MAX;
 use crate::txn::{Operation, OperationAnswer, Txn, TxnAnswer};
+use crate::value::Value;
 use crate::write::WriteId;
 
 /// Longest message of a refusal that is kept, in characters.
@@ -113,7 +113,7 @@ pub(super) fn once(
             // A refusal that passes is no outcome: the write is to be decided anew when it is sent again.
             if result
                 .as_ref()
-                .is_err_and(|error| error.kind() == ErrorKind::Unavailable)
+                .is_err_and(|error| matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::PermissionDenied))
             {
                 return result;
             }
@@ -170,9 +170,9 @@ fn recall(outcome: &[u8], request: &Request) -> Result<Answer> {
                 format!("the transaction was {what} when it was sent before; its answer was too large to keep");
             Err(Error::new(ErrorKind::AnswerNotKept { rev }, message))
         }
-        (Outcome::Entry(entry), Request::Set(set)) => Ok(Answer::Entry(entry.to_entry(&set.key, Bytes::new())?)),
+        (Outcome::Entry(entry), Request::Set(set)) => Ok(Answer::Entry(entry.to_entry(&set.key, Value::default())?)),
         (Outcome::Entry(entry), Request::Delete(delete)) => {
-            Ok(Answer::Entry(entry.to_entry(&delete.key, Bytes::new())?))
+            Ok(Answer::Entry(entry.to_entry(&delete.key, Value::default())?))
         }
         (Outcome::Lease(lease), Request::Lease(_)) => lease.to_lease().map(Answer::Lease),
         (Outcome::Txn(record), Request::Txn(txn)) => record.to_answer(txn).map(Answer::Txn),
@@ -192,10 +192,17 @@ impl Outcome {
         match result {
             Ok(Answer::Entry(entry)) => Outcome::Entry(EntryRecord::of(entry)),
             Ok(Answer::Lease(lease)) => Outcome::Lease(LeaseRecord::of(lease)),
-            Ok(Answer::Txn(answer)) => Outcome::Txn(TxnRecord::of(answer)),
-            Ok(Answer::Probed | Answer::ExpiredDue { .. } | Answer::ExpiredIfDue(_) | Answer::ExpiredPiece { .. }) => {
-                Outcome::NotKept(None)
+            Ok(Answer::Txn(answer)) => {
+                TxnRecord::of(answer).map_or(Outcome::NotKept(answer.rev.map(Revision::get)), Outcome::Txn)
             }
+            Ok(
+                Answer::Configured(_)
+                | Answer::OtherSettings
+                | Answer::Probed
+                | Answer::ExpiredDue { .. }
+                | Answer::ExpiredIfDue(_)
+                | Answer::ExpiredPiece { .. },
+            ) => Outcome::NotKept(None),
             Err(error) => {
                 let message = error.message().chars().take(MESSAGE_CHARS_MAX).collect();
                 Outcome::Refused(Refusal::of(error.kind()), message)
@@ -247,7 +254,7 @@ impl EntryRecord {
         }
     }
 
-    fn to_entry(&self, key: &Key, value: Bytes) -> Result<Entry> {
+    fn to_entry(&self, key: &Key, value: Value) -> Result<Entry> {
         let updated_ref = EventId::new(self.updated_ref)?;
         Ok(Entry {
             key: key.clone(),
@@ -292,14 +299,15 @@ impl LeaseRecord {
 }
 
 impl TxnRecord {
-    fn of(answer: &TxnAnswer) -> TxnRecord {
-        TxnRecord {
+    /// The record of an answer; `None` where that has a large value, which is not kept.
+    fn of(answer: &TxnAnswer) -> Option<TxnRecord> {
+        Some(TxnRecord {
             succeeded: answer.succeeded,
             rev: answer.rev.map(Revision::get),
             epoch: (answer.at.epoch.number(), answer.at.epoch.salt()),
             position: (answer.at.position.id.get(), answer.at.position.tag.get()),
-            answers: answer.answers.iter().map(OperationRecord::of).collect(),
-        }
+            answers: answer.answers.iter().map(OperationRecord::of).collect::<Option<_>>()?,
+        })
     }
 
     fn to_answer(&self, txn: &Txn) -> Result<TxnAnswer> {
@@ -315,12 +323,15 @@ impl TxnRecord {
             id: EventId::new(self.position.0)?,
             tag: Tag::new(self.position.1),
         };
+        let rev = self.rev.map(Revision::new).transpose()?;
         Ok(TxnAnswer {
             succeeded: self.succeeded,
-            rev: self.rev.map(Revision::new).transpose()?,
+            rev,
             at: Snapshot {
                 epoch: Epoch::new(self.epoch.0, self.epoch.1),
                 position,
+                // What a transaction without events found is not kept.
+                rev,
             },
             answers: answers.collect::<Result<_>>()?,
         })
@@ -328,31 +339,26 @@ impl TxnRecord {
 }
 
 impl OperationRecord {
-    fn of(answer: &OperationAnswer) -> OperationRecord {
-        let with_value = |entry: &Entry| (EntryRecord::of(entry), entry.value.to_vec());
-        match answer {
-            OperationAnswer::Get(entry) | OperationAnswer::Delete(entry) => {
-                OperationRecord::Entry(entry.as_ref().map(with_value))
+    fn of(answer: &OperationAnswer) -> Option<OperationRecord> {
+        let with_value = |entry: &Entry| Some((EntryRecord::of(entry), entry.value.inline()?.to_vec()));
+        Some(match answer {
+            OperationAnswer::Get(None) | OperationAnswer::Delete(None) => OperationRecord::Entry(None),
+            OperationAnswer::Get(Some(entry)) | OperationAnswer::Delete(Some(entry)) | OperationAnswer::Set(entry) => {
+                OperationRecord::Entry(Some(with_value(entry)?))
             }
-            OperationAnswer::Set(entry) => OperationRecord::Entry(Some(with_value(entry))),
             OperationAnswer::List(entries) => {
                 let entries = entries.iter().map(|entry| {
-                    (
-                        entry.key.as_bytes().to_vec(),
-                        EntryRecord::of(entry),
-                        entry.value.to_vec(),
-                    )
+                    let (record, value) = with_value(entry)?;
+                    Some((entry.key.as_bytes().to_vec(), record, value))
                 });
-                OperationRecord::List(entries.collect())
+                OperationRecord::List(entries.collect::<Option<_>>()?)
             }
-        }
+        })
     }
 
     fn to_answer(&self, operation: &Operation) -> Result<OperationAnswer> {
         let entry_of = |key: &Key, record: &Option<(EntryRecord, Vec<u8>)>| {
-            let entry = record
-                .as_ref()
-                .map(|(entry, value)| entry.to_entry(key, Bytes::copy_from_slice(value)));
+            let entry = record.as_ref().map(|(entry, value)| entry.to_entry(key, value.into()));
             entry.transpose()
         };
         match (operation, self) {
@@ -366,10 +372,58 @@ impl OperationRecord {
             (Operation::List(_), OperationRecord::List(entries)) => {
                 let entries = entries
                     .iter()
-                    .map(|(key, entry, value)| entry.to_entry(&Key::from_bytes(key)?, Bytes::copy_from_slice(value)));
+                    .map(|(key, entry, value)| entry.to_entry(&Key::from_bytes(key)?, value.into()));
                 Ok(OperationAnswer::List(entries.collect::<Result<_>>()?))
             }
             _ => Err(other_request()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::ListRequest;
+
+    #[test]
+    fn an_answer_with_a_large_value_is_not_kept() {
+        let key = Key::new("k").unwrap();
+        let rev = Revision::new(3).unwrap();
+        let entry = Entry {
+            key: key.clone(),
+            value: Value::large(5_000_000_000),
+            version: Version::FIRST,
+            created_ref: EventId::ZERO,
+            updated_ref: EventId::ZERO,
+            deleted_ref: None,
+            lease_id: LeaseId::new(1).unwrap(),
+            leased: None,
+            created_version: Version::FIRST,
+            created_rev: Revision::default(),
+            updated_rev: Revision::default(),
+        };
+        for (operation, answer) in [
+            (Operation::Get(key), OperationAnswer::Get(Some(entry.clone()))),
+            (
+                Operation::List(ListRequest::default()),
+                OperationAnswer::List(vec![entry]),
+            ),
+        ] {
+            let answer = TxnAnswer {
+                succeeded: true,
+                rev: Some(rev),
+                at: Snapshot::default(),
+                answers: vec![answer],
+            };
+            let txn = Txn {
+                then: vec![operation],
+                ..Txn::default()
+            };
+            let recalled = recall(&encode(&Ok(Answer::Txn(answer))), &Request::Txn(txn));
+            assert_eq!(
+                recalled.unwrap_err().kind(),
+                ErrorKind::AnswerNotKept { rev: Some(rev) }
+            );
         }
     }
 }

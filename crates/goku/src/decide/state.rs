@@ -1,29 +1,34 @@
 //! The state that a batch is decided on: the rows that were loaded for it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::members::{MEMBERS_MAX, Members};
 use super::session_row::SessionRow;
+use super::settings::SettingsStamp;
 use crate::clock::Timestamp;
 use crate::entry::Entry;
+use crate::error::Result;
 use crate::event::{Event, EventType};
 use crate::id::{Epoch, EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
 use crate::key::{Key, KeyRange};
 use crate::limits::LEASE_KEYS_AT_ONCE_MAX;
+use crate::value::Value;
 use crate::write::SessionId;
 
-/// The format of the store's tables, beside that which this program has.
+/// The format of the store's tables, compared with the one that this program writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// An earlier one: programs that know no more may use the store, too, and nothing is written that they cannot read.
+    /// The tables have an earlier format: programs that know no later one may use the store, too, and nothing is written that
+    /// they cannot read.
     Older,
-    /// The one that this program writes.
+    /// The tables have the format that this program writes.
     #[default]
     Current,
-    /// A later one, of which this program does not know what it means.
+    /// The tables have a later format, whose meaning this program does not know.
     #[cfg_attr(
         not(any(test, feature = "mysql")),
         expect(
@@ -59,6 +64,8 @@ pub(crate) struct Head {
     pub(crate) keys: u64,
     /// Leases in the table that have not expired.
     pub(crate) leases: u64,
+    /// The settings as last changed.
+    pub(crate) settings: SettingsStamp,
     /// The tag of the batch that wrote this head: no two heads have the same.
     pub(crate) batch: Tag,
 }
@@ -67,7 +74,7 @@ pub(crate) struct Head {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     /// `None` in a tombstone, and where the value was not loaded.
-    pub(crate) value: Option<Bytes>,
+    pub(crate) value: Option<Value>,
     pub(crate) version: Version,
     pub(crate) created_ref: EventId,
     pub(crate) updated_ref: EventId,
@@ -82,12 +89,14 @@ pub(crate) struct Row {
 }
 
 /// A row of the table `leases`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LeaseRow {
     pub(crate) version: Version,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) ttl: Option<Duration>,
     pub(crate) expired: bool,
+    /// The identity whose lease it is; `None` where it was made by a caller that said nothing of who it is.
+    pub(crate) owner: Option<Arc<str>>,
 }
 
 /// The leases whose deadlines come first.
@@ -148,6 +157,7 @@ impl Head {
                 id: self.last_event,
                 tag: self.last_tag,
             },
+            rev: Some(self.last_rev),
         }
     }
 }
@@ -172,6 +182,13 @@ impl Row {
             created_rev: self.created_rev,
             updated_rev: self.updated_rev,
         }
+    }
+
+    /// The bytes of the value that `key`, whose row it is, has; `None` where the row has no value. `TooLarge` where the value
+    /// is large.
+    pub(crate) fn inline_value(&self, key: &Key) -> Result<Option<&Bytes>> {
+        let value = self.value.as_ref();
+        value.map(|value| value.inline_of(key, self.updated_ref)).transpose()
     }
 
     /// The row that `event` left.

@@ -1,6 +1,8 @@
 //! Batches on tables in memory: what no single request can show.
 
 mod large_leases;
+mod large_values;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -64,7 +66,8 @@ impl Tables {
         let changed = (decision.head.last_event, decision.head.next_deadline)
             != (self.head.last_event, self.head.next_deadline)
             || !decision.leases.is_empty()
-            || !decision.sessions.is_empty();
+            || !decision.sessions.is_empty()
+            || decision.configured.is_some();
         assert_eq!(decision.writes, changed);
         self.head = decision.head;
         self.rows.extend(decision.rows);
@@ -100,7 +103,7 @@ impl Tables {
             state.put_session(*id, self.sessions.get(id).cloned());
         }
         for id in &needs.leases {
-            state.put_lease(*id, self.leases.get(id).copied());
+            state.put_lease(*id, self.leases.get(id).cloned());
         }
         let mut members = Vec::new();
         for id in &needs.members {
@@ -116,7 +119,7 @@ impl Tables {
             let mut deadlines: Vec<_> = self
                 .leases
                 .iter()
-                .filter_map(|(id, row)| Some((row.expires_at?, *id, *row)))
+                .filter_map(|(id, row)| Some((row.expires_at?, *id, row.clone())))
                 .collect();
             deadlines.sort_by_key(|(deadline, id, _)| (*deadline, *id));
             let due: Vec<_> = deadlines
@@ -125,7 +128,7 @@ impl Tables {
                 .take_while(|(at, ..)| *at <= state.now)
                 .collect();
             let next = deadlines.get(due.len()).map(|(deadline, ..)| *deadline);
-            state.put_due(due.into_iter().map(|(_, id, row)| (*id, *row)).collect(), next);
+            state.put_due(due.into_iter().map(|(_, id, row)| (*id, row.clone())).collect(), next);
         }
     }
 

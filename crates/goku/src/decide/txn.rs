@@ -85,13 +85,13 @@ fn compare(working: &mut Working<'_>, compares: &[Compare]) -> Decided<bool> {
             Target::Value(_) => working.live_with_value(&compare.key)?,
             _ => working.row(&compare.key)?.filter(Row::is_live),
         };
-        holds &= holds_for(compare, row.as_ref());
+        holds &= holds_for(compare, row.as_ref())?;
     }
     Ok(holds)
 }
 
 /// Whether one comparison holds for the row of a key that exists, or for an absent one.
-fn holds_for(compare: &Compare, row: Option<&Row>) -> bool {
+fn holds_for(compare: &Compare, row: Option<&Row>) -> Result<bool> {
     let left = |number: fn(&Row) -> i64| row.map_or(0, number);
     let ordering = match &compare.target {
         Target::Exists(wanted) => row.is_some().cmp(wanted),
@@ -104,24 +104,25 @@ fn holds_for(compare: &Compare, row: Option<&Row>) -> bool {
         }
         Target::CreatedRef(wanted) => left(|row| row.created_ref.get()).cmp(&wanted.get()),
         Target::UpdatedRef(wanted) => left(|row| row.updated_ref.get()).cmp(&wanted.get()),
-        Target::Value(wanted) => match row.and_then(|row| row.value.as_ref()) {
-            Some(value) => value.cmp(wanted),
-            None => return compare.relation == Relation::NotEqual,
+        Target::Value(wanted) => match row.map(|row| row.inline_value(&compare.key)).transpose()?.flatten() {
+            Some(value) => value.cmp(wanted.as_argument()?),
+            None => return Ok(compare.relation == Relation::NotEqual),
         },
     };
-    match compare.relation {
+    Ok(match compare.relation {
         Relation::Equal => ordering == Ordering::Equal,
         Relation::NotEqual => ordering != Ordering::Equal,
         Relation::Less => ordering == Ordering::Less,
         Relation::Greater => ordering == Ordering::Greater,
-    }
+    })
 }
 
 fn operate(working: &mut Working<'_>, operation: &Operation, size: &AnswerSize) -> Decided<OperationAnswer> {
     match operation {
         Operation::Get(key) => {
             let row = working.live_with_value(key)?;
-            Ok(OperationAnswer::Get(row.map(|row| row.to_entry(key))))
+            let entry = row.map(|row| answer_of(key, &row)).transpose()?;
+            Ok(OperationAnswer::Get(entry))
         }
         Operation::Set(set) => write::set(working, set).map(OperationAnswer::Set),
         Operation::Delete(delete) => {
@@ -157,7 +158,13 @@ fn entry_of(working: &mut Working<'_>, key: Key, mut row: Row, keys_only: bool) 
         working.needs.key(&key, true);
         return Err(Stop::Missing);
     }
-    Ok(row.to_entry(&key))
+    Ok(answer_of(&key, &row)?)
+}
+
+/// The state of a key as it is answered: with its value, which is not a large one.
+fn answer_of(key: &Key, row: &Row) -> Result<Entry> {
+    row.inline_value(key)?;
+    Ok(row.to_entry(key))
 }
 
 fn range_of(list: &ListRequest) -> KeyRange {
@@ -193,7 +200,7 @@ impl AnswerSize {
         };
         self.bytes += entries
             .iter()
-            .map(|entry| entry.key.as_bytes().len() + entry.value.len())
+            .map(|entry| entry.key.as_bytes().len() + entry.value.bytes_in_memory())
             .sum::<usize>();
         if self.bytes > TXN_BYTES_MAX {
             let message = format!("the answer of a transaction holds at most {TXN_BYTES_MAX} bytes: read less in one");

@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::members::Members;
 use super::needs::{Needs, RangeNeed};
 use super::session_row::SessionRow;
+use super::settings::{Configured, Settings, SettingsStamp};
 use super::state::{Format, Head, LeaseRow, Row, State};
+use crate::access::Rights;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, EventType};
 use crate::id::{EventId, LeaseId, Position, Revision, Snapshot, Tag, Version};
 use crate::key::{Key, KeyRange};
 use crate::origin::Origin;
+use crate::setting::SettingChange;
+use crate::value::Value;
 use crate::write::SessionId;
 
 /// The reason why a request was not decided.
@@ -43,10 +45,16 @@ pub(super) struct Working<'a> {
     pub(super) leases: BTreeMap<LeaseId, LeaseRow>,
     /// Sessions that were written, not rolled back with a request: its refusal is an outcome too.
     pub(super) sessions: BTreeMap<SessionId, SessionRow>,
+    /// The deadlines of the leases that ended as these had passed.
+    pub(super) expired: Vec<Timestamp>,
+    /// The change of a setting. There is no second one: what is decided after it was checked with other settings.
+    pub(super) configured: Option<Configured>,
     pub(super) events: Vec<Event>,
     pub(super) needs: Needs,
     /// Where the request that is being decided comes from.
     pub(super) origin: Option<Arc<Origin>>,
+    /// The rights of whoever makes the request that is being decided; `None` where none are asked for.
+    pub(super) rights: Option<Arc<Rights>>,
     /// Leases that the request being decided may give no more keys.
     pub(super) full: Vec<LeaseId>,
     /// Changes of membership since the load.
@@ -77,9 +85,12 @@ impl<'a> Working<'a> {
             rows: BTreeMap::new(),
             leases: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            expired: Vec::new(),
+            configured: None,
             events: Vec::new(),
             needs: Needs::default(),
             origin: None,
+            rights: None,
             full: Vec::new(),
             members: HashMap::new(),
             rev: None,
@@ -136,6 +147,7 @@ impl<'a> Working<'a> {
                 id: self.head.last_event,
                 tag,
             },
+            rev: Some(self.head.last_rev),
         }
     }
 
@@ -166,13 +178,13 @@ impl<'a> Working<'a> {
     /// The row of a lease in the table, expired or not.
     pub(super) fn lease_row(&mut self, id: LeaseId) -> Decided<Option<LeaseRow>> {
         if let Some(row) = self.leases.get(&id) {
-            return Ok(Some(*row));
+            return Ok(Some(row.clone()));
         }
         if id.is_beyond(self.state.head.last_lease) {
             return Ok(None);
         }
         match self.state.leases.get(&id) {
-            Some(row) => Ok(*row),
+            Some(row) => Ok(row.clone()),
             None => {
                 self.needs.leases.insert(id);
                 Err(Stop::Missing)
@@ -216,8 +228,8 @@ impl<'a> Working<'a> {
 
     /// A lease that was loaded, with the changes so far.
     pub(super) fn known_lease(&self, id: LeaseId) -> Option<LeaseRow> {
-        let changed = self.leases.get(&id).copied();
-        changed.or_else(|| *self.state.leases.get(&id)?)
+        let changed = self.leases.get(&id);
+        changed.or_else(|| self.state.leases.get(&id)?.as_ref()).cloned()
     }
 
     /// A session's row; `None`, and in the needs from then on, where it was not loaded.
@@ -284,7 +296,7 @@ impl<'a> Working<'a> {
         key: &Key,
         before: Option<&Row>,
         event_type: EventType,
-        value: Bytes,
+        value: Value,
         lease_id: LeaseId,
     ) -> Row {
         let id = self.head.last_event.next();
@@ -349,6 +361,12 @@ impl<'a> Working<'a> {
         }
         let overlaid = self.leases.insert(id, row);
         self.undo.push(Undo::Lease(id, overlaid));
+    }
+
+    /// Changes a setting, as the last step of its request.
+    pub(super) fn configure(&mut self, stamp: SettingsStamp, change: SettingChange, settings: Arc<Settings>) {
+        self.head.settings = stamp;
+        self.configured = Some(Configured { change, settings });
     }
 
     /// Keeps the head's next deadline at or before this one.

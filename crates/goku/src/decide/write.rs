@@ -1,7 +1,5 @@
 //! Set and Delete.
 
-use bytes::Bytes;
-
 use super::condition;
 use super::lease::{self, renewed};
 use super::state::{Format, Row};
@@ -14,6 +12,7 @@ use crate::key::Key;
 use crate::lease::Expiry;
 use crate::limits::TEXT_KEY_BYTES_MAX;
 use crate::request::{DeleteRequest, SetLease, SetRequest};
+use crate::value::Value;
 
 /// Sets a key; answers with its new state without the value.
 pub(super) fn set(working: &mut Working<'_>, request: &SetRequest) -> Decided<Entry> {
@@ -29,7 +28,7 @@ pub(super) fn set(working: &mut Working<'_>, request: &SetRequest) -> Decided<En
         lease_id,
     );
     Ok(Entry {
-        value: Bytes::new(),
+        value: Value::default(),
         ..row.to_entry(&request.key)
     })
 }
@@ -45,7 +44,7 @@ pub(super) fn delete(working: &mut Working<'_>, request: &DeleteRequest) -> Deci
         &request.key,
         Some(&live),
         EventType::Delete,
-        Bytes::new(),
+        Value::default(),
         live.lease_id,
     );
     Ok(row.to_entry(&request.key))
@@ -53,8 +52,7 @@ pub(super) fn delete(working: &mut Working<'_>, request: &DeleteRequest) -> Deci
 
 /// Refuses a key that programs cannot read which may use the store, too.
 fn check_key(working: &Working<'_>, key: &Key) -> Result<(), Error> {
-    let is_known = || key.text().is_some_and(|text| text.len() <= TEXT_KEY_BYTES_MAX);
-    if working.head.format == Format::Older && !is_known() {
+    if working.head.format == Format::Older && key.short_text().is_none() {
         let message = format!(
             "a server of an older version still runs, which knows keys of up to {TEXT_KEY_BYTES_MAX} bytes of text only: \
              {key:?} can be set once it has ended"
@@ -94,7 +92,14 @@ fn move_to(working: &mut Working<'_>, id: LeaseId, expiry: Expiry, live: Option<
     if !own {
         check_room(working, id)?;
     }
-    let after = renewed(known.row, expiry, working.state.now);
+    if expiry != Expiry::Keep {
+        lease::check_right(working, id, &known.row)?;
+    }
+    let before = match (known.in_table, live.filter(|_| own)) {
+        (false, Some(live)) => lease::made_of(working, live),
+        _ => known.row,
+    };
+    let after = renewed(before, expiry, working.state.now);
     if known.in_table || !own || after.expires_at.is_some() {
         working.put_lease(id, after);
     }
@@ -128,9 +133,14 @@ fn check_room(working: &Working<'_>, id: LeaseId) -> Result<(), Error> {
 fn renew_own(working: &mut Working<'_>, live: &Row, expiry: Expiry) -> Decided<LeaseId> {
     let now = working.state.now;
     match working.lease_row(live.lease_id)? {
-        Some(lease) => working.put_lease(live.lease_id, renewed(lease, expiry, now)),
+        Some(lease) => {
+            if expiry != Expiry::Keep {
+                lease::check_right(working, live.lease_id, &lease)?;
+            }
+            working.put_lease(live.lease_id, renewed(lease, expiry, now));
+        }
         None => {
-            let after = renewed(lease::implied_by(live), expiry, now);
+            let after = renewed(lease::made_of(working, live), expiry, now);
             if after.expires_at.is_some() {
                 working.put_lease(live.lease_id, after);
             }
@@ -143,7 +153,8 @@ fn renew_own(working: &mut Working<'_>, live: &Row, expiry: Expiry) -> Decided<L
 fn new_lease(working: &mut Working<'_>, expiry: Expiry) -> Decided<LeaseId> {
     let id = working.next_lease()?;
     if matches!(expiry, Expiry::At(_) | Expiry::After(_)) {
-        working.put_lease(id, lease::fresh(expiry, working.state.now));
+        let row = lease::fresh(working, expiry);
+        working.put_lease(id, row);
     }
     Ok(id)
 }

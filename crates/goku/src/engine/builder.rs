@@ -10,6 +10,7 @@ use super::threads::Threads;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::LEASE_KEYS_MAX;
+use crate::observe::{Observer, Observers};
 use crate::random::Randomness;
 use crate::store::Store;
 #[cfg(feature = "mysql")]
@@ -32,6 +33,7 @@ pub struct EngineBuilder {
     pub(super) lease_keys_max: usize,
     sharing: Sharing,
     pub(super) randomness: Randomness,
+    pub(super) observers: Observers,
     #[cfg(any(test, feature = "faults"))]
     pub(super) faults: Option<crate::faults::Faults>,
 }
@@ -47,6 +49,7 @@ impl EngineBuilder {
             lease_keys_max: LEASE_KEYS_MAX,
             sharing: Sharing::default(),
             randomness: Randomness::default(),
+            observers: Observers::default(),
             #[cfg(any(test, feature = "faults"))]
             faults: None,
         }
@@ -89,6 +92,12 @@ impl EngineBuilder {
     /// would give it one more fails with `TooLarge`.
     pub fn lease_keys_max(mut self, lease_keys_max: usize) -> EngineBuilder {
         self.lease_keys_max = lease_keys_max;
+        self
+    }
+
+    /// Tells this observer what the engine does.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> EngineBuilder {
+        self.observers = Observers::one(observer);
         self
     }
 
@@ -150,10 +159,14 @@ impl EngineBuilder {
         Ok(match StoreUrl::parse(url)? {
             #[cfg(feature = "sqlite")]
             StoreUrl::Sqlite(location) => {
-                Arc::new(SqliteStore::open(location, self.clock.clone(), self.sharing).await?)
+                let store = SqliteStore::open(location, self.clock.clone(), self.sharing).await?;
+                Arc::new(store.observed_by(self.observers.clone()))
             }
             #[cfg(feature = "mysql")]
-            StoreUrl::MySql(url) => Arc::new(MySqlStore::open_with(&url, self.sharing).await?),
+            StoreUrl::MySql(url) => {
+                let store = MySqlStore::open_with(&url, self.sharing).await?;
+                Arc::new(store.observed_by(self.observers.clone()))
+            }
         })
     }
 }

@@ -11,9 +11,11 @@ use super::follower::Log;
 use super::gather::Jobs;
 use super::last_failure::LastFailure;
 use super::queue::{Job, late, unknown};
+use super::settings::KnownSettings;
 use crate::backoff::Backoff;
 use crate::decide::{Batch, Decision, Head};
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::{BatchOutcome, BatchTimes, Observation, Observers, Stopwatch, Way};
 use crate::random::Randomness;
 #[cfg(any(test, feature = "sim"))]
 use crate::sim::Plant;
@@ -29,7 +31,14 @@ const LOST_ALONE_MAX: u32 = 3;
 /// Jobs, and what came of the batch that they were in if it came to something.
 pub(super) struct Attempt {
     pub(super) jobs: Vec<Job>,
-    pub(super) outcome: Option<(Arc<Batch>, Result<Decision, WriteError>)>,
+    pub(super) tried: Option<Tried>,
+}
+
+/// A batch that was written, or was to be.
+pub(super) struct Tried {
+    pub(super) batch: Arc<Batch>,
+    pub(super) written: Result<Decision, WriteError>,
+    pub(super) times: BatchTimes,
 }
 
 /// The way of a batch into the store, and of its answers back. Clones share it.
@@ -37,8 +46,10 @@ pub(super) struct Attempt {
 pub(super) struct Commit {
     pub(super) store: Arc<dyn Store>,
     pub(super) log: Arc<Log>,
+    pub(super) settings: Arc<KnownSettings>,
     pub(super) failure: Arc<LastFailure>,
     pub(super) randomness: Randomness,
+    pub(super) observers: Observers,
 }
 
 /// The outcome of a batch.
@@ -54,10 +65,23 @@ enum Settled {
     Unknown(Error),
 }
 
+impl Settled {
+    /// The outcome as it is told to observers; `None` where the batch was applied.
+    fn failure(&self) -> Option<BatchOutcome> {
+        match self {
+            Settled::Applied(_) => None,
+            Settled::NotApplied(_) => Some(BatchOutcome::Retried),
+            Settled::Refused(_) => Some(BatchOutcome::Refused),
+            Settled::Failed(_) => Some(BatchOutcome::Failed),
+            Settled::Unknown(_) => Some(BatchOutcome::Unknown),
+        }
+    }
+}
+
 impl Attempt {
     /// The first attempt of jobs.
     pub(super) fn new(jobs: Vec<Job>) -> Attempt {
-        Attempt { jobs, outcome: None }
+        Attempt { jobs, tried: None }
     }
 }
 
@@ -75,8 +99,29 @@ impl Commit {
 
     /// Takes jobs from their callers, who cannot give them up any more; not those that were given up or whose time is over.
     pub(super) fn claim(&self, jobs: Jobs) -> Vec<Job> {
-        let claimed = jobs.into_vec().into_iter().filter(|job| job.claim.take());
-        self.drop_late(claimed.collect())
+        let claimed = jobs.into_vec().into_iter().filter_map(|mut job| {
+            job.waiting = None;
+            job.claim.take().then_some(job)
+        });
+        let jobs = self.drop_late(claimed.collect());
+        if self.observers.is_any() {
+            let now = Instant::now();
+            for job in &jobs {
+                self.observers.tell(Observation::Taken {
+                    lane: job.lane,
+                    waited: now.saturating_duration_since(job.queued_at),
+                });
+            }
+        }
+        jobs
+    }
+
+    /// Tells of an attempt to commit a batch of these jobs.
+    pub(super) fn observe(&self, jobs: &[Job], times: BatchTimes, outcome: BatchOutcome) {
+        for job in jobs {
+            job.claim.was_in(times);
+        }
+        self.observers.tell(Observation::Batch { times, outcome });
     }
 
     /// Fails the jobs whose time is over, and leaves out those that nobody waits for any more.
@@ -92,10 +137,17 @@ impl Commit {
         in_time
     }
 
-    /// Tells the log of a batch that was applied, and then answers its jobs: whoever has an answer finds its head seen.
-    pub(super) fn finish(&self, jobs: Vec<Job>, decision: Decision) {
+    /// Tells the log of a batch that was applied, and then answers its jobs: whoever has an answer finds its head and settings seen.
+    pub(super) fn finish(&self, jobs: Vec<Job>, decision: Decision, times: BatchTimes) {
+        self.observe(&jobs, times, BatchOutcome::Applied);
+        if self.observers.is_any() {
+            self.observe_leases(&jobs, &decision);
+        }
         #[cfg(any(test, feature = "sim"))]
         let jobs = forget_one(&self.randomness, jobs);
+        if let Some(configured) = decision.configured {
+            self.settings.changed(configured.settings);
+        }
         self.log.committed(decision.head, decision.events);
         for (job, answer) in jobs.into_iter().zip(decision.answers) {
             // A caller that has given up is not there to hear it.
@@ -104,15 +156,27 @@ impl Commit {
         self.failure.clear();
     }
 
+    fn observe_leases(&self, jobs: &[Job], decision: &Decision) {
+        for deadline in &decision.expired {
+            let delay = decision.head.last_time.saturating_since(*deadline);
+            self.observers.tell(Observation::LeaseExpired { delay });
+        }
+        for (job, answer) in jobs.iter().zip(&decision.answers) {
+            if job.request.is_renewal() && answer.is_ok() {
+                self.observers.tell(Observation::LeaseRenewed);
+            }
+        }
+    }
+
     /// Commits jobs as one batch, again and again until it succeeds or their time is over; a batch that the database will
     /// not take is halved until the request at fault stands alone and fails alone. Tells `applied` of each decision.
     pub(super) async fn run(&self, attempt: Attempt, mut applied: impl FnMut(&Decision) + Send) {
         let mut parts = vec![attempt];
-        while let Some(Attempt { mut jobs, mut outcome }) = parts.pop() {
+        while let Some(Attempt { mut jobs, mut tried }) = parts.pop() {
             let mut backoff = RETRY;
             let mut lost_alone = 0;
             loop {
-                let (batch, written) = match outcome.take() {
+                let Tried { batch, written, times } = match tried.take() {
                     Some(tried) => tried,
                     None => {
                         jobs = self.drop_late(jobs);
@@ -126,14 +190,19 @@ impl Commit {
                                 break;
                             }
                         };
+                        let mut watch = stopwatch(&jobs);
                         let written = self
                             .store
-                            .write(&batch.first_needs(), &mut |state| batch.decide(state))
+                            .write(&batch.first_needs(), &mut |state| batch.decide(state), &mut watch)
                             .await;
-                        (batch, written)
+                        let times = watch.times(Way::Locked, operations(&jobs));
+                        Tried { batch, written, times }
                     }
                 };
                 let settled = self.settle(written, &jobs, &batch).await;
+                if let Some(outcome) = settled.failure() {
+                    self.observe(&jobs, times, outcome);
+                }
                 if let Settled::NotApplied(error) | Settled::Unknown(error) = &settled {
                     self.failure.note(error);
                 }
@@ -143,7 +212,7 @@ impl Commit {
                             tell_of_epoch(&batch.seen, &decision.head);
                         }
                         applied(&decision);
-                        self.finish(jobs, *decision);
+                        self.finish(jobs, *decision, times);
                         break;
                     }
                     Settled::NotApplied(error) => {
@@ -229,6 +298,17 @@ impl Commit {
         };
         tokio::time::timeout_at(deadline, lookup).await.ok()
     }
+}
+
+/// Begins to time an attempt of these jobs.
+pub(super) fn stopwatch(jobs: &[Job]) -> Stopwatch {
+    let first = jobs.iter().map(|job| job.queued_at).min();
+    Stopwatch::start(first.unwrap_or_else(Instant::now))
+}
+
+/// The operations of a batch of these jobs.
+pub(super) fn operations(jobs: &[Job]) -> usize {
+    jobs.iter().map(|job| job.request.operations()).sum()
 }
 
 /// Tells that the database came back without events that this engine had seen.

@@ -6,17 +6,20 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::page_room::PageRoom;
 use super::ring::Ring;
 use super::routes::{Route, Routes};
+use super::settings::KnownSettings;
 use crate::clock::Timestamp;
-use crate::decide::{self, Head, Needs, State};
+use crate::decide::{self, Head, State};
 use crate::error::Result;
 use crate::event::{Event, EventTypes};
 use crate::id::EventId;
 use crate::key::Prefix;
+use crate::observe::{Observation, Observers};
 use crate::store::{EventsRequest, Store};
 
 /// Time between two looks at the head for the commits of other processes while somebody streams.
@@ -46,6 +49,8 @@ pub(super) struct Log {
     heads_told: watch::Sender<u64>,
     news: mpsc::Sender<News>,
     streams: AtomicUsize,
+    streams_behind: AtomicUsize,
+    observers: Observers,
     /// Permits for the pages that streams read.
     pages: Arc<Semaphore>,
     /// Room for the pages that streams and lists keep until they are delivered.
@@ -58,15 +63,21 @@ pub(super) struct Log {
 struct News {
     head: Head,
     events: Vec<Event>,
+    /// When the commit was known.
+    at: Instant,
 }
 
 /// Keeps the follower looking for the commits of others until this is dropped.
 pub(super) struct Following(Arc<Log>);
 
+/// Counts a stream as one that is behind the ring until this is dropped.
+pub(super) struct Behind(Arc<Log>);
+
 /// The follower's task.
 pub(super) struct Follower {
     store: Arc<dyn Store>,
     log: Arc<Log>,
+    settings: Arc<KnownSettings>,
     news: mpsc::Receiver<News>,
     heads: watch::Receiver<Head>,
     stop: CancellationToken,
@@ -92,7 +103,8 @@ impl Log {
     pub(super) fn committed(&self, head: Head, events: Vec<Event>) {
         if !events.is_empty() && self.is_followed() {
             // The head alone has to tell where the queue is full, or the engine has stopped.
-            drop(self.news.try_send(News { head, events }));
+            let at = Instant::now();
+            drop(self.news.try_send(News { head, events, at }));
         }
         // The commits of this process are told in their order.
         self.replace_known(head, |known| order(known, &head).is_le());
@@ -102,11 +114,7 @@ impl Log {
     /// before: were it taken for newer because others have written more since, the loss would go unnoticed.
     pub(super) async fn look(&self, store: &dyn Store) -> Result<(Head, Timestamp)> {
         let seen = self.known_head();
-        let needs = Needs {
-            tag_of: decide::event_to_check(&seen),
-            ..Needs::default()
-        };
-        let state = store.load(needs, None).await?;
+        let state = store.look(decide::event_to_check(&seen)).await?;
         self.take_in(&seen, &state);
         Ok((state.head, state.now))
     }
@@ -193,6 +201,22 @@ impl Log {
         Following(self.clone())
     }
 
+    /// Begins to count a stream as one that is behind the ring.
+    pub(super) fn behind(self: &Arc<Self>) -> Behind {
+        self.streams_behind.fetch_add(1, atomic::Ordering::Relaxed);
+        Behind(self.clone())
+    }
+
+    /// The streams that are behind the ring.
+    pub(super) fn streams_behind(&self) -> usize {
+        self.streams_behind.load(atomic::Ordering::Relaxed)
+    }
+
+    /// Who is told of what is done for streams.
+    pub(super) fn observers(&self) -> &Observers {
+        &self.observers
+    }
+
     fn is_followed(&self) -> bool {
         self.streams.load(atomic::Ordering::SeqCst) > 0
     }
@@ -204,8 +228,20 @@ impl Drop for Following {
     }
 }
 
+impl Drop for Behind {
+    fn drop(&mut self) {
+        self.0.streams_behind.fetch_sub(1, atomic::Ordering::Relaxed);
+    }
+}
+
 impl Follower {
-    pub(super) fn new(store: Arc<dyn Store>, deliver: Deliver, stop: CancellationToken) -> (Follower, Arc<Log>) {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        settings: Arc<KnownSettings>,
+        deliver: Deliver,
+        observers: Observers,
+        stop: CancellationToken,
+    ) -> (Follower, Arc<Log>) {
         let (sender, news) = mpsc::channel(NEWS_MAX);
         let profile = store.profile();
         let log = Arc::new(Log {
@@ -215,6 +251,8 @@ impl Follower {
             heads_told: watch::Sender::default(),
             news: sender,
             streams: AtomicUsize::new(0),
+            streams_behind: AtomicUsize::new(0),
+            observers,
             pages: Arc::new(Semaphore::new(profile.pages)),
             page_room: Arc::default(),
             suspicion: Notify::new(),
@@ -223,6 +261,7 @@ impl Follower {
             shared: profile.shared,
             store,
             log: log.clone(),
+            settings,
             news,
             heads: log.head.subscribe(),
             deliver,
@@ -247,11 +286,11 @@ impl Follower {
             let polling = self.shared && self.log.is_followed();
             tokio::select! {
                 biased;
-                Some(news) = self.news.recv() => self.advance(news.head, news.events).await,
-                Ok(()) = self.heads.changed() => self.catch_up().await,
+                Some(news) = self.news.recv() => self.advance(news.head, news.events, Some(news.at)).await,
+                Ok(()) = self.heads.changed() => self.catch_up(None).await,
                 () = tokio::time::sleep(POLL_INTERVAL), if polling => {
-                    self.poll().await;
-                    self.catch_up().await;
+                    let committed_at = self.poll().await;
+                    self.catch_up(committed_at).await;
                 }
                 // A stream may begin meanwhile.
                 () = tokio::time::sleep(POLL_INTERVAL), if self.shared && !polling => {}
@@ -260,13 +299,17 @@ impl Follower {
     }
 
     /// Brings the ring up to the head as last seen; where this must first be made sure to be on disk, only while somebody
-    /// streams.
-    async fn catch_up(&mut self) {
+    /// streams. A change of settings alone makes no event: streams that it ends have to hear of it all the same. `committed_at`
+    /// is the time of that head's commit, as far as it is known.
+    async fn catch_up(&mut self, committed_at: Option<Instant>) {
         let head = self.log.known_head();
+        if self.log.is_followed() && self.settings.known().stamp() != head.settings {
+            self.know_settings(&head).await;
+        }
         let waits = self.shared && self.deliver == Deliver::Durable && !self.log.is_followed();
         if head.last_event > self.log.routes.told() && !waits {
             self.wait_until_durable().await;
-            self.advance(head, Vec::new()).await;
+            self.advance(head, Vec::new(), committed_at).await;
         }
     }
 
@@ -281,32 +324,48 @@ impl Follower {
         }
     }
 
+    /// Waits until the settings are known that hold at a head, or later ones: nobody is told of events that these may keep
+    /// from him.
+    async fn know_settings(&self, head: &Head) {
+        while let Err(error) = self.settings.of(head).await {
+            tracing::debug!(?error, "the settings could not be read");
+            tokio::time::sleep(ERROR_PAUSE).await;
+        }
+    }
+
     /// Begins at the head: otherwise the first stream would have the older events read, values and all, whatever it wants of
     /// them.
     async fn begin(&self) {
         if let Ok((head, _)) = self.log.look(&*self.store).await {
             self.wait_until_durable().await;
+            self.know_settings(&head).await;
             self.write_ring(|ring| *ring = Ring::new(head.last_event));
             self.tell_streams(EventId::ZERO, head.last_event);
         }
     }
 
-    async fn poll(&self) {
-        if let Err(error) = self.log.look(&*self.store).await {
-            tracing::debug!(?error, "the head could not be read");
-            tokio::time::sleep(ERROR_PAUSE).await;
+    /// Looks at the head; returns when its batch was committed, by the time of the store.
+    async fn poll(&self) -> Option<Instant> {
+        match self.log.look(&*self.store).await {
+            Ok((head, now)) => Instant::now().checked_sub(now.saturating_since(head.last_time)),
+            Err(error) => {
+                tracing::debug!(?error, "the head could not be read");
+                tokio::time::sleep(ERROR_PAUSE).await;
+                None
+            }
         }
     }
 
     /// Brings the ring up to a head, from the events that came with it or else from the store, and wakes the streams.
     ///
     /// Events committed before anybody streamed are left out: streams that want them read pages, with their filters.
-    async fn advance(&mut self, head: Head, events: Vec<Event>) {
+    async fn advance(&mut self, head: Head, events: Vec<Event>, committed_at: Option<Instant>) {
         let target = head.last_event;
         let known = self.log.routes.told();
         if target <= known {
             return;
         }
+        self.know_settings(&head).await;
         let followed = self.log.is_followed();
         let was_followed = std::mem::replace(&mut self.was_followed, followed);
         let is_whole = followed && self.write_ring(|ring| ring.extend(events)) && self.log.ring().last() >= target;
@@ -318,6 +377,10 @@ impl Follower {
             }
         }
         self.tell_streams(known, target);
+        if let Some(at) = committed_at.filter(|_| followed && was_followed) {
+            let delay = at.elapsed();
+            self.log.observers.tell(Observation::Followed { delay });
+        }
     }
 
     /// Wakes the streams that the events after `known` concern; all of them where the ring does not have these events.
@@ -367,8 +430,9 @@ impl Follower {
     }
 }
 
-/// Compares the age of two heads. A change of leases alone raises no event, so heads of the same events are told apart by
-/// their time; those of one millisecond are equal here, and may differ all the same.
+/// Compares the age of two heads. A change of leases or settings alone raises no event, so heads of the same events are told
+/// apart by their time and their settings; those of one millisecond may be equal here, and differ all the same.
 fn order(one: &Head, other: &Head) -> Ordering {
-    (one.last_event, one.last_time).cmp(&(other.last_event, other.last_time))
+    let age = |head: &Head| (head.last_event, head.last_time, head.settings.rev);
+    age(one).cmp(&age(other))
 }

@@ -37,10 +37,7 @@ struct Pages {
 
 /// The entries of a request, as they were at `head`.
 pub(super) fn listing(store: Arc<dyn Store>, room: Arc<PageRoom>, request: ListRequest, head: Head) -> Listing {
-    let range = match &request.start {
-        Some(start) => request.prefix.range().starting_at(start),
-        None => request.prefix.range(),
-    };
+    let range = request.range();
     let pages = Pages {
         store,
         head,
@@ -108,5 +105,5 @@ impl Pages {
 
 /// The bytes that an entry takes in memory.
 fn size(entry: &Entry) -> usize {
-    size_of::<Entry>() + entry.key.as_bytes().len() + entry.value.len()
+    size_of::<Entry>() + entry.key.as_bytes().len() + entry.value.bytes_in_memory()
 }

@@ -1,7 +1,7 @@
 //! The queue of writes: lanes of jobs that wait, from which batches are gathered.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -12,6 +12,7 @@ use super::stopped;
 use crate::deadline;
 use crate::decide::{Answer, Request};
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::{self, BatchTimes};
 
 /// Room for waiting requests, in KiB: each takes one and what its keys and values need. Beyond it callers wait before they
 /// are queued.
@@ -46,6 +47,9 @@ pub(super) struct Queues {
 struct Lane {
     jobs: mpsc::UnboundedSender<Job>,
     room: Arc<Semaphore>,
+    /// Operations that are queued.
+    waiting: Arc<AtomicUsize>,
+    name: observe::Lane,
 }
 
 pub(super) struct Job {
@@ -53,20 +57,34 @@ pub(super) struct Job {
     pub(super) answer: oneshot::Sender<Result<Answer>>,
     pub(super) deadline: Instant,
     pub(super) claim: Arc<Claim>,
+    pub(super) lane: observe::Lane,
+    pub(super) queued_at: Instant,
+    /// Until the job is taken for a batch.
+    pub(super) waiting: Option<Waiting>,
     _room: OwnedSemaphorePermit,
 }
 
 /// The owner of a job: the caller, who may still give it up, or the committer, once the job was in a batch.
 #[derive(Default)]
-pub(super) struct Claim(AtomicBool);
+pub(super) struct Claim {
+    is_taken: AtomicBool,
+    /// The last batch that the job was in.
+    batch: Mutex<Option<BatchTimes>>,
+}
+
+/// Operations that are queued, until this is dropped.
+pub(super) struct Waiting {
+    count: Arc<AtomicUsize>,
+    operations: usize,
+}
 
 impl Writer {
     /// A queue and its other end. `failure` is the error by which the store fails, for the errors of requests that were not
     /// applied in time.
     pub(super) fn new(request_timeout: Duration, failure: Arc<LastFailure>) -> (Writer, Queues) {
-        let (user, user_jobs) = Lane::new();
-        let (urgent, urgent_jobs) = Lane::new();
-        let (expiry, expiry_jobs) = Lane::new();
+        let (user, user_jobs) = Lane::new(observe::Lane::User);
+        let (urgent, urgent_jobs) = Lane::new(observe::Lane::Lease);
+        let (expiry, expiry_jobs) = Lane::new(observe::Lane::Expiry);
         let queues = Queues {
             user: user_jobs,
             urgent: urgent_jobs,
@@ -94,7 +112,9 @@ impl Writer {
         };
         let (answer, answered) = oneshot::channel();
         let claim = Arc::new(Claim::default());
+        let queued_at = Instant::now();
         let queue = async {
+            let waiting = Waiting::new(&lane.waiting, request.operations());
             let kib = u32::try_from(1 + request.bytes() / 1024).unwrap_or(u32::MAX);
             let room = lane.room.clone().acquire_many_owned(kib).await.map_err(|_| stopped())?;
             let job = Job {
@@ -102,12 +122,19 @@ impl Writer {
                 answer,
                 deadline,
                 claim: claim.clone(),
+                lane: lane.name,
+                queued_at,
+                waiting: Some(waiting),
                 _room: room,
             };
             lane.jobs.send(job).map_err(|_| stopped())
         };
         tokio::time::timeout_at(deadline, queue).await.map_err(|_| late())??;
-        match tokio::time::timeout_at(end, answered).await {
+        let answered = tokio::time::timeout_at(end, answered).await;
+        if let Some(batch) = claim.batch() {
+            observe::note_batch(batch);
+        }
+        match answered {
             Ok(Ok(answer)) => answer,
             // The committer has gone without an answer: it may have committed what it had in a batch.
             Ok(Err(_)) if claim.take() => Err(stopped()),
@@ -115,6 +142,13 @@ impl Writer {
             Err(_) if claim.take() => Err(late()),
             Err(_) => Err(unknown(&late())),
         }
+    }
+
+    /// The operations that wait in each lane.
+    pub(super) fn queued(&self) -> Vec<(observe::Lane, usize)> {
+        let lanes = [&self.user, &self.urgent, &self.expiry];
+        let queued = lanes.map(|lane| (lane.name, lane.waiting.load(Ordering::Relaxed)));
+        queued.into()
     }
 }
 
@@ -169,17 +203,45 @@ impl Queues {
 impl Claim {
     /// Takes the job; false where it was taken before.
     pub(super) fn take(&self) -> bool {
-        !self.0.swap(true, Ordering::SeqCst)
+        !self.is_taken.swap(true, Ordering::SeqCst)
+    }
+
+    /// Notes the batch that the job was in.
+    pub(super) fn was_in(&self, times: BatchTimes) {
+        // A value is whole at any moment.
+        *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = Some(times);
+    }
+
+    fn batch(&self) -> Option<BatchTimes> {
+        *self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn new(count: &Arc<AtomicUsize>, operations: usize) -> Waiting {
+        count.fetch_add(operations, Ordering::Relaxed);
+        Waiting {
+            count: count.clone(),
+            operations,
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.count.fetch_sub(self.operations, Ordering::Relaxed);
     }
 }
 
 impl Lane {
-    fn new() -> (Lane, mpsc::UnboundedReceiver<Job>) {
+    fn new(name: observe::Lane) -> (Lane, mpsc::UnboundedReceiver<Job>) {
         let (jobs, receiver) = mpsc::unbounded_channel();
         (
             Lane {
                 jobs,
                 room: Arc::new(Semaphore::new(QUEUE_KIB_MAX)),
+                waiting: Arc::default(),
+                name,
             },
             receiver,
         )

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stopped;
 use super::tasks::Tasks;
-use crate::decide::{Row, not_found};
+use crate::decide::{Row, SettingsStamp, not_found};
 use crate::entry::Entry;
 use crate::error::{ErrorKind, Result};
 use crate::key::Key;
@@ -48,14 +48,21 @@ struct Begun<'u>(&'u UnderWay);
 
 struct Job {
     key: Key,
+    with_settings: bool,
     answer: oneshot::Sender<Result<Found>>,
 }
 
-/// An entry on its way to its caller.
+/// What was read for a caller, on its way there.
 struct Found {
-    entry: Entry,
+    /// `None` where the key does not exist.
+    entry: Option<Entry>,
+    /// Those that held when it was read; `None` where nobody asked for them.
+    settings: Option<SettingsStamp>,
     _untaken: Option<OwnedSemaphorePermit>,
 }
+
+/// Rows that were read together, and the settings that held then, where they were asked for.
+type Rows = (HashMap<Key, Row>, Option<SettingsStamp>);
 
 impl Reader {
     /// Starts as many tasks as the store reads well side by side.
@@ -90,22 +97,47 @@ impl Reader {
         if let Some(row) = self.store.known_row(key) {
             // A caller that gets again and again must not keep the tasks that share its thread from their turn.
             tokio::task::consume_budget().await;
-            return entry_of(key, Some(&row));
+            return entry_of(key, Some(&row)).ok_or_else(|| not_found(key));
         }
+        self.read(key, false).await?.entry.ok_or_else(|| not_found(key))
+    }
+
+    /// Like [`get`](Self::get), with the stamp of the settings that held when the key was read.
+    pub(super) async fn get_with_settings(&self, key: &Key) -> Result<(Result<Entry>, Option<SettingsStamp>)> {
+        let found = self.read(key, true).await?;
+        Ok((found.entry.ok_or_else(|| not_found(key)), found.settings))
+    }
+
+    async fn read(&self, key: &Key, with_settings: bool) -> Result<Found> {
         if let Some(_begun) = self.under_way.begin_alone() {
-            let rows = self.store.rows(vec![key.clone()]).await?;
-            return entry_of(key, rows.get(key));
+            let (rows, settings) = rows_of(&*self.store, vec![key.clone()], with_settings).await?;
+            return Ok(Found {
+                entry: entry_of(key, rows.get(key)),
+                settings,
+                _untaken: None,
+            });
         }
         let (answer, answered) = oneshot::channel();
         self.jobs
             .send(Job {
                 key: key.clone(),
+                with_settings,
                 answer,
             })
             .await
             .map_err(|_| stopped())?;
-        let found = answered.await.map_err(|_| stopped())??;
-        Ok(found.entry)
+        answered.await.map_err(|_| stopped())?
+    }
+}
+
+/// Reads the rows of keys, with the settings only where that is asked for: it takes the database more.
+async fn rows_of(store: &dyn Store, keys: Vec<Key>, with_settings: bool) -> Result<Rows> {
+    match with_settings {
+        true => store
+            .rows_and_settings(keys)
+            .await
+            .map(|(rows, settings)| (rows, Some(settings))),
+        false => store.rows(keys).await.map(|rows| (rows, None)),
     }
 }
 
@@ -142,7 +174,9 @@ async fn read_in_parts(store: &dyn Store, jobs: Vec<Job>, untaken: &Arc<Semaphor
     let mut bytes = 0;
     let mut parts = vec![jobs];
     while let Some(mut jobs) = parts.pop() {
-        let rows = store.rows(jobs.iter().map(|job| job.key.clone()).collect()).await;
+        let with_settings = jobs.iter().any(|job| job.with_settings);
+        let keys = jobs.iter().map(|job| job.key.clone()).collect();
+        let rows = rows_of(store, keys, with_settings).await;
         let is_too_large = rows.as_ref().is_err_and(|error| error.kind() == ErrorKind::TooLarge);
         if is_too_large && jobs.len() > 1 {
             parts.push(jobs.split_off(jobs.len() / 2));
@@ -154,23 +188,22 @@ async fn read_in_parts(store: &dyn Store, jobs: Vec<Job>, untaken: &Arc<Semaphor
     bytes
 }
 
-async fn answer(jobs: Vec<Job>, rows: &Result<HashMap<Key, Row>>, untaken: &Arc<Semaphore>) -> usize {
+async fn answer(jobs: Vec<Job>, rows: &Result<Rows>, untaken: &Arc<Semaphore>) -> usize {
     let mut bytes = 0;
-    for Job { key, answer } in jobs {
-        let result = match rows {
-            Ok(rows) => entry_of(&key, rows.get(&key)),
-            Err(error) => Err(error.clone()),
-        };
-        let found = match result {
-            Ok(entry) => {
-                bytes += entry.value.len();
-                let untaken = wait_for_takers(untaken, entry.value.len() / 1024).await;
+    for Job { key, answer, .. } in jobs {
+        let found = match rows {
+            Ok((rows, settings)) => {
+                let entry = entry_of(&key, rows.get(&key));
+                let value_bytes = entry.as_ref().map_or(0, |entry| entry.value.bytes_in_memory());
+                bytes += value_bytes;
+                let untaken = wait_for_takers(untaken, value_bytes / 1024).await;
                 Ok(Found {
                     entry,
+                    settings: *settings,
                     _untaken: untaken,
                 })
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.clone()),
         };
         // A caller that has given up is not there to take its answer.
         drop(answer.send(found));
@@ -188,11 +221,8 @@ async fn wait_for_takers(untaken: &Arc<Semaphore>, kib: usize) -> Option<OwnedSe
     permit.ok()?.ok()
 }
 
-fn entry_of(key: &Key, row: Option<&Row>) -> Result<Entry> {
-    match row.filter(|row| row.is_live()) {
-        Some(row) => Ok(row.to_entry(key)),
-        None => Err(not_found(key)),
-    }
+fn entry_of(key: &Key, row: Option<&Row>) -> Option<Entry> {
+    row.filter(|row| row.is_live()).map(|row| row.to_entry(key))
 }
 
 impl UnderWay {

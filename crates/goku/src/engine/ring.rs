@@ -34,6 +34,11 @@ impl Ring {
         self.last
     }
 
+    /// The bytes of the events.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes in events that follow the last one; those that it has are left out. False, and nothing taken, where there
     /// is a gap.
     pub(crate) fn extend(&mut self, events: impl IntoIterator<Item = Event>) -> bool {
@@ -70,14 +75,12 @@ const ORIGIN_BYTES: usize = size_of::<Origin>() + ACTOR_BYTES_MAX + REQUEST_ID_B
 pub(super) fn size(event: &Event) -> usize {
     size_of::<Event>()
         + event.key.as_bytes().len()
-        + event.value.len()
+        + event.value.bytes_in_memory()
         + event.origin.as_ref().map_or(0, |_| ORIGIN_BYTES)
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::clock::Timestamp;
     use crate::event::EventType;
@@ -92,7 +95,7 @@ mod tests {
             event_type: EventType::Set,
             key: Key::new("k").unwrap(),
             timestamp: Timestamp::default(),
-            value: Bytes::from(vec![0; bytes]),
+            value: vec![0; bytes].into(),
             version: Version::FIRST,
             created_ref: EventId::ZERO,
             created_version: Version::FIRST,

@@ -192,7 +192,6 @@ impl Drop for Route {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use futures::FutureExt;
     use proptest::prelude::*;
 
@@ -201,6 +200,7 @@ mod tests {
     use crate::event::EventType;
     use crate::id::{LeaseId, Revision, Tag, Version};
     use crate::key::Key;
+    use crate::value::Value;
 
     fn id(number: i64) -> EventId {
         EventId::new(number).unwrap()
@@ -218,7 +218,7 @@ mod tests {
             event_type: EventType::Set,
             key: Key::new(key).unwrap(),
             timestamp: Timestamp::default(),
-            value: Bytes::new(),
+            value: Value::default(),
             version: Version::FIRST,
             created_ref: EventId::ZERO,
             created_version: Version::FIRST,

@@ -1,4 +1,4 @@
-//! The garbage collection of sessions: removes those that nobody uses any more.
+//! The garbage collection of sessions and of changes of settings: removes what nobody uses any more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,22 +6,25 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
-use crate::limits::SESSION_IDLE_MAX;
+use crate::limits::{SESSION_IDLE_MAX, SETTING_CHANGES_AGE_MAX, SETTING_CHANGES_MAX};
 use crate::store::Store;
 
 /// Time between two looks; replicas on one database take turns by chance.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Sessions that one transaction removes.
-const SESSIONS_MAX: usize = 1_000;
+/// Sessions, or changes of settings, that one transaction removes.
+const REMOVED_MAX: usize = 1_000;
 
-/// Removes idle sessions now and then until the engine stops.
+/// Removes idle sessions and old changes of settings now and then until the engine stops.
 pub(super) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
     let clean = async {
         loop {
             tokio::time::sleep(INTERVAL).await;
             if let Err(error) = step(&*store).await {
-                tracing::debug!(?error, "idle sessions could not be removed, they will be");
+                tracing::debug!(
+                    ?error,
+                    "idle sessions and old changes of settings could not be removed, they will be"
+                );
             }
         }
     };
@@ -35,7 +38,13 @@ pub(super) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
 async fn step(store: &dyn Store) -> Result<()> {
     let (_, now) = store.head().await?;
     let idle_since = now.saturating_sub(SESSION_IDLE_MAX);
-    while store.forget_sessions(idle_since, SESSIONS_MAX).await? == SESSIONS_MAX {}
+    while store.forget_sessions(idle_since, REMOVED_MAX).await? == REMOVED_MAX {}
+    let kept_since = now.saturating_sub(SETTING_CHANGES_AGE_MAX);
+    while store
+        .forget_setting_changes(kept_since, SETTING_CHANGES_MAX, REMOVED_MAX)
+        .await?
+        == REMOVED_MAX
+    {}
     Ok(())
 }
 
@@ -74,7 +83,7 @@ mod tests {
         let store = SqliteStore::open(Location::Memory, clock.clone(), Sharing::Refused)
             .await
             .unwrap();
-        for session in 0..SESSIONS_MAX as u64 + 5 {
+        for session in 0..REMOVED_MAX as u64 + 5 {
             write(&store, session, 1).await.unwrap();
         }
         clock.advance(SESSION_IDLE_MAX);

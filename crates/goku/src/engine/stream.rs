@@ -8,7 +8,7 @@ use futures::stream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::follower::{Following, Log};
+use super::follower::{Behind, Following, Log};
 use super::page_room::{Kept, PageRoom};
 use super::pages::Pages;
 use super::ring;
@@ -17,8 +17,9 @@ use crate::client::EventStream;
 use crate::decide::Head;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventTypes, StreamItem};
-use crate::id::{EventId, Position, Snapshot, Tag};
+use crate::id::{EventId, Position, Revision, Snapshot, Tag};
 use crate::key::Prefix;
+use crate::observe::Observation;
 use crate::partition::Partition;
 use crate::request::{StreamFrom, StreamRequest};
 use crate::store::{EventsRequest, Store};
@@ -57,6 +58,8 @@ struct Subscription {
     delivered_at: Instant,
     /// The last progress told.
     told: Option<EventId>,
+    /// While the stream is behind the ring.
+    behind: Option<Behind>,
     _following: Following,
 }
 
@@ -99,6 +102,7 @@ pub(super) async fn open(
         read_ahead_at: None,
         delivered_at: Instant::now(),
         told: None,
+        behind: None,
         request,
         log,
         _following: following,
@@ -146,7 +150,7 @@ async fn check_tag(store: &dyn Store, position: Position, head: &Head) -> Result
     if position.id > head.last_event {
         return Err(beyond_head(position.id, head.last_event));
     }
-    match tag_of(store, position.id).await? {
+    match event_of(store, position.id).await?.map(|event| event.tag) {
         Some(tag) if tag == position.tag => Ok(()),
         // Nothing was ever lost in the first epoch: an event below the mark was merely removed, as may be.
         None if position.id < head.compacted && head.epoch.number() == 1 => Ok(()),
@@ -183,9 +187,10 @@ fn lost(position: EventId) -> Error {
     Error::new(ErrorKind::PositionLost, message)
 }
 
-async fn tag_of(store: &dyn Store, id: EventId) -> Result<Option<Tag>> {
+/// The event of this id; `None` for 0, and where there is none.
+pub(super) async fn event_of(store: &dyn Store, id: EventId) -> Result<Option<Event>> {
     let Ok(before) = EventId::new(id.get() - 1) else {
-        return Ok(Some(Tag::default()));
+        return Ok(None);
     };
     let request = EventsRequest {
         after: before,
@@ -195,7 +200,7 @@ async fn tag_of(store: &dyn Store, id: EventId) -> Result<Option<Tag>> {
         rows_max: 1,
         bytes_max: 1,
     };
-    Ok(store.events(request).await?.events.first().map(|event| event.tag))
+    Ok(store.events(request).await?.events.into_iter().next())
 }
 
 impl Subscription {
@@ -285,7 +290,9 @@ impl Subscription {
     }
 
     async fn take_page(&mut self, until: EventId) -> Result<()> {
+        self.behind.get_or_insert_with(|| self.log.behind());
         let page = self.pages.next(self.position, until).await?;
+        self.log.observers().tell(Observation::LogPage);
         self.delivered = self.position;
         self.position = page.scanned;
         let partition = self.request.partition;
@@ -324,7 +331,7 @@ impl Subscription {
                 && self.request.prefix.matches(&event.key)
                 && is_in(self.request.partition, event);
             if is_asked_for {
-                bytes += event.value.len();
+                bytes += event.value.bytes_in_memory();
                 taken.push_back(Event::clone(event));
             }
             if taken.len() >= EVENTS_MAX || bytes >= BYTES_MAX {
@@ -332,6 +339,7 @@ impl Subscription {
             }
         }
         drop(ring);
+        self.behind = None;
         self.keep(taken);
         true
     }
@@ -360,22 +368,28 @@ impl Subscription {
         if self.delivered_at.elapsed() < interval || self.told == Some(self.position) {
             return Ok(None);
         }
-        let opened = self.opened.snapshot().position;
-        let tag = if self.position == opened.id {
-            opened.tag
-        } else if let Some(tag) = tag_of(&*self.store, self.position).await? {
-            tag
+        let opened = self.opened.snapshot();
+        let at = if self.position == opened.position.id {
+            opened
+        } else if self.position == EventId::ZERO {
+            Snapshot {
+                position: Position::default(),
+                rev: Some(Revision::default()),
+                ..opened
+            }
+        } else if let Some(event) = event_of(&*self.store, self.position).await? {
+            Snapshot {
+                position: event.position(),
+                rev: Some(event.rev),
+                ..opened
+            }
         } else {
             // The position lies beyond the head: there is nothing to tell yet.
             return Ok(None);
         };
         self.delivered_at = Instant::now();
         self.told = Some(self.position);
-        let position = Position { id: self.position, tag };
-        Ok(Some(StreamItem::Progress(Snapshot {
-            epoch: self.opened.epoch,
-            position,
-        })))
+        Ok(Some(StreamItem::Progress(at)))
     }
 
     /// Waits until there may be something to do. Events that do not concern the stream move its position without waking it,

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{Epoch, EventId, FencingToken, LeaseId, Position, Revision, Tag, Version};
+use super::{Epoch, EventId, FencingToken, LeaseId, Position, Revision, SettingsRev, Tag, Version};
 use crate::error::{Error, ErrorKind, Result};
 
 impl EventId {
@@ -93,6 +93,23 @@ impl Revision {
     }
 }
 
+impl SettingsRev {
+    /// The revision `revision` of the settings.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidArgument`: `revision` is negative.
+    pub fn new(revision: i64) -> Result<SettingsRev> {
+        if revision < 0 {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("revisions of the settings count from 1, {revision} is none"),
+            ));
+        }
+        Ok(SettingsRev(revision))
+    }
+}
+
 macro_rules! read_as_number {
     ($($name:ident: $what:literal, $kind:ident;)*) => {$(
         impl FromStr for $name {
@@ -116,6 +133,7 @@ read_as_number! {
     LeaseId: "lease id", LeaseNotFound;
     Version: "version", InvalidArgument;
     Revision: "revision", InvalidArgument;
+    SettingsRev: "revision of the settings", InvalidArgument;
 }
 
 impl FromStr for FencingToken {

@@ -23,11 +23,15 @@ pub enum Plant {
     AppliedLate,
     /// A consumer begins an event after it was asked to stop.
     BegunAfterStop,
+    /// The settings that an engine knows are taken to be those of every head.
+    SettingsKept,
+    /// A request is decided whatever settings it was checked with.
+    SettingsUnchecked,
 }
 
 impl Plant {
     /// All faults.
-    pub const ALL: [Plant; 10] = [
+    pub const ALL: [Plant; 12] = [
         Plant::TagIgnored,
         Plant::WrittenTwice,
         Plant::AnsweredEarly,
@@ -38,6 +42,8 @@ impl Plant {
         Plant::AbsenceUnchecked,
         Plant::AppliedLate,
         Plant::BegunAfterStop,
+        Plant::SettingsKept,
+        Plant::SettingsUnchecked,
     ];
 
     /// The fault's name, as a command line has it.
@@ -53,6 +59,8 @@ impl Plant {
             Plant::AbsenceUnchecked => "absence-unchecked",
             Plant::AppliedLate => "applied-late",
             Plant::BegunAfterStop => "begun-after-stop",
+            Plant::SettingsKept => "settings-kept",
+            Plant::SettingsUnchecked => "settings-unchecked",
         }
     }
 }

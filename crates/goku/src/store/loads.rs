@@ -3,6 +3,7 @@
 use super::WriteError;
 use crate::decide::{Decide, Decision, Needs, State};
 use crate::error::{Error, ErrorKind};
+use crate::observe::{Phase, Stopwatch};
 
 /// Loads after which a batch must have all that it needs: each may ask only for what the one before led to.
 const LOADS_MAX: usize = 16;
@@ -23,14 +24,20 @@ pub(super) async fn decide_until_complete(
     state: &mut State,
     decide: &mut Decide<'_>,
     transaction: &mut impl Load,
+    watch: &mut Stopwatch,
 ) -> Result<Decision, WriteError> {
     for _ in 1..LOADS_MAX {
-        match decide(state) {
+        let decided = decide(state);
+        watch.lap(Phase::Decide);
+        match decided {
             Ok(decision) => return Ok(decision),
             Err(needs) => transaction.load(&needs, state).await?,
         }
+        watch.lap(Phase::Load);
     }
-    decide(state).map_err(|needs| {
+    let decided = decide(state);
+    watch.lap(Phase::Decide);
+    decided.map_err(|needs| {
         let message = format!("a batch needs more than {LOADS_MAX} loads, and still asks for {needs:?}");
         WriteError::Rejected(Error::new(ErrorKind::TooLarge, message))
     })
@@ -43,8 +50,9 @@ pub(crate) async fn write(
     batch: impl std::borrow::Borrow<crate::decide::Batch>,
 ) -> Result<Decision, WriteError> {
     let batch = batch.borrow();
+    let mut watch = Stopwatch::start(tokio::time::Instant::now());
     store
-        .write(&batch.first_needs(), &mut |state| batch.decide(state))
+        .write(&batch.first_needs(), &mut |state| batch.decide(state), &mut watch)
         .await
 }
 
@@ -80,7 +88,8 @@ mod tests {
             Err(Box::new(needs))
         };
         let mut transaction = Loads(0);
-        let decided = decide_until_complete(&mut state, &mut decide, &mut transaction).now_or_never();
+        let mut watch = Stopwatch::start(tokio::time::Instant::now());
+        let decided = decide_until_complete(&mut state, &mut decide, &mut transaction, &mut watch).now_or_never();
         (transaction.0, decided.unwrap())
     }
 

@@ -11,6 +11,7 @@ mod changes;
 mod columns;
 mod cursors;
 mod durability;
+mod encryption;
 mod error;
 mod events;
 mod history;
@@ -23,6 +24,7 @@ mod schema;
 mod script;
 mod servers;
 mod session;
+mod settings;
 mod standing;
 pub(crate) mod transactions;
 mod values;
@@ -39,8 +41,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
 
-use self::columns::{Fields, HEAD, LEASE, NOW};
+use self::columns::{Fields, LEASE};
 use self::cursors::Cursors;
+use self::error::Failure;
 use self::readers::{READERS_MAX, Readers};
 use self::servers::Servers;
 use self::session::Role;
@@ -52,12 +55,14 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Decide, Decision, Format, Head, LeaseRow, Needs, Preconditions, Row, State};
-use crate::error::{Error, ErrorKind, Result};
+use crate::decide::{Decide, Decision, Format, LeaseRow, Needs, Preconditions, Row, Settings, State};
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
+use crate::observe::{Connections, Observers, Stopwatch};
 use crate::random::Randomness;
+use crate::setting::{SettingChange, SettingChangesRequest};
 use crate::status::Replica;
 
 /// Most keys and values in one batch, in bytes: larger ones gain nothing, and keep the others waiting.
@@ -122,6 +127,14 @@ impl MySqlStore {
         })
     }
 
+    /// Tells these observers from now on how long calls wait for a connection.
+    pub(crate) fn observed_by(self, observers: Observers) -> MySqlStore {
+        MySqlStore {
+            readers: self.readers.observed_by(observers),
+            ..self
+        }
+    }
+
     /// Fails with `Config` where the tables have a format that this program does not know, which is the end of the store: what
     /// it reads may mean something else.
     fn check(&self, format: Format) -> Result<()> {
@@ -133,14 +146,31 @@ impl MySqlStore {
     }
 }
 
+/// The class of an error in metrics, where a server was what failed.
+pub(crate) fn class_of(error: &Error) -> Option<&'static str> {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return Some(failure.trouble().class());
+        }
+        source = cause.source();
+    }
+    None
+}
+
 #[async_trait]
 impl Store for MySqlStore {
     fn profile(&self) -> Profile {
         self.profile.clone()
     }
 
-    async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError> {
-        self.writer.write(needs, decide).await
+    async fn write(
+        &self,
+        needs: &Needs,
+        decide: &mut Decide<'_>,
+        watch: &mut Stopwatch,
+    ) -> Result<Decision, WriteError> {
+        self.writer.write(needs, decide, watch).await
     }
 
     fn pipelined(&self) -> Option<&dyn Pipelined> {
@@ -197,17 +227,10 @@ impl Store for MySqlStore {
         self.readers.members(lease, after.as_ref(), limit).await
     }
 
-    async fn head(&self) -> Result<(Head, Timestamp)> {
-        let row = self
-            .readers
-            .run(format!("select {HEAD}, {NOW} from head where id = 1"))
-            .await?;
-        let row = row.into_iter().flatten().next();
-        let row = row.ok_or_else(|| Error::new(ErrorKind::Config, "the table `head` has lost its row"))?;
-        let mut fields = Fields::new(row);
-        let (head, _) = fields.head()?;
-        self.check(head.format)?;
-        Ok((head, fields.timestamp()?.max(head.last_time)))
+    async fn look(&self, tag_of: Option<EventId>) -> Result<State> {
+        let state = self.readers.look(tag_of).await?;
+        self.check(state.head.format)?;
+        Ok(state)
     }
 
     async fn make_durable(&self) -> Result<()> {
@@ -246,6 +269,18 @@ impl Store for MySqlStore {
         }
     }
 
+    async fn settings(&self) -> Result<Settings> {
+        self.readers.settings().await
+    }
+
+    async fn setting_changes(&self, request: SettingChangesRequest) -> Result<Vec<SettingChange>> {
+        self.readers.setting_changes(&request).await
+    }
+
+    async fn forget_setting_changes(&self, before: Timestamp, kept_max: usize, limit: usize) -> Result<usize> {
+        self.readers.forget_setting_changes(before, kept_max, limit).await
+    }
+
     async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
         self.cursors.move_all(&self.readers, &moves).await
     }
@@ -256,6 +291,19 @@ impl Store for MySqlStore {
 
     async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64> {
         self.cursors.delete(&consumer).await
+    }
+
+    async fn table_bytes(&self) -> Result<Vec<(String, u64)>> {
+        let rows = self.readers.run(schema::table_bytes()).await?.into_iter().flatten();
+        rows.map(|row| {
+            let mut row = Fields::new(row);
+            Ok((row.text()?, row.int()?.unsigned_abs()))
+        })
+        .collect()
+    }
+
+    fn connections(&self) -> Vec<Connections> {
+        vec![self.writer.connections(), self.readers.connections()]
     }
 
     async fn lost(&self) -> Error {
@@ -287,9 +335,10 @@ impl Pipelined for MySqlStore {
         preconditions: &Preconditions,
         prewrite: Option<Prewrite>,
         begun: oneshot::Sender<()>,
+        watch: &mut Stopwatch,
     ) -> Result<Option<Decision>, WriteError> {
         self.writer
-            .write_speculative(decision, preconditions, prewrite, begun)
+            .write_speculative(decision, preconditions, prewrite, begun, watch)
             .await
     }
 }

@@ -9,6 +9,7 @@ use super::WriteError;
 use crate::decide::{Decision, Needs, Preconditions, State};
 use crate::error::Result;
 use crate::id::Tag;
+use crate::observe::Stopwatch;
 
 /// [Speculative](Pipelined::write_speculative) batches in flight at a time: one whose commit is being made durable, one that
 /// is written, and one that waits for the lock of the head.
@@ -31,13 +32,14 @@ pub(crate) trait Pipelined: Send + Sync {
     ///
     /// Tells `begun` once no batch but this one can come next, so that the one after this can be sent: up to
     /// [`IN_FLIGHT_MAX`] are in flight at a time, and none while a batch is [written](super::Store::write). One with a
-    /// [`Prewrite`] is sent before that.
+    /// [`Prewrite`] is sent before that. `watch` is told when each phase ends.
     async fn write_speculative(
         &self,
         decision: Decision,
         preconditions: &Preconditions,
         prewrite: Option<Prewrite>,
         begun: oneshot::Sender<()>,
+        watch: &mut Stopwatch,
     ) -> Result<Option<Decision>, WriteError>;
 }
 

@@ -23,12 +23,14 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Preconditions, State};
+use crate::decide::{Decide, Decision, LeaseRow, Needs, Preconditions, Settings, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::id::{Epoch, EventId, LeaseId, Tag};
 use crate::key::Key;
+use crate::observe::{Phase, Stopwatch};
 use crate::random::Randomness;
+use crate::setting::{SettingChange, SettingChangesRequest};
 use crate::sim::{Plant, Seed, Weather};
 use crate::status::Replica;
 
@@ -299,10 +301,16 @@ impl Node {
     }
 
     /// Decides a batch under the lock.
-    async fn decide(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError> {
+    async fn decide(
+        &self,
+        needs: &Needs,
+        decide: &mut Decide<'_>,
+        watch: &mut Stopwatch,
+    ) -> Result<Decision, WriteError> {
         let mut state = State::new(locked(&self.shared.tables).head, self.shared.now());
         self.load_locked(needs, &mut state);
-        decide_until_complete(&mut state, decide, &mut &*self).await
+        watch.lap(Phase::Load);
+        decide_until_complete(&mut state, decide, &mut &*self, watch).await
     }
 
     fn load_locked(&self, needs: &Needs, state: &mut State) {
@@ -336,20 +344,29 @@ impl Store for Node {
         }
     }
 
-    async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError> {
+    async fn write(
+        &self,
+        needs: &Needs,
+        decide: &mut Decide<'_>,
+        watch: &mut Stopwatch,
+    ) -> Result<Decision, WriteError> {
         self.way().await.map_err(WriteError::Retry)?;
         let lock = self.shared.lock_head().await;
         self.shared.pause().await;
+        watch.lap(Phase::Lock);
         if self.shared.chance(|weather| weather.deadlocks) {
             let message = "the transaction was rolled back, as it and another one waited for each other";
             return Err(WriteError::Retry(Error::new(ErrorKind::Unavailable, message)));
         }
-        let decision = self.decide(needs, decide).await?;
+        let decision = self.decide(needs, decide, watch).await?;
         if !decision.writes {
             return Ok(decision);
         }
         self.shared.pause().await;
-        self.shared.clone().commit(lock, decision).await
+        watch.lap(Phase::Write);
+        let committed = self.shared.clone().commit(lock, decision).await;
+        watch.lap(Phase::Commit);
+        committed
     }
 
     fn pipelined(&self) -> Option<&dyn Pipelined> {
@@ -412,10 +429,16 @@ impl Store for Node {
             .await
     }
 
-    async fn head(&self) -> Result<(Head, Timestamp)> {
+    async fn look(&self, tag_of: Option<EventId>) -> Result<State> {
         let shared = self.shared.clone();
+        let needs = Needs {
+            tag_of,
+            ..Needs::default()
+        };
         self.step("head", move |tables| {
-            (tables.head, shared.now().max(tables.head.last_time))
+            let mut state = State::new(tables.head, shared.now());
+            tables.load(&needs, None, &mut state);
+            state
         })
         .await
     }
@@ -443,6 +466,22 @@ impl Store for Node {
     async fn forget_sessions(&self, idle_since: Timestamp, limit: usize) -> Result<usize> {
         self.step("forget sessions", |tables| tables.forget_sessions(idle_since, limit))
             .await
+    }
+
+    async fn settings(&self) -> Result<Settings> {
+        self.step("settings", |tables| tables.settings()).await
+    }
+
+    async fn setting_changes(&self, request: SettingChangesRequest) -> Result<Vec<SettingChange>> {
+        self.step("setting changes", |tables| tables.setting_changes(&request))
+            .await
+    }
+
+    async fn forget_setting_changes(&self, before: Timestamp, kept_max: usize, limit: usize) -> Result<usize> {
+        self.step("forget setting changes", |tables| {
+            tables.forget_setting_changes(before, kept_max, limit)
+        })
+        .await
     }
 
     async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
@@ -503,6 +542,7 @@ impl Pipelined for Node {
         preconditions: &Preconditions,
         prewrite: Option<Prewrite>,
         begun: oneshot::Sender<()>,
+        watch: &mut Stopwatch,
     ) -> Outcome {
         self.way().await.map_err(WriteError::Retry)?;
         let (begin, mut has_begun) = oneshot::channel();
@@ -524,11 +564,13 @@ impl Pipelined for Node {
             tokio::select! {
                 biased;
                 told = &mut has_begun, if begun.is_some() => {
+                    watch.lap(Phase::Lock);
                     if let (Some(begun), Ok(())) = (begun.take(), told) {
                         let _ = begun.send(());
                     }
                 }
                 outcome = &mut running => {
+                    watch.lap(Phase::Commit);
                     return outcome.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()));
                 }
                 () = &mut lost_connection => return Err(unknown(decision)),
@@ -551,4 +593,16 @@ fn unknown(decision: Decision) -> WriteError {
 /// Tables and the like are whole whenever their locks are free.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::settings_check;
+
+    #[tokio::test]
+    async fn settings_are_kept_with_their_changes() {
+        let database = Database::new(1, Weather::calm());
+        settings_check::check(&database.node()).await;
+    }
 }

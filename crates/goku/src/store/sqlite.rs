@@ -9,6 +9,7 @@ mod names;
 mod read;
 mod row;
 mod schema;
+mod settings;
 pub(crate) mod transactions;
 mod worker;
 
@@ -34,11 +35,13 @@ use super::{
 };
 use crate::clock::{Clock, Timestamp};
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
-use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Row, State};
+use crate::decide::{Decide, Decision, LeaseRow, Needs, Row, Settings, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::id::{EventId, LeaseId, Tag};
 use crate::key::Key;
+use crate::observe::{Connections, Observers, Phase, Role, Stopwatch};
+use crate::setting::{SettingChange, SettingChangesRequest};
 use crate::status::Replica;
 
 /// Threads that read beside the writer.
@@ -125,6 +128,15 @@ impl SqliteStore {
         })
     }
 
+    /// Tells these observers from now on how long calls wait for a connection.
+    pub(crate) fn observed_by(self, observers: Observers) -> SqliteStore {
+        SqliteStore {
+            writer: self.writer.observed_by(observers.clone(), Role::Writer),
+            readers: self.readers.observed_by(observers, Role::Reader),
+            ..self
+        }
+    }
+
     /// Runs a change of cursors, which are acknowledged only where the file that they were written to is still the one that
     /// will be found: `Config` where it was lost before, `OutcomeUnknown` where it may have been since.
     async fn change<T: Send + 'static>(
@@ -149,15 +161,18 @@ impl SqliteStore {
         connection: &mut Connection,
         needs: &Needs,
         decide: &mut Decide<'_>,
+        watch: &mut Stopwatch,
     ) -> Result<Decision, WriteError> {
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(error::before_commit)?;
+        watch.lap(Phase::Lock);
         let head = schema::head(&transaction).map_err(error::before_commit)?;
         let mut state = State::new(head, self.clock.now());
         load_locked(&transaction, needs, &mut state)?;
+        watch.lap(Phase::Load);
         let mut loading = &transaction;
-        let decision = decide_until_complete(&mut state, decide, &mut loading)
+        let decision = decide_until_complete(&mut state, decide, &mut loading, watch)
             .now_or_never()
             .expect("a load that blocks never waits")?;
         if !decision.writes {
@@ -168,7 +183,10 @@ impl SqliteStore {
             .forget(decision.rows.iter().map(|(key, _)| key), decision.head.last_event);
         self.set_checkpoint_pages(&transaction, decision.answers.len())
             .map_err(error::before_commit)?;
-        match transaction.commit() {
+        watch.lap(Phase::Write);
+        let committed = transaction.commit();
+        watch.lap(Phase::Commit);
+        match committed {
             Ok(()) => Ok(decision),
             Err(failed) => Err(error::at_commit(failed, decision)),
         }
@@ -200,13 +218,18 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError> {
+    async fn write(
+        &self,
+        needs: &Needs,
+        decide: &mut Decide<'_>,
+        watch: &mut Stopwatch,
+    ) -> Result<Decision, WriteError> {
         let written = self.writer.run_here(|connection| {
             self.names.check().map_err(|lost| match lost.kind() {
                 ErrorKind::Unavailable => WriteError::Retry(lost),
                 _ => WriteError::Final(lost),
             })?;
-            let decision = self.write_here(connection, needs, decide)?;
+            let decision = self.write_here(connection, needs, decide, watch)?;
             match self.names.check() {
                 Err(error) if decision.writes && error.kind() == ErrorKind::Unavailable => Err(WriteError::Unknown {
                     decision: Box::new(decision),
@@ -289,14 +312,12 @@ impl Store for SqliteStore {
             .await?
     }
 
-    async fn head(&self) -> Result<(Head, Timestamp)> {
-        let clock = self.clock.clone();
-        self.readers
-            .run(move |connection| {
-                let head = schema::head(connection).map_err(error::reading)?;
-                Ok((head, clock.now().max(head.last_time)))
-            })
-            .await?
+    async fn look(&self, tag_of: Option<EventId>) -> Result<State> {
+        let needs = Needs {
+            tag_of,
+            ..Needs::default()
+        };
+        self.load(needs, None).await
     }
 
     async fn make_durable(&self) -> Result<()> {
@@ -318,6 +339,24 @@ impl Store for SqliteStore {
             .await?
     }
 
+    async fn settings(&self) -> Result<Settings> {
+        self.readers.run(settings::all).await?
+    }
+
+    async fn setting_changes(&self, request: SettingChangesRequest) -> Result<Vec<SettingChange>> {
+        self.readers
+            .run(move |connection| settings::changes(connection, &request).map_err(error::reading))
+            .await?
+    }
+
+    async fn forget_setting_changes(&self, before: Timestamp, kept_max: usize, limit: usize) -> Result<usize> {
+        self.writer
+            .run(move |connection| {
+                settings::forget_changes(connection, before, kept_max, limit).map_err(error::reading)
+            })
+            .await?
+    }
+
     async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
         let clock = self.clock.clone();
         self.change(move |connection| cursors::move_all(connection, &moves, clock.now()))
@@ -333,6 +372,22 @@ impl Store for SqliteStore {
     async fn delete_cursors(&self, consumer: ConsumerName) -> Result<u64> {
         self.change(move |connection| cursors::delete(connection, &consumer).map_err(error::changing))
             .await
+    }
+
+    async fn table_bytes(&self) -> Result<Vec<(String, u64)>> {
+        let bytes = self
+            .readers
+            .run(|connection| schema::bytes(connection).map_err(error::reading))
+            .await??;
+        Ok(vec![("all".to_owned(), bytes)])
+    }
+
+    fn connections(&self) -> Vec<Connections> {
+        let mut connections = vec![self.writer.connections(Role::Writer)];
+        if !self.readers.is(&self.writer) {
+            connections.push(self.readers.connections(Role::Reader));
+        }
+        connections
     }
 
     async fn lost(&self) -> Error {

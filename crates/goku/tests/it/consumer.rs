@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::{StreamExt, stream};
 use goku::consumer::{Consumer, Delivery, Failure, MemoryCursors, Spec};
 use goku::{
     ConsumerName, Entry, Error, ErrorKind, Event, EventId, EventStream, EventType, Key, LeaseId, Prefix, Result,
-    Revision, Snapshot, StreamItem, StreamRequest, Tag, Timestamp, Version,
+    Revision, Snapshot, StreamItem, StreamRequest, Tag, Timestamp, Value, Version,
 };
 use goku_load::{Calls, Partial};
 use tokio::sync::Notify;
@@ -28,7 +27,7 @@ fn event(number: u64) -> Event {
         event_type: EventType::Set,
         key: Key::new("k").unwrap(),
         timestamp: Timestamp::default(),
-        value: Bytes::new(),
+        value: Value::default(),
         version: Version::FIRST,
         created_ref: EventId::ZERO,
         created_version: Version::FIRST,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use goku::{
-    Client, Clock, Engine, ErrorKind, EventType, Expiry, Key, LeaseRequest, ManualClock, Prefix, SetRequest,
-    StreamItem, StreamRequest, Timestamp,
+    BlobId, Client, Clock, Compare, Engine, ErrorKind, EventType, Expiry, Key, LargeRef, LeaseRequest, ManualClock,
+    Prefix, SetRequest, StreamItem, StreamRequest, Timestamp, Txn, Value,
 };
 
 fn key(name: &str) -> Key {
@@ -45,6 +45,20 @@ async fn unusable_urls_say_what_to_use() {
 }
 
 #[tokio::test]
+async fn no_request_is_given_a_large_value() {
+    let engine = Engine::open("sqlite::memory:").await.unwrap();
+    let large = Value::Large(LargeRef::new(BlobId::new(1), 5_000_000_000, [2; 32]));
+    let set = SetRequest::new(key("k"), large.clone());
+    assert_eq!(engine.set(set).await.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    let txn = Txn {
+        compare: vec![Compare::value(key("k"), large)],
+        ..Txn::default()
+    };
+    assert_eq!(engine.txn(txn).await.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(engine.status().await.unwrap().events, 0);
+}
+
+#[tokio::test]
 async fn engines_in_one_process_do_not_touch() {
     let (one, other) = (
         Engine::open("sqlite::memory:").await.unwrap(),
@@ -56,7 +70,7 @@ async fn engines_in_one_process_do_not_touch() {
     let Some(Ok(StreamItem::Event(event))) = events.next().await else {
         panic!("an event")
     };
-    assert_eq!((event.id.get(), &*event.value), (1, &b"one"[..]));
+    assert_eq!((event.id.get(), event.value), (1, "one".into()));
     assert_eq!(other.get(&key("k")).await.unwrap().value, "other");
 }
 

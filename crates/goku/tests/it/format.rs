@@ -130,7 +130,7 @@ fn as_data(entries: &[Entry]) -> Vec<DataRow> {
             entry.updated_ref.get(),
             None,
             entry.lease_id.get(),
-            Some(entry.value.to_vec()),
+            Some(entry.inline_value().unwrap().to_vec()),
         )
     };
     entries.iter().map(row).collect()

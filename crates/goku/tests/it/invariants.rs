@@ -3,25 +3,10 @@
 mod imports;
 mod tokens;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use self::imports::Crate;
-
-/// The source files below a folder, and their texts.
-fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            files.push((path, text));
-        }
-    }
-    files
-}
+use crate::sources::sources;
 
 /// The lines of code that hold one of these words, with their files.
 fn lines_with(folder: &str, words: &[&str]) -> Vec<String> {

@@ -7,4 +7,7 @@ mod engine;
 mod format;
 mod invariants;
 mod large_leases;
+mod observe;
+mod sources;
 mod sqlite;
+mod threats;

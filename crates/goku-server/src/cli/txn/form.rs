@@ -4,10 +4,9 @@ mod object;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
 use goku::{
     Compare, Condition, DeleteRequest, EventId, Expiry, Key, LeaseId, ListRequest, Operation, Prefix, Relation,
-    SetLease, SetRequest, Target, Txn, Version,
+    SetLease, SetRequest, Target, Txn, Value, Version,
 };
 use serde::Deserialize;
 
@@ -267,7 +266,7 @@ fn last_event(number: Option<i64>, id: Option<i64>) -> Result<Condition, String>
     }
 }
 
-fn bytes(text: Option<String>, base64: Option<String>) -> Result<Option<Bytes>, String> {
+fn bytes(text: Option<String>, base64: Option<String>) -> Result<Option<Value>, String> {
     match (text, base64) {
         (None, None) => Ok(None),
         (Some(text), None) => Ok(Some(text.into())),

@@ -381,7 +381,7 @@ impl All {
 }
 
 /// The state that deliveries lead to, for one who remembers the last event of each key.
-fn copy(deliveries: &[Delivery]) -> BTreeMap<String, bytes::Bytes> {
+fn copy(deliveries: &[Delivery]) -> BTreeMap<String, goku::Value> {
     let mut last = BTreeMap::new();
     for delivery in deliveries {
         let known = last.entry(delivery.key().to_string()).or_insert(delivery);

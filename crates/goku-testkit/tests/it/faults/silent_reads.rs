@@ -37,8 +37,8 @@ async fn reads_whose_connections_went_without_a_word(options: Options) {
         };
         let (value, keys, found, log, count) = soon("the reads", reads).await;
         assert_eq!(
-            (&*value, keys.len(), found, log.len(), count),
-            (&b"v"[..], 1, lease, 1, 1)
+            (value, keys.len(), found, log.len(), count),
+            ("v".into(), 1, lease, 1, 1)
         );
     }
     let mut events = store.watch(watch("")).await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use goku::faults::{Fault, Faults, Step};
+use goku::gate::Gate;
 use goku::{Engine, Error, ErrorKind, Expiry, LeaseRequest};
 use goku_grpc::{GrpcClient, ServerOptions};
 use goku_testkit::PrivateDatabase;
@@ -18,10 +19,10 @@ const TIME: Duration = Duration::from_secs(2);
 async fn over_grpc(engine: &Engine, time: Duration) -> Probe {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let store = Arc::new(engine.clone());
+    let gate = Gate::unguarded(Arc::new(engine.clone()));
     tokio::spawn(goku_grpc::serve(
         listener,
-        store,
+        gate,
         ServerOptions::default(),
         std::future::pending(),
     ));

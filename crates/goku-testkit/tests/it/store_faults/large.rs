@@ -52,7 +52,7 @@ async fn gets_of_large_values_are_answered_in_parts(url: &str) {
     let release = async { faults.heal() };
     let (gets, ()) = soon("the gets", async { tokio::join!(gets, release) }).await;
     for (number, entry) in gets.into_iter().enumerate() {
-        let value = entry.unwrap().value;
+        let value = entry.unwrap().into_inline_value().unwrap();
         assert!(value.len() == VALUE_BYTES && value.iter().all(|byte| usize::from(*byte) == number));
     }
     for get in held {

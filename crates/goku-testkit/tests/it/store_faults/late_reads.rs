@@ -13,7 +13,7 @@ use goku_testkit::probe::{Probe, set, soon, watch};
 async fn a_deadline_given_while_leases_expire_is_kept() {
     let faults = Faults::default();
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000).unwrap()));
-    faults.always(Step::Load, Fault::HoldAfter);
+    faults.always(Step::Head, Fault::HoldAfter);
     let engine = Engine::builder().clock(clock.clone()).faults(faults.clone());
     let engine = engine.open("sqlite::memory:").await.unwrap();
     let store = Probe::new(Arc::new(engine.clone()));

@@ -58,7 +58,7 @@ pub async fn disband(client: &dyn Client, consumer: &ConsumerName) -> Result<()>
 /// The settings of a group that has no members.
 async fn without_members(client: &dyn Client, consumer: &ConsumerName) -> Result<(Entry, Settings)> {
     let entry = client.get(&Keys::of(consumer).settings()?).await?;
-    let settings = Settings::read(consumer, &entry.value)?;
+    let settings = Settings::read(consumer, entry.inline_value()?)?;
     let (view, _) = View::read(client, consumer).await?;
     if !view.members.is_empty() {
         let message = format!("group {consumer:?} has {} members: stop them first", view.members.len());

@@ -55,7 +55,7 @@ impl Settings {
     /// The settings in the store, if there are any.
     pub(super) async fn load(client: &dyn Client, name: &ConsumerName) -> Result<Option<Settings>> {
         match client.get(&Keys::of(name).settings()?).await {
-            Ok(entry) => Settings::read(name, &entry.value).map(Some),
+            Ok(entry) => Settings::read(name, entry.inline_value()?).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -72,7 +72,7 @@ impl Settings {
 
     pub(super) fn write(&self) -> Bytes {
         let mut text = format!("partitions: {}\n", self.partitions);
-        if let Some(Snapshot { epoch, position }) = self.begin {
+        if let Some(Snapshot { epoch, position, .. }) = self.begin {
             text += &format!(
                 "begin-event: {}\nbegin-tag: {}\nbegin-epoch: {}\nbegin-epoch-salt: {}\n",
                 position.id.get(),
@@ -103,6 +103,7 @@ impl Settings {
                     id: EventId::new(line("begin-event")?.parse().ok()?).ok()?,
                     tag: Tag::new(line("begin-tag")?.parse().ok()?),
                 },
+                rev: None,
             })
         };
         let has_begin = line("begin-event").is_some();
@@ -170,6 +171,7 @@ mod tests {
                 id: EventId::new(i64::MAX).unwrap(),
                 tag: Tag::new(u64::MAX),
             },
+            rev: None,
         };
         for (partitions, begin) in [(1, None), (PARTITIONS_MAX, Some(begin))] {
             let settings = Settings { partitions, begin };

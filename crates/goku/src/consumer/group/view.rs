@@ -50,14 +50,21 @@ impl View {
         let at = entries.at();
         while let Some(entry) = entries.next().await {
             let entry = entry?;
-            view.change(&entry.key, entry.updated_ref, Some((&entry.value, entry.lease_id)))?;
+            view.change(
+                &entry.key,
+                entry.updated_ref,
+                Some((entry.inline_value()?, entry.lease_id)),
+            )?;
         }
         Ok((view, at))
     }
 
     /// Takes in what has happened.
     pub(super) fn apply(&mut self, event: &Event) -> Result<()> {
-        let state = (event.event_type == EventType::Set).then_some((&event.value, event.lease_id));
+        let state = match event.event_type {
+            EventType::Set => Some((event.inline_value()?, event.lease_id)),
+            EventType::Delete | EventType::Expire => None,
+        };
         self.change(&event.key, event.id, state)
     }
 

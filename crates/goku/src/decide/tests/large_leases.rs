@@ -188,7 +188,7 @@ fn a_lease_with_many_keys_that_is_ended_by_request_is_due_from_then_on() {
         panic!()
     };
     assert_eq!(ended.expires_at, None);
-    let row = tables.leases[&id];
+    let row = tables.leases[&id].clone();
     assert_eq!(
         (row.expires_at.map(Timestamp::as_millis), row.expired),
         (Some(5), false)

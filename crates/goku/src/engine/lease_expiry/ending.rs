@@ -89,7 +89,7 @@ impl Ending {
             ..Needs::default()
         };
         let state = self.store.load(needs, None).await?;
-        let row = state.leases.get(&self.lease).copied().flatten();
+        let row = state.leases.get(&self.lease).cloned().flatten();
         let is_due = |row: &LeaseRow| row.is_due(state.now);
         Ok(row.filter(is_due).map(|row| row.version))
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::decide::{Decision, Head, LeaseRow, Row, SessionRow};
 use crate::id::{LeaseId, Tag};
 use crate::key::Key;
+use crate::value::Value;
 use crate::write::SessionId;
 
 /// The changes that a batch wrote.
@@ -31,7 +32,7 @@ impl Changes {
 
     pub(super) fn value_bytes(&self) -> usize {
         let values = self.rows.iter().filter_map(|(_, row)| row.value.as_ref());
-        values.map(|value| value.len()).sum()
+        values.map(Value::bytes_in_memory).sum()
     }
 }
 
@@ -41,7 +42,7 @@ impl From<&Decision> for Changes {
             after: decision.after,
             head: decision.head,
             rows: decision.rows.clone(),
-            leases: decision.leases.iter().copied().collect(),
+            leases: decision.leases.iter().cloned().collect(),
             sessions: decision.sessions.clone(),
         }
     }

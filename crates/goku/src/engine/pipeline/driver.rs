@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use tokio::sync::oneshot;
 use tokio::task::JoinError;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -19,9 +19,10 @@ use super::speculation::Speculation;
 use crate::decide::{self, Batch, Decision, Needs, Preconditions, Request, State};
 #[cfg(any(test, feature = "sim"))]
 use crate::engine::commit::answer_early;
-use crate::engine::commit::{Attempt, Commit};
+use crate::engine::commit::{Attempt, Commit, Tried, operations, stopwatch};
 use crate::engine::gather::{Gatherer, Jobs, OPERATIONS_MAX};
 use crate::engine::queue::Job;
+use crate::observe::{BatchOutcome, Phase, Stopwatch, Way};
 #[cfg(any(test, feature = "sim"))]
 use crate::sim::Plant;
 use crate::store::{IN_FLIGHT_MAX, Prewrite, ReadAhead};
@@ -77,8 +78,8 @@ enum Source {
     Lock,
     /// All rows that the batch needs are known from earlier batches, or assumed.
     Known,
-    /// Rows that are not known were read ahead.
-    ReadAhead(Box<ReadAhead>),
+    /// Rows that are not known were read ahead, which took this time.
+    ReadAhead(Box<ReadAhead>, Duration),
 }
 
 struct Decided {
@@ -87,6 +88,7 @@ struct Decided {
     decision: Decision,
     preconditions: Preconditions,
     sending: Sending,
+    watch: Stopwatch,
 }
 
 /// The results that the driver waits for.
@@ -178,9 +180,9 @@ impl Driver {
             Happened::Timed(_, false) => return None,
             Happened::Ended(sent) => {
                 let Sent { slot, assumes, attempt } = *sent;
-                let outcome = match &attempt.outcome {
-                    Some((_, Ok(_))) => Outcome::Applied,
-                    Some((_, Err(_))) => Outcome::Failed,
+                let outcome = match &attempt.tried {
+                    Some(Tried { written: Ok(_), .. }) => Outcome::Applied,
+                    Some(Tried { written: Err(_), .. }) => Outcome::Failed,
                     None => Outcome::Conflict { assumes },
                 };
                 self.batches.insert(slot, Held::Attempted(Box::new(attempt)));
@@ -206,9 +208,13 @@ impl Driver {
             }
             Action::Finish(slot) => {
                 if let Some(Held::Attempted(attempt)) = self.batches.remove(&slot)
-                    && let Some((_, Ok(decision))) = attempt.outcome
+                    && let Some(Tried {
+                        written: Ok(decision),
+                        times,
+                        ..
+                    }) = attempt.tried
                 {
-                    self.commit.finish(attempt.jobs, decision);
+                    self.commit.finish(attempt.jobs, decision, times);
                 }
             }
             Action::Write(slot) => self.write(slot),
@@ -240,6 +246,7 @@ impl Driver {
     fn read_ahead(&self, slot: Slot, jobs: Jobs, mut needs: Needs) -> AbortOnDropHandle<(Slot, Jobs, Source)> {
         let Commit { store, log, .. } = self.commit.clone();
         AbortOnDropHandle::new(tokio::spawn(async move {
+            let began = Instant::now();
             let seen = log.known_head();
             needs.tag_of = decide::event_to_check(&seen);
             let read = async {
@@ -259,7 +266,7 @@ impl Driver {
                     None
                 }
             };
-            let source = read.map_or(Source::Lock, |read| Source::ReadAhead(Box::new(read)));
+            let source = read.map_or(Source::Lock, |read| Source::ReadAhead(Box::new(read), began.elapsed()));
             (slot, jobs, source)
         }))
     }
@@ -268,7 +275,7 @@ impl Driver {
     fn hold(&mut self, slot: Slot, jobs: Jobs, source: Source) -> Basis {
         let basis = match source {
             Source::Lock => Basis::Lock,
-            Source::Known | Source::ReadAhead(_) => Basis::Speculation {
+            Source::Known | Source::ReadAhead(..) => Basis::Speculation {
                 is_large: jobs.operations() + jobs.expiries() >= PREWRITE_MIN,
             },
         };
@@ -304,6 +311,10 @@ impl Driver {
             self.add_known(&mut jobs);
         }
         let jobs = self.commit.claim(jobs);
+        let mut watch = stopwatch(&jobs);
+        if let Source::ReadAhead(_, took) = &source {
+            watch.read_ahead(*took);
+        }
         let decided = self
             .predict(&jobs, source)
             .and_then(|state| self.decide_on(&jobs, state));
@@ -312,6 +323,7 @@ impl Driver {
             return None;
         };
         let sending = self.sending(&decision, &preconditions);
+        watch.lap(Phase::Decide);
         self.speculation.wrote(Changes::from(&decision));
         let decided = Decided {
             jobs,
@@ -319,6 +331,7 @@ impl Driver {
             decision,
             preconditions,
             sending,
+            watch,
         };
         self.batches.insert(slot, Held::Decided(Box::new(decided)));
         Some(sending)
@@ -331,7 +344,7 @@ impl Driver {
         match source {
             Source::Lock => None,
             Source::Known => self.speculation.predict_known(&needs(), &seen),
-            Source::ReadAhead(read) => self.speculation.predict(*read, &needs(), &seen),
+            Source::ReadAhead(read, _) => self.speculation.predict(*read, &needs(), &seen),
         }
     }
 
@@ -363,6 +376,7 @@ impl Driver {
             decision,
             preconditions,
             sending,
+            mut watch,
         } = decided;
         #[cfg(any(test, feature = "sim"))]
         let jobs = answer_early(&self.commit.randomness, jobs, &decision);
@@ -378,19 +392,36 @@ impl Driver {
                 timed,
             }
         });
-        let store = self.commit.store.clone();
+        let way = match sending {
+            Sending::InTurn => Way::Foreseen,
+            Sending::Prewritten => Way::Early,
+        };
+        let commit = self.commit.clone();
         self.pending
             .in_flight
             .push_back(AbortOnDropHandle::new(tokio::spawn(async move {
-                let outcome = match store.pipelined() {
-                    Some(store) => store.write_speculative(decision, &preconditions, prewrite, begin).await,
+                let written = match commit.store.pipelined() {
+                    Some(store) => {
+                        store
+                            .write_speculative(decision, &preconditions, prewrite, begin, &mut watch)
+                            .await
+                    }
                     None => Ok(None),
                 };
-                let outcome = outcome.transpose().map(|outcome| (Arc::new(batch), outcome));
+                let times = watch.times(way, operations(&jobs));
+                let written = written.transpose();
+                if written.is_none() {
+                    commit.observe(&jobs, times, BatchOutcome::Conflict);
+                }
+                let tried = written.map(|written| Tried {
+                    batch: Arc::new(batch),
+                    written,
+                    times,
+                });
                 Sent {
                     slot,
                     assumes: !preconditions.absent.is_empty(),
-                    attempt: Attempt { jobs, outcome },
+                    attempt: Attempt { jobs, tried },
                 }
             })));
     }

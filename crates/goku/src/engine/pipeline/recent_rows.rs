@@ -131,7 +131,7 @@ impl RecentRows {
             self.keys.put(key.clone(), row.as_ref().map(RecentRow::from));
         }
         for (id, row) in &state.leases {
-            self.leases.put(*id, row.map(Box::new));
+            self.leases.put(*id, row.clone().map(Box::new));
         }
         for (id, row) in &state.sessions {
             self.sessions.put(*id, row.clone());
@@ -143,7 +143,7 @@ impl RecentRows {
         let before = self.head.filter(|head| head.batch == changes.after);
         self.be_at(changes.after, changes.head);
         for (id, row) in &changes.leases {
-            self.leases.put(*id, Some(Box::new(*row)));
+            self.leases.put(*id, Some(Box::new(row.clone())));
         }
         let is_unknown = |(key, _): &&(Key, Row)| !self.keys.contains(key);
         let mut unknown = changes.rows.iter().filter(is_unknown).peekable();
@@ -213,7 +213,7 @@ impl RecentRows {
         }
         for id in &needs.leases {
             if let Some(row) = self.leases.get(id) {
-                state.leases.insert(*id, row.as_deref().copied());
+                state.leases.insert(*id, row.as_deref().cloned());
             }
         }
         for id in &needs.sessions {
@@ -238,7 +238,7 @@ impl RecentRows {
         let Some(row) = *self.keys.get(key)? else {
             return Some((None, None));
         };
-        let lease = self.leases.get(&row.lease_id)?.as_deref().copied();
+        let lease = self.leases.get(&row.lease_id)?.as_deref().cloned();
         Some((Some(row.into()), Some((row.lease_id, lease))))
     }
 }

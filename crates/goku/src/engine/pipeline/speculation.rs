@@ -175,7 +175,7 @@ impl State {
         self.now = self.now.max(changes.head.last_time);
         for (id, row) in &changes.leases {
             if let Some(known) = self.leases.get_mut(id) {
-                *known = Some(*row);
+                *known = Some(row.clone());
             }
         }
         for (key, row) in &changes.rows {
@@ -185,7 +185,7 @@ impl State {
             let lease = changes.leases.get(&row.lease_id);
             // A lease that was given out since has the row that it was given, or none.
             if lease.is_some() || row.lease_id.is_beyond(last_lease) {
-                self.leases.entry(row.lease_id).or_insert(lease.copied());
+                self.leases.entry(row.lease_id).or_insert(lease.cloned());
             }
         }
         for (id, row) in &changes.sessions {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use mysql_async::{Opts, OptsBuilder};
 
+use super::encryption::{self, Encryption};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Packet bytes that the driver assumes a server takes; the session asks for the real limit and keeps it.
@@ -17,9 +18,10 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// Reads `mysql://user:password@host:port/database`; with `?socket=PATH` a Unix socket is used.
+    /// Reads `mysql://user:password@host:port/database`; with `?socket=PATH` a Unix socket is used. Files that it names are read.
     pub(super) fn parse(url: &str) -> Result<Address> {
-        let opts = Opts::from_url(url).map_err(|error| {
+        let (url, encryption) = encryption::take(url)?;
+        let opts = Opts::from_url(&url).map_err(|error| {
             Error::new(
                 ErrorKind::Config,
                 format!("the store's URL cannot be read ({error}): {FORM}"),
@@ -39,7 +41,11 @@ impl Address {
             .and_then(|host| host.strip_suffix(']'))
             .unwrap_or(host);
         let host = host.to_owned();
-        let opts = OptsBuilder::from_opts(opts)
+        let mut opts = OptsBuilder::from_opts(opts);
+        if let Encryption::Given(options) = encryption {
+            opts = opts.ssl_opts(*options);
+        }
+        let opts = opts
             .ip_or_hostname(host)
             .prefer_socket(false)
             .max_allowed_packet(Some(DRIVER_PACKET_BYTES_MAX))

@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
+
 use super::columns::{NOW, NOW_LOCKED};
 use super::script::{Insert, Script, Sql, lists};
+use super::settings;
 use crate::clock::Timestamp;
 use crate::decide::{Decision, Head, LeaseRow, Preconditions, Row};
 use crate::error::Result;
@@ -11,7 +14,7 @@ use crate::event::{Event, EventType};
 use crate::id::{EventId, LeaseId, Tag, Version};
 use crate::key::Key;
 use crate::origin::{Origin, TraceContext};
-use crate::store::FORMAT;
+use crate::store::{FORMAT, stored_value};
 
 const EVENTS: Insert = Insert {
     before: "insert into events (id, rev, tag, type, `key`, timestamp, metadata, value_bytes, version, created_ref, \
@@ -46,9 +49,9 @@ const SENT_ROWS_MAX: usize = 8;
 const SENT_BYTES_MAX: usize = 4 * 1024;
 
 const LEASES: Insert = Insert {
-    before: "insert into leases (id, version, expires_at, ttl_ms, expired) values ",
+    before: "insert into leases (id, version, expires_at, ttl_ms, expired, owner) values ",
     after: " on duplicate key update version = values(version), expires_at = values(expires_at), \
-            ttl_ms = values(ttl_ms), expired = values(expired)",
+            ttl_ms = values(ttl_ms), expired = values(expired), owner = values(owner)",
     is_of_new_rows: false,
 };
 
@@ -67,6 +70,9 @@ const TIME: &str = "last_insert_id()";
 /// Longest age of a batch's time when it gets the lock of the head, in milliseconds: so much longer a lease may be taken to
 /// live.
 const PREWRITE_MS_MAX: i64 = 1_000;
+
+/// An event with the bytes of its value.
+type Valued<'a> = (&'a Event, &'a Bytes);
 
 /// The time at which a decision is applied.
 #[derive(Clone, Copy, Debug)]
@@ -113,11 +119,13 @@ pub(super) fn take_time(decision: &Decision, script: &mut Script) {
 
 /// Adds the statements that write, before the lock of the head, the rows of `decision` that no batch before it writes: all
 /// but those of sessions, which may be the same in each batch.
-pub(super) fn prewrite(decision: &Decision, preconditions: &Preconditions, script: &mut Script) {
+pub(super) fn prewrite(decision: &Decision, preconditions: &Preconditions, script: &mut Script) -> Result<()> {
     let time = Time::Taken;
-    write_events(time, None, decision, script);
-    write_data(Some(preconditions), decision, script);
+    let events = with_values(decision)?;
+    write_events(time, None, &events, script);
+    write_data(Some(preconditions), decision, &events, script);
     script.insert(&LEASES, &decision.leases, lease);
+    Ok(())
 }
 
 /// Adds the statements that write the head and what else was not prewritten, if the batch before it is still the last one,
@@ -179,21 +187,35 @@ fn write_rows_at(
     decision: &Decision,
     script: &mut Script,
 ) -> Result<()> {
+    let events = with_values(decision)?;
     let first = decision.events.first().map(|event| event.id);
-    write_events(time, first, decision, script);
-    write_data(preconditions, decision, script);
+    write_events(time, first, &events, script);
+    write_data(preconditions, decision, &events, script);
     script.insert(&LEASES, &decision.leases, lease);
+    if let Some(configured) = &decision.configured {
+        settings::write(&configured.change, script);
+    }
     write_sessions(time, decision, script)
 }
 
+/// The events of a decision, with the bytes of their values.
+fn with_values(decision: &Decision) -> Result<Vec<Valued<'_>>> {
+    decision
+        .events
+        .iter()
+        .map(|event| Ok((event, stored_value(event)?)))
+        .collect()
+}
+
 /// Adds the events, of which the one that is `checked` fails where the batch has no time.
-fn write_events(time: Time, checked: Option<EventId>, decision: &Decision, script: &mut Script) {
-    let has_origin = decision.events.iter().any(|event| event.origin.is_some());
+fn write_events(time: Time, checked: Option<EventId>, events: &[Valued<'_>], script: &mut Script) {
+    let has_origin = events.iter().any(|(event, _)| event.origin.is_some());
     let insert = if has_origin { &EVENTS_WITH_ORIGIN } else { &EVENTS };
-    script.insert(insert, &decision.events, |sql, values| {
-        event(sql, values, time, Some(values.id) == checked);
+    script.insert(insert, events, |sql, valued| {
+        let (of, _) = valued;
+        event(sql, valued, time, Some(of.id) == checked);
         if has_origin {
-            origin(sql.raw(","), values.origin.as_deref());
+            origin(sql.raw(","), of.origin.as_deref());
         }
         sql.raw(")")
     });
@@ -263,7 +285,7 @@ impl Time {
 }
 
 /// Adds the row of an event. The `first` one of a batch fails where the batch has no time.
-fn event<'s>(sql: &'s mut Sql, event: &Event, time: Time, first: bool) -> &'s mut Sql {
+fn event<'s>(sql: &'s mut Sql, (event, value): &Valued<'_>, time: Time, first: bool) -> &'s mut Sql {
     sql.raw("(").int(event.id.get());
     sql.raw(",").int(event.rev.get());
     sql.raw(",").int(event.tag.get());
@@ -271,11 +293,11 @@ fn event<'s>(sql: &'s mut Sql, event: &Event, time: Time, first: bool) -> &'s mu
     sql.raw(",").bytes(event.key.as_bytes());
     time.write(sql.raw(","), event.timestamp, first);
     if event.event_type == EventType::Set {
-        sql.raw(",").bytes(&event.value);
+        sql.raw(",").bytes(value);
     } else {
         sql.raw(",null");
     }
-    sql.raw(",").int(event.value.len() as u64);
+    sql.raw(",").int(value.len() as u64);
     sql.raw(",").int(event.version.get());
     sql.raw(",").int(event.created_ref.get());
     sql.raw(",").int(event.created_version.get());
@@ -296,7 +318,7 @@ fn origin<'s>(sql: &'s mut Sql, origin: Option<&Origin>) -> &'s mut Sql {
 
 /// Adds the rows of `data` that the last events of their keys left. With `preconditions` the first row of a key makes its
 /// statement fail if the key has one.
-fn write_data(preconditions: Option<&Preconditions>, decision: &Decision, script: &mut Script) {
+fn write_data(preconditions: Option<&Preconditions>, decision: &Decision, events: &[Valued<'_>], script: &mut Script) {
     let absent: HashSet<_> = preconditions
         .iter()
         .flat_map(|preconditions| &preconditions.absent)
@@ -306,7 +328,7 @@ fn write_data(preconditions: Option<&Preconditions>, decision: &Decision, script
     let (first, others): (Vec<_>, Vec<_>) = decision.rows.iter().partition(is_first);
     // A row that is there is another after each event: two changes.
     for (rows, after, changes_max) in [(first, "", 1), (others, DATA_AGAIN, 2)] {
-        for (source, rows) in data_of(&rows, &decision.events, script.list_bytes_max()) {
+        for (source, rows) in data_of(&rows, events, script.list_bytes_max()) {
             let mut sql = Sql::default();
             sql.raw(DATA).raw(source).raw(after);
             script.change(sql, rows..=rows * changes_max);
@@ -315,8 +337,8 @@ fn write_data(preconditions: Option<&Preconditions>, decision: &Decision, script
 }
 
 /// The sources of these rows, as part of a statement each, and how many rows come from each.
-fn data_of(rows: &[&(Key, Row)], events: &[Event], list_bytes_max: usize) -> Vec<(Sql, u64)> {
-    let (Some(first), Some(last)) = (events.first(), events.last()) else {
+fn data_of(rows: &[&(Key, Row)], events: &[Valued<'_>], list_bytes_max: usize) -> Vec<(Sql, u64)> {
+    let (Some((first, _)), Some((last, _))) = (events.first(), events.last()) else {
         return Vec::new();
     };
     let event_of = |(_, row): &&(Key, Row)| {
@@ -324,7 +346,7 @@ fn data_of(rows: &[&(Key, Row)], events: &[Event], list_bytes_max: usize) -> Vec
         &events[place.expect("a row is written with its event")]
     };
     let mut sql = Sql::default();
-    let bytes = || rows.iter().map(|row| event_of(row).value.len()).sum::<usize>();
+    let bytes = || rows.iter().map(|row| event_of(row).1.len()).sum::<usize>();
     if !rows.is_empty() && rows.len() <= SENT_ROWS_MAX && bytes() <= SENT_BYTES_MAX {
         for (number, row) in rows.iter().enumerate() {
             sql.raw(if number == 0 { "values " } else { "," });
@@ -349,16 +371,16 @@ fn data_of(rows: &[&(Key, Row)], events: &[Event], list_bytes_max: usize) -> Vec
 }
 
 /// The row that an event left, as [`DATA_OF_EVENTS`] makes it.
-fn data(sql: &mut Sql, event: &Event) {
+fn data(sql: &mut Sql, (event, value): &Valued<'_>) {
     sql.raw("(").bytes(event.key.as_bytes()).raw(",");
     let deleted_ref = if event.event_type == EventType::Set {
-        sql.bytes(&event.value);
+        sql.bytes(value);
         None
     } else {
         sql.raw("null");
         Some(event.id.get())
     };
-    sql.raw(",").int(event.value.len() as u64);
+    sql.raw(",").int(value.len() as u64);
     sql.raw(",").int(event.version.get());
     sql.raw(",").int(event.created_ref.get());
     sql.raw(",").int(event.id.get());
@@ -376,7 +398,10 @@ fn lease<'s>(sql: &'s mut Sql, (id, lease): &(LeaseId, LeaseRow)) -> &'s mut Sql
     sql.raw(",").int(lease.version.get());
     sql.raw(",").optional_int(lease.expires_at.map(|at| at.as_millis()));
     sql.raw(",").optional_int(ttl_ms);
-    sql.raw(",").int(lease.expired).raw(")")
+    sql.raw(",").int(lease.expired);
+    sql.raw(",")
+        .optional_bytes(lease.owner.as_deref().map(str::as_bytes))
+        .raw(")")
 }
 
 /// The tag that tells which batch wrote the head.
@@ -402,8 +427,10 @@ fn head(tag: Sql, head: &Head, time: Time) -> Sql {
     sql.raw(", key_count = ").int(head.keys);
     sql.raw(", lease_count = ").int(head.leases);
     sql.raw(", compacted_rev = ").int(head.compacted_rev.get());
-    sql.raw(", etcd_compacted = ")
-        .optional_int(head.etcd_compacted)
+    sql.raw(", etcd_compacted = ").optional_int(head.etcd_compacted);
+    sql.raw(", settings_rev = ").int(head.settings.rev.get());
+    sql.raw(", settings_tag = ")
+        .int(head.settings.tag.get())
         .raw(" where id = 1");
     sql
 }

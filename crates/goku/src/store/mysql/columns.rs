@@ -1,16 +1,17 @@
 //! The columns of result rows, and how they are read.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mysql_async::Value;
 
 use crate::clock::Timestamp;
-use crate::decide::{Format, Head, LeaseRow, Row};
+use crate::decide::{Format, Head, LeaseRow, Row, SettingsStamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventType};
-use crate::id::{Epoch, EventId, LeaseId, Revision, Tag, Version};
+use crate::id::{Epoch, EventId, LeaseId, Revision, SettingsRev, Tag, Version};
 use crate::key::Key;
 use crate::origin::Origin;
 use crate::store::FORMAT;
@@ -18,7 +19,7 @@ use crate::store::FORMAT;
 /// The columns of `head`, as [`Fields::head`] reads them.
 pub(super) const HEAD: &str = "format, format_min, epoch, epoch_salt, last_event, last_tag, last_lease, last_rev, compacted, \
                                last_time, next_deadline, key_count, lease_count, batch, compacted_rev, \
-                               etcd_compacted";
+                               etcd_compacted, settings_rev, settings_tag";
 
 /// The time of the database in milliseconds; it stands still within a statement.
 pub(super) const NOW: &str = "cast(unix_timestamp(now(3)) * 1000 as signed)";
@@ -32,7 +33,7 @@ pub(super) const ROW: &str = "d.`key`, d.version, d.created_ref, d.updated_ref, 
                               d.created_version, d.created_rev, d.updated_rev, d.leased";
 
 /// The columns of `leases l`, as [`Fields::lease`] reads them.
-pub(super) const LEASE: &str = "l.id, l.version, l.expires_at, l.ttl_ms, l.expired";
+pub(super) const LEASE: &str = "l.id, l.version, l.expires_at, l.ttl_ms, l.expired, l.owner";
 
 /// The columns of `events e` without the value, as [`Fields::event`] reads them.
 pub(super) const EVENT: &str = "e.id, e.rev, e.tag, e.type, e.`key`, e.timestamp, e.version, e.created_ref, \
@@ -103,8 +104,27 @@ impl Fields {
             batch: Tag::new(self.unsigned()?),
             compacted_rev: Revision::new(self.int()?)?,
             etcd_compacted: self.optional_int()?,
+            settings: self.settings_stamp()?,
         };
         Ok((head, format_min))
+    }
+
+    /// The settings that the head names.
+    pub(super) fn settings_stamp(&mut self) -> Result<SettingsStamp> {
+        Ok(SettingsStamp {
+            rev: self.settings_rev()?,
+            tag: Tag::new(self.unsigned()?),
+        })
+    }
+
+    pub(super) fn settings_rev(&mut self) -> Result<SettingsRev> {
+        SettingsRev::new(self.int()?)
+    }
+
+    /// Text, or NULL.
+    pub(super) fn optional_text(&mut self) -> Result<Option<Arc<str>>> {
+        let bytes = self.optional_bytes()?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into()))
     }
 
     /// A row of `data` without its value, or that a join found none.
@@ -136,7 +156,7 @@ impl Fields {
     /// A row of `leases`, or that a join found none.
     pub(super) fn lease(&mut self) -> Result<Option<(LeaseId, LeaseRow)>> {
         let Some(id) = self.optional_int()? else {
-            self.0.nth(3);
+            self.0.nth(4);
             return Ok(None);
         };
         let row = LeaseRow {
@@ -144,6 +164,7 @@ impl Fields {
             expires_at: self.optional_int()?.map(Timestamp::from_millis).transpose()?,
             ttl: self.optional_int()?.map(millis).transpose()?,
             expired: self.int()? != 0,
+            owner: self.optional_text()?,
         };
         Ok(Some((LeaseId::new(id)?, row)))
     }
@@ -157,7 +178,7 @@ impl Fields {
             event_type: self.event_type()?,
             key: self.key()?,
             timestamp: self.timestamp()?,
-            value: Bytes::new(),
+            value: crate::Value::default(),
             version: Version::new(self.int()?)?,
             created_ref: self.event_id()?,
             created_version: Version::new(self.int()?)?,

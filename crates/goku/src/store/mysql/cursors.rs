@@ -347,6 +347,7 @@ fn read(row: mysql_async::Row) -> Result<Cursor> {
                 id: EventId::new(fields.int()?)?,
                 tag: Tag::new(fields.unsigned()?),
             },
+            rev: None,
         },
         token: FencingToken::new(fields.unsigned()?),
         moved_at: fields.timestamp()?,

@@ -117,6 +117,22 @@ impl Trouble {
         }
     }
 
+    /// The name of the class in metrics: one of [`ERROR_CLASSES`](crate::observe::ERROR_CLASSES).
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Trouble::RolledBack => "rolled_back",
+            Trouble::LockWait => "lock_wait",
+            Trouble::Transient => "transient",
+            Trouble::Conflict => "conflict",
+            Trouble::TooLarge => "too_large",
+            Trouble::Data => "data",
+            Trouble::NoDatabase => "no_database",
+            Trouble::NoTable => "no_table",
+            Trouble::SetUp => "set_up",
+            Trouble::Broken => "broken",
+        }
+    }
+
     fn kind(self) -> ErrorKind {
         match self {
             Trouble::RolledBack | Trouble::LockWait | Trouble::Transient | Trouble::Conflict => ErrorKind::Unavailable,
@@ -260,7 +276,7 @@ impl fmt::Display for Cause {
 fn advice(error: &ServerError) -> Option<&'static str> {
     match error.code {
         1665 => Some("set the server's binlog_format to MIXED or ROW"),
-        3159 => Some("add `require_ssl=true` to the store's URL"),
+        3159 => Some("add `ssl-mode=verify-identity` to the store's URL"),
         _ => None,
     }
 }
@@ -280,8 +296,8 @@ fn never_agreed(error: &mysql_async::Error) -> Option<String> {
                 format!("the account logs in by a plugin that wants the password in clear text; {LOGINS}")
             }
             DriverError::NoClientSslFlagFromServer => {
-                "the store's URL asks for TLS, and the server does not offer it; set the server up for it, or leave \
-                 require_ssl out"
+                "the store's URL asks for TLS, and the server does not offer it; set the server up for it, or add \
+                 `ssl-mode=disabled`"
                     .to_owned()
             }
             DriverError::NoKeyFound => "the key for TLS cannot be read".to_owned(),
@@ -302,7 +318,7 @@ fn untrusted(error: &str) -> Option<String> {
     let error = error.strip_prefix("invalid peer certificate: ")?;
     Some(format!(
         "the server's certificate is not trusted ({error}): it has to be valid, for the host in the store's URL, and given by a \
-         public CA; have the server use such a one, or add `verify_ca=false` to the URL, which takes any certificate"
+         public CA or by that of `ssl-ca=FILE`; `ssl-mode=verify-ca` takes it for any host, `ssl-mode=required` any certificate"
     ))
 }
 
@@ -409,6 +425,8 @@ mod tests {
             rows: Vec::new(),
             leases: Vec::new(),
             sessions: Vec::new(),
+            expired: Vec::new(),
+            configured: None,
             events: Vec::new(),
             answers: Vec::new(),
             writes: true,
@@ -422,6 +440,23 @@ mod tests {
             Err(WriteError::Lost(_)) => "lost",
             Err(WriteError::Panicked(_)) => "panicked",
         }
+    }
+
+    #[test]
+    fn every_class_is_among_those_that_observers_know() {
+        let classes = [
+            Trouble::RolledBack,
+            Trouble::LockWait,
+            Trouble::Transient,
+            Trouble::Conflict,
+            Trouble::TooLarge,
+            Trouble::Data,
+            Trouble::NoDatabase,
+            Trouble::NoTable,
+            Trouble::SetUp,
+            Trouble::Broken,
+        ];
+        assert_eq!(classes.map(Trouble::class), crate::observe::ERROR_CLASSES);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::event::EventTypes;
 use crate::id::EventId;
 use crate::key::KeyRange;
-use crate::store::{EventsPage, EventsRequest, INLINE_BYTES_MAX};
+use crate::store::{EventsPage, EventsRequest, SMALL_BYTES_MAX};
 
 /// Events that one query looks at for those that match, so that it ends soon where few do.
 const SCAN_EVENTS_MAX: i64 = 50_000;
@@ -70,7 +70,7 @@ impl Readers {
             sql.raw(" and (select l.id from events l where l.id > ")
                 .int(request.after.get());
             sql.raw(" and l.id <= ").int(until.get());
-            sql.raw(" and l.value_bytes > ").int(INLINE_BYTES_MAX as u64);
+            sql.raw(" and l.value_bytes > ").int(SMALL_BYTES_MAX as u64);
             sql.raw(" order by l.id limit 1) is null");
         }
         sql.raw(" order by e.id limit ").int(request.rows_max.max(1) as u64);

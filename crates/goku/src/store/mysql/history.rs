@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::id::EventId;
 use crate::key::Key;
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_PAGE_MAX};
+use crate::value::Value;
 
 /// Events of one key that one query goes back: databases bound the depth of a recursion, at 1,000 the lowest.
 const STEPS_MAX: u64 = 256;
@@ -115,9 +116,9 @@ impl Readers {
         let mut events = Vec::with_capacity(found.len());
         for (mut event, bytes, value) in found {
             event.value = match value {
-                Some(value) => value,
+                Some(value) => value.into(),
                 None if bytes == 0 => event.value,
-                None => take(&mut large, event.id)?,
+                None => take(&mut large, event.id)?.into(),
             };
             events.push(event);
         }
@@ -137,7 +138,7 @@ impl Readers {
         let rows = sets.into_iter().flatten().map(|row| {
             let (event, bytes, value) = read_event(row, values)?;
             let row = Row {
-                value,
+                value: value.map(Value::Inline),
                 ..Row::after(&event)
             };
             Ok(Found {

@@ -8,9 +8,10 @@ use super::script::{Script, Sql, lists};
 use super::session::ResultSet;
 use crate::decide::{Head, LeaseRow, MEMBERS_MAX, Needs, RangeNeed, Row, SessionRow, State};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{LeaseId, Tag};
+use crate::id::{EventId, LeaseId, Tag};
 use crate::key::{Key, KeyRange};
 use crate::store::{FORMAT, MembersPage, ReadAhead};
+use crate::value::Value;
 use crate::write::SessionId;
 
 /// The tables to read: rows alone, or with their leases, always as last committed, at the isolation level of all sessions.
@@ -279,18 +280,28 @@ pub(super) fn take_head(needs: &Needs, sets: &mut impl Iterator<Item = ResultSet
 /// Adds the statement for the time, and for the tag of an event where that is needed.
 pub(super) fn ask_time(needs: &Needs, script: &mut Script) {
     let mut sql = Sql::default();
-    sql.raw("select ").raw(NOW);
+    script.statement(sql.raw("select ").raw(time(needs)));
+}
+
+/// The columns of the time, and of the tag of an event where that is needed.
+fn time(needs: &Needs) -> Sql {
+    let mut sql = Sql::default();
+    sql.raw(NOW);
     if let Some(event) = needs.tag_of {
         sql.raw(", (select tag from events where id = ")
             .int(event.get())
             .raw(")");
     }
-    script.statement(sql);
+    sql
 }
 
 /// Reads the result set of [`ask_time`] into a state with this head.
 pub(super) fn take_time(needs: &Needs, head: Head, sets: &mut impl Iterator<Item = ResultSet>) -> Result<State> {
-    let mut fields = first_row(sets)?;
+    state_at(needs, head, &mut first_row(sets)?)
+}
+
+/// Reads the columns of [`time`] into a state with this head.
+fn state_at(needs: &Needs, head: Head, fields: &mut Fields) -> Result<State> {
     let mut state = State::new(head, fields.timestamp()?);
     if needs.tag_of.is_some() {
         state.tag = Some(fields.optional_tag()?);
@@ -324,7 +335,7 @@ impl Readers {
         let rows = sets.into_iter().flatten().map(|row| {
             let mut fields = Fields::new(row);
             let (key, mut row) = fields.row()?;
-            row.value = fields.optional_bytes()?;
+            row.value = fields.optional_bytes()?.map(Value::Inline);
             Ok((key, row))
         });
         rows.collect()
@@ -351,6 +362,23 @@ impl Readers {
             page.rest = Some(key).filter(|_| is_full);
         }
         Ok(page)
+    }
+
+    /// Reads the head, the time and the tag of an event, by one statement.
+    pub(super) async fn look(&self, tag_of: Option<EventId>) -> Result<State> {
+        let needs = Needs {
+            tag_of,
+            ..Needs::default()
+        };
+        let mut sql = Sql::default();
+        sql.raw("select ")
+            .raw(HEAD)
+            .raw(", ")
+            .raw(time(&needs))
+            .raw(" from head where id = 1");
+        let mut fields = first_row(&mut self.run(sql).await?.into_iter())?;
+        let (head, _) = fields.head()?;
+        state_at(&needs, head, &mut fields)
     }
 
     /// Reads rows as they were last committed.
@@ -393,7 +421,7 @@ fn rows(reading: Reading, values: bool, set: ResultSet, state: &mut State) -> Re
                 state.put_lease(row.lease_id, lease.map(|(_, lease)| lease));
             }
             if values {
-                row.value = fields.optional_bytes()?;
+                row.value = fields.optional_bytes()?.map(Value::Inline);
             }
             Ok((key, row))
         })

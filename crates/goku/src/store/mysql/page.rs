@@ -1,7 +1,5 @@
 //! Keys in order, as they were at one point in history.
 
-use bytes::Bytes;
-
 use super::columns::{Fields, ROW};
 use super::load::{ask_time, in_range, take_time};
 use super::readers::Readers;
@@ -13,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::EventId;
 use crate::key::{Key, KeyRange};
 use crate::store::{At, Page, PageRequest};
+use crate::value::Value;
 
 /// Rows looked at in one page of a range that a transaction reads.
 const RANGE_PAGE_ROWS_MAX: usize = 1_000;
@@ -110,7 +109,7 @@ impl Readers {
                 })
                 .await?;
             let values = page.rows.iter().filter_map(|(_, row)| row.value.as_ref());
-            bytes += values.map(Bytes::len).sum::<usize>();
+            bytes += values.map(Value::bytes_in_memory).sum::<usize>();
             if bytes > RANGE_BYTES_MAX {
                 let message = format!("the values to read together have more than {RANGE_BYTES_MAX} bytes");
                 return Err(Error::new(ErrorKind::TooLarge, message));
@@ -142,7 +141,7 @@ fn read_rows(sets: Vec<ResultSet>, values: bool) -> Result<Vec<Found>> {
         let (key, mut row) = fields.row()?;
         let bytes = fields.size()?;
         if values {
-            row.value = fields.optional_bytes()?;
+            row.value = fields.optional_bytes()?.map(Value::Inline);
         }
         Ok(Found { key, row, bytes })
     });

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::error::{Failure, Trouble};
 use super::script::{Packet, Script};
 use super::servers::Servers;
 use super::session::{ResultSet, Role, Session};
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::{self, Connections, Observation, Observers};
 
 /// Connections for reads: with more at once a server of a few cores gets slower.
 pub(super) const READERS_MAX: usize = 8;
@@ -34,6 +35,7 @@ pub(super) struct Readers {
     packet_bytes_max: usize,
     idle: Mutex<Vec<Session>>,
     permits: Semaphore,
+    observers: Observers,
 }
 
 impl Readers {
@@ -44,6 +46,21 @@ impl Readers {
             packet_bytes_max: first.settings().packet_bytes_max,
             idle: Mutex::new(vec![first]),
             permits: Semaphore::new(READERS_MAX),
+            observers: Observers::default(),
+        }
+    }
+
+    /// The same connections, which tell these observers how long calls wait for one.
+    pub(super) fn observed_by(self, observers: Observers) -> Readers {
+        Readers { observers, ..self }
+    }
+
+    /// The connections at the moment; those beside a silent one are not counted.
+    pub(super) fn connections(&self) -> Connections {
+        Connections {
+            role: observe::Role::Reader,
+            busy: READERS_MAX.saturating_sub(self.permits.available_permits()),
+            idle: self.idle().len(),
         }
     }
 
@@ -64,7 +81,12 @@ impl Readers {
     /// Runs statements that may run twice. Where the connection turns out to be dead, or is silent for long, they run on
     /// a new one too, and the first answer counts.
     pub(super) async fn run(&self, packet: impl AsRef<[u8]>) -> Result<Vec<ResultSet>> {
+        let began = Instant::now();
         let _permit = self.permits.acquire().await.map_err(|_| stopped())?;
+        self.observers.tell(Observation::Connected {
+            role: observe::Role::Reader,
+            waited: began.elapsed(),
+        });
         let packet = packet.as_ref();
         let mut first = pin!(self.attempt(self.current(), packet));
         match timeout(SILENCE_MAX, &mut first).await {

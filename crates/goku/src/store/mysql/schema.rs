@@ -26,7 +26,7 @@ const WRITER_RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
 
 /// The tables in the order in which they are made, before that of the cursors and `head`, as format 1 had them; `{added}` stands
 /// for the columns that were [added](ADDED).
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 8] = [
     "create table if not exists data (
         `key` varbinary(1024) not null,
         value longblob null,
@@ -95,6 +95,25 @@ const TABLES: [&str; 6] = [
         primary key (id),
         key by_use (seen_at)
     ) engine = InnoDB",
+    // Called so that no table of a program is in the way which shares the database.
+    "create table if not exists goku_settings (
+        name varbinary(1100) not null,
+        value mediumtext character set utf8mb4 not null,
+        rev bigint not null,
+        changed_at bigint not null,
+        actor varbinary(128) null,
+        primary key (name)
+    ) engine = InnoDB row_format = dynamic",
+    "create table if not exists goku_setting_changes (
+        rev bigint not null,
+        name varbinary(1100) not null,
+        value mediumtext character set utf8mb4 null,
+        changed_at bigint not null,
+        actor varbinary(128) null,
+        request_id varbinary(64) null,
+        primary key (rev),
+        key by_name (name, rev)
+    ) engine = InnoDB row_format = dynamic",
 ];
 
 /// The table that is made last, so that where it has its row, all are there.
@@ -186,7 +205,7 @@ fn with_added(table: &str) -> String {
 }
 
 /// The tables by the columns that tell them from those of another program with the same names, in every format.
-const OWN: [OwnTable; 8] = [
+const OWN: [OwnTable; 10] = [
     OwnTable {
         name: "data",
         columns: &["value_bytes", "created_rev", "updated_rev"],
@@ -216,10 +235,27 @@ const OWN: [OwnTable; 8] = [
         columns: &["part", "epoch", "event", "tag", "token", "moved_at"],
     },
     OwnTable {
+        name: "goku_settings",
+        columns: &["value", "rev", "changed_at"],
+    },
+    OwnTable {
+        name: "goku_setting_changes",
+        columns: &["rev", "value", "changed_at"],
+    },
+    OwnTable {
         name: "head",
         columns: &["format", "batch"],
     },
 ];
+
+/// The query for the bytes of goku's tables, with their indexes, as the database last estimated them.
+pub(super) fn table_bytes() -> String {
+    let names = OWN.map(|table| table.name).join("', '");
+    format!(
+        "select table_name, ifnull(data_length + index_length, 0) from information_schema.tables \
+         where table_schema = database() and table_name in ('{names}')"
+    )
+}
 
 /// Makes a table of cursors.
 pub(super) fn cursors_table(name: &str) -> String {
@@ -508,7 +544,7 @@ fn explain(NoServer { address, failure }: NoServer) -> Error {
     let advice = match &failure.cause {
         Cause::Server(ServerError { code: 1045 | 1698, .. }) => {
             "check user and password in the store's URL; where the server or the account demands TLS, add \
-             `require_ssl=true` to it"
+             `ssl-mode=verify-identity` to it"
         }
         Cause::Server(ServerError { code: 1044 | 1142, .. }) => "grant the user all rights on the database",
         Cause::Server(ServerError { code: 1130, .. }) => "let the server accept connections from this host",

@@ -93,6 +93,8 @@ pub(super) struct Session {
     pub(super) generation: u64,
     /// The term of the named node that this session stands in for, as it could not be reached.
     pub(super) beside: Option<i64>,
+    /// When each statement went through, since [`Session::time_statements`].
+    passed: Option<Vec<Instant>>,
 }
 
 /// The health of a connection: what it can still be used for.
@@ -153,6 +155,7 @@ impl Session {
             looked_at: now,
             generation: 0,
             beside: None,
+            passed: None,
         })
     }
 
@@ -215,6 +218,16 @@ impl Session {
         self.health == Health::Lost
     }
 
+    /// Begins to note when each statement goes through.
+    pub(super) fn time_statements(&mut self) {
+        self.passed = Some(Vec::new());
+    }
+
+    /// Ends that, and returns the moments, in the order of the statements.
+    pub(super) fn take_times(&mut self) -> Vec<Instant> {
+        self.passed.take().unwrap_or_default()
+    }
+
     /// Sends a packet of statements and collects the rows that they answer: a set for each statement that has columns,
     /// whether it has rows or not.
     pub(super) async fn run(&mut self, packet: impl AsRef<[u8]>) -> Result<Vec<ResultSet>, Failure> {
@@ -240,7 +253,10 @@ impl Session {
             .expect("a session has its connection until it is dropped");
         // Until the answer has been read to its end, or for ever where the caller goes before.
         self.health = Health::GivenUp;
-        let cause = match timeout(ROUND_TRIP_MAX, answer.collect(conn, packet)).await {
+        answer.passed = self.passed.take();
+        let collected = timeout(ROUND_TRIP_MAX, answer.collect(conn, packet)).await;
+        self.passed = answer.passed.take();
+        let cause = match collected {
             Ok(Ok(())) => {
                 self.health = Health::Whole;
                 return Ok(());
@@ -513,6 +529,8 @@ struct Answer {
     tell: Option<Tell>,
     /// The number that the statement to tell of gave to `LAST_INSERT_ID`.
     number: Option<u64>,
+    /// When each statement went through, where that is asked for.
+    passed: Option<Vec<Instant>>,
 }
 
 impl Answer {
@@ -525,6 +543,7 @@ impl Answer {
             changes: Vec::new(),
             tell: None,
             number: None,
+            passed: None,
         }
     }
 
@@ -534,6 +553,9 @@ impl Answer {
         while let Some(columns) = result.columns() {
             // The statement went through, whatever becomes of its rows.
             self.statements += 1;
+            if let Some(passed) = &mut self.passed {
+                passed.push(Instant::now());
+            }
             if let Some(tell) = self.tell.take_if(|tell| tell.statement == self.statements) {
                 // The receiver may be gone.
                 let _ = tell.whom.send(());

@@ -173,6 +173,7 @@ async fn read(transaction: &mut Transaction<'_>, id: &CursorId) -> Result<Option
                 id: EventId::new(event)?,
                 tag: Tag::new(tag),
             },
+            rev: None,
         },
         token: FencingToken::new(token),
         moved_at: Timestamp::from_millis(moved_at)?,

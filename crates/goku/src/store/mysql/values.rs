@@ -11,7 +11,7 @@ use crate::decide::Row;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::EventId;
 use crate::key::Key;
-use crate::store::INLINE_BYTES_MAX;
+use crate::store::SMALL_BYTES_MAX;
 
 /// A row whose value may still have to be fetched.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Found {
 /// any other.
 pub(super) fn join_small_values(table: &str, outer: &str, key: &str, wanted: &str) -> String {
     format!(
-        " left join {table} v on v.{key} = if({outer}.value_bytes <= {INLINE_BYTES_MAX} and {wanted}, {outer}.{key}, null)"
+        " left join {table} v on v.{key} = if({outer}.value_bytes <= {SMALL_BYTES_MAX} and {wanted}, {outer}.{key}, null)"
     )
 }
 
@@ -58,7 +58,7 @@ impl Readers {
         let mut values = self.values(rows.iter().filter_map(Found::missing)).await?;
         for found in rows {
             if let Some(event) = found.missing() {
-                found.row.value = Some(take(&mut values, event)?);
+                found.row.value = Some(take(&mut values, event)?.into());
             }
         }
         Ok(())

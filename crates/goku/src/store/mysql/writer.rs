@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Mutex, MutexGuard, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::changes;
 use super::error::{Failure, Trouble};
@@ -17,6 +17,7 @@ use super::session::{Role, Session, Settings, Tell};
 use crate::decide::{Decide, Decision, Needs, Preconditions, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{EventId, Tag};
+use crate::observe::{self, Connections, Phase, Stopwatch};
 use crate::random::Randomness;
 use crate::store::loads::{Load, decide_until_complete};
 use crate::store::{FORMAT, IN_FLIGHT_MAX, Prewrite, WriteError};
@@ -54,7 +55,12 @@ impl Writer {
     /// Runs one batch in one transaction.
     ///
     /// The transaction is rolled back, or the connection closed, where this fails or is dropped half-way.
-    pub(super) async fn write(&self, needs: &Needs, decide: &mut Decide<'_>) -> Result<Decision, WriteError> {
+    pub(super) async fn write(
+        &self,
+        needs: &Needs,
+        decide: &mut Decide<'_>,
+        watch: &mut Stopwatch,
+    ) -> Result<Decision, WriteError> {
         let mut idle = self.lane().await;
         let reused = self.reuse(&mut idle).await;
         let was_reused = reused.is_some();
@@ -62,11 +68,11 @@ impl Writer {
             Some(session) => session,
             None => self.connect().await?,
         };
-        let mut outcome = self.transact(&mut session, needs, decide).await;
+        let mut outcome = self.transact(&mut session, needs, decide, watch).await;
         // An idle connection may be found dead, which says nothing of the database.
         if was_reused && session.is_lost() && matches!(outcome, Err(WriteError::Retry(_))) {
             session = self.connect().await?;
-            outcome = self.transact(&mut session, needs, decide).await;
+            outcome = self.transact(&mut session, needs, decide, watch).await;
         }
         let open = !matches!(&outcome, Ok(decision) if decision.writes);
         keep(session, open, outcome.as_ref().err(), &mut idle).await;
@@ -82,6 +88,7 @@ impl Writer {
         preconditions: &Preconditions,
         prewrite: Option<Prewrite>,
         begun: oneshot::Sender<()>,
+        watch: &mut Stopwatch,
     ) -> Result<Option<Decision>, WriteError> {
         let mut idle = self.lane().await;
         let mut session = match self.reuse(&mut idle).await {
@@ -113,7 +120,7 @@ impl Writer {
         let commit = packet.statements;
         add_commit(&mut packet, session.settings());
         if let Some(prewrite) = prewrite {
-            let written = write_rows_before(&mut session, &decision, preconditions, prewrite).await;
+            let written = write_rows_before(&mut session, &decision, preconditions, prewrite, watch).await;
             if !matches!(written, Ok(true)) {
                 let error = written.err();
                 keep(session, true, error.as_ref(), &mut idle).await;
@@ -124,7 +131,14 @@ impl Writer {
             statement: lock,
             whom: begun,
         };
+        session.time_statements();
         let (number, outcome) = session.run_telling(packet, tell).await;
+        lap_all(
+            watch,
+            &session.take_times(),
+            &[(lock, Phase::Lock), (commit, Phase::Write)],
+            Phase::Commit,
+        );
         let time = number.and_then(changes::time_of_speculative);
         if let Some(time) = time {
             decision.move_to(time);
@@ -185,6 +199,16 @@ impl Writer {
         }
     }
 
+    /// The connections at the moment.
+    pub(super) fn connections(&self) -> Connections {
+        let lanes: Vec<_> = self.lanes.iter().map(|lane| lane.try_lock()).collect();
+        Connections {
+            role: observe::Role::Writer,
+            busy: lanes.iter().filter(|lane| lane.is_err()).count(),
+            idle: lanes.iter().flatten().filter(|lane| lane.is_some()).count(),
+        }
+    }
+
     /// The first lane that is free.
     async fn lane(&self) -> MutexGuard<'_, Option<Session>> {
         match self.lanes.iter().find_map(|lane| lane.try_lock().ok()) {
@@ -211,16 +235,22 @@ impl Writer {
         session: &mut Session,
         needs: &Needs,
         decide: &mut Decide<'_>,
+        watch: &mut Stopwatch,
     ) -> Result<Decision, WriteError> {
-        let mut state = begin(session, needs).await?;
-        let decision = decide_until_complete(&mut state, decide, session).await?;
+        let mut state = begin(session, needs, watch).await?;
+        let decision = decide_until_complete(&mut state, decide, session, watch).await?;
         if !decision.writes {
             return Ok(decision);
         }
-        self.commit(session, decision).await
+        self.commit(session, decision, watch).await
     }
 
-    async fn commit(&self, session: &mut Session, decision: Decision) -> Result<Decision, WriteError> {
+    async fn commit(
+        &self,
+        session: &mut Session,
+        decision: Decision,
+        watch: &mut Stopwatch,
+    ) -> Result<Decision, WriteError> {
         let packet_bytes_max = session.settings().packet_bytes_max;
         let mut script = Script::new(packet_bytes_max);
         changes::write_rows(&decision, &mut script)?;
@@ -241,13 +271,21 @@ impl Writer {
             invalidate_speculative(session, &failure).await;
             return Err(failure.into());
         }
+        watch.lap(Phase::Write);
         let commit = last.statements;
         if commit == 0 {
             last.text.raw("commit");
         } else {
             add_commit(&mut last, session.settings());
         }
-        match session.run_packet(last).await {
+        session.time_statements();
+        let committed = session.run_packet(last).await;
+        let times = session.take_times();
+        match commit {
+            0 => watch.lap(Phase::Commit),
+            commit => lap_all(watch, &times, &[(commit, Phase::Write)], Phase::Commit),
+        }
+        match committed {
             Ok(_) if commit == 0 => {
                 if let Some(after) = session.settings().after_transaction() {
                     session.run_or_give_up(after).await;
@@ -280,11 +318,12 @@ async fn write_rows_before(
     decision: &Decision,
     preconditions: &Preconditions,
     prewrite: Prewrite,
+    watch: &mut Stopwatch,
 ) -> Result<bool, WriteError> {
     let mut script = Script::new(session.settings().packet_bytes_max);
     changes::take_time(decision, &mut script);
     session.settings().begin(&mut script);
-    changes::prewrite(decision, preconditions, &mut script);
+    changes::prewrite(decision, preconditions, &mut script)?;
     // A row that is too large is found under the lock, with the request at fault.
     let Ok(mut packets) = script.into_packets() else {
         return Ok(false);
@@ -298,15 +337,30 @@ async fn write_rows_before(
     if outcome.is_ok() {
         outcome = session.run_all(packets).await.map(drop);
     }
+    watch.lap(Phase::Write);
     match outcome {
         Ok(()) => {}
         Err(failure) if is_conflict(&failure) => return Ok(false),
         Err(failure) => return Err(failure.into()),
     }
-    match prewrite.turn {
-        Some(turn) => Ok(matches!(timeout(prewrite.wait_max, turn).await, Ok(Ok(())))),
-        None => Ok(true),
+    let is_its_turn = match prewrite.turn {
+        Some(turn) => matches!(timeout(prewrite.wait_max, turn).await, Ok(Ok(()))),
+        None => true,
+    };
+    watch.lap(Phase::Lock);
+    Ok(is_its_turn)
+}
+
+/// Divides the time of statements that went through at these `times`: the phases in `ends` end with the statements of
+/// these numbers, from 1, and what comes after them is `last`. Where no more went through, the phase that was under way has the rest.
+fn lap_all(watch: &mut Stopwatch, times: &[Instant], ends: &[(usize, Phase)], last: Phase) {
+    for (statement, phase) in ends {
+        match times.get(statement - 1) {
+            Some(at) => watch.lap_at(*phase, *at),
+            None => return watch.lap(*phase),
+        }
     }
+    watch.lap(last);
 }
 
 /// The fence: makes every speculative batch in flight fail, as it is not after the one that it was decided after.
@@ -355,13 +409,17 @@ async fn keep(mut session: Session, open: bool, error: Option<&WriteError>, idle
 }
 
 /// Begins a transaction with the lock of the head, and loads what is needed first.
-async fn begin(session: &mut Session, needs: &Needs) -> Result<State, WriteError> {
+async fn begin(session: &mut Session, needs: &Needs, watch: &mut Stopwatch) -> Result<State, WriteError> {
     let mut script = Script::new(session.settings().packet_bytes_max);
     session.settings().begin(&mut script);
+    let lock = script.statements() + 1;
     ask_head(needs, true, &mut script);
     let loading = Loading::ask(needs, Reading::RowsAndLeases, &mut script);
     session.settings().check_transaction(&mut script);
-    let mut sets = session.run_all(script.into_packets()?).await?.into_iter();
+    session.time_statements();
+    let begun = session.run_all(script.into_packets()?).await;
+    lap_all(watch, &session.take_times(), &[(lock, Phase::Lock)], Phase::Load);
+    let mut sets = begun?.into_iter();
     let (mut state, format_min) = take_head(needs, &mut sets)?;
     if format_min > FORMAT {
         return Err(WriteError::Final(schema::too_old()));

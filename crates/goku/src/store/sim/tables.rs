@@ -5,14 +5,18 @@ use std::ops::Bound;
 
 use crate::clock::Timestamp;
 use crate::cursor::{self, Change, ConsumerName, Cursor, CursorId, CursorMove, CursorsRequest};
-use crate::decide::{Decision, Head, LeaseRow, MEMBERS_MAX, Needs, RangeNeed, Row, SessionRow, State};
+use crate::decide::{
+    Configured, Decision, Head, LeaseRow, MEMBERS_MAX, Needs, RangeNeed, Row, SessionRow, Settings, State,
+};
 use crate::error::Result;
 use crate::event::Event;
-use crate::id::{EventId, LeaseId, Tag};
+use crate::id::{EventId, LeaseId, SettingsRev, Tag};
 use crate::key::{Key, KeyRange};
 use crate::limits::CURSORS_MAX;
+use crate::setting::{Setting, SettingChange, SettingChangesRequest, SettingName};
 use crate::status::Replica;
 use crate::store::{EventsPage, EventsRequest, MembersPage, Page, PageRequest};
+use crate::value::Value;
 use crate::write::SessionId;
 
 #[derive(Debug, Default)]
@@ -23,6 +27,8 @@ pub(super) struct Tables {
     leases: BTreeMap<LeaseId, LeaseRow>,
     sessions: BTreeMap<SessionId, (SessionRow, Timestamp)>,
     cursors: BTreeMap<CursorId, Cursor>,
+    settings: BTreeMap<SettingName, Setting>,
+    setting_changes: BTreeMap<SettingsRev, SettingChange>,
     /// The tags of the batches that were applied.
     batches: BTreeSet<u64>,
     pub(super) replicas: BTreeMap<u64, Replica>,
@@ -32,13 +38,16 @@ impl Tables {
     /// Writes a decision.
     pub(super) fn apply(&mut self, decision: &Decision) {
         self.rows.extend(decision.rows.iter().cloned());
-        self.leases.extend(decision.leases.iter().copied());
+        self.leases.extend(decision.leases.iter().cloned());
         let now = decision.head.last_time;
         let sessions = decision.sessions.iter();
         self.sessions
             .extend(sessions.map(|(id, row)| (*id, (row.clone(), now))));
         self.events
             .extend(decision.events.iter().map(|event| (event.id, event.clone())));
+        if let Some(configured) = &decision.configured {
+            self.configure(configured);
+        }
         self.head = decision.head;
         self.batches.insert(decision.head.batch.get());
     }
@@ -66,7 +75,7 @@ impl Tables {
             self.load_range(range, at, state);
         }
         for id in &needs.leases {
-            state.put_lease(*id, self.leases.get(id).copied());
+            state.put_lease(*id, self.leases.get(id).cloned());
         }
         if !needs.members.is_empty() {
             let of = |id: &LeaseId| {
@@ -91,7 +100,7 @@ impl Tables {
     fn load_due(&self, limit: usize, state: &mut State) {
         let by_deadline = self.by_deadline();
         let is_due = |(_, row): &&(LeaseId, LeaseRow)| row.is_due(state.now);
-        let due: Vec<_> = by_deadline.iter().take_while(is_due).take(limit).copied().collect();
+        let due: Vec<_> = by_deadline.iter().take_while(is_due).take(limit).cloned().collect();
         let next = by_deadline.get(due.len()).and_then(|(_, row)| row.expires_at);
         state.put_due(due, next);
     }
@@ -99,7 +108,7 @@ impl Tables {
     /// Leases with a deadline, the earliest first.
     fn by_deadline(&self) -> Vec<(LeaseId, LeaseRow)> {
         let with_deadline = self.leases.iter().filter(|(_, row)| row.expires_at.is_some());
-        let mut leases: Vec<_> = with_deadline.map(|(id, row)| (*id, *row)).collect();
+        let mut leases: Vec<_> = with_deadline.map(|(id, row)| (*id, row.clone())).collect();
         leases.sort_by_key(|(id, row)| (row.expires_at, *id));
         leases
     }
@@ -126,7 +135,7 @@ impl Tables {
         for (key, row) in self.rows_in(&request.range) {
             looked_at += 1;
             if let Some(row) = self.row_at(row, request.at, request.values).filter(Row::is_live) {
-                bytes += row.value.as_ref().map_or(0, bytes::Bytes::len);
+                bytes += row.value.as_ref().map_or(0, Value::bytes_in_memory);
                 page.rows.push((key.clone(), row));
             }
             if bytes >= request.bytes_max || looked_at >= request.rows_max {
@@ -152,7 +161,7 @@ impl Tables {
             .map(|(_, event)| event)
             .filter(|event| request.range.contains(&event.key) && request.types.contains(event.event_type));
         for event in asked {
-            bytes += event.value.len();
+            bytes += event.value.bytes_in_memory();
             page.events.push(event.clone());
             if bytes >= request.bytes_max || page.events.len() >= request.rows_max {
                 page.scanned = event.id;
@@ -174,7 +183,7 @@ impl Tables {
             .leases
             .iter()
             .filter(|(id, row)| after.is_none_or(|after| **id > after) && !row.expired);
-        later.take(limit).map(|(id, row)| (*id, *row)).collect()
+        later.take(limit).map(|(id, row)| (*id, row.clone())).collect()
     }
 
     pub(super) fn due_leases(&self, now: Timestamp, limit: usize) -> Vec<LeaseId> {
@@ -205,6 +214,39 @@ impl Tables {
             self.sessions.remove(id);
         }
         idle.len()
+    }
+
+    fn configure(&mut self, Configured { change, .. }: &Configured) {
+        match change.setting() {
+            Some(setting) => drop(self.settings.insert(change.name.clone(), setting)),
+            None => drop(self.settings.remove(&change.name)),
+        }
+        self.setting_changes.insert(change.rev, change.clone());
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        Settings::new(self.head.settings, self.settings.values().cloned())
+    }
+
+    pub(super) fn setting_changes(&self, request: &SettingChangesRequest) -> Vec<SettingChange> {
+        let asked = self.setting_changes.values().rev().filter(|change| {
+            request.name.as_ref().is_none_or(|name| change.name == *name)
+                && request.before.is_none_or(|before| change.rev < before)
+        });
+        asked.take(request.limit.unwrap_or(usize::MAX)).cloned().collect()
+    }
+
+    pub(super) fn forget_setting_changes(&mut self, before: Timestamp, kept_max: usize, limit: usize) -> usize {
+        let newest_first = self.setting_changes.values().rev().enumerate();
+        let old = newest_first.filter(|(number, change)| *number >= kept_max || change.changed_at < before);
+        let mut old: Vec<_> = old.map(|(_, change)| change.rev).collect();
+        // The oldest first, as everywhere.
+        old.reverse();
+        old.truncate(limit);
+        for rev in &old {
+            self.setting_changes.remove(rev);
+        }
+        old.len()
     }
 
     pub(super) fn move_cursors(&mut self, moves: &[CursorMove], now: Timestamp) -> Vec<Result<Cursor>> {

@@ -2,13 +2,14 @@
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::{error, schema};
+use super::{error, schema, settings};
 use crate::clock::Timestamp;
 use crate::decide::{Decision, State};
 use crate::error::Result;
 use crate::event::{Event, EventType};
 use crate::id::{EventId, Tag};
 use crate::origin::TraceContext;
+use crate::store::stored_value;
 
 /// Writes the rows, leases and events of a decision on this state, and the head.
 pub(super) fn apply(connection: &Connection, state: &State, decision: &Decision) -> rusqlite::Result<()> {
@@ -16,6 +17,9 @@ pub(super) fn apply(connection: &Connection, state: &State, decision: &Decision)
     write_leases(connection, decision)?;
     write_sessions(connection, decision)?;
     append_events(connection, &decision.events)?;
+    if let Some(configured) = &decision.configured {
+        settings::apply(connection, &configured.change)?;
+    }
     schema::update_head(connection, &decision.head)
 }
 
@@ -75,9 +79,9 @@ fn write_rows(connection: &Connection, state: &State, decision: &Decision) -> ru
 
 fn write_leases(connection: &Connection, decision: &Decision) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
-        "insert into leases (id, version, expires_at, ttl_ms, expired) values (?1, ?2, ?3, ?4, ?5) \
+        "insert into leases (id, version, expires_at, ttl_ms, expired, owner) values (?1, ?2, ?3, ?4, ?5, ?6) \
          on conflict (id) do update set version = excluded.version, expires_at = excluded.expires_at, \
-         ttl_ms = excluded.ttl_ms, expired = excluded.expired",
+         ttl_ms = excluded.ttl_ms, expired = excluded.expired, owner = excluded.owner",
     )?;
     for (id, lease) in &decision.leases {
         statement.execute(params![
@@ -86,6 +90,7 @@ fn write_leases(connection: &Connection, decision: &Decision) -> rusqlite::Resul
             lease.expires_at.map(Timestamp::as_millis),
             lease.ttl.map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
             lease.expired,
+            lease.owner.as_deref(),
         ])?;
     }
     Ok(())
@@ -124,7 +129,8 @@ fn append_events(connection: &Connection, events: &[Event]) -> rusqlite::Result<
          values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     )?;
     for event in events {
-        let metadata = (event.event_type == EventType::Set).then_some(&*event.value);
+        let value = stored_value(event).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        let metadata = (event.event_type == EventType::Set).then_some(&value[..]);
         statement.execute(params![
             event.id.get(),
             event.rev.get(),
@@ -150,4 +156,43 @@ fn append_events(connection: &Connection, events: &[Event]) -> rusqlite::Result<
         ])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::clock::SystemClock;
+    use crate::decide::{Batch, Head, Request};
+    use crate::error::ErrorKind;
+    use crate::id::Tag;
+    use crate::key::Key;
+    use crate::request::SetRequest;
+    use crate::store::sqlite::{Location, SqliteStore};
+    use crate::store::tables::Sharing;
+    use crate::store::{Store, WriteError, loads};
+    use crate::value::Value;
+
+    #[tokio::test]
+    async fn a_large_value_is_refused_and_nothing_is_written() {
+        let clock = Arc::new(SystemClock);
+        let store = SqliteStore::open(Location::Memory, clock, Sharing::Refused)
+            .await
+            .unwrap();
+        let set = |name: &str, value: Value| Request::Set(SetRequest::new(Key::new(name).unwrap(), value));
+        let batch = |requests| Batch {
+            requests,
+            seen: Head::default(),
+            tag: Tag::new(7),
+        };
+        let large = batch(vec![set("a", "v".into()), set("b", Value::large(5_000_000_000))]);
+        match loads::write(&store, large).await {
+            Err(WriteError::Rejected(error)) => assert_eq!(error.kind(), ErrorKind::Internal),
+            other => panic!("{other:?}"),
+        }
+        let (head, _) = store.head().await.unwrap();
+        assert_eq!((head.last_event.get(), head.keys), (0, 0));
+        let written = loads::write(&store, batch(vec![set("a", "v".into())])).await.unwrap();
+        assert_eq!(written.head.keys, 1);
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::decide::Row;
 use crate::id::EventId;
 use crate::key::Key;
+use crate::value::Value;
 
 /// Bytes that the rows may take together.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -105,7 +106,7 @@ impl Part {
 
 /// Bytes that a row takes, roughly.
 fn bytes(key: &Key, row: &Row) -> usize {
-    let value = row.value.as_ref().map_or(0, bytes::Bytes::len);
+    let value = row.value.as_ref().map_or(0, Value::bytes_in_memory);
     ROW_OVERHEAD_BYTES + key.as_bytes().len() + value
 }
 

@@ -119,6 +119,7 @@ fn read(columns: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {
                 id: row::event_id(columns, 4)?,
                 tag: row::tag(columns, 5)?,
             },
+            rev: None,
         },
         token: FencingToken::new(columns.get::<_, i64>(6)?.cast_unsigned()),
         moved_at: row::timestamp(columns, 7)?,

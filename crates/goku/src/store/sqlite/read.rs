@@ -10,6 +10,7 @@ use crate::id::{EventId, LeaseId, Tag};
 use crate::key::{Key, KeyRange};
 use crate::limits::{HISTORY_BYTES_MAX, KEY_BYTES_MAX};
 use crate::store::{EventsPage, EventsRequest, MembersPage, Page, PageRequest};
+use crate::value::Value;
 use crate::write::SessionId;
 
 /// The end of a range without one, for SQL: every key is shorter, and so less.
@@ -90,7 +91,7 @@ impl Room {
     /// Takes the value of a row; fails where there is no room for it.
     fn take(&mut self, row: Option<&Row>) -> rusqlite::Result<()> {
         let value = row.and_then(|row| row.value.as_ref());
-        let left = self.bytes_left.checked_sub(value.map_or(0, bytes::Bytes::len));
+        let left = self.bytes_left.checked_sub(value.map_or(0, Value::bytes_in_memory));
         self.bytes_left = left.ok_or_else(|| {
             let message = format!("the values to read together have more than {} bytes", self.bytes_max);
             rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_TOOBIG), Some(message))
@@ -112,7 +113,7 @@ pub(super) fn page(connection: &Connection, request: &PageRequest) -> rusqlite::
         let (key, mut row) = row::row(columns)?;
         let is_as_now = row.updated_ref <= request.at;
         if request.values && is_as_now {
-            row.value = row::bytes(columns, ROW_VALUE)?;
+            row.value = row::value(columns, ROW_VALUE)?;
         }
         let row = if is_as_now {
             Some(row)
@@ -122,7 +123,7 @@ pub(super) fn page(connection: &Connection, request: &PageRequest) -> rusqlite::
         looked_at += 1;
         last = Some(key.clone());
         if let Some(row) = row.filter(Row::is_live) {
-            bytes += row.value.as_ref().map_or(0, bytes::Bytes::len);
+            bytes += row.value.as_ref().map_or(0, Value::bytes_in_memory);
             page.rows.push((key, row));
         }
         if bytes >= request.bytes_max {
@@ -164,7 +165,7 @@ pub(super) fn events(connection: &Connection, request: &EventsRequest) -> rusqli
     let mut bytes = 0;
     while let Some(columns) = found.next()? {
         let event = row::event(columns)?;
-        bytes += event.value.len();
+        bytes += event.value.bytes_in_memory();
         let id = event.id;
         page.events.push(event);
         if bytes >= request.bytes_max || page.events.len() >= request.rows_max {
@@ -206,7 +207,7 @@ pub(super) fn history(
         let Some(event) = event(connection, id).optional()? else {
             break;
         };
-        bytes += event.value.len();
+        bytes += event.value.bytes_in_memory();
         if !events.is_empty() && bytes > HISTORY_BYTES_MAX {
             break;
         }
@@ -232,7 +233,7 @@ fn one_row(statement: &mut Statement<'_>, key: &Key, with_value: bool) -> rusqli
     };
     let mut row = row::row_of_key(columns)?;
     if with_value {
-        row.value = row::bytes(columns, ROW_VALUE)?;
+        row.value = row::value(columns, ROW_VALUE)?;
     }
     Ok(Some(row))
 }

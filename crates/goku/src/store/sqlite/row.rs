@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rusqlite::types::{FromSqlError, ValueRef};
 
 use crate::clock::Timestamp;
 use crate::decide::{LeaseRow, Row, SessionRow};
 use crate::error::Error;
 use crate::event::{Event, EventType};
-use crate::id::{EventId, LeaseId, Revision, Tag, Version};
+use crate::id::{EventId, LeaseId, Revision, SettingsRev, Tag, Version};
 use crate::key::Key;
 use crate::origin::Origin;
+use crate::setting::SettingName;
+use crate::value::Value;
 
 /// The columns of `keys`, or of `data`, that [`row`] reads, from its first column on; the value may follow.
 pub(super) const ROW_COLUMNS: &str =
@@ -26,7 +27,7 @@ pub(super) const EVENT_COLUMNS: &str = "id, rev, tag, type, key, timestamp, vers
                                         created_rev, lease_id, prev_ref, metadata, leased, actor, request_id, trace";
 
 /// The columns of `leases` that [`lease`] reads.
-pub(super) const LEASE_COLUMNS: &str = "id, version, expires_at, ttl_ms, expired";
+pub(super) const LEASE_COLUMNS: &str = "id, version, expires_at, ttl_ms, expired, owner";
 
 type Columns<'a> = rusqlite::Row<'a>;
 
@@ -70,7 +71,7 @@ pub(super) fn event(columns: &Columns<'_>) -> rusqlite::Result<Event> {
         created_rev: revision(columns, 9)?,
         lease_id: lease_id(columns, 10)?,
         prev_ref: event_id(columns, 11)?,
-        value: bytes(columns, 12)?.unwrap_or_default(),
+        value: value(columns, 12)?.unwrap_or_default(),
         leased: columns.get(13)?,
         origin: origin(columns, 14)?,
     })
@@ -85,6 +86,7 @@ pub(super) fn lease(columns: &Columns<'_>) -> rusqlite::Result<(LeaseId, LeaseRo
             .get::<_, Option<i64>>(3)?
             .map(|ms| Duration::from_millis(ms.unsigned_abs())),
         expired: columns.get(4)?,
+        owner: columns.get_ref(5)?.as_str_or_null()?.map(Arc::from),
     };
     Ok((lease_id(columns, 0)?, row))
 }
@@ -102,10 +104,10 @@ fn origin(columns: &Columns<'_>, first: usize) -> rusqlite::Result<Option<Arc<Or
     checked(first, origin)
 }
 
-pub(super) fn bytes(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Option<Bytes>> {
+pub(super) fn value(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Option<Value>> {
     match columns.get_ref(column)? {
         ValueRef::Null => Ok(None),
-        value => Ok(Some(Bytes::copy_from_slice(value.as_blob()?))),
+        value => Ok(Some(value.as_blob()?.into())),
     }
 }
 
@@ -119,6 +121,14 @@ pub(super) fn tag(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Tag>
 
 pub(super) fn revision(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Revision> {
     checked(column, Revision::new(columns.get(column)?))
+}
+
+pub(super) fn settings_rev(columns: &Columns<'_>, column: usize) -> rusqlite::Result<SettingsRev> {
+    checked(column, SettingsRev::new(columns.get(column)?))
+}
+
+pub(super) fn setting_name(columns: &Columns<'_>, column: usize) -> rusqlite::Result<SettingName> {
+    checked(column, SettingName::new(columns.get_ref(column)?.as_blob()?))
 }
 
 pub(super) fn timestamp(columns: &Columns<'_>, column: usize) -> rusqlite::Result<Timestamp> {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{error, row};
 use crate::clock::Timestamp;
-use crate::decide::{Format, Head};
+use crate::decide::{Format, Head, SettingsStamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Epoch;
 use crate::random::Randomness;
@@ -121,7 +121,7 @@ const HEAD: OwnTable = OwnTable {
 };
 
 /// Tables and views by the columns that tell them from those of another program with the same names.
-const OWN: [OwnTable; 7] = [
+const OWN: [OwnTable; 9] = [
     OwnTable {
         name: "data",
         columns: &["created_rev", "updated_rev"],
@@ -145,6 +145,14 @@ const OWN: [OwnTable; 7] = [
     OwnTable {
         name: "cursors",
         columns: &["part", "epoch", "event", "tag", "token", "moved_at"],
+    },
+    OwnTable {
+        name: "goku_settings",
+        columns: &["value", "rev", "changed_at"],
+    },
+    OwnTable {
+        name: "goku_setting_changes",
+        columns: &["rev", "value", "changed_at"],
     },
     HEAD,
 ];
@@ -186,8 +194,28 @@ update head set etcd_compacted = compacted_rev where compacted > 0;
 
 /// Tables that files of earlier versions do not have; those versions leave them alone.
 fn later_tables() -> String {
-    cursors_table("cursors")
+    format!("{};{SETTINGS_TABLES}", cursors_table("cursors"))
 }
+
+/// Settings, and the changes that made them; called so that no table of a program is in the way which shares the database.
+const SETTINGS_TABLES: &str = "
+create table if not exists goku_settings (
+  name blob not null primary key,
+  value text not null,
+  rev integer not null,
+  changed_at integer not null,
+  actor text
+) without rowid;
+create table if not exists goku_setting_changes (
+  rev integer not null primary key,
+  name blob not null,
+  value text,
+  changed_at integer not null,
+  actor text,
+  request_id text
+);
+create index if not exists goku_setting_changes_name on goku_setting_changes (name, rev);
+";
 
 /// Makes a table of cursors.
 pub(super) fn cursors_table(name: &str) -> String {
@@ -228,6 +256,15 @@ pub(super) fn checkpoint_pages(requests: usize) -> i64 {
 /// Has the log copied into the database after so many pages from the next commit on.
 pub(super) fn set_checkpoint_pages(connection: &Connection, pages: i64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "wal_autocheckpoint", pages)
+}
+
+/// The bytes of the database, without what waits in the log to be copied into it.
+pub(super) fn bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    connection.query_row(
+        "select page_count * page_size from pragma_page_count(), pragma_page_size()",
+        [],
+        |row| row.get(0),
+    )
 }
 
 /// Checks, before anything is changed, that the database is goku's or that its tables may be made there.
@@ -333,7 +370,7 @@ fn insert_head(connection: &Connection) -> Result<()> {
 pub(super) fn head(connection: &Connection) -> rusqlite::Result<Head> {
     let mut statement = connection.prepare_cached(
         "select epoch, epoch_salt, last_event, last_tag, last_lease, last_rev, compacted, last_time, next_deadline, \
-         keys, leases, batch_tag, compacted_rev, etcd_compacted from head",
+         keys, leases, batch_tag, compacted_rev, etcd_compacted, settings_rev, settings_tag from head",
     )?;
     statement.query_row([], |columns| {
         Ok(Head {
@@ -351,6 +388,10 @@ pub(super) fn head(connection: &Connection) -> rusqlite::Result<Head> {
             batch: row::tag(columns, 11)?,
             compacted_rev: row::revision(columns, 12)?,
             etcd_compacted: columns.get(13)?,
+            settings: SettingsStamp {
+                rev: row::settings_rev(columns, 14)?,
+                tag: row::tag(columns, 15)?,
+            },
         })
     })
 }
@@ -360,7 +401,7 @@ pub(super) fn update_head(connection: &Connection, head: &Head) -> rusqlite::Res
     let mut statement = connection.prepare_cached(
         "update head set epoch = ?1, epoch_salt = ?2, last_event = ?3, last_tag = ?4, last_lease = ?5, last_rev = ?6, \
          compacted = ?7, last_time = ?8, next_deadline = ?9, keys = ?10, leases = ?11, batch_tag = ?12, \
-         compacted_rev = ?13, etcd_compacted = ?14",
+         compacted_rev = ?13, etcd_compacted = ?14, settings_rev = ?15, settings_tag = ?16",
     )?;
     statement
         .execute(params![
@@ -378,6 +419,8 @@ pub(super) fn update_head(connection: &Connection, head: &Head) -> rusqlite::Res
             head.batch.get().cast_signed(),
             head.compacted_rev.get(),
             head.etcd_compacted,
+            head.settings.rev.get(),
+            head.settings.tag.get().cast_signed(),
         ])
         .map(drop)
 }

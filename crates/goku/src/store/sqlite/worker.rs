@@ -2,21 +2,27 @@
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, mpsc};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::lock::FileLock;
 use super::names::Names;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::{Connections, Observation, Observers, Role};
 use crate::store::guarded::panic_error;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// A queue of jobs and the threads that take from it. Its length is bounded by the callers, who wait for their jobs.
 #[derive(Clone)]
-pub(super) struct Worker(Arc<Inner>);
+pub(super) struct Worker {
+    inner: Arc<Inner>,
+    observers: Observers,
+    role: Role,
+}
 
 struct Inner {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
@@ -61,11 +67,41 @@ impl Worker {
                 })
                 .map_err(|error| Error::new(ErrorKind::Config, "cannot start a thread").with_source(error))?;
         }
-        Ok(Worker(Arc::new(Inner {
-            jobs: Mutex::new(Some(sender)),
-            connections,
-            ended: tokio::sync::Mutex::new(ended),
-        })))
+        Ok(Worker {
+            inner: Arc::new(Inner {
+                jobs: Mutex::new(Some(sender)),
+                connections,
+                ended: tokio::sync::Mutex::new(ended),
+            }),
+            observers: Observers::default(),
+            role: Role::Reader,
+        })
+    }
+
+    /// The same worker, which tells these observers how long jobs wait for a connection, and what it is for.
+    pub(super) fn observed_by(self, observers: Observers, role: Role) -> Worker {
+        Worker {
+            observers,
+            role,
+            ..self
+        }
+    }
+
+    /// Whether this is another handle to that worker.
+    pub(super) fn is(&self, other: &Worker) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// The connections, as those that are for `role`.
+    pub(super) fn connections(&self, role: Role) -> Connections {
+        let is_busy =
+            |connection: &&Arc<Shared>| matches!(connection.connection.try_lock(), Err(TryLockError::WouldBlock));
+        let busy = self.inner.connections.iter().filter(is_busy).count();
+        Connections {
+            role,
+            busy,
+            idle: self.inner.connections.len() - busy,
+        }
     }
 
     /// Runs `job` on one of the connections; `Stopped` once the worker is closed, `Internal` where the job panics. Then the
@@ -75,11 +111,14 @@ impl Worker {
         job: impl FnOnce(&mut Connection) -> T + Send + 'static,
     ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
+        let (observers, role, queued_at) = (self.observers.clone(), self.role, Instant::now());
         let job: Job = Box::new(move |connection| {
+            let waited = queued_at.elapsed();
+            observers.tell(Observation::Connected { role, waited });
             let outcome = catch_unwind(AssertUnwindSafe(|| job(connection)));
             drop(sender.send(outcome.map_err(|panic| panic_error(&*panic))));
         });
-        match &*self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.inner.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(jobs) => jobs.send(job).map_err(|_| stopped())?,
             None => return Err(stopped()),
         }
@@ -89,15 +128,15 @@ impl Worker {
     /// Runs `job` on the first of the connections and on the calling thread, which waits until no other job has it;
     /// `Stopped` once the worker is closed.
     pub(super) fn run_here<T>(&self, job: impl FnOnce(&mut Connection) -> T) -> Result<T> {
-        let first = self.0.connections.first();
+        let first = self.inner.connections.first();
         first.and_then(|connection| connection.run(job)).ok_or_else(stopped)
     }
 
     /// Lets the jobs that wait finish and closes the connections. A caller that does not wait for it leaves nothing behind
     /// that a runtime would wait for at its end.
     pub(super) async fn close(&self) {
-        self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        while self.0.ended.lock().await.recv().await.is_some() {}
+        self.inner.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        while self.inner.ended.lock().await.recv().await.is_some() {}
     }
 }
 

@@ -124,12 +124,12 @@ impl History {
             let tables = tables();
             let row = tables.rows.get(key);
             if let Some(row) = row {
-                state.put_lease(row.lease_id, tables.leases.get(&row.lease_id).copied());
+                state.put_lease(row.lease_id, tables.leases.get(&row.lease_id).cloned());
             }
             state.put_row(key.clone(), row.map(|row| loaded(row, *with_value)));
         }
         for id in &needs.leases {
-            state.put_lease(*id, tables().leases.get(id).copied());
+            state.put_lease(*id, tables().leases.get(id).cloned());
         }
         for id in &needs.members {
             let rows = tables().rows.iter().filter(|(_, row)| row.lease_id == *id);

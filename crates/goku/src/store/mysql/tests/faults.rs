@@ -389,7 +389,7 @@ async fn batches_apply_once_whatever_connections_are_killed() {
     let read = store.events(all_events(head.last_event)).await.unwrap();
     let values = read.events.iter().filter(|event| event.key == key("k"));
     let values: Vec<_> = values
-        .map(|event| String::from_utf8_lossy(&event.value).into_owned())
+        .map(|event| String::from_utf8_lossy(event.inline_value().unwrap()).into_owned())
         .collect();
     let expected: Vec<_> = (0..BATCHES).map(|n| n.to_string()).collect();
     assert_eq!(

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use goku_mariadbd::{Options, Server};
+use goku_test_pki::{Ca, Subject};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::super::address::Address;
 use super::super::error::Trouble;
 use super::super::servers::Servers;
 use super::super::session::{self, Role};
@@ -155,43 +157,103 @@ async fn a_server_that_demands_tls_or_has_none_says_what_to_do() {
     })
     .unwrap();
     let message = refusal(&format!("mysql://root@127.0.0.1:{}/d", server.port())).await;
-    assert!(message.contains("`require_ssl=true`"), "{message}");
+    assert!(message.contains("`ssl-mode=verify-identity`"), "{message}");
 
     let database = Database::create().await;
     let mut conn = database.connect().await;
     let tls: Option<(String, String)> = conn.query_first("show variables like 'have_ssl'").await.unwrap();
     if tls.is_some_and(|(_, tls)| tls == "DISABLED") {
-        let message = refusal(&format!("{}&require_ssl=true", database.url())).await;
+        let message = refusal(&format!("{}&ssl-mode=verify-identity", database.url())).await;
         assert!(message.contains("does not offer it"), "{message}");
     }
 }
 
-/// A server whose certificate it gave itself, as most have.
-#[tokio::test]
-async fn a_certificate_that_is_not_trusted_says_so_and_what_to_do() {
-    let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
-    std::fs::write(&certificate, include_str!("certificate.pem")).unwrap();
-    std::fs::write(&key, include_str!("key.pem")).unwrap();
-    let certificate = format!("--ssl-cert={}", certificate.display());
-    let key = format!("--ssl-key={}", key.display());
-    let database = Database::on_own_server(&[&certificate, &key]).await;
-    let url = format!("{}&require_ssl=true", database.url());
-    let message = refusal(&url).await;
-    for part in [
-        "certificate is not trusted (UnknownIssuer)",
-        "a public CA",
-        "`verify_ca=false`",
-    ] {
-        assert!(message.contains(part), "{part}: {message}");
-    }
-    let mut root = database.connect().await;
-    root.query_drop("set global require_secure_transport = 1")
-        .await
-        .unwrap();
-    let store = MySqlStore::open(&format!("{url}&verify_ca=false")).await.unwrap();
+/// A server with a certificate for a host, in a folder with that of its CA, of another CA, and of a client.
+async fn with_certificate_for(host: &str, folder: &Path) -> Database {
+    let ca = Ca::new("Databases");
+    let write = |name: &str, content: String| std::fs::write(folder.join(name), content).unwrap();
+    write("ca.pem", ca.certificate());
+    write("foreign.pem", Ca::new("Foreign").certificate());
+    let (certificate, key) = ca.issue(Subject::default().name(host)).write(folder, "server");
+    ca.issue(Subject::named("goku")).write(folder, "client");
+    let arguments = [
+        format!("--ssl-ca={}", folder.join("ca.pem").display()),
+        format!("--ssl-cert={}", certificate.display()),
+        format!("--ssl-key={}", key.display()),
+    ];
+    Database::on_own_server(&arguments.each_ref().map(String::as_str)).await
+}
+
+/// Whether the server sees that the connections of a store are encrypted.
+async fn is_encrypted(url: &str) -> bool {
+    let store = MySqlStore::open(url).await.unwrap();
     write(&store, [set("k", "v")]).await;
     store.close().await;
+    let mut conn = Conn::new(Address::parse(url).unwrap().opts()).await.unwrap();
+    let cipher: Option<(String, String)> = conn.query_first("show status like 'Ssl_cipher'").await.unwrap();
+    cipher.is_some_and(|(_, cipher)| !cipher.is_empty())
+}
+
+#[tokio::test]
+async fn each_mode_takes_the_certificates_that_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    for host in ["127.0.0.1", "db.example"] {
+        let database = with_certificate_for(host, folder.path()).await;
+        let url = |parameters: &str| format!("{}&{parameters}", database.url());
+        assert!(!is_encrypted(&url("ssl-mode=disabled")).await);
+        assert!(is_encrypted(&url("ssl-mode=required")).await);
+        let (ca, foreign) = (file("ca.pem"), file("foreign.pem"));
+        assert!(is_encrypted(&url(&format!("ssl-mode=verify-ca&ssl-ca={ca}"))).await);
+        for untrusted in [
+            "ssl-mode=verify-ca".to_owned(),
+            format!("ssl-mode=verify-ca&ssl-ca={foreign}"),
+            "ssl-mode=verify-identity".to_owned(),
+            format!("ssl-mode=verify-identity&ssl-ca={foreign}"),
+        ] {
+            let message = refusal(&url(&untrusted)).await;
+            for part in [
+                "certificate is not trusted (UnknownIssuer)",
+                "`ssl-ca=FILE`",
+                "`ssl-mode=required`",
+            ] {
+                assert!(message.contains(part), "{untrusted}: {part}: {message}");
+            }
+        }
+        let identity = url(&format!("ssl-mode=verify-identity&ssl-ca={ca}"));
+        if host == "127.0.0.1" {
+            assert!(is_encrypted(&identity).await);
+            // The form of before.
+            assert!(is_encrypted(&url("require_ssl=true&verify_ca=false")).await);
+        } else {
+            let message = refusal(&identity).await;
+            assert!(
+                message.contains("db.example") && message.contains("`ssl-mode=verify-ca`"),
+                "{message}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_wants_a_certificate_is_shown_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let database = with_certificate_for("127.0.0.1", folder.path()).await;
+    let mut root = database.connect().await;
+    for statement in [
+        "create user shown@'%' require x509".to_owned(),
+        format!("grant all on {}.* to shown@'%'", database.name()),
+    ] {
+        root.query_drop(statement).await.unwrap();
+    }
+    let url = |parameters: &str| {
+        let identity = format!("ssl-mode=verify-identity&ssl-ca={}", file("ca.pem"));
+        format!("{}&{identity}{parameters}", database.url()).replace("root@", "shown@")
+    };
+    let shown = format!("&ssl-cert={}&ssl-key={}", file("client.pem"), file("client-key.pem"));
+    assert!(is_encrypted(&url(&shown)).await);
+    assert!(refusal(&url("")).await.contains("1045"));
 }
 
 #[tokio::test]

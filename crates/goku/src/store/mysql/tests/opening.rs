@@ -68,15 +68,18 @@ async fn a_closed_store_fails_and_leaves_no_connection() {
     assert_eq!(writers, Some(0));
 }
 
+/// Gives the tables the format after this one.
+async fn make_newer(database: &Database) {
+    let newer = "update head set format = format + 1, format_min = format";
+    let mut connection = database.connect().await;
+    connection.query_drop(newer).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_newer_format_is_refused() {
     let database = Database::create().await;
     let store = database.store().await;
-    let mut connection = database.connect().await;
-    connection
-        .query_drop("update head set format = 3, format_min = 3")
-        .await
-        .unwrap();
+    make_newer(&database).await;
     let refused = loads::write(&store, batch([set("k", "v")])).await;
     assert!(matches!(refused, Err(WriteError::Final(error)) if error.kind() == ErrorKind::Config));
     let error = MySqlStore::open(&database.url()).await.unwrap_err();
@@ -90,11 +93,7 @@ async fn a_store_that_only_reads_ends_where_the_format_becomes_newer() {
     for look in ["poll", "head", "announcement"] {
         let database = Database::create().await;
         let store = database.store().await;
-        let mut connection = database.connect().await;
-        connection
-            .query_drop("update head set format = 3, format_min = 3")
-            .await
-            .unwrap();
+        make_newer(&database).await;
         let seen = match look {
             "poll" => store.load(Needs::default(), None).await.map(drop),
             "head" => store.head().await.map(drop),
@@ -110,9 +109,7 @@ async fn an_engine_that_only_streams_stops_where_the_format_becomes_newer() {
     let database = Database::create().await;
     let engine = Engine::open(&database.url()).await.unwrap();
     let mut events = engine.stream(StreamRequest::default()).await.unwrap();
-    let newer = "update head set format = 3, format_min = 3";
-    let mut connection = database.connect().await;
-    connection.query_drop(newer).await.unwrap();
+    make_newer(&database).await;
     let reason = engine.broken().await;
     assert_eq!(reason.kind(), ErrorKind::Config);
     let end = events.next().await.unwrap().unwrap_err();

@@ -155,7 +155,7 @@ async fn a_prewritten_batch_that_others_overtook_leaves_nothing() {
     assert!(prewrite.end().await.unwrap().is_none());
     no_transaction_is_open(&database).await;
     let k = get(&store, "k").await.unwrap();
-    assert_eq!((k.version.get(), k.value.as_deref()), (1, Some(b"others".as_slice())));
+    assert_eq!((k.version.get(), k.value), (1, Some("others".into())));
 }
 
 #[tokio::test]
@@ -264,10 +264,7 @@ async fn of_a_prewritten_batch_and_one_of_others_that_wait_for_each_other_neithe
         outcome => panic!("{outcome:?}"),
     }
     no_transaction_is_open(&database).await;
-    assert_eq!(
-        get(&store, "k").await.unwrap().value.as_deref(),
-        Some(b"others".as_slice())
-    );
+    assert_eq!(get(&store, "k").await.unwrap().value.unwrap(), "others");
 }
 
 /// Some keys are known to be there beside those that are assumed absent, one of which is set twice.

@@ -11,7 +11,7 @@ fn values(page: &Page) -> Vec<(&str, &[u8])> {
     assert!(page.rows.iter().all(|(_, row)| value(row)));
     page.rows
         .iter()
-        .map(|(key, row)| (key.text().unwrap(), row.value.as_deref().unwrap()))
+        .map(|(key, row)| (key.text().unwrap(), &row.value.as_ref().unwrap().inline().unwrap()[..]))
         .collect()
 }
 
@@ -313,4 +313,10 @@ async fn many_reads_at_once_share_the_connections_and_given_up_ones_harm_nobody(
     });
     let lengths = futures::future::join_all(reads).await;
     assert_eq!(lengths, [50_000; 64]);
+}
+
+#[tokio::test]
+async fn settings_are_kept_with_their_changes() {
+    let database = Database::create().await;
+    crate::store::settings_check::check(&database.store().await).await;
 }

@@ -15,6 +15,7 @@ use crate::decide::{Preconditions, State, first_needs};
 use crate::engine::pipeline::{Changes, Speculation};
 use crate::event::EventType;
 use crate::lease::Expiry;
+use crate::observe::Stopwatch;
 use crate::store::{Pipelined as _, Prewrite};
 
 /// A batch with its decision.
@@ -106,8 +107,12 @@ impl Speculative {
         let (begin, begun) = oneshot::channel();
         let store = store.clone();
         let (decision, preconditions) = (self.decision.clone(), self.preconditions.clone());
-        let outcome =
-            tokio::spawn(async move { store.write_speculative(decision, &preconditions, prewrite, begin).await });
+        let outcome = tokio::spawn(async move {
+            let mut watch = Stopwatch::start(tokio::time::Instant::now());
+            store
+                .write_speculative(decision, &preconditions, prewrite, begin, &mut watch)
+                .await
+        });
         Sent { outcome, begun }
     }
 
@@ -125,7 +130,7 @@ pub(super) async fn some_changes_are_there(decision: &Decision, store: &MySqlSto
     );
     assert_eq!(store.head().await.unwrap().0, decision.head);
     let a = get(store, "a").await.unwrap();
-    assert_eq!((a.version.get(), a.value.as_deref()), (3, Some(b"3".as_slice())));
+    assert_eq!((a.version.get(), a.value), (3, Some("3".into())));
     assert!(get(store, "b").await.unwrap().deleted_ref.is_some());
     let events = store.events(all_events(decision.head.last_event)).await.unwrap().events;
     assert_eq!(events[2..], decision.events);
@@ -156,10 +161,7 @@ async fn a_batch_that_others_overtook_leaves_nothing_and_locks_nothing() {
     soon("the batch", session_that(&mut observer, &database, WAITS_FOR_HEAD)).await;
     holder.query_drop("commit").await.unwrap();
     assert!(soon("its end", sent.outcome).await.unwrap().unwrap().is_none());
-    assert_eq!(
-        get(&store, "k").await.unwrap().value.as_deref(),
-        Some(b"others".as_slice())
-    );
+    assert_eq!(get(&store, "k").await.unwrap().value.unwrap(), "others");
     no_transaction_is_open(&database).await;
     // The connection goes on.
     let again = Speculative::after(&store, &[], vec![set("k", "mine")]).await;

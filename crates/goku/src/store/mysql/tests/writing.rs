@@ -30,8 +30,8 @@ async fn a_batch_gives_contiguous_ids_and_a_request_fails_alone() {
     assert_eq!((head.keys, head.last_rev.get()), (1, 6));
     let b = get(&store, "b").await.unwrap();
     assert_eq!(
-        (b.version.get(), b.created_ref.get(), b.value.as_deref()),
-        (3, 5, Some(b"4".as_slice()))
+        (b.version.get(), b.created_ref.get(), b.value),
+        (3, 5, Some("4".into()))
     );
     let a = get(&store, "a").await.unwrap();
     assert_eq!(
@@ -107,11 +107,7 @@ async fn keys_and_values_survive_whatever_bytes_they_have() {
     let (head, _) = store.head().await.unwrap();
     assert_eq!(head.keys, names.len() as u64);
     for name in names {
-        assert_eq!(
-            get(&store, name).await.unwrap().value.as_deref(),
-            Some(pairs.as_slice()),
-            "{name:?}"
-        );
+        assert_eq!(get(&store, name).await.unwrap().value.unwrap(), pairs, "{name:?}");
     }
     let page = store
         .page(everything(EventId::new(names.len() as i64).unwrap()))
@@ -120,11 +116,7 @@ async fn keys_and_values_survive_whatever_bytes_they_have() {
     let mut sorted: Vec<_> = names.iter().map(|name| key(name)).collect();
     sorted.sort();
     assert_eq!(page.rows.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(), sorted);
-    assert!(
-        page.rows
-            .iter()
-            .all(|(_, row)| row.value.as_deref() == Some(bytes.as_slice()))
-    );
+    assert!(page.rows.iter().all(|(_, row)| row.value.as_ref().unwrap() == &bytes));
 }
 
 #[tokio::test]
@@ -210,7 +202,7 @@ async fn transactions_read_values_and_ranges_under_the_lock() {
     let first: Vec<_> = listed(2).iter().map(|entry| entry.key.to_string()).collect();
     assert_eq!(first, ["k00", "k02"]);
     assert_eq!(listed(3).len(), 29);
-    assert_eq!(&listed(3)[28].value[..], b"v29");
+    assert_eq!(listed(3)[28].value, b"v29");
 }
 
 #[tokio::test]
@@ -271,6 +263,19 @@ async fn large_batches_go_in_several_packets() {
 }
 
 #[tokio::test]
+async fn a_large_value_is_refused_and_nothing_is_written() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let large = set("b", crate::Value::large(5_000_000_000));
+    let refused = loads::write(&store, batch([set("a", "v"), large])).await;
+    assert!(matches!(refused, Err(WriteError::Rejected(error)) if error.kind() == ErrorKind::Internal));
+    no_transaction_is_open(&database).await;
+    let (head, _) = store.head().await.unwrap();
+    assert_eq!((head.last_event.get(), head.keys), (0, 0));
+    write(&store, [set("a", "v")]).await;
+}
+
+#[tokio::test]
 async fn a_value_at_the_limit_of_an_entry_survives() {
     let database = Database::create().await;
     let store = database.store().await;
@@ -284,7 +289,7 @@ async fn a_value_at_the_limit_of_an_entry_survives() {
     let page = store.page(everything(head.last_event)).await.unwrap();
     assert_eq!(
         page.rows[0].1.value.as_ref().unwrap().len(),
-        crate::limits::ENTRY_BYTES_MAX - 1
+        crate::limits::ENTRY_BYTES_MAX as u64 - 1
     );
 }
 

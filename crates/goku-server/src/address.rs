@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 /// Reads an address to listen at or to be reached at; names are looked up later.
-pub(super) fn parse(text: &str) -> Result<String, String> {
+pub(crate) fn parse(text: &str) -> Result<String, String> {
     let is_name_and_port = || {
         let (host, port) = text.rsplit_once(':')?;
         let is_host = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "[]:/@".contains(c));

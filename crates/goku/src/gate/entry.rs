@@ -1,0 +1,59 @@
+//! The way in: from credentials to what a caller gets.
+
+use std::sync::Arc;
+
+use super::Entered;
+use super::audit;
+use super::credentials::Credentials;
+use super::guard::Guard;
+use super::permitted::Permitted;
+use super::permitted_admin::PermittedAdmin;
+use super::rules::{Caller, Rules};
+use super::visitor::Visitor;
+use crate::access::{AccessName, Demand, Token};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Finds out who a caller is. One that has no right at all does not get in, so that nothing looks at what it asks for.
+pub(super) async fn enter(guard: &Arc<Guard>, credentials: &Credentials) -> Result<Entered> {
+    let caller = caller(credentials).inspect_err(|error| audit::refused(None, error))?;
+    let has_any = |rules: &Rules| rules.rights(&caller, guard.now())?.check(&Demand::Anything);
+    if has_any(&*guard.heard().await?).is_err() {
+        // It may have got some a moment ago, at another replica.
+        let rules = guard.latest().await?;
+        has_any(&rules).inspect_err(|error| audit::refused(rules.identity(&caller).as_ref(), error))?;
+    }
+    let visitor = Visitor::new(guard.clone(), caller);
+    Ok(Entered {
+        client: Arc::new(Permitted::new(visitor.clone())),
+        admin: Some(Arc::new(PermittedAdmin::new(visitor))),
+    })
+}
+
+/// Lets an operator pass, to do `call` to the server itself.
+pub(super) async fn operate(guard: &Arc<Guard>, credentials: &Credentials, call: &'static str) -> Result<()> {
+    let caller = caller(credentials).inspect_err(|error| audit::refused(None, error))?;
+    PermittedAdmin::new(Visitor::new(guard.clone(), caller))
+        .check(call, None)
+        .await
+        .map(drop)
+}
+
+/// The caller that credentials tell of, if they are genuine.
+fn caller(credentials: &Credentials) -> Result<Caller> {
+    if let Some(text) = &credentials.token {
+        if !Token::is_meant_by(text) {
+            let message = "the credentials are of a kind that is not known here: a token begins with goku_";
+            return Err(Error::new(ErrorKind::Unauthenticated, message));
+        }
+        return Ok(Caller::Token(text.parse::<Token>()?.hash()));
+    }
+    if let Some(names) = &credentials.certificate {
+        let Some(name) = names.identity() else {
+            let message = "the certificate names nobody: it has no URI, DNS name or common name";
+            return Err(Error::new(ErrorKind::Unauthenticated, message));
+        };
+        let name = AccessName::new(name).map_err(|error| Error::new(ErrorKind::Unauthenticated, error.to_string()))?;
+        return Ok(Caller::Named(name));
+    }
+    Ok(Caller::Anonymous)
+}
