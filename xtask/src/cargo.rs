@@ -55,7 +55,7 @@ impl Cargo {
         command
             .args(arguments)
             .envs(variables.iter().copied())
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+            .current_dir(root());
         Self { line, command }
     }
 
@@ -70,6 +70,11 @@ impl Cargo {
 
 fn cannot_run(error: io::Error) -> Failure {
     Failure::new(format!("cannot run cargo: {error}"))
+}
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// Where cargo builds: this program lies in `TARGET/PROFILE`.

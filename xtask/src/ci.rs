@@ -3,21 +3,32 @@
 use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
-use crate::task::TestOptions;
-use crate::{cargo, etcd_peer, examples, test};
+use crate::task::{TestOptions, UpgradeOptions};
+use crate::{cargo, deny, etcd_peer, examples, test, upgrade};
 
 /// Runs the steps up to the first that fails, and prints how long each took.
 pub(crate) fn run(options: &TestOptions) -> Result<(), Failure> {
     let mut times = Vec::new();
-    let outcome = run_steps(options, &mut times);
+    let mut advisories = Ok(());
+    let outcome = run_steps(options, &mut times, &mut advisories);
     eprintln!("\nxtask: times");
     for (step, time) in &times {
         eprintln!("  {step:<14}{:>8.1} s", time.as_secs_f64());
     }
+    if let Err(why) = upgrade::check() {
+        eprintln!("\nxtask: THE UPGRADE FROM AN EARLIER COMMIT WAS NOT TRIED: {why}");
+    }
+    if let Err(why) = advisories {
+        eprintln!("\nxtask: KNOWN WEAKNESSES OF THE DEPENDENCIES WERE NOT LOOKED FOR: {why}");
+    }
     outcome
 }
 
-fn run_steps(options: &TestOptions, times: &mut Vec<(&'static str, Duration)>) -> Result<(), Failure> {
+fn run_steps(
+    options: &TestOptions,
+    times: &mut Vec<(&'static str, Duration)>,
+    advisories: &mut Result<(), String>,
+) -> Result<(), Failure> {
     let mut run_step = |name, step: &dyn Fn() -> Result<(), Failure>| {
         eprintln!("\nxtask: {name}");
         let start = Instant::now();
@@ -37,9 +48,19 @@ fn run_steps(options: &TestOptions, times: &mut Vec<(&'static str, Duration)>) -
         ];
         cargo::run(what, &[])
     })?;
+    run_step("dependencies", &|| deny::check(options.install))?;
+    *advisories = deny::fetch_advisories();
+    if advisories.is_ok() {
+        run_step("advisories", &deny::check_advisories)?;
+    }
     run_step("clippy", &|| {
-        let what = ["clippy", "--workspace", "--all-targets", "--all-features"];
-        cargo::run(what.into_iter().chain(["--", "-D", "warnings"]), &[])
+        // That of the upgrade is not among all targets, as no ordinary run of the tests has it.
+        for targets in [&["--all-targets"][..], &["--test", "upgrade"]] {
+            let what = ["clippy", "--workspace", "--all-features"];
+            let lints = ["--", "-D", "warnings"];
+            cargo::run(what.into_iter().chain(targets.iter().copied()).chain(lints), &[])?;
+        }
+        Ok(())
     })?;
     run_step("client alone", &|| {
         // All other steps build the server's half, too.
@@ -65,5 +86,15 @@ fn run_steps(options: &TestOptions, times: &mut Vec<(&'static str, Duration)>) -
         cargo::run(what, &[("RUSTDOCFLAGS", "-D warnings")])
     })?;
     run_step("tests", &|| test::run(options))?;
-    run_step("examples", &examples::run)
+    run_step("examples", &examples::run)?;
+    if upgrade::check().is_err() {
+        // Told at the end, where it is read.
+        return Ok(());
+    }
+    run_step("upgrade", &|| {
+        upgrade::run(&UpgradeOptions {
+            install: options.install,
+            from: None,
+        })
+    })
 }

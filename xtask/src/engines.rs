@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use goku_mariadbd::{Dialect, GaleraOptions, Installation};
 
 use crate::cargo;
 use crate::failure::Failure;
 use crate::mariadb_package;
+use crate::program;
 use crate::task::EnginesOptions;
 
 /// A server that is in another release of Debian than the machine's.
@@ -176,7 +177,7 @@ fn packages_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// The mirror of Debian that the machine uses.
-fn mirror() -> Result<String, Failure> {
+pub(crate) fn mirror() -> Result<String, Failure> {
     let parts = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten();
     let files = parts.filter_map(|entry| Some(entry.ok()?.path()));
     let mut texts = [PathBuf::from("/etc/apt/sources.list")]
@@ -196,17 +197,8 @@ fn mirror_in(text: &str) -> Option<String> {
 }
 
 fn run_program(command: &mut Command) -> Result<(), Failure> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let status = command
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null())
-        .status()
-        .map_err(|error| Failure::new(format!("cannot run {program}: {error}")))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::of_program(&program, status))
-    }
+    let name = command.get_program().to_string_lossy().into_owned();
+    program::run(command.env("DEBIAN_FRONTEND", "noninteractive"), &name)
 }
 
 fn remove(folder: &Path) -> Result<(), Failure> {

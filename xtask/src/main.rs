@@ -2,17 +2,24 @@
 
 mod bench;
 mod cargo;
+mod cargo_tool;
 mod chaos;
 mod ci;
+mod deny;
 mod engines;
 mod etcd_peer;
 mod examples;
 mod failed_tests;
 mod failure;
 mod mariadb_package;
+mod package;
+mod package_check;
+mod program;
+mod prometheus_package;
 mod sim;
 mod task;
 mod test;
+mod upgrade;
 
 use std::env;
 use std::process::ExitCode;
@@ -27,10 +34,12 @@ fn main() -> ExitCode {
         }
         Task::Test(options) => test::run(&options),
         Task::Ci(options) => ci::run(&options),
+        Task::Upgrade(options) => upgrade::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Chaos(options) => chaos::run(&options),
         Task::Sim(arguments) => sim::run(&arguments),
         Task::Engines(options) => engines::run(&options),
+        Task::Package(options) => package::run(&options),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

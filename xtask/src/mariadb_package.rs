@@ -1,10 +1,11 @@
 //! The packages of MariaDB's server, installed where it is missing and may be.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use goku_mariadbd::{Installation, PACKAGES};
 
 use crate::failure::Failure;
+use crate::program;
 
 /// Makes sure that MariaDB's server is installed, and prints what it does to get there.
 pub(crate) fn ensure(may_install: bool) -> Result<(), Failure> {
@@ -30,9 +31,9 @@ impl Machine {
         Self {
             is_installed: Installation::find().is_ok(),
             may_install,
-            has_apt: succeeds("apt-get", &["--version"]),
+            has_apt: program::is_there("apt-get"),
             is_root: is_root(),
-            has_sudo: succeeds("sudo", &["-n", "true"]),
+            has_sudo: program::succeeds("sudo", &["-n", "true"]),
         }
     }
 }
@@ -72,7 +73,7 @@ fn install(with_sudo: bool) -> Result<(), Failure> {
 /// Installs another package, where this user may.
 pub(crate) fn install_package(package: &str) -> Result<(), Failure> {
     let with_sudo = !is_root();
-    if with_sudo && !succeeds("sudo", &["-n", "true"]) {
+    if with_sudo && !program::succeeds("sudo", &["-n", "true"]) {
         return Err(Failure::new(format!(
             "installing {package} takes root, or sudo without a password"
         )));
@@ -100,16 +101,7 @@ fn apt_get(with_sudo: bool, arguments: &[&str]) -> Result<(), Failure> {
     words.extend(arguments);
     let line = words.join(" ");
     eprintln!("xtask: {line}");
-    let status = Command::new(words[0])
-        .args(&words[1..])
-        .stdin(Stdio::null())
-        .status()
-        .map_err(|error| Failure::new(format!("cannot run {line}: {error}")))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::of_program(&line, status))
-    }
+    program::run(Command::new(words[0]).args(&words[1..]), &line)
 }
 
 fn not_installed(reason: &str) -> Failure {
@@ -124,16 +116,6 @@ fn not_installed(reason: &str) -> Failure {
 fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output();
     id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
-}
-
-fn succeeds(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
 }
 
 #[cfg(test)]

@@ -10,14 +10,24 @@ Development tasks of goku.
   cargo xtask test [--no-install] [-- ARGUMENTS]
       Runs all tests, on SQLite and on a private MariaDB that is started for the run. Installs
       MariaDB's server (packages mariadb-server-core and mariadb-client-core) where it is missing,
-      unless --no-install. Goes on behind a test that fails; the last lines name all that did.
+      and unpacks Prometheus (package prometheus) into TARGET/engines where that is, unless
+      --no-install. Goes on behind a test that fails; the last lines name all that did.
       ARGUMENTS are those of `cargo test`: `cargo xtask test -- -p goku name_of_a_test`.
       GOKU_TEST_MYSQL_URL=mysql://user:password@host:port names a server to use instead of the
       private one; its user creates and drops databases whose names start with goku_test_.
 
   cargo xtask ci [--no-install]
-      Formatting, clippy, documentation, `cargo xtask test`, then the examples of the crate goku, run
-      to their ends: what a change has to pass.
+      Formatting, dependencies, clippy, documentation, `cargo xtask test`, the examples of the crate goku,
+      run to their ends, then `cargo xtask upgrade`: what a change has to pass. A shallow clone lacks the
+      commit to upgrade from: then the last lines say that the upgrade was not tried, and so they do where
+      known weaknesses of dependencies cannot be downloaded. Installs cargo-deny where it is missing,
+      unless --no-install.
+
+  cargo xtask upgrade [--no-install] [--from COMMIT]
+      Replaces servers of an earlier commit one by one by those of this one, under load on a private
+      MariaDB, and opens a SQLite file of theirs: nothing may be lost, tables get their new format only
+      when the last earlier server is gone, and no earlier server starts on it. The default is the last
+      commit with earlier formats of both. Its program is built once, and kept in TARGET/upgrade.
 
   cargo xtask bench [--no-install] [ARGUMENTS]
       Measures all that goku's speed is judged by, beside etcd and one transaction a write, tells
@@ -50,6 +60,12 @@ Development tasks of goku.
       (TARGET/engines), where they run with their own libraries; takes apt-get and no root. Installs
       Galera's library (package galera-4) where the user may, else unpacks it too.
 
+  cargo xtask package [--no-install] [--check]
+      Builds TARGET/debian/goku.deb: the release program, manual pages, completions, the unit for systemd
+      and its configuration. Installs cargo-deb where it is missing, unless --no-install. --check, which
+      takes root, then installs the package in a Debian of its own (debootstrap, booted by systemd-nspawn
+      without a network), writes and reads a key, kills and stops the server, and purges it.
+
   cargo xtask help
       This text.
 ";
@@ -59,10 +75,12 @@ pub(crate) enum Task {
     Help,
     Test(TestOptions),
     Ci(TestOptions),
+    Upgrade(UpgradeOptions),
     Bench(BenchOptions),
     Chaos(ChaosOptions),
     Sim(Vec<String>),
     Engines(EnginesOptions),
+    Package(PackageOptions),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -71,6 +89,14 @@ pub(crate) struct TestOptions {
     pub(crate) install: bool,
     /// What `cargo test` is told beside the usual.
     pub(crate) cargo_arguments: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UpgradeOptions {
+    /// Whether a missing MariaDB may be installed.
+    pub(crate) install: bool,
+    /// The commit of the earlier program, as git names it.
+    pub(crate) from: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -95,6 +121,14 @@ pub(crate) struct EnginesOptions {
     pub(crate) folder: Option<PathBuf>,
 }
 
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PackageOptions {
+    /// Whether missing tools may be installed.
+    pub(crate) install: bool,
+    /// Whether the package is installed and used in a system of its own.
+    pub(crate) check: bool,
+}
+
 impl Task {
     /// Reads the arguments behind `cargo xtask`.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, Failure> {
@@ -110,10 +144,12 @@ impl Task {
                     Err(Failure::usage("ci runs all tests and takes no arguments for them"))
                 }
             }
+            Some("upgrade") => UpgradeOptions::parse(arguments).map(Self::Upgrade),
             Some("bench") => Ok(Self::Bench(BenchOptions::parse(arguments))),
             Some("chaos") => Ok(Self::Chaos(ChaosOptions::parse(arguments))),
             Some("sim") => Ok(Self::Sim(arguments.collect())),
             Some("engines") => EnginesOptions::parse(arguments).map(Self::Engines),
+            Some("package") => PackageOptions::parse(arguments).map(Self::Package),
             Some(task) => Err(Failure::usage(format!("there is no task {task}"))),
         }
     }
@@ -133,6 +169,14 @@ impl TestOptions {
             install,
             cargo_arguments: arguments.collect(),
         })
+    }
+}
+
+impl UpgradeOptions {
+    fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
+        let (install, arguments) = may_install(arguments);
+        let from = only_option(arguments.into_iter(), "--from", "a commit")?;
+        Ok(Self { install, from })
     }
 }
 
@@ -156,19 +200,43 @@ fn may_install(arguments: impl Iterator<Item = String>) -> (bool, Vec<String>) {
     (forbidding.is_empty(), others)
 }
 
+/// The only option that there may be, and its value.
+fn only_option(
+    mut arguments: impl Iterator<Item = String>,
+    option: &str,
+    value: &str,
+) -> Result<Option<String>, Failure> {
+    let Some(argument) = arguments.next() else {
+        return Ok(None);
+    };
+    if argument != option {
+        return Err(Failure::usage(format!("unknown argument {argument}")));
+    }
+    let Some(found) = arguments.next() else {
+        return Err(Failure::usage(format!("{option} names {value}")));
+    };
+    match arguments.next() {
+        None => Ok(Some(found)),
+        Some(argument) => Err(Failure::usage(format!("unknown argument {argument}"))),
+    }
+}
+
 impl EnginesOptions {
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
-        let folder = match arguments.next().as_deref() {
-            None => None,
-            Some("--folder") => match arguments.next() {
-                Some(folder) => Some(folder.into()),
-                None => return Err(Failure::usage("--folder names a folder")),
-            },
-            Some(argument) => return Err(Failure::usage(format!("unknown argument {argument}"))),
-        };
-        match arguments.next() {
-            None => Ok(Self { folder }),
-            Some(argument) => Err(Failure::usage(format!("unknown argument {argument}"))),
+    fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
+        let folder = only_option(arguments, "--folder", "a folder")?;
+        Ok(Self {
+            folder: folder.map(PathBuf::from),
+        })
+    }
+}
+
+impl PackageOptions {
+    fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
+        let (install, arguments) = may_install(arguments);
+        match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            [] => Ok(Self { install, check: false }),
+            ["--check"] => Ok(Self { install, check: true }),
+            _ => Err(Failure::usage(format!("unknown arguments {}", arguments.join(" ")))),
         }
     }
 }
@@ -204,6 +272,18 @@ mod tests {
             parse("test -- -p goku --no-install -- --nocapture"),
             Ok(Task::Test(expected))
         );
+    }
+
+    #[test]
+    fn an_upgrade_begins_where_it_is_told() {
+        let task = |install, from: Option<&str>| {
+            Ok(Task::Upgrade(UpgradeOptions {
+                install,
+                from: from.map(str::to_owned),
+            }))
+        };
+        assert_eq!(parse("upgrade"), task(true, None));
+        assert_eq!(parse("upgrade --from HEAD~3 --no-install"), task(false, Some("HEAD~3")));
     }
 
     #[test]
@@ -243,6 +323,13 @@ mod tests {
     }
 
     #[test]
+    fn a_package_is_checked_where_that_is_asked_for() {
+        let task = |install, check| Ok(Task::Package(PackageOptions { install, check }));
+        assert_eq!(parse("package"), task(true, false));
+        assert_eq!(parse("package --check --no-install"), task(false, true));
+    }
+
+    #[test]
     fn what_nobody_understands_is_refused() {
         for line in [
             "tset",
@@ -251,6 +338,11 @@ mod tests {
             "ci -- -p goku",
             "engines --folder",
             "engines here",
+            "upgrade --from",
+            "upgrade --from one other",
+            "upgrade HEAD",
+            "package --release",
+            "package --check twice",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -1,4 +1,4 @@
-//! The task `test`: all tests, with a MariaDB for those that need one.
+//! The task `test`: all tests, with a MariaDB and a Prometheus for those that need one.
 
 use std::{env, fs};
 
@@ -8,6 +8,7 @@ use crate::cargo;
 use crate::failed_tests::FailedTests;
 use crate::failure::Failure;
 use crate::mariadb_package;
+use crate::prometheus_package::{self, FOLDER_VARIABLE};
 use crate::task::TestOptions;
 
 const URL_VARIABLE: &str = "GOKU_TEST_MYSQL_URL";
@@ -16,12 +17,14 @@ const URL_VARIABLE: &str = "GOKU_TEST_MYSQL_URL";
 pub(crate) fn run(options: &TestOptions) -> Result<(), Failure> {
     let arguments = cargo_arguments(&options.cargo_arguments);
     let package = mariadb_package::ensure(options.install);
+    let prometheus = prometheus_package::ensure(options.install)?;
+    let prometheus = prometheus.as_deref().map(|folder| (FOLDER_VARIABLE, folder));
     if env::var_os(URL_VARIABLE).is_some() {
         eprintln!("xtask: {URL_VARIABLE} is set: no server is started");
         if let Err(failure) = package {
             eprintln!("xtask: tests that start a server of their own will fail. {failure}");
         }
-        return run_cargo(arguments, &[]);
+        return run_cargo(arguments, prometheus.as_slice());
     }
     package?;
 
@@ -32,7 +35,8 @@ pub(crate) fn run(options: &TestOptions) -> Result<(), Failure> {
     let server = Server::start(options).map_err(|error| Failure::new(error.to_string()))?;
     let url = format!("mysql://root@127.0.0.1:{}", server.port());
     eprintln!("xtask: a private MariaDB runs at {url}");
-    run_cargo(arguments, &[(URL_VARIABLE, &url)]).inspect_err(|_| keep_log(&server))
+    let variables: Vec<_> = prometheus.into_iter().chain([(URL_VARIABLE, &*url)]).collect();
+    run_cargo(arguments, &variables).inspect_err(|_| keep_log(&server))
 }
 
 /// Runs the tests; a failure ends with the names of those that failed.
