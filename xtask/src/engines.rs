@@ -53,6 +53,10 @@ pub(crate) fn run(options: &EnginesOptions) -> Result<(), Failure> {
         let version = installation.version().map_err(failed)?;
         eprintln!("xtask: {}: {version}, in {}", engine.name, place.display());
     }
+    // A cluster is made of the machine's own servers.
+    if let Err(failure) = mariadb_package::ensure(true) {
+        eprintln!("xtask: galera: {failure}");
+    }
     let place = folder.join("galera");
     if GaleraOptions::find(&place).is_err() {
         get_galera(&place);

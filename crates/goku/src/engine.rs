@@ -21,6 +21,7 @@ mod ring;
 mod routes;
 mod session_gc;
 mod settings;
+mod shared_look;
 mod spin;
 mod stream;
 mod tasks;
@@ -48,6 +49,7 @@ use self::reader::Reader;
 #[cfg(feature = "bench")]
 pub(crate) use self::ring::Ring;
 use self::settings::KnownSettings;
+use self::shared_look::SharedLook;
 use self::tasks::{Breakage, Tasks};
 use self::threads::Threads;
 use crate::access::Rights;
@@ -106,6 +108,7 @@ struct Inner {
     census: Census,
     log: Arc<Log>,
     settings: Arc<KnownSettings>,
+    settings_look: SharedLook<Arc<Settings>>,
     request_timeout: Duration,
     address: String,
     /// A random number that tells this engine from those before and after it.
@@ -259,6 +262,7 @@ impl Engine {
             reader,
             log,
             settings,
+            settings_look: SharedLook::default(),
             request_timeout,
             address,
             id: randomness.number().unwrap_or_default(),

@@ -51,13 +51,13 @@ impl Engine {
         }
     }
 
-    /// The settings as they are now, or were after the call began.
+    /// The settings as they are now, or were after the call began. Calls that wait share one look at the store.
     pub(crate) async fn settings(&self) -> Result<Arc<Settings>> {
         let read = async {
             let (head, _) = self.head().await?;
             self.0.settings.of(&head).await
         };
-        self.in_time(read).await
+        self.in_time(self.0.settings_look.look(read)).await
     }
 }
 
