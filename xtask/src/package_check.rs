@@ -10,9 +10,17 @@ use crate::failure::Failure;
 use crate::mariadb_package;
 use crate::program;
 
-/// What runs in the system, started by its systemd as a unit.
+mod page;
+
+/// What runs in the systems, started by their systemd as a unit.
 const SCRIPT: &str = include_str!("package_check/check.sh");
 const UNIT: &str = include_str!("package_check/goku-package-check.service");
+
+/// The page whose commands run in a system of their own.
+const PAGE: &str = include_str!("../../docs/production.md");
+
+/// How that page installs the packages, which are downloaded before the system is cut off from the network.
+const INSTALL: &str = "apt-get install --yes --no-install-recommends ./goku.deb";
 
 /// What a bare system needs so that it boots and has a package installed.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus";
@@ -23,8 +31,9 @@ const CHECK_SECONDS_MAX: &str = "300";
 /// The time that packages may take to be downloaded or unpacked, in seconds.
 const DOWNLOAD_SECONDS_MAX: &str = "900";
 
-/// Boots a fresh Debian by systemd-nspawn and has the script run there. The system is removed afterwards; a bare one to begin
-/// with is kept. Nothing is mounted outside the system's own mount namespace.
+/// Boots a fresh Debian by systemd-nspawn and has the script run there, then another one for the commands of the page on
+/// production. The systems are removed afterwards; a bare one to begin with is kept. Nothing is mounted outside a system's
+/// own mount namespace.
 pub(crate) fn run(package: &Path, may_install: bool) -> Result<(), Failure> {
     for (program, package) in [("debootstrap", "debootstrap"), ("systemd-nspawn", "systemd-container")] {
         ensure(program, package, may_install)?;
@@ -35,13 +44,18 @@ pub(crate) fn run(package: &Path, may_install: bool) -> Result<(), Failure> {
         bootstrap(&bare)?;
     }
     let system = folder.join("system");
-    remove(&system)?;
-    let outcome = check(package, &bare, &system);
-    remove(&system)?;
-    outcome
+    let page = page::script(PAGE);
+    for (script, install) in [(SCRIPT, INSTALL), (&page, page::install(PAGE, INSTALL)?)] {
+        remove(&system)?;
+        let outcome = check(package, &bare, &system, script, install);
+        remove(&system)?;
+        outcome?;
+    }
+    Ok(())
 }
 
-fn check(package: &Path, bare: &Path, system: &Path) -> Result<(), Failure> {
+/// Has the script run in a fresh system for which `install` has downloaded packages.
+fn check(package: &Path, bare: &Path, system: &Path, script: &str, install: &str) -> Result<(), Failure> {
     run_program(
         Command::new("cp")
             .args(["--archive", "--reflink=auto"])
@@ -50,7 +64,7 @@ fn check(package: &Path, bare: &Path, system: &Path) -> Result<(), Failure> {
     let copied = system.join("root/goku.deb");
     fs::copy(package, &copied).map_err(cannot_use(&copied))?;
     for (path, text) in [
-        ("root/check.sh", SCRIPT),
+        ("root/check.sh", script),
         ("etc/systemd/system/goku-package-check.service", UNIT),
     ] {
         let path = system.join(path);
@@ -59,10 +73,10 @@ fn check(package: &Path, bare: &Path, system: &Path) -> Result<(), Failure> {
 
     let mut download = nspawn(system, DOWNLOAD_SECONDS_MAX);
     download.args(["--pipe", "--quiet", "sh", "-c"]);
-    let packages = "apt-get install --yes --no-install-recommends --download-only /root/goku.deb";
-    run_program(download.arg(format!("apt-get update && {packages}")))?;
+    let script = format!("cd /root && apt-get update && {install} --download-only");
+    run_program(download.arg(script))?;
 
-    eprintln!("xtask: the package is checked in a Debian booted by systemd-nspawn, without a network");
+    eprintln!("xtask: a Debian is booted by systemd-nspawn, without a network");
     let mut boot = nspawn(system, CHECK_SECONDS_MAX);
     boot.args(["--boot", "--quiet", "--private-network"]);
     let booted = run_program(boot.args(["systemd.unit=goku-package-check.service", "systemd.show_status=false"]));

@@ -64,7 +64,8 @@ Development tasks of goku.
       Builds TARGET/debian/goku.deb: the release program, manual pages, completions, the unit for systemd
       and its configuration. Installs cargo-deb where it is missing, unless --no-install. --check, which
       takes root, then installs the package in a Debian of its own (debootstrap, booted by systemd-nspawn
-      without a network), writes and reads a key, kills and stops the server, and purges it.
+      without a network), writes and reads a key, kills and stops the server, and purges it; then it types
+      the commands of docs/production.md in another one.
 
   cargo xtask help
       This text.

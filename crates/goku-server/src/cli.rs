@@ -10,6 +10,8 @@ mod consume;
 mod consumers;
 mod credentials;
 mod delete;
+#[cfg(test)]
+mod documented;
 mod entries;
 mod expiry;
 mod history;

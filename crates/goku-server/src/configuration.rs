@@ -9,7 +9,7 @@ mod documents;
 mod effective;
 mod file;
 mod problem;
-mod secret;
+pub(crate) mod secret;
 mod serve_option;
 
 use std::ffi::OsString;

@@ -15,7 +15,7 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// to the unit.
 ///
 /// The error says why there is none, and nothing of what the file holds.
-pub(super) fn read(name: &str) -> Result<String, String> {
+pub(crate) fn read(name: &str) -> Result<String, String> {
     let path = path(name)?;
     let shown = path.display();
     let bytes = secret_file::read(&path, SECRET_BYTES_MAX).map_err(|error| error.message().to_owned())?;

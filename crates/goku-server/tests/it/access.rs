@@ -1,6 +1,7 @@
 //! Rights as an operator sets them, from the first administrator to a right that is taken away.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -112,6 +113,15 @@ fn what_cannot_be_meant_is_refused_with_what_to_do() {
         (&["role", "set", "a b", "--grant", "read:a"], "without white space"),
         (&["token", "create", "ci", "--ttl", "soon"], "soon"),
         (&["auth", "init", "--store", "nowhere"], "sqlite:PATH"),
+        (&["auth", "init"], "--store-file"),
+        (
+            &["auth", "init", "--store", "sqlite:a", "--store-file", "b"],
+            "cannot be used with",
+        ),
+        (
+            &["auth", "init", "--store-file", "/nowhere/at/all"],
+            "cannot read /nowhere/at/all",
+        ),
     ] {
         let run = Run::of(binary().args(arguments).spawn().unwrap());
         assert_eq!(run.code, 2, "{arguments:?}: {}", run.stderr);
@@ -123,9 +133,25 @@ fn what_cannot_be_meant_is_refused_with_what_to_do() {
 #[test]
 fn a_token_comes_by_a_variable_or_a_file_that_others_cannot_read() {
     let folder = tempfile::tempdir().unwrap();
-    let admin = init(&store(folder.path()));
-    let goku = Goku::serve(&["--store", &store(folder.path())]);
     let file = folder.path().join("token");
+    // The store's URL may hold a password.
+    fs::write(&file, store(folder.path())).unwrap();
+    let made = |mode| {
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let mut command = binary();
+        Run::of(
+            command
+                .args(["auth", "init", "--store-file"])
+                .arg(&file)
+                .spawn()
+                .unwrap(),
+        )
+    };
+    assert_eq!(made(0o644).code, 2);
+    let made = made(0o600);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let admin = made.text().trim_end().to_owned();
+    let goku = Goku::serve(&["--store", &store(folder.path())]);
     fs::write(&file, format!("{admin}\n")).unwrap();
     let shown = goku
         .run(&[

@@ -70,6 +70,13 @@ fn form(word: &str) -> String {
     }
 }
 
+/// Where `goku` is found.
+fn path() -> String {
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_goku"));
+    let folder = binary.parent().unwrap().display();
+    format!("{folder}:{}", std::env::var("PATH").unwrap())
+}
+
 #[tokio::test]
 async fn the_tour_prints_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
@@ -80,12 +87,7 @@ async fn the_tour_prints_what_it_says() {
     })
     .await
     .unwrap();
-    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_goku"));
-    let path = format!(
-        "{}:{}",
-        binary.parent().unwrap().display(),
-        std::env::var("PATH").unwrap()
-    );
+    let path = path();
     let steps: Vec<_> = steps()
         .into_iter()
         .filter(|step| !step.command.starts_with("alias "))
@@ -108,4 +110,41 @@ async fn the_tour_prints_what_it_says() {
         );
     }
     server.stop().await.unwrap();
+}
+
+/// The commands of a section, in the order in which they stand there.
+fn commands(section: &str) -> String {
+    let (_, rest) = README.split_once(&format!("\n## {section}\n")).unwrap();
+    let (section, _) = rest.split_once("\n## ").unwrap();
+    let blocks = section.split("```sh\n").skip(1);
+    blocks.map(|block| block.split_once("```").unwrap().0).collect()
+}
+
+/// From the first administrator to rights that are asked for, as it is written there.
+#[test]
+fn the_section_on_rights_asks_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    // An address of its own, as the commands name no port.
+    let process = std::process::id();
+    let address = format!("127.{}.{}.1:4658", 1 + (process >> 8) % 254, process % 256);
+    let script = format!(
+        "set -e
+         trap 'kill $!; wait' EXIT
+         {}
+         goku set app/config/a 1
+         code=0; GOKU_TOKEN= goku get app/config/a || code=$?
+         test $code = 10",
+        commands("Who may do what")
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).current_dir(folder.path());
+    command
+        .env("PATH", path())
+        .env("GOKU_LISTEN", &address)
+        .env("GOKU_ENDPOINT", format!("http://{address}"));
+    let ran = command.output().unwrap();
+    let printed = [ran.stdout, ran.stderr]
+        .map(|bytes| String::from_utf8(bytes).unwrap())
+        .concat();
+    assert!(ran.status.success(), "{printed}");
 }

@@ -6,6 +6,7 @@ use goku::{Admin, ConfigureRequest, Engine, ErrorKind};
 use serde_json::json;
 
 use crate::cli::connection::Connection;
+use crate::configuration::secret;
 use crate::exit::{Failure, Outcome};
 use crate::output::Output;
 
@@ -31,9 +32,8 @@ pub(in crate::cli) enum Auth {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Init {
-    /// The store
-    #[arg(long, env = "GOKU_STORE", hide_env_values = true, value_name = "URL")]
-    store: String,
+    #[command(flatten)]
+    store: Store,
 
     /// Ask callers for rights from then on, as `goku auth enable` does
     #[arg(long)]
@@ -42,6 +42,31 @@ pub(in crate::cli) struct Init {
     /// The identity of the administrator
     #[arg(long, value_name = "NAME", default_value = ADMIN)]
     identity: AccessName,
+}
+
+/// Where the store is.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Store {
+    /// The store; where the URL holds a password, a file is the place for it
+    #[arg(long, env = "GOKU_STORE", hide_env_values = true, value_name = "URL")]
+    store: Option<String>,
+
+    /// A file that holds the URL of the store, and that others cannot read
+    #[arg(long, env = "GOKU_STORE_FILE", value_name = "FILE")]
+    store_file: Option<String>,
+}
+
+impl Store {
+    fn url(self) -> Result<String, Failure> {
+        let url = match self.store_file {
+            Some(file) => secret::read(&file).map_err(Failure::Usage)?,
+            // The group asks for one of them.
+            None => self.store.unwrap_or_default(),
+        };
+        Engine::check_url(&url).map_err(|error| Failure::Usage(error.message().to_owned()))?;
+        Ok(url)
+    }
 }
 
 impl Auth {
@@ -57,8 +82,7 @@ impl Auth {
 
 impl Init {
     async fn run(self, output: &mut Output) -> Outcome {
-        Engine::check_url(&self.store).map_err(|error| Failure::Usage(error.message().to_owned()))?;
-        let engine = Engine::open(&self.store).await?;
+        let engine = Engine::open(&self.store.url()?).await?;
         let made = make_administrator(&engine, self.identity, self.enable).await;
         engine.close().await;
         let (token, id) = made?;
