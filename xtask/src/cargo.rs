@@ -2,9 +2,12 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use crate::failure::Failure;
 
@@ -15,25 +18,51 @@ pub(crate) fn run<'a>(arguments: impl IntoIterator<Item = &'a str>, variables: &
     cargo.outcome(status)
 }
 
-/// Like [`run`], and hands each line of the standard output to `see` beside passing it on. Standard error is not touched.
+/// Like [`run`], and hands each line of what is written to `see` beside passing it on.
 pub(crate) fn run_and_see<'a>(
     arguments: impl IntoIterator<Item = &'a str>,
     variables: &[(&str, &str)],
-    mut see: impl FnMut(&str),
+    see: impl FnMut(Line<'_>) + Send,
 ) -> Result<(), Failure> {
     let mut cargo = Cargo::new(arguments, variables);
-    let mut running = cargo.command.stdout(Stdio::piped()).spawn().map_err(cannot_run)?;
-    let output = running.stdout.take().into_iter();
-    for line in output.flat_map(|output| BufReader::new(output).split(b'\n')) {
-        let line = line.map_err(cannot_run)?;
-        let mut out = std::io::stdout().lock();
-        out.write_all(&line)
-            .and_then(|()| out.write_all(b"\n"))
-            .map_err(cannot_run)?;
-        see(&String::from_utf8_lossy(&line));
+    if io::stderr().is_terminal() {
+        // It is written to this program, and would have no colours.
+        cargo.command.env("CARGO_TERM_COLOR", "always");
     }
+    let command = cargo.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = command.spawn().map_err(cannot_run)?;
+    let (output, errors) = (running.stdout.take(), running.stderr.take());
+    let see = &Mutex::new(see);
+    let see_output = |line: &str| (see.lock().unwrap_or_else(PoisonError::into_inner))(Line::Output(line));
+    let see_error = |line: &str| (see.lock().unwrap_or_else(PoisonError::into_inner))(Line::Error(line));
+    thread::scope(|scope| {
+        let errors = scope.spawn(|| pass_on(errors, io::stderr(), see_error));
+        let passed_on = pass_on(output, io::stdout(), see_output);
+        passed_on.and(errors.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+    .map_err(cannot_run)?;
     let status = running.wait().map_err(cannot_run)?;
     cargo.outcome(status)
+}
+
+/// A line that a run wrote.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Line<'a> {
+    /// To its standard output.
+    Output(&'a str),
+    /// To its standard error.
+    Error(&'a str),
+}
+
+/// Passes on each line that comes, and shows it.
+fn pass_on(from: Option<impl Read>, mut to: impl Write, see: impl Fn(&str)) -> io::Result<()> {
+    for line in from.into_iter().flat_map(|from| BufReader::new(from).split(b'\n')) {
+        let mut line = line?;
+        see(&String::from_utf8_lossy(&line));
+        line.push(b'\n');
+        to.write_all(&line)?;
+    }
+    Ok(())
 }
 
 /// A run of cargo that is prepared.

@@ -16,6 +16,7 @@ mod package;
 mod package_check;
 mod program;
 mod prometheus_package;
+mod secrets;
 mod sim;
 mod task;
 mod test;

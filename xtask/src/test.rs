@@ -1,17 +1,22 @@
 //! The task `test`: all tests, with a MariaDB and a Prometheus for those that need one.
 
+use std::path::PathBuf;
 use std::{env, fs};
 
 use goku_mariadbd::{Options, Server};
 
-use crate::cargo;
+use crate::cargo::{self, Line};
 use crate::failed_tests::FailedTests;
 use crate::failure::Failure;
 use crate::mariadb_package;
 use crate::prometheus_package::{self, FOLDER_VARIABLE};
+use crate::secrets::{PASSWORD, ShownSecrets};
 use crate::task::TestOptions;
 
 const URL_VARIABLE: &str = "GOKU_TEST_MYSQL_URL";
+
+/// The user of the tests on the private server. It has a password, so that one which shows is noticed.
+const USER: &str = "tests";
 
 /// Runs the tests on the server of `GOKU_TEST_MYSQL_URL`, else on a private one that is gone afterwards.
 pub(crate) fn run(options: &TestOptions) -> Result<(), Failure> {
@@ -30,19 +35,44 @@ pub(crate) fn run(options: &TestOptions) -> Result<(), Failure> {
 
     let options = Options {
         waits_for_disk: false,
+        arguments: vec![format!("--init-file={}", write_user()?.display())],
         ..Options::default()
     };
     let server = Server::start(options).map_err(|error| Failure::new(error.to_string()))?;
-    let url = format!("mysql://root@127.0.0.1:{}", server.port());
-    eprintln!("xtask: a private MariaDB runs at {url}");
+    let url = format!("mysql://{USER}:{PASSWORD}@127.0.0.1:{}", server.port());
+    eprintln!("xtask: a private MariaDB runs at 127.0.0.1:{}", server.port());
     let variables: Vec<_> = prometheus.into_iter().chain([(URL_VARIABLE, &*url)]).collect();
     run_cargo(arguments, &variables).inspect_err(|_| keep_log(&server))
 }
 
-/// Runs the tests; a failure ends with the names of those that failed.
+/// Writes the statements that make the user of the tests.
+fn write_user() -> Result<PathBuf, Failure> {
+    let path = cargo::target_folder().join("user-of-tests.sql");
+    let statements = format!(
+        "create user if not exists {USER}@'%' identified by '{PASSWORD}';\n\
+         grant all on *.* to {USER}@'%' with grant option;\n"
+    );
+    let written = fs::write(&path, statements);
+    written.map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?;
+    Ok(path)
+}
+
+/// Runs the tests; a failure ends with the names of those that failed. Output that shows a secret is one, too.
 fn run_cargo(arguments: Vec<&str>, variables: &[(&str, &str)]) -> Result<(), Failure> {
     let mut failed = FailedTests::default();
-    cargo::run_and_see(arguments, variables, |line| failed.see(line)).map_err(|failure| failure.with(&failed))
+    let mut shown = ShownSecrets::default();
+    let outcome = cargo::run_and_see(arguments, variables, |line| {
+        let (Line::Output(text) | Line::Error(text)) = line;
+        shown.see(text);
+        if let Line::Output(line) = line {
+            failed.see(line);
+        }
+    });
+    outcome.map_err(|failure| failure.with(&failed).with(&shown))?;
+    match shown.are_none() {
+        true => Ok(()),
+        false => Err(Failure::new("the tests passed, but show secrets").with(&shown)),
+    }
 }
 
 /// `cargo test` and what it is told; the packages that somebody names stand in place of the whole workspace.
