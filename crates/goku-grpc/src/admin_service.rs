@@ -5,7 +5,8 @@ mod reload;
 use std::sync::Arc;
 
 use goku::gate::{Credentials, Gate};
-use goku::{Admin, Error, ErrorKind, Result, SettingName};
+use goku::limits::CONFIGURE_CHANGES_MAX;
+use goku::{Admin, ConfigureRequest, Error, ErrorKind, Result, SettingName};
 use tonic::{Request, Response, Status};
 
 use crate::counts::ServerCounts;
@@ -93,6 +94,23 @@ impl admin_server::Admin for AdminService {
             let origin = wire::origin(request.metadata())?;
             let request = request.into_inner().try_into()?;
             origin.scope(admin.configure(request)).await
+        };
+        self.answer(work).await
+    }
+
+    async fn configure_all(
+        &self,
+        request: Request<pb::ConfigureAllRequest>,
+    ) -> Result<Response<pb::ConfigureAllResponse>, Status> {
+        let work = async {
+            let admin = self.enter(credentials::of(&request)).await?;
+            let origin = wire::origin(request.metadata())?;
+            let changes = request.into_inner().changes.into_iter();
+            let requests = changes
+                .take(CONFIGURE_CHANGES_MAX + 1)
+                .map(ConfigureRequest::try_from)
+                .collect::<Result<_>>()?;
+            origin.scope(admin.configure_all(requests)).await
         };
         self.answer(work).await
     }

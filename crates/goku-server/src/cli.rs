@@ -1,6 +1,7 @@
 //! The command line.
 
 mod access;
+mod apply;
 mod bench;
 mod completions;
 mod condition;
@@ -131,6 +132,7 @@ enum Command {
     /// Say which roles an identity has
     #[command(subcommand)]
     Identity(access::Identity),
+    Apply(apply::Apply),
     /// Show the server's version, its store and the head of its log
     Status,
     /// Show, check and reload the configuration of a server
@@ -182,7 +184,9 @@ impl Command {
             Command::Watch(_) | Command::History(_) => Subject::Events,
             Command::Lease(_) => Subject::Leases,
             Command::Consume(_) | Command::Consumers(_) => Subject::Consumers,
-            Command::Auth(_) | Command::Token(_) | Command::Role(_) | Command::Identity(_) => Subject::Other,
+            Command::Auth(_) | Command::Token(_) | Command::Role(_) | Command::Identity(_) | Command::Apply(_) => {
+                Subject::Other
+            }
             Command::Serve(_) | Command::Status | Command::Config(_) | Command::Bench(_) | Command::Completions(_) => {
                 Subject::Other
             }
@@ -271,6 +275,7 @@ async fn run_command(
         Command::Token(token) => token.run(connection, output).await,
         Command::Role(role) => role.run(connection, output).await,
         Command::Identity(identity) => identity.run(connection, output).await,
+        Command::Apply(apply) => apply.run(connection, output).await,
         Command::Status => status::run(connection, output).await,
         Command::Config(config) => config.run(invocation, connection, output).await,
         Command::Bench(bench) => bench.run(connection, output).await,

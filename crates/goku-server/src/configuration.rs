@@ -11,6 +11,7 @@ mod file;
 mod problem;
 pub(crate) mod secret;
 mod serve_option;
+pub(crate) mod toml_source;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -29,6 +29,9 @@ pub(crate) const BROKEN: u8 = 8;
 /// The server does not know the caller, or the caller has no right to do this.
 pub(crate) const DENIED: u8 = 10;
 
+/// A trial found something to do.
+pub(crate) const DIFFERS: u8 = 11;
+
 /// The exit codes as `--help` tells them.
 pub(crate) const HELP: &str = "\
 Exit codes:
@@ -48,6 +51,7 @@ Exit codes:
      is to be started again
  10  denied: the server does not know who you are, or you have no right to do
      this; nothing was applied
+ 11  differs: `apply --dry-run` found something to do; nothing was applied
 
 Errors are one line on standard error, `goku: ...`, those of options one each; with
 --output json one object:
@@ -61,6 +65,8 @@ pub(crate) enum Failure {
     Call(Error, Subject),
     /// The transaction's comparisons did not hold; its answer was written.
     NotSucceeded,
+    /// A trial found something to do, and told it.
+    Differs,
     /// Standard output cannot be written.
     Output(io::Error),
     /// The text on standard input or in a file cannot be used.
@@ -100,6 +106,7 @@ impl Failure {
         match self {
             Failure::Call(error, _) => code(error.kind()),
             Failure::NotSucceeded => CONDITION_FAILED,
+            Failure::Differs => DIFFERS,
             // Whoever read has what they wanted, as in `goku list | head -1`.
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => DONE,
             Failure::Output(_) | Failure::Declined => ERROR,
@@ -122,7 +129,7 @@ impl Failure {
             Failure::Config(problems) => {
                 return Some(("config", problems.iter().map(ToString::to_string).collect()));
             }
-            Failure::NotSucceeded => return None,
+            Failure::NotSucceeded | Failure::Differs => return None,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return None,
             Failure::Call(error, subject) => (error.kind().name(), explain(error, *subject)),
             Failure::Output(error) => ("output", format!("cannot write the output: {error}")),

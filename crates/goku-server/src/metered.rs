@@ -358,6 +358,11 @@ impl<A: Admin> Admin for Metered<A> {
         self.meter.count_batch(Method::Configure, None, call).await
     }
 
+    async fn configure_all(&self, requests: Vec<ConfigureRequest>) -> Result<Vec<SettingChange>> {
+        let call = observe::with_batch(self.client.configure_all(requests));
+        self.meter.count_batch(Method::Configure, None, call).await
+    }
+
     async fn setting_changes(&self, request: SettingChangesRequest) -> Result<SettingChanges> {
         self.meter
             .count(Method::SettingChanges, self.client.setting_changes(request))

@@ -431,6 +431,7 @@ macro_rules! conformance_suite {
                 a_change_of_a_setting_is_no_event_and_no_revision
                 a_condition_of_a_change_is_kept
                 of_changes_at_once_on_one_condition_one_is_made
+                settings_are_changed_together_or_not_at_all
                 changes_and_writes_at_once_are_all_made
                 what_is_no_setting_is_refused
                 settings_and_their_changes_come_in_pages

@@ -1,5 +1,6 @@
 //! Rights: what a caller may do, as operators set it. Pure: who the caller is, and which settings hold, is found out elsewhere.
 
+mod administrator;
 mod demand;
 mod name;
 mod range_set;
@@ -9,6 +10,7 @@ mod token;
 mod value;
 mod verb;
 
+pub use self::administrator::has_administrator;
 pub(crate) use self::demand::{Demand, Demands};
 pub use self::name::AccessName;
 pub(crate) use self::rights::Rights;

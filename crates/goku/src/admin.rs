@@ -61,6 +61,19 @@ pub trait Admin: Send + Sync {
     /// - `ConditionFailed`: the condition does not hold.
     async fn configure(&self, request: ConfigureRequest) -> Result<SettingChange>;
 
+    /// Sets or removes several settings at once, all or none, each as [`configure`](Self::configure) does: at most
+    /// [`CONFIGURE_CHANGES_MAX`](crate::limits::CONFIGURE_CHANGES_MAX), each another one. The changes come in the order of
+    /// the requests, numbered without a gap.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`configure`](Self::configure), of the first request that has one, and:
+    ///
+    /// - `InvalidArgument`: there is no request, or two are of one setting.
+    /// - `TooLarge`: there are too many, or names and values have more than
+    ///   [`CONFIGURE_BYTES_MAX`](crate::limits::CONFIGURE_BYTES_MAX) together.
+    async fn configure_all(&self, requests: Vec<ConfigureRequest>) -> Result<Vec<SettingChange>>;
+
     /// Lists changes of settings, the newest first, a page at a time; those that are kept: the newest
     /// [`SETTING_CHANGES_MAX`](crate::limits::SETTING_CHANGES_MAX) of the last
     /// [year](crate::limits::SETTING_CHANGES_AGE_MAX).
@@ -83,6 +96,10 @@ impl<A: Admin + ?Sized> Admin for Arc<A> {
 
     async fn configure(&self, request: ConfigureRequest) -> Result<SettingChange> {
         (**self).configure(request).await
+    }
+
+    async fn configure_all(&self, requests: Vec<ConfigureRequest>) -> Result<Vec<SettingChange>> {
+        (**self).configure_all(requests).await
     }
 
     async fn setting_changes(&self, request: SettingChangesRequest) -> Result<SettingChanges> {

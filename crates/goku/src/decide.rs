@@ -27,7 +27,7 @@ pub(crate) use batch::Batch;
 pub(crate) use batch::Decide;
 pub(crate) use batch::Decision;
 pub(crate) use batch::first_needs;
-pub(crate) use configure::check as check_setting;
+pub(crate) use configure::check_all as check_settings;
 pub(crate) use epoch::event_to_check;
 pub(crate) use epoch::is_lost;
 pub(crate) use lease::lease_of;

@@ -93,6 +93,12 @@ pub const SETTINGS_MAX: usize = 20_000;
 /// Names and values of all settings of one store, in bytes.
 pub const SETTINGS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Changes of settings that are made at once.
+pub const CONFIGURE_CHANGES_MAX: usize = 1_000;
+
+/// Names and values of changes that are made at once, in bytes.
+pub const CONFIGURE_BYTES_MAX: usize = 1024 * 1024;
+
 /// Settings, or changes of them, in one answer of [`list_settings`](crate::Admin::list_settings) and
 /// [`setting_changes`](crate::Admin::setting_changes).
 pub const SETTINGS_PAGE_MAX: usize = 256;

@@ -147,6 +147,13 @@ impl SettingName {
 }
 
 impl SettingChange {
+    /// The change of a request that asked for one.
+    #[cfg(any(feature = "sqlite", feature = "mysql"))]
+    pub(crate) fn only(mut changes: Vec<SettingChange>) -> Result<SettingChange> {
+        let change = changes.pop();
+        change.ok_or_else(|| Error::new(ErrorKind::Internal, "a change of a setting was not answered"))
+    }
+
     /// The setting after the change; `None` where it was removed.
     #[cfg(any(feature = "sqlite", feature = "mysql"))]
     pub(crate) fn setting(&self) -> Option<Setting> {
@@ -177,6 +184,12 @@ impl ConfigureRequest {
             value: None,
             condition: SettingCondition::Any,
         }
+    }
+
+    /// Name and value, in bytes.
+    #[cfg(any(feature = "sqlite", feature = "mysql"))]
+    pub(crate) fn bytes(&self) -> usize {
+        self.name.as_bytes().len() + self.value.as_ref().map_or(0, |value| value.len())
     }
 
     /// Sets the condition.

@@ -31,6 +31,15 @@ impl Admin for GrpcClient {
         self.change(request, false, send).await?.try_into()
     }
 
+    /// As [`Admin::configure_all`]. Changes are sent again only where they were not applied.
+    async fn configure_all(&self, requests: Vec<ConfigureRequest>) -> Result<Vec<SettingChange>> {
+        let changes = requests.into_iter().map(pb::ConfigureRequest::from).collect();
+        let request = pb::ConfigureAllRequest { changes };
+        let send = async |mut grpc: AdminClient<_>, request| grpc.configure_all(request).await;
+        let answer = self.change(request, false, send).await?;
+        answer.changes.into_iter().map(SettingChange::try_from).collect()
+    }
+
     async fn setting_changes(&self, request: SettingChangesRequest) -> Result<SettingChanges> {
         let request = pb::ListSettingChangesRequest::from(request);
         let send = async |mut grpc: AdminClient<_>, request| grpc.list_setting_changes(request).await;

@@ -2285,6 +2285,17 @@ pub struct SettingChange {
     #[prost(string, tag = "6")]
     pub request_id: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConfigureAllRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<ConfigureRequest>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConfigureAllResponse {
+    /// In the order of the request, numbered without a gap.
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<SettingChange>,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListSettingChangesRequest {
     /// Only those of this setting; empty for all.
@@ -2475,6 +2486,30 @@ pub mod admin_client {
             req.extensions_mut().insert(GrpcMethod::new("gokupb.Admin", "Configure"));
             self.inner.unary(req, path, codec).await
         }
+        /// Makes several changes at once, all or none: each of another setting, at most 1,000, with names and values of at most 1 MiB.
+        pub async fn configure_all(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ConfigureAllRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ConfigureAllResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::ProtoCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/gokupb.Admin/ConfigureAll",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("gokupb.Admin", "ConfigureAll"));
+            self.inner.unary(req, path, codec).await
+        }
         /// A page of changes of settings, as far as they are retained, the newest first.
         pub async fn list_setting_changes(
             &mut self,
@@ -2556,6 +2591,14 @@ pub mod admin_server {
             &self,
             request: tonic::Request<super::ConfigureRequest>,
         ) -> std::result::Result<tonic::Response<super::SettingChange>, tonic::Status>;
+        /// Makes several changes at once, all or none: each of another setting, at most 1,000, with names and values of at most 1 MiB.
+        async fn configure_all(
+            &self,
+            request: tonic::Request<super::ConfigureAllRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ConfigureAllResponse>,
+            tonic::Status,
+        >;
         /// A page of changes of settings, as far as they are retained, the newest first.
         async fn list_setting_changes(
             &self,
@@ -2768,6 +2811,51 @@ pub mod admin_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ConfigureSvc(inner);
+                        let codec = crate::codec::ProtoCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gokupb.Admin/ConfigureAll" => {
+                    #[allow(non_camel_case_types)]
+                    struct ConfigureAllSvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::UnaryService<super::ConfigureAllRequest>
+                    for ConfigureAllSvc<T> {
+                        type Response = super::ConfigureAllResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ConfigureAllRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::configure_all(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ConfigureAllSvc(inner);
                         let codec = crate::codec::ProtoCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

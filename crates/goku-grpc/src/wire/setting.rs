@@ -153,6 +153,14 @@ impl TryFrom<pb::SettingChange> for SettingChange {
     }
 }
 
+impl From<Vec<SettingChange>> for pb::ConfigureAllResponse {
+    fn from(changes: Vec<SettingChange>) -> pb::ConfigureAllResponse {
+        pb::ConfigureAllResponse {
+            changes: changes.into_iter().map(pb::SettingChange::from).collect(),
+        }
+    }
+}
+
 impl From<SettingChangesRequest> for pb::ListSettingChangesRequest {
     fn from(request: SettingChangesRequest) -> pb::ListSettingChangesRequest {
         pb::ListSettingChangesRequest {

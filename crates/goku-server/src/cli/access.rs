@@ -1,6 +1,7 @@
 //! The commands about who may do what: `goku auth`, `goku token`, `goku role` and `goku identity`.
 
 mod auth;
+mod grant;
 mod identity;
 mod role;
 mod token;
@@ -9,12 +10,13 @@ use goku::access::{AccessName, SettingValue};
 use goku::{Admin, ConfigureRequest, Error, ErrorKind, Setting, SettingsRequest};
 
 pub(super) use self::auth::Auth;
+pub(super) use self::grant::GrantArgument;
 pub(super) use self::identity::Identity;
 pub(super) use self::role::Role;
 pub(super) use self::token::Token;
 
 /// All settings of one kind, in the order of their names.
-async fn all<V: SettingValue>(admin: &impl Admin) -> goku::Result<Vec<Setting>> {
+pub(super) async fn all<V: SettingValue>(admin: &impl Admin) -> goku::Result<Vec<Setting>> {
     let mut request = SettingsRequest {
         prefix: format!("{}/", V::KIND).into(),
         ..SettingsRequest::default()

@@ -15,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
 use super::serve_option::{Kind, ServeOption, TABLES};
+use super::toml_source::{self, Fault, TomlSource, name_of, position};
 
 /// Bytes of a file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -39,6 +40,7 @@ impl File {
     pub(super) fn read(path: &Path, options: &Command) -> Result<File, Vec<Problem>> {
         let name = path.display().to_string();
         let (text, others_can_read) = text(path).map_err(|message| vec![Problem::new(&name, message)])?;
+        let (table, source) = TomlSource::parse(&name, &text);
         let mut reading = Reading {
             options,
             text: &text,
@@ -46,32 +48,10 @@ impl File {
             values: BTreeMap::new(),
             faults: Vec::new(),
         };
-        let (table, errors) = DeTable::parse_recoverable(&text);
-        reading.table(None, table.get_ref());
-        // What is made of a line that is no TOML is nothing to complain about.
-        let broken: Vec<_> = errors
-            .iter()
-            .map(|error| error.span().map_or(0, |span| span.start))
-            .collect();
-        let broken_lines: Vec<_> = broken.iter().map(|at| position(&text, *at).0).collect();
-        reading
-            .faults
-            .retain(|(at, _)| !broken_lines.contains(&position(&text, *at).0));
-        let errors = broken
-            .into_iter()
-            .zip(&errors)
-            .map(|(at, error)| (at, error.message().replace('\n', ", ")));
-        reading.faults.extend(errors);
-        let Reading { values, mut faults, .. } = reading;
-        if faults.is_empty() {
-            return Ok(File { name, values });
-        }
-        faults.sort_by_key(|(at, _)| *at);
-        let problem = |(at, message): (usize, String)| {
-            let (line, column) = position(&text, at);
-            Problem::new(format!("{name}:{line}:{column}"), message)
-        };
-        Err(faults.into_iter().map(problem).collect())
+        reading.table(None, &table);
+        let Reading { values, faults, .. } = reading;
+        source.check(faults)?;
+        Ok(File { name, values })
     }
 
     /// The name that it was given.
@@ -108,21 +88,12 @@ fn text(path: &Path) -> Result<(String, bool), String> {
     Ok((text, others_can_read))
 }
 
-/// Line and column, both from 1, of a place in a text; columns count characters.
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let begin = before.rfind('\n').map_or(0, |end| end + 1);
-    (line, before[begin..].chars().count() + 1)
-}
-
 struct Reading<'a> {
     options: &'a Command,
     text: &'a str,
     others_can_read: bool,
     values: BTreeMap<String, Values>,
-    /// What is wrong, and where in the text.
-    faults: Vec<(usize, String)>,
+    faults: Vec<Fault>,
 }
 
 impl Reading<'_> {
@@ -217,31 +188,11 @@ impl Reading<'_> {
     }
 }
 
-/// What a value is, in words.
-fn name_of(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a number with a fraction",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
-}
-
 /// The question whether another key was meant, where one is near.
 fn nearest(key: &str, options: &Command) -> String {
-    // `tls-cert` and `tls_cert` are `tls.cert`.
-    let plain = |key: &str| key.to_lowercase().replace(['-', '.'], "_");
-    let written = plain(key);
-    let keys = ServeOption::all(options).map(ServeOption::key);
-    let nearest = keys
-        .map(|known| (strsim::damerau_levenshtein(&written, &plain(&known)), known))
-        .min();
-    match nearest {
-        Some((distance, known)) if distance * 2 <= known.len() => format!(": did you mean `{known}`?"),
-        _ => ": `goku serve --help` has all options".to_owned(),
+    match toml_source::nearest(key, ServeOption::all(options).map(ServeOption::key)) {
+        Some(known) => format!(": did you mean `{known}`?"),
+        None => ": `goku serve --help` has all options".to_owned(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 mod access;
+mod apply;
 mod bench;
 #[cfg(feature = "faults")]
 mod broken;

@@ -113,6 +113,52 @@ pub async fn of_changes_at_once_on_one_condition_one_is_made(_store: Probe, admi
     );
 }
 
+pub async fn settings_are_changed_together_or_not_at_all(_store: Probe, admin: Arc<dyn Admin>) {
+    let first = put(&*admin, "a", "0").await;
+    put(&*admin, "b", "0").await;
+    let set = |at: &str, condition| ConfigureRequest::set(name(at), "1").condition(condition);
+    let remove = ConfigureRequest::remove(name("b"));
+    for (last, refused) in [
+        (set("b", SettingCondition::Absent), ErrorKind::ConditionFailed),
+        (ConfigureRequest::remove(name("none")), ErrorKind::NotFound),
+        (remove.clone(), ErrorKind::InvalidArgument),
+    ] {
+        let requests = vec![set("a", SettingCondition::Any), remove.clone(), last];
+        assert_eq!(kind(admin.configure_all(requests).await), refused);
+    }
+    assert_eq!(kind(admin.configure_all(Vec::new()).await), ErrorKind::InvalidArgument);
+    assert_eq!(admin.get_setting(&name("a")).await.unwrap().rev, first.rev);
+
+    let requests = vec![
+        set("c", SettingCondition::Absent),
+        remove,
+        set("a", SettingCondition::Rev(first.rev)),
+    ];
+    let changes = admin.configure_all(requests).await.unwrap();
+    let made: Vec<_> = changes
+        .iter()
+        .map(|change| (change.rev.get(), change.name.clone(), change.value.as_deref()))
+        .collect();
+    assert_eq!(
+        made,
+        [
+            (3, name("c"), Some("1")),
+            (4, name("b"), None),
+            (5, name("a"), Some("1"))
+        ]
+    );
+    let page = admin.list_settings(SettingsRequest::default()).await.unwrap();
+    let left: Vec<_> = page
+        .settings
+        .iter()
+        .map(|setting| (setting.name.clone(), setting.rev))
+        .collect();
+    assert_eq!(left, [(name("a"), changes[2].rev), (name("c"), changes[0].rev)]);
+    assert_eq!(page.rev, changes[2].rev);
+    let told = admin.setting_changes(SettingChangesRequest::default()).await.unwrap();
+    assert_eq!(told.changes[..3].iter().rev().cloned().collect::<Vec<_>>(), changes);
+}
+
 pub async fn changes_and_writes_at_once_are_all_made(store: Probe, admin: Arc<dyn Admin>) {
     let changes = async {
         for number in 0..40 {

@@ -64,6 +64,10 @@ impl Admin for ModelClient {
         model.configure(&request)
     }
 
+    async fn configure_all(&self, requests: Vec<ConfigureRequest>) -> Result<Vec<SettingChange>> {
+        self.model().configure_all(&requests)
+    }
+
     async fn setting_changes(&self, request: SettingChangesRequest) -> Result<SettingChanges> {
         Ok(self.model().setting_changes(&request))
     }

@@ -72,6 +72,22 @@ impl Model {
         Ok(change)
     }
 
+    /// Changes settings, all or none. The lists of the suite are right but for their names.
+    pub fn configure_all(&mut self, requests: &[ConfigureRequest]) -> Result<Vec<SettingChange>> {
+        let mut names: Vec<_> = requests.iter().map(|request| &request.name).collect();
+        names.sort();
+        names.dedup();
+        if names.is_empty() || names.len() < requests.len() {
+            return Err(error(ErrorKind::InvalidArgument, "no setting is named, or one twice"));
+        }
+        let before = self.setting_changes.len();
+        let changes = requests.iter().map(|request| self.configure(request)).collect();
+        if let Err::<Vec<_>, _>(_) = &changes {
+            self.setting_changes.truncate(before);
+        }
+        changes
+    }
+
     /// A page of changes.
     pub fn setting_changes(&self, request: &SettingChangesRequest) -> SettingChanges {
         let asked = self.setting_changes.iter().rev().filter(|change| {

@@ -49,7 +49,7 @@ pub(crate) enum Answer {
     Entry(Entry),
     Txn(TxnAnswer),
     Lease(Lease),
-    Configured(SettingChange),
+    Configured(Vec<SettingChange>),
     /// The request was not decided, since the settings are others than those that it was checked with.
     OtherSettings,
     Probed,

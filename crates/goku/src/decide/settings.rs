@@ -31,25 +31,24 @@ pub(crate) struct Settings {
     bytes: usize,
 }
 
-/// A change of a setting, with the settings that it was checked with.
+/// Changes of settings that are made at once, with the settings that they were checked with.
 #[derive(Clone, Debug)]
 pub(crate) struct Configure {
-    pub(crate) request: ConfigureRequest,
+    pub(crate) requests: Vec<ConfigureRequest>,
     pub(crate) settings: Arc<Settings>,
 }
 
-/// A change of a setting that was decided, with all settings after it.
+/// Changes of settings that were decided at once, with all settings after them.
 #[derive(Clone, Debug)]
 pub(crate) struct Configured {
-    pub(crate) change: SettingChange,
+    pub(crate) changes: Vec<SettingChange>,
     pub(crate) settings: Arc<Settings>,
 }
 
 impl Configure {
-    /// Name and value of the change, in bytes.
+    /// Names and values of the changes, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        let value = self.request.value.as_ref().map_or(0, |value| value.len());
-        self.request.name.as_bytes().len() + value
+        self.requests.iter().map(ConfigureRequest::bytes).sum()
     }
 }
 
@@ -119,11 +118,18 @@ impl Settings {
         self.bytes
     }
 
-    /// These settings after a change.
-    pub(super) fn after(&self, change: &SettingChange, stamp: SettingsStamp) -> Settings {
+    /// These settings after changes, each of another one.
+    pub(super) fn after(&self, changes: &[SettingChange], stamp: SettingsStamp) -> Settings {
         let mut settings = self.settings.clone();
-        settings.remove(&change.name);
-        Settings::new(stamp, settings.into_values().chain(change.setting()))
+        for change in changes {
+            settings.remove(&change.name);
+        }
+        Settings::new(
+            stamp,
+            settings
+                .into_values()
+                .chain(changes.iter().filter_map(SettingChange::setting)),
+        )
     }
 }
 

@@ -47,7 +47,8 @@ pub(super) struct Working<'a> {
     pub(super) sessions: BTreeMap<SessionId, SessionRow>,
     /// The deadlines of the leases that ended as these had passed.
     pub(super) expired: Vec<Timestamp>,
-    /// The change of a setting. There is no second one: what is decided after it was checked with other settings.
+    /// The changes of settings of one request. There are none of another: what is decided after it was checked with other
+    /// settings.
     pub(super) configured: Option<Configured>,
     pub(super) events: Vec<Event>,
     pub(super) needs: Needs,
@@ -363,10 +364,10 @@ impl<'a> Working<'a> {
         self.undo.push(Undo::Lease(id, overlaid));
     }
 
-    /// Changes a setting, as the last step of its request.
-    pub(super) fn configure(&mut self, stamp: SettingsStamp, change: SettingChange, settings: Arc<Settings>) {
+    /// Changes settings, as the last step of their request.
+    pub(super) fn configure(&mut self, stamp: SettingsStamp, changes: Vec<SettingChange>, settings: Arc<Settings>) {
         self.head.settings = stamp;
-        self.configured = Some(Configured { change, settings });
+        self.configured = Some(Configured { changes, settings });
     }
 
     /// Keeps the head's next deadline at or before this one.

@@ -29,21 +29,25 @@ impl Engine {
         self.0.store.profile().shared
     }
 
-    /// Changes a setting for a caller that `allow` lets do so with all settings as they are.
-    pub(crate) async fn configure_by(&self, request: ConfigureRequest, allow: Allow<'_>) -> Result<SettingChange> {
-        decide::check_setting(&request)?;
+    /// Changes settings, all or none, for a caller that `allow` lets do so with all settings as they are.
+    pub(crate) async fn configure_by(
+        &self,
+        requests: Vec<ConfigureRequest>,
+        allow: Allow<'_>,
+    ) -> Result<Vec<SettingChange>> {
+        decide::check_settings(&requests)?;
         let checked = |settings: Arc<Settings>| {
             let stamp = settings.stamp();
-            let request = request.clone();
+            let requests = requests.clone();
             let configure = Request::Configure(Arc::new(Configure {
-                request,
+                requests,
                 settings: settings.clone(),
             }));
             allow(&settings, &configure)?;
             Ok((stamp, Arc::new(with_origin(configure))))
         };
         match self.write_checked(checked).await? {
-            Answer::Configured(change) => Ok(change),
+            Answer::Configured(changes) => Ok(changes),
             _ => Err(Error::new(
                 ErrorKind::Internal,
                 "a change of a setting was answered as another request",
@@ -72,7 +76,11 @@ impl Admin for Engine {
     }
 
     async fn configure(&self, request: ConfigureRequest) -> Result<SettingChange> {
-        self.configure_by(request, &|_, _| Ok(None)).await
+        SettingChange::only(self.configure_all(vec![request]).await?)
+    }
+
+    async fn configure_all(&self, requests: Vec<ConfigureRequest>) -> Result<Vec<SettingChange>> {
+        self.configure_by(requests, &|_, _| Ok(None)).await
     }
 
     async fn setting_changes(&self, request: SettingChangesRequest) -> Result<SettingChanges> {

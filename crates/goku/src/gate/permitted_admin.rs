@@ -10,6 +10,7 @@ use crate::access::{Auth, Demand};
 use crate::admin::Admin;
 use crate::decide::{Request, Settings};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::CONFIGURE_CHANGES_MAX;
 use crate::setting::{
     ConfigureRequest, Setting, SettingChange, SettingChanges, SettingChangesRequest, SettingName, SettingsPage,
     SettingsRequest,
@@ -62,8 +63,15 @@ impl Admin for PermittedAdmin {
     }
 
     async fn configure(&self, request: ConfigureRequest) -> Result<SettingChange> {
-        let checked = self.check("configure", Some(&request.name)).await?;
-        let enables = enables_auth(&request);
+        SettingChange::only(self.configure_all(vec![request]).await?)
+    }
+
+    async fn configure_all(&self, requests: Vec<ConfigureRequest>) -> Result<Vec<SettingChange>> {
+        let checked = self.0.check(&Demand::Admin).await?;
+        for request in requests.iter().take(CONFIGURE_CHANGES_MAX) {
+            audit::operated(checked.rights.identity(), "configure", Some(&request.name));
+        }
+        let enables = requests.iter().any(enables_auth);
         let allow = |settings: &Settings, request: &Request| {
             let Checked { rules, rights } = self.0.check_again(&checked, settings, request)?;
             if enables {
@@ -71,13 +79,13 @@ impl Admin for PermittedAdmin {
             }
             Ok(Some(rights))
         };
-        let configured = self.0.engine().configure_by(request, &allow);
-        let change = audit::changes(&checked.rights, configured).await?;
+        let configured = self.0.engine().configure_by(requests, &allow);
+        let changes = audit::changes(&checked.rights, configured).await?;
         if enables && self.0.engine().is_shared() {
             // Every replica has heard of it by then: none lets anybody do what it may not after the answer.
             tokio::time::sleep(UNHEARD_MAX).await;
         }
-        Ok(change)
+        Ok(changes)
     }
 
     async fn setting_changes(&self, request: SettingChangesRequest) -> Result<SettingChanges> {

@@ -299,6 +299,16 @@ fn calls_of_the_store() -> Vec<(&'static str, Verb, Call)> {
             }),
         ),
         (
+            "configure_all",
+            Verb::Admin,
+            call(move |to| async move {
+                admin(&to)
+                    .configure_all(vec![ConfigureRequest::set(setting(), "1")])
+                    .await
+                    .map(drop)
+            }),
+        ),
+        (
             "setting_changes",
             Verb::Admin,
             call(move |to| async move { admin(&to).setting_changes(Default::default()).await.map(drop) }),

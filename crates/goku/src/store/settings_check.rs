@@ -15,7 +15,8 @@ use crate::setting::{ConfigureRequest, SettingChange, SettingChangesRequest, Set
 async fn change(store: &impl Store, settings: &Arc<Settings>, request: ConfigureRequest) -> Arc<Settings> {
     let origin = Origin::default().with_actor("é").unwrap().with_request_id("r").unwrap();
     let settings = settings.clone();
-    let configure = Request::Configure(Arc::new(Configure { request, settings }));
+    let requests = vec![request];
+    let configure = Request::Configure(Arc::new(Configure { requests, settings }));
     let set = Request::Set(SetRequest::new(Key::new("k").unwrap(), "v"));
     let batch = Batch {
         requests: vec![set, Request::From(Arc::new(origin), Box::new(configure))],

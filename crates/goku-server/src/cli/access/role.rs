@@ -1,12 +1,11 @@
 //! `goku role`.
 
-use std::str::FromStr;
-
 use clap::{Args, Subcommand};
 use goku::Admin;
-use goku::access::{self, AccessName, Grant, Scope, SettingValue, Verb};
+use goku::access::{self, AccessName, SettingValue};
 use serde_json::json;
 
+use super::grant::GrantArgument;
 use super::{all, remove};
 use crate::cli::connection::Connection;
 use crate::exit::Outcome;
@@ -57,36 +56,6 @@ pub(in crate::cli) struct Named {
     name: AccessName,
 }
 
-/// A grant as it is given on the command line.
-#[derive(Clone, Debug)]
-struct GrantArgument(Grant);
-
-impl FromStr for GrantArgument {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<GrantArgument, String> {
-        let end = text.find([':', '=']).unwrap_or(text.len());
-        let (verbs, rest) = text.split_at(end);
-        let verbs: Result<Vec<Verb>, _> = verbs.split(',').map(|verb| verb.trim().parse()).collect();
-        let verbs = verbs.map_err(|error: goku::Error| error.to_string())?;
-        let has_scope = verbs.iter().any(|verb| verb.has_scope());
-        let scope = match rest.as_bytes() {
-            [] if has_scope => {
-                return Err(format!(
-                    "it says not for which keys: {text}:PREFIX, or {text}: for every key"
-                ));
-            }
-            [] => Scope::ALL,
-            [_, rest @ ..] if !has_scope && !rest.is_empty() => {
-                return Err(format!("{} is for the whole store, without keys", &text[..end]));
-            }
-            [b':', prefix @ ..] => Scope::Prefix(prefix.to_vec()),
-            [_, key @ ..] => Scope::Key(key.to_vec()),
-        };
-        Ok(GrantArgument(Grant { verbs, scope }))
-    }
-}
-
 impl Role {
     pub(in crate::cli) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
         match self {
@@ -103,15 +72,7 @@ impl Role {
 
 impl Set {
     async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
-        // Verbs without keys stand apart from those with keys.
-        let grants = self.grants.into_iter().flat_map(|GrantArgument(grant)| {
-            let (with, without): (Vec<_>, Vec<_>) = grant.verbs.iter().partition(|verb| verb.has_scope());
-            let with = (with, grant.scope.clone());
-            [with, (without, Scope::ALL)].map(|(verbs, scope)| Grant { verbs, scope })
-        });
-        let role = access::Role {
-            grants: grants.filter(|grant| !grant.verbs.is_empty()).collect(),
-        };
+        let role = GrantArgument::role(self.grants);
         connection.client()?.configure(role.to_request(&self.name)?).await?;
         show(output, &self.name, &role)
     }
@@ -126,18 +87,7 @@ async fn list(connection: &Connection, output: &mut Output) -> Outcome {
 }
 
 fn show(output: &mut Output, name: &AccessName, role: &access::Role) -> Outcome {
-    let grants: Vec<_> = role.grants.iter().map(text_of).collect();
     let json = json!({ "role": name.as_str(), "grants": role.grants });
-    Ok(output.record(&["ROLE", "GRANTS"], &[name.as_str(), &grants.join(" ")], &json)?)
-}
-
-/// A grant as it is given on the command line.
-fn text_of(grant: &Grant) -> String {
-    let verbs: Vec<_> = grant.verbs.iter().map(|verb| verb.name()).collect();
-    let verbs = verbs.join(",");
-    match &grant.scope {
-        _ if !grant.verbs.iter().any(|verb| verb.has_scope()) => verbs,
-        Scope::Prefix(prefix) => format!("{verbs}:{}", prefix.escape_ascii()),
-        Scope::Key(key) => format!("{verbs}={}", key.escape_ascii()),
-    }
+    let grants = GrantArgument::show(role);
+    Ok(output.record(&["ROLE", "GRANTS"], &[name.as_str(), &grants], &json)?)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::id::SettingsRev;
-use crate::limits::{SETTING_VALUE_BYTES_MAX, SETTINGS_MAX, SETTINGS_PAGE_BYTES_MAX};
+use crate::limits::{CONFIGURE_CHANGES_MAX, SETTING_VALUE_BYTES_MAX, SETTINGS_MAX, SETTINGS_PAGE_BYTES_MAX};
 use crate::origin::Origin;
 use crate::setting::{ConfigureRequest, Setting, SettingChange, SettingCondition, SettingName, SettingsRequest};
 
@@ -18,10 +18,14 @@ fn checked(settings: &Arc<Settings>, request: Request) -> Request {
 }
 
 fn configure(settings: &Arc<Settings>, request: ConfigureRequest) -> Request {
+    configure_all(settings, vec![request])
+}
+
+fn configure_all(settings: &Arc<Settings>, requests: Vec<ConfigureRequest>) -> Request {
     let settings = settings.clone();
     checked(
         &settings.clone(),
-        Request::Configure(Arc::new(Configure { request, settings })),
+        Request::Configure(Arc::new(Configure { requests, settings })),
     )
 }
 
@@ -47,7 +51,7 @@ fn change(
         .as_ref()
         .map(|configured| configured.settings.clone());
     match tables.apply(decision).remove(0)? {
-        Answer::Configured(change) => Ok((change, after.unwrap())),
+        Answer::Configured(mut changes) => Ok((changes.remove(0), after.unwrap())),
         answer => panic!("{answer:?}"),
     }
 }
@@ -185,20 +189,21 @@ fn a_change_says_where_it_comes_from() {
         .unwrap();
     let request = ConfigureRequest::set(name("test/a"), "1");
     let settings = none.clone();
-    let configure = Request::Configure(Arc::new(Configure { request, settings }));
+    let requests = vec![request];
+    let configure = Request::Configure(Arc::new(Configure { requests, settings }));
     let request = checked(&none, Request::From(Arc::new(origin), Box::new(configure)));
-    let Ok(Answer::Configured(change)) = tables.run(vec![request], 5).remove(0) else {
+    let Ok(Answer::Configured(changes)) = tables.run(vec![request], 5).remove(0) else {
         panic!("it was not changed")
     };
-    assert_eq!(change.actor.as_deref(), Some("alice"));
-    assert_eq!(change.request_id.as_deref(), Some("r-1"));
+    assert_eq!(changes[0].actor.as_deref(), Some("alice"));
+    assert_eq!(changes[0].request_id.as_deref(), Some("r-1"));
 }
 
 #[test]
 fn a_value_is_json_of_a_known_setting_and_has_a_limit() {
     let check = |name: &str, value: &str| {
         let request = ConfigureRequest::set(SettingName::new(name).unwrap(), value);
-        check_setting(&request).map_err(|error| error.kind())
+        check_settings(&[request]).map_err(|error| error.kind())
     };
     assert_eq!(check("test/a", r#"{"a": [1, null]}"#), Ok(()));
     for value in ["", "{", "x", "1 2"] {
@@ -232,6 +237,19 @@ fn a_store_has_no_more_settings_than_its_replicas_hold() {
     let (_, full) = change(&mut tables, &full, ConfigureRequest::set(name("test/7"), "2"), 11).unwrap();
     let (_, less) = change(&mut tables, &full, ConfigureRequest::remove(name("test/7")), 12).unwrap();
     assert!(change(&mut tables, &less, one_more, 13).is_ok());
+}
+
+#[test]
+fn changes_at_once_are_bounded_in_number_and_bytes() {
+    let set = |number: usize, value: &str| ConfigureRequest::set(name(&format!("test/{number}")), value);
+    let refused = |requests: Vec<ConfigureRequest>| check_settings(&requests).err().map(|error| error.kind());
+    let many = |number| (0..number).map(|number| set(number, "1")).collect();
+    assert_eq!(refused(many(CONFIGURE_CHANGES_MAX)), None);
+    assert_eq!(refused(many(CONFIGURE_CHANGES_MAX + 1)), Some(ErrorKind::TooLarge));
+    let value = format!("\"{}\"", "x".repeat(60_000));
+    assert_eq!(refused((0..17).map(|number| set(number, &value)).collect()), None);
+    let large = (0..18).map(|number| set(number, &value)).collect();
+    assert_eq!(refused(large), Some(ErrorKind::TooLarge));
 }
 
 #[test]

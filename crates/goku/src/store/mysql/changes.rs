@@ -193,7 +193,9 @@ fn write_rows_at(
     write_data(preconditions, decision, &events, script);
     script.insert(&LEASES, &decision.leases, lease);
     if let Some(configured) = &decision.configured {
-        settings::write(&configured.change, script);
+        for change in &configured.changes {
+            settings::write(change, script);
+        }
     }
     write_sessions(time, decision, script)
 }

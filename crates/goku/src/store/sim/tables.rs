@@ -216,12 +216,14 @@ impl Tables {
         idle.len()
     }
 
-    fn configure(&mut self, Configured { change, .. }: &Configured) {
-        match change.setting() {
-            Some(setting) => drop(self.settings.insert(change.name.clone(), setting)),
-            None => drop(self.settings.remove(&change.name)),
+    fn configure(&mut self, Configured { changes, .. }: &Configured) {
+        for change in changes {
+            match change.setting() {
+                Some(setting) => drop(self.settings.insert(change.name.clone(), setting)),
+                None => drop(self.settings.remove(&change.name)),
+            }
+            self.setting_changes.insert(change.rev, change.clone());
         }
-        self.setting_changes.insert(change.rev, change.clone());
     }
 
     pub(super) fn settings(&self) -> Settings {

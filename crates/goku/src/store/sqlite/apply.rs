@@ -18,7 +18,9 @@ pub(super) fn apply(connection: &Connection, state: &State, decision: &Decision)
     write_sessions(connection, decision)?;
     append_events(connection, &decision.events)?;
     if let Some(configured) = &decision.configured {
-        settings::apply(connection, &configured.change)?;
+        for change in &configured.changes {
+            settings::apply(connection, change)?;
+        }
     }
     schema::update_head(connection, &decision.head)
 }
