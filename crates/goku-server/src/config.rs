@@ -1,5 +1,6 @@
 //! The configuration of a server, with every default.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use goku::Deliver;
@@ -50,6 +51,8 @@ pub struct Config {
     pub allow_plaintext: bool,
     /// Whether an address beyond loopback may be listened at while the store asks callers for no rights.
     pub allow_anonymous: bool,
+    /// The file of a token that becomes an administrator's at the start where the store has none.
+    pub bootstrap_token_file: Option<PathBuf>,
 }
 
 impl Config {
@@ -94,6 +97,7 @@ impl Default for Config {
             tls: None,
             allow_plaintext: false,
             allow_anonymous: false,
+            bootstrap_token_file: None,
         }
     }
 }

@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod bootstrap;
 mod config;
 mod consumer_metrics;
 mod cursor_metrics;

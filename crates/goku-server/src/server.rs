@@ -16,6 +16,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::bootstrap;
 use crate::config::Config;
 use crate::cursor_metrics::CursorMetrics;
 use crate::engine_metrics::{EngineMetrics, Levels};
@@ -125,6 +126,12 @@ impl Server {
         if let Some(metrics) = &metrics {
             metrics.collect_from(Arc::new(Levels::new(engine.clone(), counts.clone())));
             metrics.collect_from(Arc::new(CursorMetrics::new(Arc::new(engine.clone()))));
+        }
+        if let Some(file) = &config.bootstrap_token_file
+            && let Err(error) = bootstrap::run(&engine, file).await
+        {
+            engine.close().await;
+            return Err(error.context("auth.bootstrap_token_file"));
         }
         let gate = Gate::guarding(engine.clone()).await?;
         if is_open_to_others(address) && !gate.asks_for_rights().await? {

@@ -10,6 +10,7 @@ use goku_server::telemetry::LogFilter;
 
 use super::effective::Effective;
 use super::problem::Problem;
+use super::secret;
 use crate::address;
 use crate::environment;
 use crate::log_arguments::LogArguments;
@@ -48,6 +49,11 @@ pub(crate) struct ServeOptions {
     /// everything
     #[arg(long, env = "GOKU_ALLOW_ANONYMOUS")]
     allow_anonymous: bool,
+
+    /// A file of a token, which `goku auth token` makes, that others cannot read; credential:NAME as for --store-file. While the
+    /// store has no administrator, it becomes one's at the start, of the identity `bootstrap`; else the file is not read
+    #[arg(long, env = "GOKU_AUTH_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
+    auth_bootstrap_token_file: Option<String>,
 
     /// Make goku's tables in a database that holds tables of other programs and none of goku's: refused without this
     #[arg(long, env = "GOKU_SHARE_DATABASE")]
@@ -150,6 +156,9 @@ impl ServeOptions {
             .tls
             .files()
             .map_err(|(option, why)| Problem::new(effective.place(option), why));
+        let bootstrap_token_file = self.auth_bootstrap_token_file.as_deref().map(secret::path).transpose();
+        let bootstrap_token_file = bootstrap_token_file
+            .map_err(|why| vec![Problem::new(effective.place("auth_bootstrap_token_file"), why)])?;
         Ok(Config {
             listen: self.listen,
             advertise: self.advertise,
@@ -157,6 +166,7 @@ impl ServeOptions {
             share_database: self.share_database,
             allow_plaintext: self.allow_plaintext,
             allow_anonymous: self.allow_anonymous,
+            bootstrap_token_file,
             deliver: self.deliver.into(),
             metrics_listen: self.metrics_listen,
             slow_call: slow_from(self.slow_call_ms),

@@ -28,7 +28,8 @@ pub(crate) fn read(name: &str) -> Result<String, String> {
     Ok(line.to_owned())
 }
 
-fn path(name: &str) -> Result<PathBuf, String> {
+/// The path of a file with a secret.
+pub(super) fn path(name: &str) -> Result<PathBuf, String> {
     let Some(credential) = name.strip_prefix(CREDENTIAL) else {
         return Ok(name.into());
     };

@@ -4,6 +4,7 @@
 mod access;
 mod apply;
 mod bench;
+mod bootstrap;
 #[cfg(feature = "faults")]
 mod broken;
 mod completions;

@@ -20,6 +20,11 @@ pub(in crate::cli) enum Auth {
     /// Whoever may open the store may do this, again whenever all such tokens are lost. A SQLite file must not be in use. The
     /// token is shown once: keep it where secrets are kept.
     Init(Init),
+    /// Make a token that no store knows yet, and write it
+    ///
+    /// In a file that others cannot read it is what `auth.bootstrap_token_file` of `goku serve` takes: the first
+    /// administrator of a store that has none. No server is asked.
+    Token,
     /// Ask for rights: from now on callers may do only what they have a right to, at every server on the store
     ///
     /// Refused unless the call itself has the credentials of an administrator.
@@ -73,6 +78,10 @@ impl Auth {
     pub(in crate::cli) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
         match self {
             Auth::Init(init) => init.run(output).await,
+            Auth::Token => {
+                let token = Token::random()?;
+                Ok(output.sentence(token.reveal(), &json!({ "token": token.reveal() }))?)
+            }
             Auth::Enable => change(connection, output, true).await,
             Auth::Disable => change(connection, output, false).await,
             Auth::Status => show(connection, output).await,
