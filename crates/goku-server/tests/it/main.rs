@@ -31,6 +31,7 @@ mod prometheus;
 mod readme;
 mod reload;
 mod replicas;
+mod rotate;
 mod serve;
 mod server;
 mod signals;

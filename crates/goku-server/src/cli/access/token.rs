@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use goku::access::{self, AccessName, SettingValue, TokenRecord};
-use goku::{Admin, Clock, ConfigureRequest, ErrorKind, SettingCondition, SystemClock, Timestamp};
+use goku::{Admin, Clock, ConfigureRequest, Error, ErrorKind, SettingCondition, SystemClock, Timestamp};
 use serde_json::json;
 
 use super::{all, named, remove};
@@ -145,9 +145,7 @@ impl Rotate {
             ..old.clone()
         };
         let id = new.default_id()?;
-        client
-            .configure(new.to_request(&id)?.condition(SettingCondition::Absent))
-            .await?;
+        let made = new.to_request(&id)?.condition(SettingCondition::Absent);
         let goes = match self.keep {
             None => ConfigureRequest::remove(name),
             Some(keep) => TokenRecord {
@@ -156,10 +154,30 @@ impl Rotate {
             }
             .to_request(&self.id)?,
         };
-        client
-            .configure(goes.condition(SettingCondition::Rev(setting.rev)))
-            .await?;
-        Ok(output.token(&token, &id)?)
+        let goes = goes.condition(SettingCondition::Rev(setting.rev));
+        // In one change: there is no moment at which neither is taken.
+        let Err(error) = client.configure_all(vec![made, goes]).await else {
+            return Ok(output.token(&token, &id)?);
+        };
+        let explained = match error.kind() {
+            ErrorKind::OutcomeUnknown => {
+                // It may be the only one that is taken from now on.
+                output.token(&token, &id)?;
+                output.flush()?;
+                format!(
+                    "whether token {} was replaced by {id} is not known: keep both until `goku token list` tells: {}",
+                    self.id,
+                    error.message()
+                )
+            }
+            ErrorKind::ConditionFailed => format!(
+                "token {} was changed meanwhile and is not replaced, run it again: {}",
+                self.id,
+                error.message()
+            ),
+            _ => return Err(error.into()),
+        };
+        Err(Error::new(error.kind(), explained).into())
     }
 }
 
