@@ -60,7 +60,8 @@ pub(crate) async fn run(admin: &impl Admin, file: &Path) -> Result<()> {
             }
         }
     }
-    let message = "the bootstrap token was not made an administrator's, as the settings are changed all the time: try again";
+    let message =
+        "the bootstrap token was not made an administrator's, as the settings are changed all the time: try again";
     Err(Error::new(ErrorKind::Unavailable, message))
 }
 

@@ -9,6 +9,8 @@ mod config;
 mod connection;
 mod consume;
 mod consumers;
+mod context;
+mod contexts;
 mod credentials;
 mod delete;
 #[cfg(test)]
@@ -63,6 +65,17 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     credentials: Credentials,
+
+    /// The context whose servers and credentials count, as `goku context add` keeps them: the current one by default, unless
+    /// --endpoint is given. Flags and variables count before it
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        env = "GOKU_CONTEXT",
+        value_name = "NAME"
+    )]
+    context: Option<String>,
 
     /// The id of what the command is part of, such as an order or a deployment, of at most 64 bytes: each event that the
     /// command makes tells it, in `watch --output json`
@@ -141,6 +154,9 @@ enum Command {
     /// Put a load on a server or a store, and tell rates and latencies
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Keep the servers and credentials of client commands by names
+    #[command(subcommand)]
+    Context(context::Context),
     Completions(completions::Completions),
     #[cfg(feature = "manual")]
     #[command(hide = true)]
@@ -187,9 +203,12 @@ impl Command {
             Command::Auth(_) | Command::Token(_) | Command::Role(_) | Command::Identity(_) | Command::Apply(_) => {
                 Subject::Other
             }
-            Command::Serve(_) | Command::Status | Command::Config(_) | Command::Bench(_) | Command::Completions(_) => {
-                Subject::Other
-            }
+            Command::Serve(_)
+            | Command::Status
+            | Command::Config(_)
+            | Command::Bench(_)
+            | Command::Context(_)
+            | Command::Completions(_) => Subject::Other,
             #[cfg(feature = "manual")]
             Command::Man(_) => Subject::Other,
         }
@@ -200,6 +219,18 @@ impl Command {
             Command::Serve(_) => true,
             Command::Config(config) => config.has_options(),
             _ => false,
+        }
+    }
+
+    /// Whether the command calls servers, so that a context counts for it.
+    fn calls_servers(&self) -> bool {
+        match self {
+            Command::Serve(_) | Command::Context(_) | Command::Completions(_) => false,
+            #[cfg(feature = "manual")]
+            Command::Man(_) => false,
+            Command::Auth(auth) => auth.calls_servers(),
+            Command::Config(config) => !config.has_options(),
+            _ => true,
         }
     }
 
@@ -218,6 +249,8 @@ pub(crate) fn run(cli: Cli) -> Outcome {
     let subject = cli.command.subject();
     let (cli, invocation) = if cli.command.has_options() {
         Invocation::read(std::env::args_os().collect()).map_err(Failure::Config)?
+    } else if cli.command.calls_servers() {
+        (in_context()?, Invocation::default())
     } else {
         (cli, Invocation::default())
     };
@@ -231,6 +264,16 @@ pub(crate) fn run(cli: Cli) -> Outcome {
     result.map_err(|failure| failure.about(subject))
 }
 
+/// The command line of this process once more, in which what the context says counts that it is in.
+fn in_context() -> Result<Cli, Failure> {
+    let matches = Cli::command_line().get_matches();
+    let matches = match contexts::Context::of(&matches)? {
+        Some(context) => context.with_defaults(Cli::command_line(), &matches).get_matches(),
+        None => matches,
+    };
+    Cli::from_arg_matches(&matches).map_err(|error| Failure::Usage(error.to_string()))
+}
+
 async fn dispatch(cli: Cli, invocation: Invocation) -> Outcome {
     let connection = Connection {
         endpoints: cli.endpoint,
@@ -241,7 +284,13 @@ async fn dispatch(cli: Cli, invocation: Invocation) -> Outcome {
     let mut output = Output::new(cli.output);
     let origin = cli.request_id.unwrap_or_default();
     let result = origin
-        .scope(run_command(cli.command, invocation, &connection, &mut output))
+        .scope(run_command(
+            cli.command,
+            cli.context,
+            invocation,
+            &connection,
+            &mut output,
+        ))
         .await;
     // What came before a failure shows before it.
     let flushed = output.flush();
@@ -255,6 +304,7 @@ fn request_id(id: &str) -> goku::Result<Origin> {
 
 async fn run_command(
     command: Command,
+    context: Option<String>,
     invocation: Invocation,
     connection: &Connection,
     output: &mut Output,
@@ -279,6 +329,7 @@ async fn run_command(
         Command::Status => status::run(connection, output).await,
         Command::Config(config) => config.run(invocation, connection, output).await,
         Command::Bench(bench) => bench.run(connection, output).await,
+        Command::Context(command) => command.run(context, connection, output),
         Command::Completions(completions) => completions.run(Cli::command(), output),
         #[cfg(feature = "manual")]
         Command::Man(man) => man.run(Cli::command()),

@@ -11,53 +11,59 @@ use crate::exit::Failure;
 /// The variable of a token: in no option, since other users of the machine see the arguments of processes.
 const TOKEN_VARIABLE: &str = "GOKU_TOKEN";
 
+/// The arguments by their ids.
+pub(super) const CA: &str = "credentials_ca";
+pub(super) const CERT: &str = "credentials_cert";
+pub(super) const KEY: &str = "credentials_key";
+pub(super) const TOKEN_FILE: &str = "credentials_token_file";
+
 /// The options about TLS and tokens of all client commands.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Credentials {
     /// File of the CAs to trust in place of those that the system trusts, in PEM
     #[arg(
-        id = "credentials_ca",
+        id = CA,
         long = "ca",
         global = true,
         help_heading = "Global options",
         env = "GOKU_CA",
         value_name = "FILE"
     )]
-    ca: Option<PathBuf>,
+    pub(super) ca: Option<PathBuf>,
 
     /// File of a certificate that is shown to servers, in PEM; with --key
     #[arg(
-        id = "credentials_cert",
+        id = CERT,
         long = "cert",
         global = true,
         help_heading = "Global options",
         env = "GOKU_CERT",
         value_name = "FILE"
     )]
-    cert: Option<PathBuf>,
+    pub(super) cert: Option<PathBuf>,
 
     /// File of the certificate's private key, in PEM; refused where others than its owner and group may read it
     #[arg(
-        id = "credentials_key",
+        id = KEY,
         long = "key",
         global = true,
         help_heading = "Global options",
         env = "GOKU_KEY",
         value_name = "FILE"
     )]
-    key: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
 
     /// File of a token that says who calls, read again when it changes. Without it the token is that in the variable
     /// GOKU_TOKEN, if there is one
     #[arg(
-        id = "credentials_token_file",
+        id = TOKEN_FILE,
         long = "token-file",
         global = true,
         help_heading = "Global options",
         env = "GOKU_TOKEN_FILE",
         value_name = "FILE"
     )]
-    token_file: Option<PathBuf>,
+    pub(super) token_file: Option<PathBuf>,
 
     /// Send the token in plain text to other machines, too, where anybody between can read it: only where something else
     /// encrypts what goes there
@@ -110,6 +116,11 @@ impl Credentials {
             )),
         }
     }
+}
+
+/// Whether the variable of a token is set.
+pub(super) fn has_token_variable() -> bool {
+    token_variable().is_some()
 }
 
 fn token_variable() -> Option<OsString> {

@@ -26,7 +26,10 @@ fn server(folder: &Path) -> (Goku, String) {
     let init = ["auth", "init", "--enable", "--store", &store(folder)];
     let run = Run::of(binary().args(init).spawn().unwrap());
     assert_eq!(run.code, 0, "{}", run.stderr);
-    (Goku::serve(&["--store", &store(folder)]), run.text().trim_end().to_owned())
+    (
+        Goku::serve(&["--store", &store(folder)]),
+        run.text().trim_end().to_owned(),
+    )
 }
 
 #[track_caller]
@@ -46,14 +49,22 @@ fn a_store_becomes_what_the_file_declares() {
     let folder = tempfile::tempdir().unwrap();
     let (goku, admin) = server(folder.path());
     let trial = apply(&goku, &admin, &["--dry-run"], DECLARED);
-    let made = "+ role/reader\t\tread,watch:app/ observe\n+ role/writer\t\twrite:app/\n+ identity/ci\t\treader,writer\n";
-    assert_eq!((trial.code, trial.stderr.as_str(), trial.text().as_str()), (11, "", made));
+    let made =
+        "+ role/reader\t\tread,watch:app/ observe\n+ role/writer\t\twrite:app/\n+ identity/ci\t\treader,writer\n";
+    assert_eq!(
+        (trial.code, trial.stderr.as_str(), trial.text().as_str()),
+        (11, "", made)
+    );
     assert_eq!(run(&goku, &admin, &["identity", "list"]).done(), "");
 
     let applied = apply(&goku, &admin, &[], DECLARED).done();
     assert_eq!(applied, format!("{made}applied 3 changes\n"));
     assert_eq!(
-        run(&goku, &admin, &["role", "list"]).done().lines().skip(1).collect::<Vec<_>>(),
+        run(&goku, &admin, &["role", "list"])
+            .done()
+            .lines()
+            .skip(1)
+            .collect::<Vec<_>>(),
         ["reader\tread,watch:app/ observe", "writer\twrite:app/"]
     );
     assert_eq!(apply(&goku, &admin, &["--dry-run"], DECLARED).done(), "");
@@ -83,7 +94,11 @@ fn the_last_administrator_is_not_pruned() {
     let (goku, admin) = server(folder.path());
     let refused = apply(&goku, &admin, &["--prune"], DECLARED);
     assert_eq!(refused.code, 2, "{}", refused.stderr);
-    assert!(refused.stderr.contains("nobody would be an administrator"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("nobody would be an administrator"),
+        "{}",
+        refused.stderr
+    );
     assert_eq!(run(&goku, &admin, &["identity", "list"]).done(), "");
 }
 
@@ -94,8 +109,14 @@ fn all_that_is_wrong_with_a_file_is_told_and_nothing_is_changed() {
     let wrong = apply(&goku, &admin, &[], "[role.a]\ngrants = ['fly:x']\n[rule.b]\n[token.c]");
     assert_eq!(wrong.code, 2);
     let lines: Vec<_> = wrong.stderr.lines().collect();
-    assert!(lines[0].starts_with("goku: standard input:2:11: \"fly\" is no verb"), "{lines:?}");
-    assert_eq!(lines[1], "goku: standard input:3:2: unknown table `rule`: did you mean `role`?");
+    assert!(
+        lines[0].starts_with("goku: standard input:2:11: \"fly\" is no verb"),
+        "{lines:?}"
+    );
+    assert_eq!(
+        lines[1],
+        "goku: standard input:3:2: unknown table `rule`: did you mean `role`?"
+    );
     assert!(lines[2].contains(":4:2: tokens are never declared"), "{lines:?}");
     let wrong = apply(&goku, &admin, &[], &DECLARED.replace("'writer']", "'wirter']"));
     assert_eq!(

@@ -63,18 +63,32 @@ fn a_file_that_others_can_read_is_refused() {
     let serve = |variables: &[(&str, &str)]| {
         let mut command = binary();
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--store", "sqlite::memory:", "--log-filter", "error"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--store",
+                "sqlite::memory:",
+                "--log-filter",
+                "error",
+            ])
             .envs(variables.iter().copied());
         Run::of(command.spawn().unwrap())
     };
     let refused = serve(&[("GOKU_AUTH_BOOTSTRAP_TOKEN_FILE", &file)]).failed(1);
-    assert!(refused.contains("auth.bootstrap_token_file") && refused.contains("chmod o="), "{refused}");
+    assert!(
+        refused.contains("auth.bootstrap_token_file") && refused.contains("chmod o="),
+        "{refused}"
+    );
     let folder = folder.path().to_str().unwrap();
     let credential = ("GOKU_AUTH_BOOTSTRAP_TOKEN_FILE", "credential:token");
     let refused = serve(&[credential, ("CREDENTIALS_DIRECTORY", folder)]).failed(1);
     assert!(refused.contains("chmod o="), "{refused}");
     let refused = serve(&[credential]).failed(2);
-    assert!(refused.contains("GOKU_AUTH_BOOTSTRAP_TOKEN_FILE") && refused.contains("LoadCredential"), "{refused}");
+    assert!(
+        refused.contains("GOKU_AUTH_BOOTSTRAP_TOKEN_FILE") && refused.contains("LoadCredential"),
+        "{refused}"
+    );
 }
 
 /// Replicas are started together, each with the same file.
@@ -84,7 +98,9 @@ async fn servers_that_start_at_once_make_one_token() {
         waits_for_disk: false,
         ..Options::default()
     };
-    let database = tokio::task::spawn_blocking(|| MariaDb::start(options).unwrap()).await.unwrap();
+    let database = tokio::task::spawn_blocking(|| MariaDb::start(options).unwrap())
+        .await
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = token_file(folder.path());
     let store = format!("mysql://root@127.0.0.1:{}/goku", database.port());
@@ -103,6 +119,12 @@ async fn servers_that_start_at_once_make_one_token() {
     let names: Vec<_> = settings.iter().map(|setting| setting.name.to_string()).collect();
     let token: Token = fs::read_to_string(&file).unwrap().trim().parse().unwrap();
     let record = goku::access::TokenRecord::new(&token, AccessName::new("x").unwrap());
-    assert_eq!(names, ["role/admin".to_owned(), format!("token/{}", record.default_id().unwrap())]);
+    assert_eq!(
+        names,
+        [
+            "role/admin".to_owned(),
+            format!("token/{}", record.default_id().unwrap())
+        ]
+    );
     engine.close().await;
 }

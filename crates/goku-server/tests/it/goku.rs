@@ -21,6 +21,11 @@ pub(crate) fn binary() -> Command {
             command.env_remove(variable);
         }
     }
+    // No context of whoever runs the tests counts.
+    command.env(
+        "XDG_CONFIG_HOME",
+        concat!(env!("CARGO_TARGET_TMPDIR"), "/no-configuration"),
+    );
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -10,6 +10,7 @@ mod broken;
 mod completions;
 mod config;
 mod consume;
+mod context;
 mod crowded;
 mod entries;
 mod exit_codes;

@@ -97,6 +97,7 @@ async fn the_tour_prints_what_it_says() {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("exec 2>&1; {}", step.command)]);
         command.env("PATH", &path).env("GOKU_ENDPOINT", server.endpoint());
+        command.env("XDG_CONFIG_HOME", folder.path());
         let ran = tokio::task::spawn_blocking(move || command.output())
             .await
             .unwrap()

@@ -52,14 +52,21 @@ async fn a_rotation_that_fails_leaves_the_old_token_and_no_other() {
     for nth in 1..3 {
         faults.at(Step::Write, nth, Fault::Misconfigured);
         let run = rotate(&endpoint).await;
-        let names: Vec<_> = tokens(&engine).await.iter().map(|token| token.name.to_string()).collect();
+        let names: Vec<_> = tokens(&engine)
+            .await
+            .iter()
+            .map(|token| token.name.to_string())
+            .collect();
         if run.code == 0 {
             assert_eq!(nth, 2, "the first change was made in spite of the fault");
             assert_eq!(names.len(), 1);
             assert_ne!(names, ["token/old"]);
             return;
         }
-        assert_eq!((run.text().as_str(), names.as_slice()), ("", ["token/old".to_owned()].as_slice()));
+        assert_eq!(
+            (run.text().as_str(), names.as_slice()),
+            ("", ["token/old".to_owned()].as_slice())
+        );
     }
     panic!("two changes are one too many");
 }
@@ -74,7 +81,11 @@ async fn a_rotation_whose_outcome_is_not_known_writes_the_new_token() {
     faults.always(Step::Resolve, Fault::NotApplied);
     let run = rotate(&endpoint).await;
     assert_eq!(run.code, 6, "{}", run.stderr);
-    assert!(run.stderr.contains("keep both until `goku token list` tells"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("keep both until `goku token list` tells"),
+        "{}",
+        run.stderr
+    );
     faults.heal();
     let token: Token = run.text().trim().parse().unwrap();
     // It was applied, which nobody knew.

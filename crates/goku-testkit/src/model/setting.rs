@@ -81,8 +81,8 @@ impl Model {
             return Err(error(ErrorKind::InvalidArgument, "no setting is named, or one twice"));
         }
         let before = self.setting_changes.len();
-        let changes = requests.iter().map(|request| self.configure(request)).collect();
-        if let Err::<Vec<_>, _>(_) = &changes {
+        let changes: Result<Vec<_>> = requests.iter().map(|request| self.configure(request)).collect();
+        if changes.is_err() {
             self.setting_changes.truncate(before);
         }
         changes

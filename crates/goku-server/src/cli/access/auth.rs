@@ -75,6 +75,11 @@ impl Store {
 }
 
 impl Auth {
+    /// Whether the command calls servers.
+    pub(in crate::cli) fn calls_servers(&self) -> bool {
+        !matches!(self, Auth::Init(_) | Auth::Token)
+    }
+
     pub(in crate::cli) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
         match self {
             Auth::Init(init) => init.run(output).await,
