@@ -7,6 +7,7 @@
 
 mod address;
 mod addresses;
+mod audit;
 mod changes;
 mod columns;
 mod cursors;
@@ -29,6 +30,7 @@ mod standing;
 pub(crate) mod transactions;
 mod values;
 mod variables;
+mod views;
 mod writer;
 mod writer_node;
 

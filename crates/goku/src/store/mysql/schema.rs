@@ -4,11 +4,11 @@ use mysql_async::ServerError;
 
 use super::columns::{Fields, NOW};
 use super::error::{Cause, Failure, Trouble};
-use super::original;
 use super::replicas::SILENCE_MS_MAX;
 use super::script::Sql;
 use super::servers::{NoServer, Servers, Target};
 use super::session::{ResultSet, Role, Session};
+use super::views;
 use crate::error::{Error, ErrorKind, Result};
 use crate::random::Randomness;
 use crate::store::FORMAT;
@@ -338,7 +338,7 @@ async fn prepare(session: &mut Session, sharing: Sharing) -> Result<()> {
     if format > FORMAT {
         return Err(too_old());
     }
-    original::create_views(session).await?;
+    views::create(session).await?;
     forget_old_writers(session).await
 }
 
@@ -467,7 +467,7 @@ async fn look(session: &mut Session) -> Result<Tables> {
             .join(", ")
     };
     let own: Vec<&str> = OWN.iter().map(|table| table.name).collect();
-    let views = original::VIEWS.iter().map(|(name, _)| *name);
+    let views = views::all().map(|(name, _)| name);
     let known = quoted(own.iter().copied().chain(views).collect());
     let limit = OTHERS_NAMED_MAX + 1;
     // The server compares names there without regard to case, here with it.

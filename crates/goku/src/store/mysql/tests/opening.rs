@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, CursorId, CursorMove, CursorsRequest};
 use crate::engine::Engine;
 use crate::lease::{Expiry, LeaseRequest};
+use crate::origin::Origin;
 use crate::request::{ListRequest, StreamRequest};
 use crate::txn::{Compare, Operation, Txn};
 use crate::write::{SessionId, Write, WriteId};
@@ -396,6 +397,83 @@ async fn sql_that_was_written_for_the_original_reads_its_views() {
     );
 }
 
+/// A row of `goku_audit`: id, type, key, version, actor, request, trace, and whether its time is one of the last hour.
+type AuditRow = (
+    i64,
+    String,
+    Vec<u8>,
+    i64,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    bool,
+);
+
+#[tokio::test]
+async fn auditors_read_who_changed_what_in_a_view() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let origin = Origin::default()
+        .with_actor("é")
+        .unwrap()
+        .with_request_id("r-1")
+        .unwrap()
+        .with_trace(trace.parse().unwrap());
+    let known = |request| Request::From(Arc::new(origin.clone()), Box::new(request));
+    write(&store, [known(set("k", "v")), delete("k")]).await;
+
+    let mut connection = database.connect().await;
+    for (zone, time) in [("+00:00", "now(3)"), ("-07:00", "utc_timestamp(3)")] {
+        connection
+            .query_drop(format!("set time_zone = '{zone}'"))
+            .await
+            .unwrap();
+        let rows = format!(
+            "select id, type, `key`, version, actor, request_id, trace, \
+             timestamp between {time} - interval 1 hour and {time} from goku_audit order by id"
+        );
+        let rows: Vec<AuditRow> = connection.query(rows).await.unwrap();
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            rows,
+            [
+                (
+                    1,
+                    "set".to_owned(),
+                    b"k".to_vec(),
+                    1,
+                    text("é"),
+                    text("r-1"),
+                    text(trace),
+                    true
+                ),
+                (2, "delete".to_owned(), b"k".to_vec(), 2, None, None, None, true),
+            ],
+            "{zone}"
+        );
+    }
+    // An auditor needs no right to values.
+    let (name, user) = (database.name(), format!("{}_a", database.name()));
+    let rights = format!(
+        "create user {user}@'%'; grant select on {name}.goku_audit to {user}@'%'; \
+         grant select (id, timestamp, type, `key`, version, actor, request_id, trace) on {name}.events to {user}@'%'"
+    );
+    connection.query_drop(rights).await.unwrap();
+    let url = format!("mysql://{user}@{}/{name}", database.host());
+    let mut auditor = mysql_async::Conn::from_url(&url).await.unwrap();
+    let seen: Option<i64> = auditor.query_first("select count(*) from goku_audit").await.unwrap();
+    assert_eq!(seen, Some(2));
+    assert!(auditor.query_drop("select metadata from events").await.is_err());
+    drop(auditor);
+    connection.query_drop(format!("drop user {user}@'%'")).await.unwrap();
+    // Found by an index, not by reading the log.
+    let plan = "explain select * from goku_audit where id > 100";
+    let plan: Vec<mysql_async::Row> = connection.query(plan).await.unwrap();
+    let key: Option<String> = plan[0].get("key");
+    assert_eq!(key.as_deref(), Some("PRIMARY"));
+}
+
 #[tokio::test]
 async fn views_are_made_later_where_they_are_not_and_where_the_user_may() {
     let database = Database::create().await;
@@ -414,9 +492,9 @@ async fn views_are_made_later_where_they_are_not_and_where_the_user_may() {
         .await
         .unwrap();
     write(&store, [set("k", "v")]).await;
-    assert_eq!(root.query_first(views).await.unwrap(), Some(1));
+    assert_eq!(root.query_first(views).await.unwrap(), Some(2));
     drop(database.store().await);
-    assert_eq!(root.query_first(views).await.unwrap(), Some(3));
+    assert_eq!(root.query_first(views).await.unwrap(), Some(4));
     root.query_drop(format!("drop user {user}@'%'")).await.unwrap();
 }
 
