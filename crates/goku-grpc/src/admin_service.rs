@@ -126,6 +126,17 @@ impl admin_server::Admin for AdminService {
         self.answer(work).await
     }
 
+    async fn list_token_uses(
+        &self,
+        request: Request<pb::ListTokenUsesRequest>,
+    ) -> Result<Response<pb::ListTokenUsesResponse>, Status> {
+        let work = async {
+            let admin = self.enter(credentials::of(&request)).await?;
+            admin.token_uses(wire::after_token(&request.get_ref().after)?).await
+        };
+        self.answer(work).await
+    }
+
     async fn reload(&self, request: Request<pb::ReloadRequest>) -> Result<Response<pb::ReloadResponse>, Status> {
         let work = async {
             self.gate.operate(&credentials::of(&request), "reload").await?;

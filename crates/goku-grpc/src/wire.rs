@@ -18,6 +18,7 @@ mod setting;
 mod snapshot;
 mod status;
 mod time;
+mod token_use;
 mod txn;
 mod write;
 
@@ -31,6 +32,7 @@ pub(crate) use origin::origin;
 pub(crate) use origin::put_origin;
 pub(crate) use snapshot::read_headers;
 pub(crate) use snapshot::write_headers;
+pub(crate) use token_use::after_token;
 pub(crate) use write::put_write_id;
 pub(crate) use write::write_id;
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use goku::access::{TokenHash, TokenUses};
 use goku::gate::{Around, Entered};
 use goku::{
     Admin, Client, ConfigureRequest, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, EventId, EventStream,
@@ -75,9 +76,10 @@ enum Method {
     ListSettings,
     Configure,
     SettingChanges,
+    TokenUses,
 }
 
-const METHODS: usize = Method::SettingChanges as usize + 1;
+const METHODS: usize = Method::TokenUses as usize + 1;
 
 /// Puts what counts their calls in `recorder`, and tells `slow` of those that take long, around what the callers get that
 /// come by `door`.
@@ -226,6 +228,7 @@ impl Method {
             Method::ListSettings => "list_settings",
             Method::Configure => "configure",
             Method::SettingChanges => "setting_changes",
+            Method::TokenUses => "token_uses",
         }
     }
 }
@@ -367,6 +370,10 @@ impl<A: Admin> Admin for Metered<A> {
         self.meter
             .count(Method::SettingChanges, self.client.setting_changes(request))
             .await
+    }
+
+    async fn token_uses(&self, after: Option<TokenHash>) -> Result<TokenUses> {
+        self.meter.count(Method::TokenUses, self.client.token_uses(after)).await
     }
 }
 

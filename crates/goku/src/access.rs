@@ -7,6 +7,7 @@ mod range_set;
 mod rights;
 mod role;
 mod token;
+mod token_use;
 mod value;
 mod verb;
 
@@ -16,6 +17,9 @@ pub use self::name::AccessName;
 pub(crate) use self::rights::Rights;
 pub use self::role::{Grant, Role, Scope};
 pub use self::token::{Token, TokenHash};
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+pub(crate) use self::token_use::hour_of;
+pub use self::token_use::{TokenUse, TokenUses};
 pub(crate) use self::value::check_value;
 pub use self::value::{Auth, Identity, SettingValue, TokenRecord};
 pub use self::verb::Verb;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::access::{TokenHash, TokenUses};
 use crate::error::Result;
 use crate::setting::{
     ConfigureRequest, Setting, SettingChange, SettingChanges, SettingChangesRequest, SettingName, SettingsPage,
@@ -82,6 +83,16 @@ pub trait Admin: Send + Sync {
     ///
     /// Those that every call may have.
     async fn setting_changes(&self, request: SettingChangesRequest) -> Result<SettingChanges>;
+
+    /// Lists the last uses of tokens, to the hour, in the order of their hashes: those after one, at most
+    /// [`TOKEN_USES_PAGE_MAX`](crate::limits::TOKEN_USES_PAGE_MAX). A token that was never used has none. A use is written a
+    /// moment after the call that it was for, and lost where the server ends before that; those of tokens that are no more
+    /// go.
+    ///
+    /// # Errors
+    ///
+    /// Those that every call may have.
+    async fn token_uses(&self, after: Option<TokenHash>) -> Result<TokenUses>;
 }
 
 #[async_trait]
@@ -104,5 +115,9 @@ impl<A: Admin + ?Sized> Admin for Arc<A> {
 
     async fn setting_changes(&self, request: SettingChangesRequest) -> Result<SettingChanges> {
         (**self).setting_changes(request).await
+    }
+
+    async fn token_uses(&self, after: Option<TokenHash>) -> Result<TokenUses> {
+        (**self).token_uses(after).await
     }
 }

@@ -26,6 +26,7 @@ mod spin;
 mod stream;
 mod tasks;
 mod threads;
+mod token_uses;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,7 @@ use self::settings::KnownSettings;
 use self::shared_look::SharedLook;
 use self::tasks::{Breakage, Tasks};
 use self::threads::Threads;
+use self::token_uses::TokenUseLog;
 use crate::access::Rights;
 use crate::client::{Client, EventStream, Listing};
 use crate::clock::Timestamp;
@@ -109,6 +111,7 @@ struct Inner {
     log: Arc<Log>,
     settings: Arc<KnownSettings>,
     settings_look: SharedLook<Arc<Settings>>,
+    token_uses: Arc<TokenUseLog>,
     request_timeout: Duration,
     address: String,
     /// A random number that tells this engine from those before and after it.
@@ -244,6 +247,11 @@ impl Engine {
             stop_when_lost(store.clone(), breakage.clone(), stop.clone()),
         );
         tasks.spawn("session gc", session_gc::run(store.clone(), stop.clone()));
+        let token_uses = Arc::new(TokenUseLog::default());
+        tasks.spawn(
+            "uses of tokens",
+            token_uses::run(token_uses.clone(), store.clone(), settings.clone(), stop.clone()),
+        );
         tasks.spawn(
             "lease expiry",
             lease_expiry::run(
@@ -263,6 +271,7 @@ impl Engine {
             log,
             settings,
             settings_look: SharedLook::default(),
+            token_uses,
             request_timeout,
             address,
             id: randomness.number().unwrap_or_default(),

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
 
+use crate::access::{TokenHash, TokenUse};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Preconditions, Row, Settings, State};
@@ -74,6 +75,8 @@ pub enum Step {
     Settings,
     /// Removes old changes of settings.
     ForgetSettingChanges,
+    /// Notes, reads or removes last uses of tokens.
+    TokenUses,
 }
 
 /// A fault that takes the place of a step.
@@ -131,7 +134,7 @@ pub(crate) struct Faulty {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Step; 17] = [
+    pub const ALL: [Step; 18] = [
         Step::Write,
         Step::ReadAhead,
         Step::Resolve,
@@ -149,6 +152,7 @@ impl Step {
         Step::MoveCursors,
         Step::Settings,
         Step::ForgetSettingChanges,
+        Step::TokenUses,
     ];
 }
 
@@ -407,6 +411,18 @@ impl Store for Faulty {
     async fn forget_setting_changes(&self, before: Timestamp, kept_max: usize, limit: usize) -> Result<usize> {
         let forget = self.store.forget_setting_changes(before, kept_max, limit);
         self.take(Step::ForgetSettingChanges, forget).await
+    }
+
+    async fn note_token_uses(&self, uses: Vec<TokenUse>) -> Result<()> {
+        self.take(Step::TokenUses, self.store.note_token_uses(uses)).await
+    }
+
+    async fn token_uses(&self, after: Option<TokenHash>, limit: usize) -> Result<Vec<TokenUse>> {
+        self.take(Step::TokenUses, self.store.token_uses(after, limit)).await
+    }
+
+    async fn forget_token_uses(&self, tokens: Vec<TokenHash>) -> Result<()> {
+        self.take(Step::TokenUses, self.store.forget_token_uses(tokens)).await
     }
 
     async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {

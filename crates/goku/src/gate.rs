@@ -11,6 +11,8 @@ mod entry;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod guard;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
+mod logins;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod permitted;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod permitted_admin;

@@ -106,6 +106,9 @@ pub const SETTINGS_PAGE_MAX: usize = 256;
 /// Names and values in one such answer, in bytes, but for those of its first setting.
 pub const SETTINGS_PAGE_BYTES_MAX: usize = 1024 * 1024;
 
+/// Last uses of tokens in one answer of [`token_uses`](crate::Admin::token_uses).
+pub const TOKEN_USES_PAGE_MAX: usize = 10_000;
+
 /// Changes of settings that are kept: the newest ones, and none that is older than [`SETTING_CHANGES_AGE_MAX`].
 pub const SETTING_CHANGES_MAX: usize = 100_000;
 

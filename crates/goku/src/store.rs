@@ -13,6 +13,8 @@ pub(crate) mod tables;
 
 #[cfg(test)]
 mod settings_check;
+#[cfg(test)]
+mod token_uses_check;
 
 use std::collections::HashMap;
 
@@ -20,6 +22,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub(crate) use self::pipelined::{IN_FLIGHT_MAX, Pipelined, Prewrite, ReadAhead};
+use crate::access::{TokenHash, TokenUse};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Decide, Decision, Head, LeaseRow, Needs, Row, Settings, SettingsStamp, State};
@@ -163,6 +166,15 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Removes changes of settings that were made before a time, or are older than the newest `kept_max`, at most `limit`;
     /// returns how many.
     async fn forget_setting_changes(&self, before: Timestamp, kept_max: usize, limit: usize) -> Result<usize>;
+
+    /// Notes last uses of tokens, each unless a later one is known.
+    async fn note_token_uses(&self, uses: Vec<TokenUse>) -> Result<()>;
+
+    /// Reads last uses of the tokens after one, in the order of their hashes, at most `limit`.
+    async fn token_uses(&self, after: Option<TokenHash>, limit: usize) -> Result<Vec<TokenUse>>;
+
+    /// Removes the last uses of these tokens.
+    async fn forget_token_uses(&self, tokens: Vec<TokenHash>) -> Result<()>;
 
     /// Moves cursors as [`crate::cursor::decide`] says, each for itself, whatever else moves them at the same time. An
     /// error that is not `OutcomeUnknown` means that none was moved.

@@ -1,5 +1,6 @@
 //! The calls of operators.
 
+use goku::access::{TokenHash, TokenUses};
 use goku::{
     Admin, ConfigureRequest, Result, Setting, SettingChange, SettingChanges, SettingChangesRequest, SettingName,
     SettingsPage, SettingsRequest,
@@ -43,6 +44,14 @@ impl Admin for GrpcClient {
     async fn setting_changes(&self, request: SettingChangesRequest) -> Result<SettingChanges> {
         let request = pb::ListSettingChangesRequest::from(request);
         let send = async |mut grpc: AdminClient<_>, request| grpc.list_setting_changes(request).await;
+        self.read(request, send).await?.try_into()
+    }
+
+    async fn token_uses(&self, after: Option<TokenHash>) -> Result<TokenUses> {
+        let request = pb::ListTokenUsesRequest {
+            after: after.map(|after| after.as_bytes().to_vec().into()).unwrap_or_default(),
+        };
+        let send = async |mut grpc: AdminClient<_>, request| grpc.list_token_uses(request).await;
         self.read(request, send).await?.try_into()
     }
 }

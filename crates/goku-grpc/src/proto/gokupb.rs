@@ -2316,6 +2316,30 @@ pub struct ListSettingChangesResponse {
     #[prost(bool, tag = "2")]
     pub more: bool,
 }
+/// The last use of a token.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenUse {
+    /// The token's SHA-256, as in the value of its setting.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub sha256: ::prost::bytes::Bytes,
+    /// The beginning of the hour, in UTC, in which some server let its holder in.
+    #[prost(message, optional, tag = "2")]
+    pub used_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTokenUsesRequest {
+    /// Only those after this hash; empty for all.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub after: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListTokenUsesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub uses: ::prost::alloc::vec::Vec<TokenUse>,
+    /// Whether there are more after these.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReloadRequest {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2535,6 +2559,31 @@ pub mod admin_client {
                 .insert(GrpcMethod::new("gokupb.Admin", "ListSettingChanges"));
             self.inner.unary(req, path, codec).await
         }
+        /// A page of the last uses of tokens, in the order of their hashes.
+        pub async fn list_token_uses(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListTokenUsesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTokenUsesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::ProtoCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/gokupb.Admin/ListTokenUses",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("gokupb.Admin", "ListTokenUses"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Has this one server read its configuration again: its file, and files that it names. All of it is checked before any of it
         /// is applied: FailedPrecondition where it cannot be used, and then nothing has changed. Unimplemented where the server has
         /// no configuration to read.
@@ -2605,6 +2654,14 @@ pub mod admin_server {
             request: tonic::Request<super::ListSettingChangesRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListSettingChangesResponse>,
+            tonic::Status,
+        >;
+        /// A page of the last uses of tokens, in the order of their hashes.
+        async fn list_token_uses(
+            &self,
+            request: tonic::Request<super::ListTokenUsesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTokenUsesResponse>,
             tonic::Status,
         >;
         /// Has this one server read its configuration again: its file, and files that it names. All of it is checked before any of it
@@ -2901,6 +2958,51 @@ pub mod admin_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListSettingChangesSvc(inner);
+                        let codec = crate::codec::ProtoCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gokupb.Admin/ListTokenUses" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListTokenUsesSvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::UnaryService<super::ListTokenUsesRequest>
+                    for ListTokenUsesSvc<T> {
+                        type Response = super::ListTokenUsesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListTokenUsesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::list_token_uses(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListTokenUsesSvc(inner);
                         let codec = crate::codec::ProtoCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::goku::{Goku, Run, binary};
+use crate::log_lines::LogLines;
 
 /// The store's credentials make the first administrator.
 #[track_caller]
@@ -102,6 +103,52 @@ fn rights_are_set_used_and_taken_away() {
     assert_eq!(run(&goku, "abc", &["get", "app/a"]).code, 10);
     run(&goku, &admin, &["auth", "disable"]).done();
     goku.run(&["set", "app/a", "x"]).done();
+}
+
+/// Which tokens can go is asked before they are revoked.
+#[test]
+fn a_token_list_tells_in_which_hour_each_was_used_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let admin = init(&store(folder.path()));
+    let goku = Goku::serve(&["--store", &store(folder.path())]);
+    make_token(&goku, &admin, &["token", "create", "idle", "--id", "idle"]);
+    let (used, _) = make_token(&goku, &admin, &["token", "create", "busy", "--id", "busy"]);
+    run(&goku, &used, &["set", "k", "v"]).done();
+    let last_used = |id: &str| {
+        let tokens = run(&goku, &admin, &["token", "list", "--output", "json"]).json();
+        let token = tokens.into_iter().find(|token| token["id"] == json!(id)).unwrap();
+        token["last_used_at"].as_str().map(str::to_owned)
+    };
+    // It is written a moment after the call.
+    let hour = std::iter::repeat_with(|| last_used("busy"))
+        .find_map(|used| used)
+        .unwrap();
+    assert!(hour.ends_with(":00:00.000Z") || hour.ends_with(":00:00Z"), "{hour}");
+    assert_eq!(last_used("idle"), None);
+}
+
+#[test]
+fn the_log_tells_who_entered_by_what_and_from_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let admin = init(&store(folder.path()));
+    let (log, mut lines) = LogLines::pipe();
+    let mut command = binary();
+    command.args([
+        "serve",
+        "--store",
+        &store(folder.path()),
+        "--log-filter",
+        "goku::audit=info",
+    ]);
+    command.stderr(log);
+    let goku = Goku::run_with_log(command);
+    let (token, id) = make_token(&goku, &admin, &["token", "create", "ci"]);
+    run(&goku, &token, &["set", "k", "v"]).done();
+    let told = lines.until(|line| line.contains("a caller entered") && line.contains("ci"));
+    for part in ["goku::audit", "127.0.0.1", "proof=\"token\"", &id] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains(&token));
 }
 
 #[test]

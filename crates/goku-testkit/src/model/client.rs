@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream;
+use goku::access::{TokenHash, TokenUses};
 use goku::{
     Admin, Client, Clock, ConfigureRequest, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, Epoch, Error,
     ErrorKind, EventId, EventStream, History, HistoryRequest, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest,
@@ -70,6 +71,11 @@ impl Admin for ModelClient {
 
     async fn setting_changes(&self, request: SettingChangesRequest) -> Result<SettingChanges> {
         Ok(self.model().setting_changes(&request))
+    }
+
+    /// There are none: a model has no tokens.
+    async fn token_uses(&self, _after: Option<TokenHash>) -> Result<TokenUses> {
+        Ok(TokenUses::default())
     }
 }
 

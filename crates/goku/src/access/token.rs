@@ -28,7 +28,7 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 pub struct Token(String);
 
 /// The SHA-256 of a token's text, by which a store knows it. A slow hash would protect nothing: nobody guesses 256 random bits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TokenHash([u8; 32]);
 
@@ -62,6 +62,18 @@ impl Token {
     /// Whether a text is meant to be a token, whether or not it is one.
     pub(crate) fn is_meant_by(text: &str) -> bool {
         text.starts_with(MARK)
+    }
+}
+
+impl TokenHash {
+    /// The hash of these bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> TokenHash {
+        TokenHash(bytes)
+    }
+
+    /// The bytes of the hash.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 

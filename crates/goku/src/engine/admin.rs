@@ -5,9 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{Allow, Engine, with_origin};
+use crate::access::{TokenHash, TokenUses};
 use crate::admin::Admin;
+use crate::clock::Timestamp;
 use crate::decide::{self, Answer, Configure, Request, Settings};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::TOKEN_USES_PAGE_MAX;
 use crate::setting::{
     ConfigureRequest, Setting, SettingChange, SettingChanges, SettingChangesRequest, SettingName, SettingsPage,
     SettingsRequest,
@@ -55,6 +58,11 @@ impl Engine {
         }
     }
 
+    /// Notes that a token was used, for [`token_uses`](Admin::token_uses). Asks nothing of the store.
+    pub(crate) fn note_token_use(&self, sha256: TokenHash, at: Timestamp) {
+        self.0.token_uses.note(sha256, at);
+    }
+
     /// The settings as they are now, or were after the call began. Calls that wait share one look at the store.
     pub(crate) async fn settings(&self) -> Result<Arc<Settings>> {
         let read = async {
@@ -92,5 +100,14 @@ impl Admin for Engine {
         };
         let changes = self.in_time(self.0.store.setting_changes(request)).await?;
         Ok(decide::changes_page(changes, limit))
+    }
+
+    async fn token_uses(&self, after: Option<TokenHash>) -> Result<TokenUses> {
+        // One more tells whether there are more.
+        let read = self.0.store.token_uses(after, TOKEN_USES_PAGE_MAX + 1);
+        let mut uses = self.in_time(read).await?;
+        let more = uses.len() > TOKEN_USES_PAGE_MAX;
+        uses.truncate(TOKEN_USES_PAGE_MAX);
+        Ok(TokenUses { uses, more })
     }
 }

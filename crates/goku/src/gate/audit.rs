@@ -3,6 +3,7 @@
 //! A change and its origin are of one commit, so the events are the audit trail. What changes nothing is told in the log, under
 //! the target `goku::audit`.
 
+use super::credentials::Credentials;
 use crate::access::{AccessName, Rights};
 use crate::error::{Error, Result};
 use crate::origin::Origin;
@@ -34,6 +35,21 @@ fn origin(rights: &Rights) -> Result<Option<Origin>> {
     }
     let actor = identity.map_or(AccessName::ANONYMOUS, AccessName::as_str);
     Ok(Some(origin.with_actor(actor)?))
+}
+
+/// Tells of a caller that showed who it is, by what, and from where.
+pub(super) fn entered(identity: Option<&AccessName>, credentials: &Credentials, token: Option<&AccessName>) {
+    let proof = match credentials {
+        Credentials { token: Some(_), .. } => "token",
+        Credentials {
+            certificate: Some(_), ..
+        } => "certificate",
+        Credentials { .. } => "address",
+    };
+    let identity = identity.map(AccessName::as_str);
+    let address = credentials.address.map(tracing::field::display);
+    let token = token.map(AccessName::as_str);
+    tracing::info!(target: TARGET, identity, address, proof, token, "a caller entered, for the first time in this hour");
 }
 
 /// Tells of a call that was refused.

@@ -17,10 +17,18 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) async fn enter(guard: &Arc<Guard>, credentials: &Credentials) -> Result<Entered> {
     let caller = caller(credentials).inspect_err(|error| audit::refused(None, error))?;
     let has_any = |rules: &Rules| rules.rights(&caller, guard.now())?.check(&Demand::Anything);
-    if has_any(&*guard.heard().await?).is_err() {
+    let mut rules = guard.heard().await?;
+    if has_any(&rules).is_err() {
         // It may have got some a moment ago, at another replica.
-        let rules = guard.latest().await?;
+        rules = guard.latest().await?;
         has_any(&rules).inspect_err(|error| audit::refused(rules.identity(&caller).as_ref(), error))?;
+    }
+    let now = guard.now();
+    if guard.logins.is_first(&caller, credentials.address, now) {
+        if let Caller::Token(sha256) = caller {
+            guard.engine.note_token_use(sha256, now);
+        }
+        audit::entered(rules.identity(&caller).as_ref(), credentials, rules.token_id(&caller));
     }
     let visitor = Visitor::new(guard.clone(), caller);
     Ok(Entered {

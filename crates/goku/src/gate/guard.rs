@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::logins::Logins;
 use super::rules::Rules;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::decide::Settings;
@@ -18,6 +19,7 @@ pub(super) const UNHEARD_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Guard {
     pub(super) engine: Engine,
     rules: RwLock<Arc<Rules>>,
+    pub(super) logins: Logins,
     /// When the settings were last looked at, while no rights were asked for.
     looked: tokio::sync::Mutex<Instant>,
 }
@@ -29,6 +31,7 @@ impl Guard {
         Ok(Guard {
             rules: RwLock::new(Arc::new(Rules::of(&settings))),
             engine,
+            logins: Logins::default(),
             looked: tokio::sync::Mutex::new(looked),
         })
     }

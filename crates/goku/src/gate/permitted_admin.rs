@@ -6,7 +6,7 @@ use super::audit;
 use super::guard::UNHEARD_MAX;
 use super::rules::Rules;
 use super::visitor::{Checked, Visitor};
-use crate::access::{Auth, Demand};
+use crate::access::{Auth, Demand, TokenHash, TokenUses};
 use crate::admin::Admin;
 use crate::decide::{Request, Settings};
 use crate::error::{Error, ErrorKind, Result};
@@ -91,5 +91,10 @@ impl Admin for PermittedAdmin {
     async fn setting_changes(&self, request: SettingChangesRequest) -> Result<SettingChanges> {
         self.check("setting_changes", request.name.as_ref()).await?;
         self.0.engine().setting_changes(request).await
+    }
+
+    async fn token_uses(&self, after: Option<TokenHash>) -> Result<TokenUses> {
+        self.check("token_uses", None).await?;
+        self.0.engine().token_uses(after).await
     }
 }

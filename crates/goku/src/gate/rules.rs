@@ -31,6 +31,7 @@ pub(super) struct Rules {
     roles: HashMap<AccessName, Role>,
     identities: HashMap<AccessName, Vec<AccessName>>,
     tokens: HashMap<TokenHash, TokenRecord>,
+    token_ids: HashMap<TokenHash, AccessName>,
     /// Rights that were made of these before.
     kept: RwLock<HashMap<Caller, Arc<Rights>>>,
 }
@@ -43,6 +44,7 @@ impl Rules {
             roles: HashMap::new(),
             identities: HashMap::new(),
             tokens: HashMap::new(),
+            token_ids: HashMap::new(),
             kept: RwLock::default(),
         };
         for setting in settings.iter() {
@@ -65,9 +67,10 @@ impl Rules {
             Identity::KIND => {
                 Identity::of(setting).map(|(name, identity)| drop(self.identities.insert(name, identity.roles)))
             }
-            TokenRecord::KIND => {
-                TokenRecord::of(setting).map(|(_, token)| drop(self.tokens.insert(token.sha256, token)))
-            }
+            TokenRecord::KIND => TokenRecord::of(setting).map(|(id, token)| {
+                self.token_ids.insert(token.sha256, id);
+                self.tokens.insert(token.sha256, token);
+            }),
             _ => Ok(()),
         };
         if let Err(error) = added {
@@ -130,6 +133,14 @@ impl Rules {
             .flat_map(|role| &role.grants)
             .collect();
         Rights::of(identity, grants.iter().copied())
+    }
+
+    /// The id of a caller's token; `None` where it has shown another proof of who it is.
+    pub(super) fn token_id(&self, caller: &Caller) -> Option<&AccessName> {
+        match caller {
+            Caller::Token(hash) => self.token_ids.get(hash),
+            _ => None,
+        }
     }
 
     /// When the rights of a caller end whatever the settings say.

@@ -313,6 +313,11 @@ fn calls_of_the_store() -> Vec<(&'static str, Verb, Call)> {
             Verb::Admin,
             call(move |to| async move { admin(&to).setting_changes(Default::default()).await.map(drop) }),
         ),
+        (
+            "token_uses",
+            Verb::Admin,
+            call(move |to| async move { admin(&to).token_uses(None).await.map(drop) }),
+        ),
     ]
 }
 

@@ -15,6 +15,7 @@ use super::{
     At, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Pipelined, Prewrite, Profile, ReadAhead, Store,
     WriteError,
 };
+use crate::access::{TokenHash, TokenUse};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Decide, Decision, LeaseRow, Needs, Preconditions, Row, Settings, State};
@@ -291,6 +292,20 @@ impl Store for Guarded {
             self.store.forget_setting_changes(before, kept_max, limit),
         )
         .await
+    }
+
+    async fn note_token_uses(&self, uses: Vec<TokenUse>) -> Result<()> {
+        self.repeatable_change("note_token_uses", self.store.note_token_uses(uses))
+            .await
+    }
+
+    async fn token_uses(&self, after: Option<TokenHash>, limit: usize) -> Result<Vec<TokenUse>> {
+        self.read("token_uses", self.store.token_uses(after, limit)).await
+    }
+
+    async fn forget_token_uses(&self, tokens: Vec<TokenHash>) -> Result<()> {
+        self.repeatable_change("forget_token_uses", self.store.forget_token_uses(tokens))
+            .await
     }
 
     async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {

@@ -27,6 +27,7 @@ mod servers;
 mod session;
 mod settings;
 mod standing;
+mod token_uses;
 pub(crate) mod transactions;
 mod values;
 mod variables;
@@ -55,6 +56,7 @@ use super::{
     At, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Pipelined, Prewrite, Profile, ReadAhead, Store,
     WriteError,
 };
+use crate::access::{TokenHash, TokenUse};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Decide, Decision, Format, LeaseRow, Needs, Preconditions, Row, Settings, State};
@@ -281,6 +283,18 @@ impl Store for MySqlStore {
 
     async fn forget_setting_changes(&self, before: Timestamp, kept_max: usize, limit: usize) -> Result<usize> {
         self.readers.forget_setting_changes(before, kept_max, limit).await
+    }
+
+    async fn note_token_uses(&self, uses: Vec<TokenUse>) -> Result<()> {
+        self.readers.note_token_uses(uses).await
+    }
+
+    async fn token_uses(&self, after: Option<TokenHash>, limit: usize) -> Result<Vec<TokenUse>> {
+        self.readers.token_uses(after, limit).await
+    }
+
+    async fn forget_token_uses(&self, tokens: Vec<TokenHash>) -> Result<()> {
+        self.readers.forget_token_uses(&tokens).await
     }
 
     async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {

@@ -21,6 +21,7 @@ use super::{
     At, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Pipelined, Prewrite, Profile, ReadAhead, Store,
     WriteError,
 };
+use crate::access::{TokenHash, TokenUse};
 use crate::clock::Timestamp;
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Decide, Decision, LeaseRow, Needs, Preconditions, Settings, State};
@@ -484,6 +485,20 @@ impl Store for Node {
         .await
     }
 
+    async fn note_token_uses(&self, uses: Vec<TokenUse>) -> Result<()> {
+        self.step("note token uses", |tables| tables.note_token_uses(&uses))
+            .await
+    }
+
+    async fn token_uses(&self, after: Option<TokenHash>, limit: usize) -> Result<Vec<TokenUse>> {
+        self.step("token uses", |tables| tables.token_uses(after, limit)).await
+    }
+
+    async fn forget_token_uses(&self, tokens: Vec<TokenHash>) -> Result<()> {
+        self.step("forget token uses", |tables| tables.forget_token_uses(&tokens))
+            .await
+    }
+
     async fn move_cursors(&self, moves: Vec<CursorMove>) -> Result<Vec<Result<Cursor>>> {
         let now = self.shared.now();
         self.change("move cursors", |tables| tables.move_cursors(&moves, now))
@@ -598,11 +613,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::settings_check;
+    use crate::store::{settings_check, token_uses_check};
 
     #[tokio::test]
     async fn settings_are_kept_with_their_changes() {
         let database = Database::new(1, Weather::calm());
         settings_check::check(&database.node()).await;
+        token_uses_check::check(&database.node()).await;
     }
 }

@@ -10,6 +10,7 @@ mod read;
 mod row;
 mod schema;
 mod settings;
+mod token_uses;
 pub(crate) mod transactions;
 mod worker;
 
@@ -33,6 +34,7 @@ use super::{
     At, BATCH_LOAD_BYTES_MAX, EventsPage, EventsRequest, LOAD_BYTES_MAX, MembersPage, Page, PageRequest, Profile,
     Store, WriteError,
 };
+use crate::access::{TokenHash, TokenUse};
 use crate::clock::{Clock, Timestamp};
 use crate::cursor::{ConsumerName, Cursor, CursorMove, CursorsRequest};
 use crate::decide::{Decide, Decision, LeaseRow, Needs, Row, Settings, State};
@@ -354,6 +356,24 @@ impl Store for SqliteStore {
             .run(move |connection| {
                 settings::forget_changes(connection, before, kept_max, limit).map_err(error::reading)
             })
+            .await?
+    }
+
+    async fn note_token_uses(&self, uses: Vec<TokenUse>) -> Result<()> {
+        self.writer
+            .run(move |connection| token_uses::note(connection, &uses).map_err(error::reading))
+            .await?
+    }
+
+    async fn token_uses(&self, after: Option<TokenHash>, limit: usize) -> Result<Vec<TokenUse>> {
+        self.readers
+            .run(move |connection| token_uses::page(connection, after, limit).map_err(error::reading))
+            .await?
+    }
+
+    async fn forget_token_uses(&self, tokens: Vec<TokenHash>) -> Result<()> {
+        self.writer
+            .run(move |connection| token_uses::forget(connection, &tokens).map_err(error::reading))
             .await?
     }
 

@@ -1,9 +1,10 @@
 //! `goku token`.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use goku::access::{self, AccessName, SettingValue, TokenRecord};
+use goku::access::{self, AccessName, SettingValue, TokenHash, TokenRecord};
 use goku::{Admin, Clock, ConfigureRequest, Error, ErrorKind, SettingCondition, SystemClock, Timestamp};
 use serde_json::json;
 
@@ -19,7 +20,7 @@ pub(in crate::cli) enum Token {
     ///
     /// It is shown once: the store keeps only its SHA-256.
     Create(Create),
-    /// List the tokens, without their secrets
+    /// List the tokens, without their secrets, with the hour of their last use
     List,
     /// Take tokens away: the next call with one is refused, and its streams end
     Revoke(Revoke),
@@ -93,30 +94,51 @@ impl Create {
 }
 
 async fn list(connection: &Connection, output: &mut Output) -> Outcome {
-    for setting in all::<TokenRecord>(&connection.client()?).await? {
+    let client = connection.client()?;
+    let used = last_uses(&client).await?;
+    for setting in all::<TokenRecord>(&client).await? {
         let (id, record) = TokenRecord::of(&setting)?;
         let roles: Vec<_> = record.roles.iter().map(AccessName::as_str).collect();
         let expires_at = record.expires_at_ms.map(Timestamp::from_millis).transpose()?;
         let made_at = time::show(setting.changed_at);
         let expires_at = expires_at.map(time::show);
+        let last_used = used.get(&record.sha256).copied().map(time::show);
         let cells = [
             id.as_str(),
             record.identity.as_str(),
             &roles.join(","),
             &made_at,
             expires_at.as_deref().unwrap_or_default(),
+            last_used.as_deref().unwrap_or_default(),
         ];
-        let names = ["ID", "IDENTITY", "ROLES", "MADE", "EXPIRES"];
+        let names = ["ID", "IDENTITY", "ROLES", "MADE", "EXPIRES", "LAST USED"];
         let json = json!({
             "id": id.as_str(),
             "identity": record.identity.as_str(),
             "roles": roles,
             "made_at": made_at,
             "expires_at": expires_at,
+            "last_used_at": last_used,
         });
         output.record(&names, &cells, &json)?;
     }
     Ok(())
+}
+
+/// The last uses of all tokens. A server of an earlier version tells none.
+async fn last_uses(admin: &impl Admin) -> goku::Result<HashMap<TokenHash, Timestamp>> {
+    let (mut found, mut after) = (HashMap::new(), None);
+    loop {
+        let page = match admin.token_uses(after).await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(found),
+            page => page?,
+        };
+        after = page.uses.last().map(|last| last.sha256);
+        found.extend(page.uses.iter().map(|of| (of.sha256, of.used_at)));
+        if !page.more {
+            return Ok(found);
+        }
+    }
 }
 
 impl Revoke {

@@ -26,7 +26,7 @@ const WRITER_RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
 
 /// The tables in the order in which they are made, before that of the cursors and `head`, as format 1 had them; `{added}` stands
 /// for the columns that were [added](ADDED).
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "create table if not exists data (
         `key` varbinary(1024) not null,
         value longblob null,
@@ -114,6 +114,11 @@ const TABLES: [&str; 8] = [
         primary key (rev),
         key by_name (name, rev)
     ) engine = InnoDB row_format = dynamic",
+    "create table if not exists goku_token_uses (
+        sha256 binary(32) not null,
+        used_at bigint not null,
+        primary key (sha256)
+    ) engine = InnoDB",
 ];
 
 /// The table that is made last, so that where it has its row, all are there.
@@ -205,7 +210,7 @@ fn with_added(table: &str) -> String {
 }
 
 /// The tables by the columns that tell them from those of another program with the same names, in every format.
-const OWN: [OwnTable; 10] = [
+const OWN: [OwnTable; 11] = [
     OwnTable {
         name: "data",
         columns: &["value_bytes", "created_rev", "updated_rev"],
@@ -241,6 +246,10 @@ const OWN: [OwnTable; 10] = [
     OwnTable {
         name: "goku_setting_changes",
         columns: &["rev", "value", "changed_at"],
+    },
+    OwnTable {
+        name: "goku_token_uses",
+        columns: &["sha256", "used_at"],
     },
     OwnTable {
         name: "head",

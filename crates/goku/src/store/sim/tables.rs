@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use crate::access::{TokenHash, TokenUse};
 use crate::clock::Timestamp;
 use crate::cursor::{self, Change, ConsumerName, Cursor, CursorId, CursorMove, CursorsRequest};
 use crate::decide::{
@@ -29,6 +30,7 @@ pub(super) struct Tables {
     cursors: BTreeMap<CursorId, Cursor>,
     settings: BTreeMap<SettingName, Setting>,
     setting_changes: BTreeMap<SettingsRev, SettingChange>,
+    token_uses: BTreeMap<TokenHash, Timestamp>,
     /// The tags of the batches that were applied.
     batches: BTreeSet<u64>,
     pub(super) replicas: BTreeMap<u64, Replica>,
@@ -249,6 +251,28 @@ impl Tables {
             self.setting_changes.remove(rev);
         }
         old.len()
+    }
+
+    pub(super) fn note_token_uses(&mut self, uses: &[TokenUse]) {
+        for TokenUse { sha256, used_at } in uses {
+            let known = self.token_uses.entry(*sha256).or_insert(*used_at);
+            *known = (*known).max(*used_at);
+        }
+    }
+
+    pub(super) fn token_uses(&self, after: Option<TokenHash>, limit: usize) -> Vec<TokenUse> {
+        let uses = self.token_uses.iter().filter(|(sha256, _)| Some(**sha256) > after);
+        let uses = uses.map(|(sha256, used_at)| TokenUse {
+            sha256: *sha256,
+            used_at: *used_at,
+        });
+        uses.take(limit).collect()
+    }
+
+    pub(super) fn forget_token_uses(&mut self, tokens: &[TokenHash]) {
+        for token in tokens {
+            self.token_uses.remove(token);
+        }
     }
 
     pub(super) fn move_cursors(&mut self, moves: &[CursorMove], now: Timestamp) -> Vec<Result<Cursor>> {

@@ -121,7 +121,7 @@ const HEAD: OwnTable = OwnTable {
 };
 
 /// Tables and views by the columns that tell them from those of another program with the same names.
-const OWN: [OwnTable; 9] = [
+const OWN: [OwnTable; 10] = [
     OwnTable {
         name: "data",
         columns: &["created_rev", "updated_rev"],
@@ -153,6 +153,10 @@ const OWN: [OwnTable; 9] = [
     OwnTable {
         name: "goku_setting_changes",
         columns: &["rev", "value", "changed_at"],
+    },
+    OwnTable {
+        name: "goku_token_uses",
+        columns: &["sha256", "used_at"],
     },
     HEAD,
 ];
@@ -194,7 +198,7 @@ update head set etcd_compacted = compacted_rev where compacted > 0;
 
 /// Tables that files of earlier versions do not have; those versions leave them alone.
 fn later_tables() -> String {
-    format!("{};{SETTINGS_TABLES}", cursors_table("cursors"))
+    format!("{};{SETTINGS_TABLES}{TOKEN_USES_TABLE}", cursors_table("cursors"))
 }
 
 /// Settings, and the changes that made them; called so that no table of a program is in the way which shares the database.
@@ -215,6 +219,14 @@ create table if not exists goku_setting_changes (
   request_id text
 );
 create index if not exists goku_setting_changes_name on goku_setting_changes (name, rev);
+";
+
+/// Last uses of tokens, apart from the settings, which no use changes.
+const TOKEN_USES_TABLE: &str = "
+create table if not exists goku_token_uses (
+  sha256 blob not null primary key,
+  used_at integer not null
+) without rowid;
 ";
 
 /// Makes a table of cursors.

@@ -318,5 +318,7 @@ async fn many_reads_at_once_share_the_connections_and_given_up_ones_harm_nobody(
 #[tokio::test]
 async fn settings_are_kept_with_their_changes() {
     let database = Database::create().await;
-    crate::store::settings_check::check(&database.store().await).await;
+    let store = database.store().await;
+    crate::store::settings_check::check(&store).await;
+    crate::store::token_uses_check::check(&store).await;
 }
