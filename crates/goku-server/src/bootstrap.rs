@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use goku::access::{AccessName, Role, SettingValue, Token, TokenRecord, has_administrator};
+use goku::access::{AccessName, Auth, Role, SettingValue, Token, TokenRecord, has_administrator};
 use goku::{
     Admin, Clock, ConfigureRequest, Error, ErrorKind, Result, Setting, SettingCondition, SettingsRequest, SystemClock,
     secret_file,
@@ -20,13 +20,14 @@ const FILE_BYTES_MAX: u64 = 4 * 1024;
 /// Attempts while other servers do the same.
 const ATTEMPTS_MAX: usize = 5;
 
-/// Makes the token in `file` one of an administrator where the store has none; else the file is not read.
+/// Makes the token in `file` one of an administrator where the store has none, and with `enable` has rights asked for from then
+/// on; else the file is not read.
 ///
 /// # Errors
 ///
 /// - `Config`: the file cannot be read, is open to others, or holds no token.
 /// - `Unavailable`: the store cannot be asked.
-pub(crate) async fn run(admin: &impl Admin, file: &Path) -> Result<()> {
+pub(crate) async fn run(admin: &impl Admin, file: &Path, enable: bool) -> Result<()> {
     for _ in 0..ATTEMPTS_MAX {
         let settings = all_settings(admin).await?;
         if has_administrator(&settings, SystemClock.now()) {
@@ -42,12 +43,15 @@ pub(crate) async fn run(admin: &impl Admin, file: &Path) -> Result<()> {
             );
             return Ok(());
         }
-        match admin.configure_all(requests(&settings, &token)?).await {
+        match admin.configure_all(requests(&settings, &token, enable)?).await {
             Ok(_) => {
+                let rights = match enable {
+                    true => "rights are asked for",
+                    false => "rights are asked for once `goku auth enable` was called with it",
+                };
                 tracing::info!(
                     file = %file.display(),
-                    "the bootstrap token is an administrator's from now on, of the identity {IDENTITY}: rights are asked for \
-                     once `goku auth enable` was called with it"
+                    "the bootstrap token is an administrator's from now on, of the identity {IDENTITY}: {rights}"
                 );
                 return Ok(());
             }
@@ -66,7 +70,7 @@ pub(crate) async fn run(admin: &impl Admin, file: &Path) -> Result<()> {
 }
 
 /// The changes by which the token becomes an administrator's, on condition that nobody else makes one by the same role.
-fn requests(settings: &[Setting], token: &Token) -> Result<Vec<ConfigureRequest>> {
+fn requests(settings: &[Setting], token: &Token, enable: bool) -> Result<Vec<ConfigureRequest>> {
     let name = AccessName::new(ROLE)?;
     let role = Role::everything().to_request(&name)?;
     let before = settings.iter().find(|setting| setting.name == role.name);
@@ -79,10 +83,11 @@ fn requests(settings: &[Setting], token: &Token) -> Result<Vec<ConfigureRequest>
         ..TokenRecord::new(token, AccessName::new(IDENTITY)?)
     };
     let made = record.to_request(&record.default_id()?)?;
-    Ok(vec![
-        role.condition(condition),
-        made.condition(SettingCondition::Absent),
-    ])
+    let mut requests = vec![role.condition(condition), made.condition(SettingCondition::Absent)];
+    if enable {
+        requests.push(Auth { enabled: true }.to_request()?);
+    }
+    Ok(requests)
 }
 
 fn is_known(settings: &[Setting], token: &Token) -> bool {
@@ -125,6 +130,7 @@ mod tests {
 
     use goku::Engine;
     use goku::access::Identity;
+    use goku::gate::Gate;
     use tempfile::TempDir;
 
     use super::*;
@@ -148,11 +154,20 @@ mod tests {
         let engine = Engine::open("sqlite::memory:").await.unwrap();
         let token = Token::random().unwrap();
         let (_folder, path) = file(&format!("{}\n", token.reveal()));
-        run(&engine, &path).await.unwrap();
+        run(&engine, &path, false).await.unwrap();
         let id = token.hash().to_string()[..10].to_owned();
         assert_eq!(names(&engine).await, ["role/admin".to_owned(), format!("token/{id}")]);
         // Not read any more.
-        run(&engine, Path::new("/nowhere/at/all")).await.unwrap();
+        run(&engine, Path::new("/nowhere/at/all"), false).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn rights_are_asked_for_with_the_first_administrator_where_that_is_wanted() {
+        let engine = Engine::open("sqlite::memory:").await.unwrap();
+        let (_folder, path) = file(Token::random().unwrap().reveal());
+        run(&engine, &path, true).await.unwrap();
+        assert!(names(&engine).await.contains(&"auth".to_owned()));
+        assert!(Gate::guarding(engine).await.unwrap().asks_for_rights().await.unwrap());
     }
 
     /// A token that was let expire must not come back by a restart.
@@ -167,7 +182,7 @@ mod tests {
         let id = AccessName::new("old").unwrap();
         engine.configure(record.to_request(&id).unwrap()).await.unwrap();
         let (_folder, path) = file(token.reveal());
-        run(&engine, &path).await.unwrap();
+        run(&engine, &path, false).await.unwrap();
         assert_eq!(names(&engine).await, ["token/old"]);
     }
 
@@ -183,7 +198,7 @@ mod tests {
             identity.to_request(&name("alice")).unwrap(),
         ];
         engine.configure_all(requests).await.unwrap();
-        run(&engine, Path::new("/nowhere/at/all")).await.unwrap();
+        run(&engine, Path::new("/nowhere/at/all"), false).await.unwrap();
         assert_eq!(names(&engine).await, ["identity/alice", "role/ops"]);
     }
 
@@ -192,14 +207,14 @@ mod tests {
         let engine = Engine::open("sqlite::memory:").await.unwrap();
         for text in ["", "hush", "goku_hush", "\u{0}"] {
             let (_folder, path) = file(text);
-            let error = run(&engine, &path).await.unwrap_err();
+            let error = run(&engine, &path, false).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{text}");
             assert!(error.message().contains("`goku auth token`"), "{error}");
             assert!(!error.message().contains("hush"), "{error}");
         }
         let (_folder, path) = file(Token::random().unwrap().reveal());
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        let error = run(&engine, &path).await.unwrap_err();
+        let error = run(&engine, &path, false).await.unwrap_err();
         assert!(error.message().contains("chmod o="), "{error}");
         assert_eq!(names(&engine).await, [""; 0]);
     }

@@ -53,6 +53,8 @@ pub struct Config {
     pub allow_anonymous: bool,
     /// The file of a token that becomes an administrator's at the start where the store has none.
     pub bootstrap_token_file: Option<PathBuf>,
+    /// Whether callers are asked for rights once that token is the first administrator's.
+    pub bootstrap_enable: bool,
 }
 
 impl Config {
@@ -98,6 +100,7 @@ impl Default for Config {
             allow_plaintext: false,
             allow_anonymous: false,
             bootstrap_token_file: None,
+            bootstrap_enable: false,
         }
     }
 }

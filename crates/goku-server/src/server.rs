@@ -128,7 +128,7 @@ impl Server {
             metrics.collect_from(Arc::new(CursorMetrics::new(Arc::new(engine.clone()))));
         }
         if let Some(file) = &config.bootstrap_token_file
-            && let Err(error) = bootstrap::run(&engine, file).await
+            && let Err(error) = bootstrap::run(&engine, file, config.bootstrap_enable).await
         {
             engine.close().await;
             return Err(error.context("auth.bootstrap_token_file"));

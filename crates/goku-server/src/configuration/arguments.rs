@@ -55,6 +55,11 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "GOKU_AUTH_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
     auth_bootstrap_token_file: Option<String>,
 
+    /// Ask callers for rights, as `goku auth enable` does, when the token of --auth-bootstrap-token-file becomes the first
+    /// administrator's
+    #[arg(long, env = "GOKU_AUTH_BOOTSTRAP_ENABLE")]
+    auth_bootstrap_enable: bool,
+
     /// Make goku's tables in a database that holds tables of other programs and none of goku's: refused without this
     #[arg(long, env = "GOKU_SHARE_DATABASE")]
     share_database: bool,
@@ -167,6 +172,7 @@ impl ServeOptions {
             allow_plaintext: self.allow_plaintext,
             allow_anonymous: self.allow_anonymous,
             bootstrap_token_file,
+            bootstrap_enable: self.auth_bootstrap_enable,
             deliver: self.deliver.into(),
             metrics_listen: self.metrics_listen,
             slow_call: slow_from(self.slow_call_ms),
