@@ -75,6 +75,7 @@ impl Apply {
             let cells = cells.each_ref().map(String::as_str);
             output.record(&["CHANGE", "BEFORE", "AFTER"], &cells, &difference.json())?;
         }
+        check_administrators(&client, &stored, &differences).await?;
         if self.dry_run {
             output.flush()?;
             return match differences.is_empty() {
@@ -82,7 +83,6 @@ impl Apply {
                 false => Err(Failure::Differs),
             };
         }
-        check_administrators(&client, &stored, &differences).await?;
         apply(&client, &differences).await?;
         let text = match differences.len() {
             0 => "nothing differs".to_owned(),

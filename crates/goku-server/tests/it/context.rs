@@ -110,6 +110,6 @@ fn the_token_of_a_context_is_for_its_servers() {
         let mut command = command(config, &["get", "k"]);
         Run::of(command.env("GOKU_TOKEN", token).spawn().unwrap())
     };
-    assert!(with_token("goku_abc").failed(2).contains("token"));
+    assert!(with_token("goku_abc").failed(10).contains("token"));
     assert_eq!(with_token(init.text().trim()).done(), "v");
 }
