@@ -76,7 +76,7 @@ pub enum Request {
 }
 
 /// What a client is answered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// To a Get, a Set and a Delete.
     Entry(Entry),

@@ -14,6 +14,9 @@ use goku::{
 
 use super::{Answer, Call, History, Last, Moment, Request, Subscription};
 
+/// How much of two answers is shown around where they differ.
+const DIFFERENCE_CHARS: usize = 200;
+
 /// Writes down what its clients do. Clones write into one history.
 #[derive(Clone, Default)]
 pub struct Recorder(Arc<Shared>);
@@ -128,8 +131,8 @@ impl Recorder {
         };
         let was_open = call.is_unknown() && call.returned.is_some();
         match (&call.returned, &outcome) {
-            (Some((_, Ok(first))), Ok(again)) if format!("{first:?}") != format!("{again:?}") => {
-                let message = format!("{:?} was answered {first:?} and {again:?}", call.request);
+            (Some((_, Ok(first))), Ok(again)) if !are_same(first, again) => {
+                let message = format!("{} of {:?}", difference(first, again), call.request);
                 record.contradictions.push(message);
             }
             (Some((_, Ok(_))), _) => {}
@@ -155,6 +158,27 @@ impl Recorder {
         let moment = self.moment();
         self.record().calls[call].returned = Some((moment, outcome.map_err(|error| error.kind())));
     }
+}
+
+/// Whether two answers say the same. Where only one of them tells the revision of its snapshot the other is from a server that
+/// does not know it: an earlier one, or one that kept the outcome of the write without it.
+fn are_same(first: &Answer, again: &Answer) -> bool {
+    let rev = |answer: &Answer| match answer {
+        Answer::Listing(at, _) => at.rev,
+        Answer::Txn(answer) => answer.at.rev,
+        Answer::Entry(_) | Answer::Lease(_) => None,
+    };
+    let have_other_revs = rev(first).zip(rev(again)).is_some_and(|(first, again)| first != again);
+    first == again && !have_other_revs
+}
+
+/// Two answers from where they differ on.
+fn difference(first: &Answer, again: &Answer) -> String {
+    let [first, again] = [first, again].map(|answer| format!("{answer:?}"));
+    let same = first.chars().zip(again.chars()).take_while(|(one, other)| one == other);
+    let at = same.count().saturating_sub(DIFFERENCE_CHARS / 2);
+    let part = |text: &str| text.chars().skip(at).take(DIFFERENCE_CHARS).collect::<String>();
+    format!("two answers, …{}… and …{}…,", part(&first), part(&again))
 }
 
 /// Reads the events of a prefix, from the beginning to the head.
@@ -322,5 +346,37 @@ impl Client for Recorded {
 
     async fn delete_cursors(&self, consumer: &ConsumerName) -> Result<u64> {
         self.inner.delete_cursors(consumer).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use goku::{Epoch, EventId, Position, Revision, Snapshot, Tag, TxnAnswer};
+
+    use super::*;
+
+    #[test]
+    fn answers_are_the_same_whether_or_not_a_server_tells_the_revision_of_its_snapshot() {
+        let answer = |succeeded, rev: Option<i64>| {
+            Answer::Txn(TxnAnswer {
+                succeeded,
+                rev: None,
+                at: Snapshot {
+                    epoch: Epoch::new(1, 2),
+                    position: Position {
+                        id: EventId::ZERO,
+                        tag: Tag::new(3),
+                    },
+                    rev: rev.map(|rev| Revision::new(rev).unwrap()),
+                },
+                answers: Vec::new(),
+            })
+        };
+        assert!(are_same(&answer(true, Some(4)), &answer(true, Some(4))));
+        assert!(are_same(&answer(true, Some(4)), &answer(true, None)));
+        assert!(!are_same(&answer(true, Some(4)), &answer(true, Some(5))));
+        assert!(!are_same(&answer(true, Some(4)), &answer(false, Some(4))));
+        let shown = difference(&answer(true, Some(4)), &answer(false, Some(4)));
+        assert!(shown.contains("true") && shown.contains("false"), "{shown}");
     }
 }
