@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use goku::Deliver;
+use goku::gate::CertificateName;
 use goku_grpc::{ServerLimits, ServerOptions, ServerTlsFiles};
 use rustix::process::{Resource, getrlimit};
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub metadata_bytes_max: usize,
     /// The bytes that the requests and answers under way may hold together.
     pub in_flight_bytes_max: usize,
+    /// The kind of name in a client's certificate that names its identity.
+    pub certificate_name: CertificateName,
     /// The log, for whoever initialises it: it is the process's, and [`Server::start`](crate::Server::start) leaves it alone.
     pub log: LogConfig,
     /// The files of TLS, for gRPC and metrics; without them both are in plain text.
@@ -95,6 +98,7 @@ impl Default for Config {
             connections_max: Self::default_connections_max(),
             metadata_bytes_max: ServerLimits::METADATA_BYTES_MAX,
             in_flight_bytes_max: ServerOptions::IN_FLIGHT_BYTES_MAX,
+            certificate_name: CertificateName::default(),
             log: LogConfig::default(),
             tls: None,
             allow_plaintext: false,

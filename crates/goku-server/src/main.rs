@@ -1,6 +1,7 @@
 //! The binary `goku`: the server and the client commands.
 
 mod address;
+mod auth_arguments;
 mod cli;
 mod configuration;
 mod environment;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use goku::gate::Gate;
+use goku::gate::{Gate, Identification};
 use goku::{Engine, Error, ErrorKind, Result};
 use goku_grpc::{
     Health, Operations, ServerCounts, ServerLimits, ServerOptions, ServerTls, ServerTlsFiles, ServiceOptions,
@@ -133,7 +133,9 @@ impl Server {
             engine.close().await;
             return Err(error.context("auth.bootstrap_token_file"));
         }
-        let gate = Gate::guarding(engine.clone()).await?;
+        let gate = Gate::guarding(engine.clone()).await?.identifying(Identification {
+            certificate_name: config.certificate_name,
+        });
         if is_open_to_others(address) && !gate.asks_for_rights().await? {
             if !config.allow_anonymous {
                 engine.close().await;

@@ -11,6 +11,8 @@ mod entry;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod guard;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
+mod identification;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod logins;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod permitted;
@@ -29,9 +31,11 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-pub use self::credentials::{CertificateNames, Credentials};
+pub use self::credentials::{CertificateName, CertificateNames, Credentials};
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 use self::guard::Guard;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+pub use self::identification::Identification;
 use crate::admin::Admin;
 use crate::client::Client;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
@@ -55,7 +59,7 @@ enum Way {
         admin: Option<Arc<dyn Admin>>,
     },
     #[cfg(any(feature = "sqlite", feature = "mysql"))]
-    Guarded(Arc<Guard>),
+    Guarded(Arc<Guard>, Arc<Identification>),
 }
 
 /// The interfaces for one caller. Each request is checked when it is made, with the rights that the caller has then.
@@ -85,13 +89,14 @@ impl Gate {
                 admin: Some(admin),
             },
             #[cfg(any(feature = "sqlite", feature = "mysql"))]
-            guarded @ Way::Guarded(_) => guarded,
+            guarded @ Way::Guarded(..) => guarded,
         };
         Gate { way, ..self }
     }
 
     /// A gate that lets callers do with `engine` what the store's settings say: everything, until an operator has rights
-    /// asked for by the setting `auth`.
+    /// asked for by the setting `auth`. Callers are known by tokens and certificates, and as [`identifying`](Self::identifying)
+    /// has it.
     ///
     /// # Errors
     ///
@@ -100,9 +105,19 @@ impl Gate {
     pub async fn guarding(engine: Engine) -> Result<Gate> {
         let guard = Arc::new(Guard::new(engine).await?);
         Ok(Gate {
-            way: Way::Guarded(guard),
+            way: Way::Guarded(guard, Arc::default()),
             around: None,
         })
+    }
+
+    /// Finds out who a caller is in this way. Only for a gate that is guarded: another one asks nobody.
+    #[cfg(any(feature = "sqlite", feature = "mysql"))]
+    pub fn identifying(self, identification: Identification) -> Gate {
+        let way = match self.way {
+            Way::Guarded(guard, _) => Way::Guarded(guard, Arc::new(identification)),
+            unguarded @ Way::Unguarded { .. } => unguarded,
+        };
+        Gate { way, ..self }
     }
 
     /// Puts something around the interfaces that each caller gets. It sees what is refused, too.
@@ -118,7 +133,7 @@ impl Gate {
         match &self.way {
             Way::Unguarded { admin, .. } => admin.is_some(),
             #[cfg(any(feature = "sqlite", feature = "mysql"))]
-            Way::Guarded(_) => true,
+            Way::Guarded(..) => true,
         }
     }
 
@@ -139,7 +154,7 @@ impl Gate {
                 }
             }
             #[cfg(any(feature = "sqlite", feature = "mysql"))]
-            Way::Guarded(guard) => entry::enter(guard, credentials).await?,
+            Way::Guarded(guard, identification) => entry::enter(guard, identification, credentials).await?,
         };
         Ok(match &self.around {
             Some(around) => around(entered),
@@ -156,7 +171,7 @@ impl Gate {
         match &self.way {
             Way::Unguarded { .. } => Ok(false),
             #[cfg(any(feature = "sqlite", feature = "mysql"))]
-            Way::Guarded(guard) => Ok(guard.latest().await?.are_enabled()),
+            Way::Guarded(guard, _) => Ok(guard.latest().await?.are_enabled()),
         }
     }
 
@@ -173,7 +188,7 @@ impl Gate {
                 Ok(())
             }
             #[cfg(any(feature = "sqlite", feature = "mysql"))]
-            Way::Guarded(guard) => entry::operate(guard, credentials, call).await,
+            Way::Guarded(guard, identification) => entry::operate(guard, identification, credentials, call).await,
         }
     }
 }

@@ -12,6 +12,7 @@ use super::effective::Effective;
 use super::problem::Problem;
 use super::secret;
 use crate::address;
+use crate::auth_arguments::AuthArguments;
 use crate::environment;
 use crate::log_arguments::LogArguments;
 use crate::tls_arguments::TlsArguments;
@@ -108,6 +109,9 @@ pub(crate) struct ServeOptions {
     log_filter: LogFilter,
 
     #[command(flatten)]
+    auth: AuthArguments,
+
+    #[command(flatten)]
     log: LogArguments,
 
     #[command(flatten)]
@@ -184,6 +188,7 @@ impl ServeOptions {
             metadata_bytes_max: self.metadata_bytes_max as usize,
             in_flight_bytes_max: self.in_flight_mib_max as usize * 1024 * 1024,
             tls: tls.map_err(|problem| vec![problem])?,
+            certificate_name: self.auth.certificate_name(),
             log: self.log.config(self.log_filter),
             ..Config::default()
         })

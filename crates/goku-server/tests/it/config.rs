@@ -129,6 +129,10 @@ fn values_that_an_option_does_not_take_are_told_with_their_place() {
             "in_flight_mib_max = -1",
             "f:1:21: `in_flight_mib_max`: -1 is not in 16..=",
         ),
+        (
+            "[auth]\ncertificate_name = 'ip'",
+            "f:2:20: `auth.certificate_name`: it is one of any, uri, dns, common-name",
+        ),
         ("log.filter = 'goku=loud'", "f:1:14: `log.filter`: `goku=loud`: "),
         ("log.format = 'xml'", "f:1:14: `log.format`: it is one of text, json"),
         ("tls.cert = 'c.pem'", "f:1:12: the certificate needs its private key"),

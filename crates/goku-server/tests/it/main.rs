@@ -17,6 +17,7 @@ mod exit_codes;
 mod failures;
 mod faults;
 mod goku;
+mod identity;
 mod lease;
 mod log;
 mod log_lines;

@@ -25,11 +25,42 @@ pub struct CertificateNames {
     pub common_name: Option<String>,
 }
 
+/// The kind of name in a certificate that names its identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The first URI, else the first DNS name, else the common name.
+    #[default]
+    Any,
+    /// The first URI.
+    Uri,
+    /// The first DNS name.
+    Dns,
+    /// The common name.
+    CommonName,
+}
+
 impl CertificateNames {
-    /// The name of the identity: the first URI, else the first DNS name, else the common name.
-    pub fn identity(&self) -> Option<&str> {
-        let name = self.uris.first().or_else(|| self.dns.first());
-        name.or(self.common_name.as_ref()).map(String::as_str)
+    /// The name of the identity; `None` where the certificate has no name of this kind.
+    pub fn identity(&self, kind: CertificateName) -> Option<&str> {
+        let (uri, dns, common_name) = (self.uris.first(), self.dns.first(), self.common_name.as_ref());
+        let name = match kind {
+            CertificateName::Any => uri.or(dns).or(common_name),
+            CertificateName::Uri => uri,
+            CertificateName::Dns => dns,
+            CertificateName::CommonName => common_name,
+        };
+        name.map(String::as_str)
+    }
+}
+
+impl fmt::Display for CertificateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CertificateName::Any => "URI, DNS name or common name",
+            CertificateName::Uri => "URI",
+            CertificateName::Dns => "DNS name",
+            CertificateName::CommonName => "common name",
+        })
     }
 }
 
@@ -58,23 +89,29 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_names_its_identity_by_uri_else_dns_else_common_name() {
-        let names = CertificateNames {
-            uris: vec!["spiffe://a/b".to_owned()],
-            dns: vec!["d".to_owned()],
+    fn a_certificate_names_its_identity_by_the_kind_of_name_that_counts_or_not_at_all() {
+        let all = CertificateNames {
+            uris: vec!["spiffe://a/b".to_owned(), "spiffe://a/c".to_owned()],
+            dns: vec!["d".to_owned(), "e".to_owned()],
             common_name: Some("c".to_owned()),
         };
-        assert_eq!(names.identity(), Some("spiffe://a/b"));
-        let names = CertificateNames {
+        let no_uri = CertificateNames {
             uris: Vec::new(),
-            ..names
+            ..all.clone()
         };
-        assert_eq!(names.identity(), Some("d"));
-        let names = CertificateNames {
+        let common_name = CertificateNames {
             dns: Vec::new(),
-            ..names
+            ..no_uri.clone()
         };
-        assert_eq!(names.identity(), Some("c"));
-        assert_eq!(CertificateNames::default().identity(), None);
+        let none = CertificateNames::default();
+        for (kind, of) in [
+            (CertificateName::Any, [Some("spiffe://a/b"), Some("d"), Some("c"), None]),
+            (CertificateName::Uri, [Some("spiffe://a/b"), None, None, None]),
+            (CertificateName::Dns, [Some("d"), Some("d"), None, None]),
+            (CertificateName::CommonName, [Some("c"), Some("c"), Some("c"), None]),
+        ] {
+            let names = [&all, &no_uri, &common_name, &none].map(|names| names.identity(kind));
+            assert_eq!(names, of, "{kind:?}");
+        }
     }
 }

@@ -6,16 +6,22 @@ use super::Entered;
 use super::audit;
 use super::credentials::Credentials;
 use super::guard::Guard;
+use super::identification::Identification;
 use super::permitted::Permitted;
 use super::permitted_admin::PermittedAdmin;
-use super::rules::{Caller, Rules};
+use super::rules::Rules;
 use super::visitor::Visitor;
-use crate::access::{AccessName, Demand, Token};
-use crate::error::{Error, ErrorKind, Result};
+use crate::access::Demand;
+use crate::error::Result;
 
 /// Finds out who a caller is. One that has no right at all does not get in, so that nothing looks at what it asks for.
-pub(super) async fn enter(guard: &Arc<Guard>, credentials: &Credentials) -> Result<Entered> {
-    let caller = caller(credentials).inspect_err(|error| audit::refused(None, error))?;
+pub(super) async fn enter(
+    guard: &Arc<Guard>,
+    identification: &Identification,
+    credentials: &Credentials,
+) -> Result<Entered> {
+    let caller = identification.caller(credentials, guard.now());
+    let caller = caller.inspect_err(|error| audit::refused(None, error))?;
     let has_any = |rules: &Rules| rules.rights(&caller, guard.now())?.check(&Demand::Anything);
     let mut rules = guard.heard().await?;
     if has_any(&rules).is_err() {
@@ -38,30 +44,16 @@ pub(super) async fn enter(guard: &Arc<Guard>, credentials: &Credentials) -> Resu
 }
 
 /// Lets an operator pass, to do `call` to the server itself.
-pub(super) async fn operate(guard: &Arc<Guard>, credentials: &Credentials, call: &'static str) -> Result<()> {
-    let caller = caller(credentials).inspect_err(|error| audit::refused(None, error))?;
+pub(super) async fn operate(
+    guard: &Arc<Guard>,
+    identification: &Identification,
+    credentials: &Credentials,
+    call: &'static str,
+) -> Result<()> {
+    let caller = identification.caller(credentials, guard.now());
+    let caller = caller.inspect_err(|error| audit::refused(None, error))?;
     PermittedAdmin::new(Visitor::new(guard.clone(), caller))
         .check(call, None)
         .await
         .map(drop)
-}
-
-/// The caller that credentials tell of, if they are genuine.
-fn caller(credentials: &Credentials) -> Result<Caller> {
-    if let Some(text) = &credentials.token {
-        if !Token::is_meant_by(text) {
-            let message = "the credentials are of a kind that is not known here: a token begins with goku_";
-            return Err(Error::new(ErrorKind::Unauthenticated, message));
-        }
-        return Ok(Caller::Token(text.parse::<Token>()?.hash()));
-    }
-    if let Some(names) = &credentials.certificate {
-        let Some(name) = names.identity() else {
-            let message = "the certificate names nobody: it has no URI, DNS name or common name";
-            return Err(Error::new(ErrorKind::Unauthenticated, message));
-        };
-        let name = AccessName::new(name).map_err(|error| Error::new(ErrorKind::Unauthenticated, error.to_string()))?;
-        return Ok(Caller::Named(name));
-    }
-    Ok(Caller::Anonymous)
 }

@@ -1,0 +1,71 @@
+//! Who a caller is: certificates and addresses, over real connections.
+
+use std::fs;
+use std::path::Path;
+
+use goku::gate::CertificateName;
+use goku::{Client, ErrorKind, HistoryRequest, Key, SetRequest};
+use goku_grpc::{ClientAuth, ClientTls, GrpcClient, ServerTlsFiles};
+use goku_server::{Config, Server};
+use goku_test_pki::{Ca, Subject};
+
+fn key() -> Key {
+    Key::new("k").unwrap()
+}
+
+/// The identity by which a client's change is known, or why it is not.
+async fn actor(client: &GrpcClient) -> goku::Result<String> {
+    client.set(SetRequest::new(key(), "v")).await?;
+    let history = client.history(HistoryRequest::new(key())).await?;
+    let origin = history.events[0].origin.clone();
+    Ok(origin
+        .and_then(|origin| origin.actor().map(str::to_owned))
+        .unwrap_or_default())
+}
+
+/// A server that asks clients for certificates, and a client with one.
+async fn with_certificate(folder: &Path, subject: Subject, certificate_name: CertificateName) -> (Server, GrpcClient) {
+    let (servers, clients) = (Ca::new("Servers"), Ca::new("Clients"));
+    let (server_ca, client_ca) = (folder.join("servers.pem"), folder.join("clients.pem"));
+    fs::write(&server_ca, servers.certificate()).unwrap();
+    fs::write(&client_ca, clients.certificate()).unwrap();
+    let (certificate, private_key) = servers.issue(Subject::server()).write(folder, "server");
+    let config = Config {
+        listen: "127.0.0.1:0".to_owned(),
+        store: "sqlite::memory:".to_owned(),
+        tls: Some(ServerTlsFiles {
+            certificate,
+            key: private_key,
+            client_ca: Some(client_ca),
+            client_crl: None,
+            client_auth: ClientAuth::Required,
+        }),
+        certificate_name,
+        ..Config::default()
+    };
+    let server = Server::start(config).await.unwrap();
+    let (certificate, private_key) = clients.issue(subject).write(folder, "client");
+    let tls = ClientTls::new().ca_file(server_ca).identity(certificate, private_key);
+    let client = GrpcClient::builder().tls(tls).connect(server.endpoint()).unwrap();
+    (server, client)
+}
+
+#[tokio::test]
+async fn a_certificate_without_the_kind_of_name_that_counts_is_refused() {
+    let subject = || Subject::named("cn").name("dns.example").uri("spiffe://example/uri");
+    for (kind, identity) in [
+        (CertificateName::Any, "spiffe://example/uri"),
+        (CertificateName::Uri, "spiffe://example/uri"),
+        (CertificateName::Dns, "dns.example"),
+        (CertificateName::CommonName, "cn"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (_server, client) = with_certificate(folder.path(), subject(), kind).await;
+        assert_eq!(actor(&client).await.unwrap(), identity, "{kind:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, client) = with_certificate(folder.path(), Subject::named("cn"), CertificateName::Uri).await;
+    let refused = actor(&client).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unauthenticated);
+    assert!(refused.message().contains("it has no URI"), "{refused}");
+}
