@@ -1,7 +1,7 @@
 //! The identification of callers as arguments of a command.
 
 use clap::{Args, ValueEnum};
-use goku::gate::CertificateName;
+use goku::gate::{AddressRole, AddressRoles, CertificateName};
 
 // No doc comment, which would be the help of the commands that have them.
 #[derive(Debug, Args)]
@@ -10,6 +10,11 @@ pub(crate) struct AuthArguments {
     /// these that there is. A certificate without it is refused
     #[arg(long, env = "GOKU_AUTH_CERTIFICATE_NAME", value_name = "KIND", default_value = "any")]
     auth_certificate_name: CertificateNameArg,
+
+    /// Networks, and the role that callers from there have who show no credentials, beside what `anonymous` may do; may be
+    /// repeated, or several be separated by commas. The longest prefix that fits counts. Whoever has such an address has the role
+    #[arg(long, env = "GOKU_AUTH_ADDRESSES", value_name = "CIDR=ROLE", value_delimiter = ',')]
+    auth_addresses: Vec<AddressRole>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -35,5 +40,11 @@ impl AuthArguments {
     /// The kind of name in a certificate that names its identity.
     pub(crate) fn certificate_name(&self) -> CertificateName {
         self.auth_certificate_name.into()
+    }
+
+    /// The roles that addresses have. The error names the option that is wrong, and says why.
+    pub(crate) fn addresses(&self) -> Result<AddressRoles, (&'static str, String)> {
+        let roles = AddressRoles::new(self.auth_addresses.clone());
+        roles.map_err(|error| ("auth_addresses", error.message().to_owned()))
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use goku::Deliver;
-use goku::gate::CertificateName;
+use goku::gate::{AddressRoles, CertificateName};
 use goku_grpc::{ServerLimits, ServerOptions, ServerTlsFiles};
 use rustix::process::{Resource, getrlimit};
 
@@ -46,6 +46,8 @@ pub struct Config {
     pub in_flight_bytes_max: usize,
     /// The kind of name in a client's certificate that names its identity.
     pub certificate_name: CertificateName,
+    /// Roles that callers with no credentials have by their address.
+    pub addresses: AddressRoles,
     /// The log, for whoever initialises it: it is the process's, and [`Server::start`](crate::Server::start) leaves it alone.
     pub log: LogConfig,
     /// The files of TLS, for gRPC and metrics; without them both are in plain text.
@@ -99,6 +101,7 @@ impl Default for Config {
             metadata_bytes_max: ServerLimits::METADATA_BYTES_MAX,
             in_flight_bytes_max: ServerOptions::IN_FLIGHT_BYTES_MAX,
             certificate_name: CertificateName::default(),
+            addresses: AddressRoles::default(),
             log: LogConfig::default(),
             tls: None,
             allow_plaintext: false,

@@ -135,6 +135,7 @@ impl Server {
         }
         let gate = Gate::guarding(engine.clone()).await?.identifying(Identification {
             certificate_name: config.certificate_name,
+            addresses: config.addresses,
         });
         if is_open_to_others(address) && !gate.asks_for_rights().await? {
             if !config.allow_anonymous {

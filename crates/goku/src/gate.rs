@@ -4,7 +4,11 @@
 //! [enters](Gate::enter), and gets the interfaces to call on with, which ask each request whether it may be made.
 
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
+mod addresses;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod audit;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+mod caller;
 mod credentials;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod entry;
@@ -31,6 +35,8 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+pub use self::addresses::{AddressRole, AddressRoles};
 pub use self::credentials::{CertificateName, CertificateNames, Credentials};
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 use self::guard::Guard;

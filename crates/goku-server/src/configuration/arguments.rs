@@ -168,6 +168,10 @@ impl ServeOptions {
         let bootstrap_token_file = self.auth_bootstrap_token_file.as_deref().map(secret::path).transpose();
         let bootstrap_token_file = bootstrap_token_file
             .map_err(|why| vec![Problem::new(effective.place("auth_bootstrap_token_file"), why)])?;
+        let addresses = self
+            .auth
+            .addresses()
+            .map_err(|(option, why)| Problem::new(effective.place(option), why));
         Ok(Config {
             listen: self.listen,
             advertise: self.advertise,
@@ -189,6 +193,7 @@ impl ServeOptions {
             in_flight_bytes_max: self.in_flight_mib_max as usize * 1024 * 1024,
             tls: tls.map_err(|problem| vec![problem])?,
             certificate_name: self.auth.certificate_name(),
+            addresses: addresses.map_err(|problem| vec![problem])?,
             log: self.log.config(self.log_filter),
             ..Config::default()
         })

@@ -27,6 +27,7 @@ pub(super) fn text(effective: &Effective, with_origin: bool) -> String {
             (kind, Some(which)) => format!("  # {kind} {which}"),
         };
         let line = match entry.shown.is_empty() {
+            true if entry.is_list => format!("#{name} = [{}]", toml_of(entry.kind, &entry.form)),
             true => format!("#{name} = {}", toml_of(entry.kind, &entry.form)),
             false => format!("{name} = {}", toml(entry)),
         };

@@ -133,6 +133,18 @@ fn values_that_an_option_does_not_take_are_told_with_their_place() {
             "[auth]\ncertificate_name = 'ip'",
             "f:2:20: `auth.certificate_name`: it is one of any, uri, dns, common-name",
         ),
+        (
+            "[auth]\naddresses = [\n  '10.0.0.0/8=reader',\n  '10.0.0.7/8=reader',\n]",
+            "f:4:3: `auth.addresses`: 10.0.0.7/8 has bits behind its prefix: write 10.0.0.0/8",
+        ),
+        (
+            "auth.addresses = ['reader']",
+            "f:1:19: `auth.addresses`: \"reader\" is no CIDR=ROLE",
+        ),
+        (
+            "auth.addresses = ['10.0.0.0/8=a', '10.0.0.0/8=b']",
+            "f:1:18: 10.0.0.0/8 has a role twice",
+        ),
         ("log.filter = 'goku=loud'", "f:1:14: `log.filter`: `goku=loud`: "),
         ("log.format = 'xml'", "f:1:14: `log.format`: it is one of text, json"),
         ("tls.cert = 'c.pem'", "f:1:12: the certificate needs its private key"),
@@ -248,6 +260,17 @@ fn a_flag_counts_before_a_variable_and_that_before_the_file() {
     let off = file.option("share_database", &[], &[("GOKU_SHARE_DATABASE", "false")]);
     assert_eq!((&off["value"], &off["origin"]), (&json!(false), &json!("variable")));
     assert_eq!(file.option("log.keys", &["--log-keys", "true"], &[])["value"], true);
+    // What may be repeated is a list wherever it comes from.
+    let addresses = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut option = file.option("auth.addresses", arguments, variables);
+        (option["value"].take(), option["origin"].take())
+    };
+    let two = json!(["10.0.0.0/8=a", "::1/128=b"]);
+    let variable = [("GOKU_AUTH_ADDRESSES", "10.0.0.0/8=a,::1/128=b")];
+    assert_eq!(addresses(&[], &variable), (two.clone(), "variable".into()));
+    let flags = ["--auth-addresses", "10.0.0.0/8=a", "--auth-addresses", "::1/128=b"];
+    assert_eq!(addresses(&flags, &[]), (two, "flag".into()));
+    assert_eq!(addresses(&[], &[]), (json!([]), "not set".into()));
     let unset = file.option("advertise", &[], &[]);
     assert_eq!((&unset["value"], &unset["origin"]), (&Value::Null, &json!("not set")));
 }
@@ -274,8 +297,7 @@ fn the_filter_of_the_log_has_variables_by_older_names() {
 
 #[test]
 fn what_is_printed_is_a_file_of_the_same_options() {
-    let text =
-        "deliver = \"durable\"\nconnections_max = 7\nstore = 'sqlite:a \"b\" \\ ü.db'\n[log]\nfilter = \"warn\"\n";
+    let text = "deliver = \"durable\"\nauth.addresses = ['10.0.0.0/8=a', '::1/128=b']\nconnections_max = 7\nstore = 'sqlite:a \"b\" \\ ü.db'\n[log]\nfilter = \"warn\"\n";
     let file = File::new(text);
     for origin in [&[][..], &["--origin"]] {
         let printed = file
@@ -291,9 +313,10 @@ fn what_is_printed_is_a_file_of_the_same_options() {
     for line in [
         "listen = \"127.0.0.1:4658\"  # default".to_owned(),
         format!("deliver = \"durable\"  # file {path}:1"),
-        format!("connections_max = 7  # file {path}:2"),
+        format!("connections_max = 7  # file {path}:3"),
+        format!("addresses = [\"10.0.0.0/8=a\", \"::1/128=b\"]  # file {path}:2"),
         "#advertise = \"ADDR:PORT\"  # not set".to_owned(),
-        format!("\n[log]\nfilter = \"warn\"  # file {path}:5"),
+        format!("\n[log]\nfilter = \"warn\"  # file {path}:6"),
     ] {
         assert!(printed.contains(&line), "{line} in\n{printed}");
     }

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use goku::gate::CertificateName;
-use goku::{Client, ErrorKind, HistoryRequest, Key, SetRequest};
+use goku::access::{AccessName, Auth, Grant, Identity, Role, Scope, SettingValue, Token, TokenRecord, Verb};
+use goku::gate::{AddressRoles, CertificateName};
+use goku::{Admin, Client, ConfigureRequest, ErrorKind, HistoryRequest, Key, SetRequest};
 use goku_grpc::{ClientAuth, ClientTls, GrpcClient, ServerTlsFiles};
 use goku_server::{Config, Server};
 use goku_test_pki::{Ca, Subject};
@@ -68,4 +69,66 @@ async fn a_certificate_without_the_kind_of_name_that_counts_is_refused() {
     let refused = actor(&client).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unauthenticated);
     assert!(refused.message().contains("it has no URI"), "{refused}");
+}
+
+/// Has rights asked for: of an administrator, whose client is returned, and of the roles that are given, on all keys.
+pub(crate) async fn ask_for_rights(server: &Server, roles: &[(&str, &[Verb])]) -> GrpcClient {
+    let open = GrpcClient::connect(server.endpoint()).unwrap();
+    let name = |name: &str| AccessName::new(name).unwrap();
+    let token = Token::random().unwrap();
+    let record = TokenRecord {
+        roles: vec![name("admin")],
+        ..TokenRecord::new(&token, name("root"))
+    };
+    let configure =
+        async |request: goku::Result<ConfigureRequest>| drop(open.configure(request.unwrap()).await.unwrap());
+    configure(Role::everything().to_request(&name("admin"))).await;
+    configure(record.to_request(&name("root"))).await;
+    for (role, verbs) in roles {
+        let grant = Grant {
+            verbs: verbs.to_vec(),
+            scope: Scope::ALL,
+        };
+        configure(Role { grants: vec![grant] }.to_request(&name(role))).await;
+    }
+    let token = goku_grpc::Token::new(token.reveal()).unwrap();
+    let admin = GrpcClient::builder().token(token).connect(server.endpoint()).unwrap();
+    let enable = Auth { enabled: true }.to_request().unwrap();
+    admin.configure(enable).await.unwrap();
+    admin
+}
+
+/// A program beside the server that can be given no credentials.
+#[tokio::test]
+async fn a_caller_on_loopback_with_a_role_for_its_address_may_read_and_not_write() {
+    let config = Config {
+        listen: "127.0.0.1:0".to_owned(),
+        store: "sqlite::memory:".to_owned(),
+        addresses: AddressRoles::new(vec!["127.0.0.0/8=reader".parse().unwrap()]).unwrap(),
+        ..Config::default()
+    };
+    let server = Server::start(config).await.unwrap();
+    let admin = ask_for_rights(&server, &[("reader", &[Verb::Read]), ("guest", &[Verb::Observe])]).await;
+    admin.set(SetRequest::new(key(), "v")).await.unwrap();
+    let sidecar = GrpcClient::connect(server.endpoint()).unwrap();
+    assert_eq!(sidecar.get(&key()).await.unwrap().value, "v");
+    let refused = sidecar.set(SetRequest::new(key(), "w")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+    assert!(
+        refused.message().contains("\"address:reader\" may not write \"k\""),
+        "{refused}"
+    );
+    assert_eq!(sidecar.status().await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+
+    // What everybody may do it may do, too.
+    let roles = Identity {
+        roles: vec![AccessName::new("guest").unwrap()],
+    };
+    let request = roles.to_request(&AccessName::new("anonymous").unwrap()).unwrap();
+    admin.configure(request).await.unwrap();
+    sidecar.status().await.unwrap();
+    // A bad token is not looked past.
+    let token = goku_grpc::Token::new("abc").unwrap();
+    let other = GrpcClient::builder().token(token).connect(server.endpoint()).unwrap();
+    assert_eq!(other.get(&key()).await.unwrap_err().kind(), ErrorKind::Unauthenticated);
 }

@@ -1,8 +1,10 @@
 //! The rights of all callers, as one state of the settings has them.
 
 use std::collections::HashMap;
+use std::slice;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::caller::{Caller, Who};
 use crate::access::{AccessName, Auth, Identity, Rights, Role, SettingValue, TokenHash, TokenRecord};
 use crate::clock::Timestamp;
 use crate::decide::{Settings, SettingsStamp};
@@ -11,17 +13,6 @@ use crate::setting::Setting;
 
 /// Callers whose rights are kept ready. Beyond it they are made anew, for all of them.
 const RIGHTS_KEPT_MAX: usize = 20_000;
-
-/// A caller whose credentials are genuine.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Caller {
-    /// It said nothing of who it is.
-    Anonymous,
-    /// The holder of a token, which the settings name.
-    Token(TokenHash),
-    /// An identity that somebody vouches for whom the server trusts.
-    Named(AccessName),
-}
 
 /// The rights of all callers, as one state of the settings has them.
 #[derive(Debug)]
@@ -33,7 +24,7 @@ pub(super) struct Rules {
     tokens: HashMap<TokenHash, TokenRecord>,
     token_ids: HashMap<TokenHash, AccessName>,
     /// Rights that were made of these before.
-    kept: RwLock<HashMap<Caller, Arc<Rights>>>,
+    kept: RwLock<HashMap<Who, Arc<Rights>>>,
 }
 
 impl Rules {
@@ -100,7 +91,7 @@ impl Rules {
             .kept
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .get(caller)
+            .get(&caller.who)
             .cloned();
         if let Some(rights) = kept {
             return Ok(rights);
@@ -114,20 +105,26 @@ impl Rules {
         if kept.len() >= RIGHTS_KEPT_MAX {
             kept.clear();
         }
-        kept.insert(caller.clone(), rights.clone());
+        kept.insert(caller.who.clone(), rights.clone());
         Ok(rights)
     }
 
     /// The rights that a caller has, or would have if they were asked for.
     pub(super) fn granted(&self, caller: &Caller) -> Rights {
         let identity = self.identity(caller);
-        let of_token = match caller {
-            Caller::Token(hash) => self.tokens.get(hash).map(|token| token.roles.as_slice()),
-            Caller::Anonymous | Caller::Named(_) => None,
+        let own = match &caller.who {
+            Who::Anonymous => &[],
+            Who::Token(hash) => self.tokens.get(hash).map_or(&[][..], |token| &token.roles),
+            Who::Named(_, roles) => roles,
+            Who::Address(address) => slice::from_ref(address.role()),
         };
-        let name = identity.as_ref().map_or(AccessName::ANONYMOUS, AccessName::as_str);
-        let of_identity = self.identities.get(name);
-        let roles = of_token.into_iter().flatten().chain(of_identity.into_iter().flatten());
+        // Whoever is known by its address alone has said nothing of who it is.
+        let says_who = !matches!(caller.who, Who::Address(_));
+        let name = identity.as_ref().filter(|_| says_who);
+        let of_identity = self
+            .identities
+            .get(name.map_or(AccessName::ANONYMOUS, AccessName::as_str));
+        let roles = own.iter().chain(of_identity.into_iter().flatten());
         let grants: Vec<_> = roles
             .filter_map(|role| self.roles.get(role))
             .flat_map(|role| &role.grants)
@@ -145,18 +142,19 @@ impl Rules {
 
     /// When the rights of a caller end whatever the settings say.
     pub(super) fn expires_at(&self, caller: &Caller) -> Option<Timestamp> {
-        match caller {
-            Caller::Token(hash) => {
+        match &caller.who {
+            Who::Token(hash) => {
                 let ms = self.tokens.get(hash)?.expires_at_ms?;
                 Some(Timestamp::from_millis(ms).unwrap_or(Timestamp::MIN))
             }
-            Caller::Anonymous | Caller::Named(_) => None,
+            Who::Anonymous | Who::Named(..) | Who::Address(_) => caller.expires_at,
         }
     }
 
     fn check(&self, caller: &Caller, now: Timestamp) -> Result<()> {
-        let Caller::Token(hash) = caller else { return Ok(()) };
-        if !self.tokens.contains_key(hash) {
+        if let Who::Token(hash) = &caller.who
+            && !self.tokens.contains_key(hash)
+        {
             let message = "the token is unknown: it was revoked, or belongs to another store";
             return Err(Error::new(ErrorKind::Unauthenticated, message));
         }
@@ -169,10 +167,11 @@ impl Rules {
 
     /// The identity of a caller; `None` where it said nothing of who it is, or its token is not there any more.
     pub(super) fn identity(&self, caller: &Caller) -> Option<AccessName> {
-        match caller {
-            Caller::Anonymous => None,
-            Caller::Token(hash) => self.tokens.get(hash).map(|token| token.identity.clone()),
-            Caller::Named(name) => Some(name.clone()),
+        match &caller.who {
+            Who::Anonymous => None,
+            Who::Token(hash) => self.tokens.get(hash).map(|token| token.identity.clone()),
+            Who::Named(name, _) => Some(name.clone()),
+            Who::Address(address) => Some(address.identity().clone()),
         }
     }
 }

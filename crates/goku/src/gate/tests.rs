@@ -781,3 +781,120 @@ async fn a_consumer_may_use_what_is_kept_for_it() {
     }
     world.close().await;
 }
+
+fn from(address: &str) -> Credentials {
+    Credentials {
+        address: Some(address.parse().unwrap()),
+        ..Credentials::default()
+    }
+}
+
+/// Callers from a network have its role and what everybody has, for as long as they say nothing of who they are.
+#[tokio::test]
+async fn a_caller_without_credentials_has_the_role_of_its_address_beside_the_rights_of_all() {
+    let world = world().await;
+    for name in ["reader", "everybody"] {
+        world.grant(name, &[(Verb::Read, prefix(&format!("{name}/")))]).await;
+    }
+    world
+        .grant("writer", &[(Verb::Write, prefix("app/")), (Verb::Read, Scope::ALL)])
+        .await;
+    let admin = world.admin.admin.clone().unwrap();
+    let addresses = ["10.0.0.0/8=reader", "10.1.0.0/16=writer", "10.2.0.0/16=nowhere"];
+    let addresses = AddressRoles::new(addresses.map(|text| text.parse().unwrap()).to_vec()).unwrap();
+    let identification = || Identification {
+        addresses: addresses.clone(),
+        ..Identification::default()
+    };
+    let gate = world.other.1.clone().identifying(identification());
+    let reads = async |credentials: &Credentials, name: &str| {
+        let entered = gate.enter(credentials).await?;
+        match entered.client.get(&key(name)).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            read => read.map(drop),
+        }
+    };
+    assert_eq!(kind(reads(&from("10.9.0.1"), "reader/a").await), None);
+    assert_eq!(kind(reads(&from("::ffff:10.9.0.1"), "reader/a").await), None);
+    for (address, name) in [
+        ("10.9.0.1", "everybody/a"),
+        ("11.0.0.1", "reader/a"),
+        ("10.2.0.1", "reader/a"),
+    ] {
+        let refused = reads(&from(address), name).await;
+        assert_eq!(kind(refused), Some(ErrorKind::PermissionDenied), "{address} {name}");
+    }
+    let roles = Identity {
+        roles: vec![AccessName::new("everybody").unwrap()],
+    };
+    put(&*admin, "identity/anonymous", &roles).await;
+    for (address, name, may) in [
+        ("10.9.0.1", "everybody/a", true),
+        ("10.9.0.1", "reader/a", true),
+        ("10.2.0.1", "everybody/a", true),
+        ("11.0.0.1", "everybody/a", true),
+        ("11.0.0.1", "reader/a", false),
+    ] {
+        assert_eq!(reads(&from(address), name).await.is_ok(), may, "{address} {name}");
+    }
+
+    // Whoever says who it is has what that has, and bad credentials are no reason to look at the address.
+    let token = world.token("nobody", &[(Verb::Read, prefix("own/"))]).await;
+    let with_token = Credentials {
+        token: Some(token.reveal().to_owned()),
+        ..from("10.9.0.1")
+    };
+    assert_eq!(
+        kind(reads(&with_token, "reader/a").await),
+        Some(ErrorKind::PermissionDenied)
+    );
+    let with_names = |name: &str| Credentials {
+        certificate: Some(CertificateNames {
+            common_name: Some(name.to_owned()),
+            ..CertificateNames::default()
+        }),
+        ..from("10.9.0.1")
+    };
+    assert_eq!(
+        kind(reads(&with_names("cn"), "reader/a").await),
+        Some(ErrorKind::PermissionDenied)
+    );
+    let with_bad = Credentials {
+        token: Some("abc".to_owned()),
+        ..from("10.9.0.1")
+    };
+    for bad in [with_bad, with_names("address:writer"), with_names("anonymous")] {
+        assert_eq!(
+            kind(reads(&bad, "reader/a").await),
+            Some(ErrorKind::Unauthenticated),
+            "{bad:?}"
+        );
+    }
+
+    // The change is that of an identity that nobody else can have.
+    let writer = gate.enter(&from("10.1.0.1")).await.unwrap().client;
+    writer.set(set("app/a")).await.unwrap();
+    let history = writer.history(HistoryRequest::new(key("app/a"))).await.unwrap();
+    assert_eq!(
+        history.events[0].origin.as_ref().unwrap().actor(),
+        Some("address:writer")
+    );
+    let refused = writer.set(set("b")).await.unwrap_err();
+    assert!(
+        refused.message().contains("\"address:writer\" may not write \"b\""),
+        "{refused}"
+    );
+    for name in ["identity/address:writer", "role/address:writer", "token/address:writer"] {
+        let request = ConfigureRequest::set(SettingName::new(name).unwrap(), r#"{"roles": []}"#);
+        assert_eq!(
+            kind(admin.configure(request).await),
+            Some(ErrorKind::InvalidArgument),
+            "{name}"
+        );
+    }
+    let mut record = serde_json::to_value(form(&token, "x", &[], None)).unwrap();
+    record["identity"] = "address:writer".into();
+    let request = ConfigureRequest::set(SettingName::new("token/forged").unwrap(), record.to_string());
+    assert_eq!(kind(admin.configure(request).await), Some(ErrorKind::InvalidArgument));
+    world.close().await;
+}

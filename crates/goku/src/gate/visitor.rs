@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::audit;
+use super::caller::Caller;
 use super::guard::Guard;
-use super::rules::{Caller, Rules};
+use super::rules::Rules;
 use crate::access::{Demands, Rights};
 use crate::decide::Settings;
 use crate::engine::Engine;
