@@ -31,6 +31,7 @@ mod origin;
 pub mod outage;
 mod partition;
 mod random;
+pub mod reloaded_files;
 mod request;
 pub mod secret_file;
 mod setting;

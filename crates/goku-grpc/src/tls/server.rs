@@ -3,13 +3,12 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use goku::{Clock, Error, ErrorKind, Result, SystemClock, Timestamp};
+use goku::reloaded_files::{ChangedFiles, FromFiles, ReloadedFiles};
+use goku::{Clock, Result, SystemClock, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -22,12 +21,6 @@ use super::server_files::{Contents, Loaded, ServerTlsFiles};
 /// The time that a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 
-/// The interval at which the files are looked at.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The time for which changed files have to stay as they are before they are taken: several are replaced one after another.
-const SETTLE_TIME: Duration = Duration::from_secs(1);
-
 /// The first byte of what a client sends that speaks TLS: the type of a handshake record.
 const HANDSHAKE_RECORD: u8 = 22;
 
@@ -36,26 +29,25 @@ const HANDSHAKE_RECORD: u8 = 22;
 /// It is made from files, and made anew as a whole when they have changed: by [`watch`](Self::watch) some seconds later, by
 /// [`reload`](Self::reload) at once. Files that cannot be used change nothing. Connections that exist go on.
 #[derive(Clone)]
-pub struct ServerTls(Arc<Inner>);
+pub struct ServerTls(ReloadedFiles<Files>);
 
-struct Inner {
-    files: ServerTlsFiles,
-    clock: Arc<dyn Clock>,
-    loaded: ArcSwap<Loaded>,
-    looks: Mutex<Looks>,
-    reload_failures: AtomicU64,
+/// The files, for what makes TLS of them.
+struct Files(ServerTlsFiles);
+
+impl FromFiles for Files {
+    type Contents = Contents;
+    type Made = Loaded;
+    const RELOADED: &'static str = "the files of TLS were reloaded";
+    const NOT_RELOADED: &'static str = "the files of TLS were not reloaded: the certificates of before stay in use";
+
+    fn read(&self) -> Result<Contents> {
+        self.0.read()
+    }
+
+    fn make(&self, contents: &Contents, now: Timestamp) -> Result<Loaded> {
+        self.0.load(contents, now)
+    }
 }
-
-/// What was seen of the files.
-struct Looks {
-    /// The content that was last tried, or why it could not be read.
-    tried: Seen,
-    was_taken: bool,
-    /// A content that was seen once, and is tried if it is there at the next look.
-    settling: Option<Seen>,
-}
-
-type Seen = Result<Contents, String>;
 
 /// The protocol that a listener speaks within TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,16 +59,12 @@ pub enum Protocol {
 }
 
 /// Files that have changed and can be used.
-pub struct ChangedTls {
-    inner: Arc<Inner>,
-    loaded: Loaded,
-}
+pub struct ChangedTls(ChangedFiles<Files>);
 
 impl ChangedTls {
     /// Uses them from now on.
     pub fn take(self) {
-        let mut looks = self.inner.looks();
-        self.inner.swap(&mut looks, self.loaded);
+        self.0.take();
     }
 }
 
@@ -103,19 +91,7 @@ impl ServerTls {
     ///
     /// The errors of [`load`](Self::load).
     pub fn load_at(files: ServerTlsFiles, clock: Arc<dyn Clock>) -> Result<ServerTls> {
-        let contents = files.read()?;
-        let loaded = files.load(&contents, clock.now())?;
-        Ok(ServerTls(Arc::new(Inner {
-            files,
-            clock,
-            loaded: ArcSwap::from_pointee(loaded),
-            looks: Mutex::new(Looks {
-                tried: Ok(contents),
-                was_taken: true,
-                settling: None,
-            }),
-            reload_failures: AtomicU64::new(0),
-        })))
+        ReloadedFiles::load_at(Files(files), clock).map(ServerTls)
     }
 
     /// Reads the files again and takes them if they have changed; returns whether they had. Blocks while it reads them.
@@ -124,8 +100,7 @@ impl ServerTls {
     ///
     /// The errors of [`check`](Self::check).
     pub fn reload(&self) -> Result<bool> {
-        let changed = self.check()?;
-        Ok(changed.map(ChangedTls::take).is_some())
+        self.0.reload()
     }
 
     /// Reads the files again and checks them, without taking them; returns `None` where they have not changed. Blocks while it reads
@@ -136,40 +111,23 @@ impl ServerTls {
     /// Those of [`load`](Self::load). Then all stays as it is; the log has the error, too, and
     /// [`reload_failures`](Self::reload_failures) counts it.
     pub fn check(&self) -> Result<Option<ChangedTls>> {
-        let read = self.0.files.read();
-        let mut looks = self.0.looks();
-        looks.settling = None;
-        if looks.was_taken && read.as_ref().ok() == looks.tried.as_ref().ok() {
-            return Ok(None);
-        }
-        let loaded = self.0.check(&mut looks, &read)?;
-        Ok(Some(ChangedTls {
-            inner: self.0.clone(),
-            loaded,
-        }))
+        Ok(self.0.check()?.map(ChangedTls))
     }
 
     /// Reloads the files when they change, for ever: within 11 seconds. A content that cannot be used is logged and counted
     /// once.
     pub async fn watch(&self) {
-        loop {
-            let inner = self.0.clone();
-            let read = tokio::task::spawn_blocking(move || inner.files.read()).await;
-            let read = read.unwrap_or_else(|error| {
-                Err(Error::new(ErrorKind::Internal, "the files of TLS could not be read").with_source(error))
-            });
-            tokio::time::sleep(self.0.look(read)).await;
-        }
+        self.0.watch().await;
     }
 
     /// The end of the validity of the certificate in use.
     pub fn expires_at(&self) -> Timestamp {
-        self.0.loaded.load().expires_at
+        self.0.current().expires_at
     }
 
     /// Changes of the files that could not be used, and calls of [`reload`](Self::reload) that failed.
     pub fn reload_failures(&self) -> u64 {
-        self.0.reload_failures.load(Ordering::Relaxed)
+        self.0.reload_failures()
     }
 
     /// Makes a connection that was accepted one by TLS. A client that does not speak TLS is told so.
@@ -199,7 +157,7 @@ impl ServerTls {
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         let config = {
-            let loaded = self.0.loaded.load();
+            let loaded = self.0.current();
             match protocol {
                 Protocol::Http1 => loaded.http1.clone(),
                 Protocol::Http2 => loaded.http2.clone(),
@@ -217,62 +175,6 @@ impl ServerTls {
             certificate,
         })
     }
-}
-
-impl Inner {
-    /// Takes the content of the files if it has changed and is there for the second time; returns the time until the next look.
-    fn look(&self, read: Result<Contents>) -> Duration {
-        let seen = seen(&read);
-        let mut looks = self.looks();
-        if seen == looks.tried {
-            looks.settling = None;
-            // What could not be used, such as a certificate that is not valid yet, may have become usable by itself.
-            if !looks.was_taken
-                && let Ok(contents) = &read
-                && let Ok(loaded) = self.files.load(contents, self.clock.now())
-            {
-                self.swap(&mut looks, loaded);
-            }
-            return LOOK_INTERVAL;
-        }
-        if looks.settling.as_ref() != Some(&seen) {
-            looks.settling = Some(seen);
-            return SETTLE_TIME;
-        }
-        looks.settling = None;
-        // Where there is an error, the log has it.
-        if let Ok(loaded) = self.check(&mut looks, &read) {
-            self.swap(&mut looks, loaded);
-        }
-        LOOK_INTERVAL
-    }
-
-    /// Makes TLS of the content of the files, if it can be used.
-    fn check(&self, looks: &mut Looks, read: &Result<Contents>) -> Result<Loaded> {
-        looks.tried = seen(read);
-        looks.was_taken = false;
-        let contents = read.as_ref().map_err(Clone::clone);
-        let loaded = contents.and_then(|contents| self.files.load(contents, self.clock.now()));
-        loaded.inspect_err(|error| {
-            self.reload_failures.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%error, "the files of TLS were not reloaded: the certificates of before stay in use");
-        })
-    }
-
-    fn swap(&self, looks: &mut Looks, loaded: Loaded) {
-        looks.was_taken = true;
-        self.loaded.store(Arc::new(loaded));
-        tracing::info!("the files of TLS were reloaded");
-    }
-
-    fn looks(&self) -> MutexGuard<'_, Looks> {
-        // Nothing panics while it is locked.
-        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn seen(read: &Result<Contents>) -> Seen {
-    read.as_ref().cloned().map_err(Error::to_string)
 }
 
 /// Tells a client that it has to speak TLS, in the protocol that it probably speaks, and waits until it has gone.
@@ -315,7 +217,7 @@ fn http2_refusal() -> Vec<u8> {
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerTls")
-            .field("files", &self.0.files)
+            .field("files", &self.0.files().0)
             .finish_non_exhaustive()
     }
 }
@@ -344,68 +246,5 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ServerTlsStream<IO> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[cfg(all(test, unix))]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::symlink;
-    use std::path::Path;
-
-    use goku_test_pki::{Ca, Subject, write_secret};
-
-    use super::*;
-    use crate::tls::ClientAuth;
-
-    /// As Kubernetes replaces a secret: by another target of a link.
-    #[test]
-    fn changed_files_are_taken_once_they_stay_and_those_that_cannot_be_used_are_counted_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let ca = Ca::new("Servers");
-        let issue = |name: &str| {
-            let folder = folder.path().join(name);
-            fs::create_dir(&folder).unwrap();
-            ca.issue(Subject::server()).write(&folder, "tls");
-            folder
-        };
-        let (first, second, broken) = (issue("first"), issue("second"), issue("broken"));
-        write_secret(&broken.join("tls-key.pem"), "no key");
-        let (data, next) = (folder.path().join("data"), folder.path().join("next"));
-        let point_to = |target: &Path| {
-            symlink(target, &next).unwrap();
-            fs::rename(&next, &data).unwrap();
-        };
-        point_to(&first);
-        let tls = ServerTls::load(ServerTlsFiles {
-            certificate: data.join("tls.pem"),
-            key: data.join("tls-key.pem"),
-            client_ca: None,
-            client_crl: None,
-            client_auth: ClientAuth::None,
-        })
-        .unwrap();
-        let look = || tls.0.look(tls.0.files.read());
-        let loaded = || Arc::as_ptr(&tls.0.loaded.load_full());
-        let at_first = loaded();
-        assert_eq!(look(), LOOK_INTERVAL);
-
-        point_to(&broken);
-        assert_eq!((look(), tls.reload_failures()), (SETTLE_TIME, 0));
-        for _ in 0..3 {
-            assert_eq!((look(), tls.reload_failures()), (LOOK_INTERVAL, 1));
-        }
-        fs::remove_file(&data).unwrap();
-        assert_eq!((look(), tls.reload_failures()), (SETTLE_TIME, 1));
-        assert_eq!((look(), tls.reload_failures()), (LOOK_INTERVAL, 2));
-        assert_eq!(loaded(), at_first);
-
-        point_to(&second);
-        assert_eq!(look(), SETTLE_TIME);
-        assert_eq!(loaded(), at_first);
-        assert_eq!(look(), LOOK_INTERVAL);
-        assert_ne!(loaded(), at_first);
-        assert!(!tls.reload().unwrap(), "what is there was taken");
-        assert_eq!(tls.reload_failures(), 2);
     }
 }
