@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use goku::Deliver;
-use goku::gate::{AddressRoles, CertificateName};
+use goku::gate::{AddressRoles, CertificateName, JwtRules};
 use goku_grpc::{ServerLimits, ServerOptions, ServerTlsFiles};
 use rustix::process::{Resource, getrlimit};
 
@@ -48,6 +48,8 @@ pub struct Config {
     pub certificate_name: CertificateName,
     /// Roles that callers with no credentials have by their address.
     pub addresses: AddressRoles,
+    /// JWTs that are taken; none by default.
+    pub jwt: Option<JwtConfig>,
     /// The log, for whoever initialises it: it is the process's, and [`Server::start`](crate::Server::start) leaves it alone.
     pub log: LogConfig,
     /// The files of TLS, for gRPC and metrics; without them both are in plain text.
@@ -60,6 +62,15 @@ pub struct Config {
     pub bootstrap_token_file: Option<PathBuf>,
     /// Whether callers are asked for rights once that token is the first administrator's.
     pub bootstrap_enable: bool,
+}
+
+/// JWTs that a server takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwtConfig {
+    /// The keys by which they are signed, as a JWKS file. It is read again when it changes.
+    pub jwks_file: PathBuf,
+    /// What they have to claim, and where they name an identity.
+    pub rules: JwtRules,
 }
 
 impl Config {
@@ -102,6 +113,7 @@ impl Default for Config {
             in_flight_bytes_max: ServerOptions::IN_FLIGHT_BYTES_MAX,
             certificate_name: CertificateName::default(),
             addresses: AddressRoles::default(),
+            jwt: None,
             log: LogConfig::default(),
             tls: None,
             allow_plaintext: false,

@@ -27,6 +27,7 @@ mod exposition;
 #[cfg(feature = "faults")]
 mod faults;
 mod health_watch;
+mod jwks;
 mod listen;
 mod liveness;
 mod metered;
@@ -42,6 +43,7 @@ mod store_url;
 pub mod telemetry;
 
 pub use config::Config;
+pub use config::JwtConfig;
 pub use consumer_metrics::ConsumerMetrics;
 pub use liveness::Liveness;
 pub use metered::metering;

@@ -8,6 +8,7 @@ use goku_grpc::{Operations, Reloaded, ServerLimits, ServerTls};
 use tokio::sync::Mutex;
 
 use crate::config::Config;
+use crate::jwks::Jwks;
 use crate::telemetry;
 
 /// Where the configuration of a server comes from.
@@ -191,6 +192,27 @@ impl Reloadable for TlsPart {
         let changed = self.0.check()?;
         Ok(Prepared {
             changed: changed.iter().map(|_| "tls.cert").collect(),
+            apply: Box::new(move || {
+                if let Some(changed) = changed {
+                    changed.take();
+                }
+            }),
+        })
+    }
+}
+
+/// The JWKS file. Its name needs a restart, what is in it does not.
+pub(crate) struct JwksPart(pub(crate) Jwks);
+
+impl Reloadable for JwksPart {
+    fn keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn prepare(&self, _: &Config) -> Result<Prepared> {
+        let changed = self.0.check()?;
+        Ok(Prepared {
+            changed: changed.iter().map(|_| "auth.jwt.jwks_file").collect(),
             apply: Box::new(move || {
                 if let Some(changed) = changed {
                     changed.take();

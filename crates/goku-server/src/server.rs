@@ -6,11 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use goku::gate::{Gate, Identification};
+use goku::gate::{Gate, Identification, JwtIdentities};
 use goku::{Engine, Error, ErrorKind, Result};
-use goku_grpc::{
-    Health, Operations, ServerCounts, ServerLimits, ServerOptions, ServerTls, ServerTlsFiles, ServiceOptions,
-};
+use goku_grpc::{Health, Operations, ServerCounts, ServerLimits, ServerOptions, ServerTls, ServiceOptions};
 use metrics::{NoopRecorder, Recorder};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -21,12 +19,13 @@ use crate::config::Config;
 use crate::cursor_metrics::CursorMetrics;
 use crate::engine_metrics::{EngineMetrics, Levels};
 use crate::health_watch;
+use crate::jwks::Jwks;
 use crate::listen::bind;
 use crate::liveness::Liveness;
 use crate::metered::metering;
 use crate::metrics_endpoint::MetricsEndpoint;
 use crate::readiness::Readiness;
-use crate::reload::{ConfigSource, LimitsPart, LogPart, Reloadable, Reloader, Revision, TlsPart};
+use crate::reload::{ConfigSource, JwksPart, LimitsPart, LogPart, Reloadable, Reloader, Revision, TlsPart};
 use crate::slow_log::SlowLog;
 use crate::store_metrics::StoreMetrics;
 use crate::store_url::without_password;
@@ -47,7 +46,7 @@ pub struct Server {
     health: Health,
     readiness: Readiness,
     metrics: Option<MetricsEndpoint>,
-    _tls_watch: Option<AbortOnDropHandle<()>>,
+    _file_watches: Vec<AbortOnDropHandle<()>>,
     serving: JoinHandle<Result<()>>,
     /// Ends with the reason where the server cannot go on, and health says so.
     watching: JoinHandle<Option<Error>>,
@@ -55,33 +54,43 @@ pub struct Server {
     reloader: Option<Arc<Reloader>>,
 }
 
+/// What is made of files that the configuration names, and made anew when they change.
+#[derive(Clone)]
+struct Files {
+    tls: Option<ServerTls>,
+    jwks: Option<Jwks>,
+}
+
 impl Server {
     /// Listens, opens the store and serves it. When this returns, clients can connect.
     ///
-    /// `Config` where an address cannot be listened at, the files of TLS cannot be used, or the store cannot, a SQLite file of
+    /// `Config` where an address cannot be listened at, the files of TLS or the JWKS file cannot be used, or the store cannot, a SQLite file of
     /// another server for one; `Unavailable` where the database does not answer.
     pub async fn start(config: Config) -> Result<Server> {
-        let tls = read_tls(config.tls.clone()).await?;
-        Server::start_with(config, ServerLimits::default(), tls, None).await
+        let files = read_files(&config).await?;
+        Server::start_with(config, ServerLimits::default(), files, None).await
     }
 
     /// Like [`start`](Self::start), with a configuration that can be [read again](Self::reloader) from where it came:
     /// `revision` is what was read last.
     pub async fn start_reloadable(revision: Revision, source: Arc<dyn ConfigSource>) -> Result<Server> {
         let limits = ServerLimits::default();
-        let tls = read_tls(revision.config.tls.clone()).await?;
+        let files = read_files(&revision.config).await?;
         let mut parts: Vec<Box<dyn Reloadable>> = vec![Box::new(LogPart), Box::new(LimitsPart(limits.clone()))];
-        if let Some(tls) = &tls {
+        if let Some(tls) = &files.tls {
             parts.push(Box::new(TlsPart(tls.clone())));
         }
+        if let Some(jwks) = &files.jwks {
+            parts.push(Box::new(JwksPart(jwks.clone())));
+        }
         let reloader = Reloader::new(source, revision.values, parts);
-        Server::start_with(revision.config, limits, tls, Some(Arc::new(reloader))).await
+        Server::start_with(revision.config, limits, files, Some(Arc::new(reloader))).await
     }
 
     async fn start_with(
         config: Config,
         limits: ServerLimits,
-        tls: Option<ServerTls>,
+        Files { tls, jwks }: Files,
         reloader: Option<Arc<Reloader>>,
     ) -> Result<Server> {
         limits.set_connections_max(config.connections_max);
@@ -126,6 +135,9 @@ impl Server {
         if let Some(metrics) = &metrics {
             metrics.collect_from(Arc::new(Levels::new(engine.clone(), counts.clone())));
             metrics.collect_from(Arc::new(CursorMetrics::new(Arc::new(engine.clone()))));
+            if let Some(jwks) = &jwks {
+                metrics.collect_from(Arc::new(jwks.clone()));
+            }
         }
         if let Some(file) = &config.bootstrap_token_file
             && let Err(error) = bootstrap::run(&engine, file, config.bootstrap_enable).await
@@ -133,9 +145,11 @@ impl Server {
             engine.close().await;
             return Err(error.context("auth.bootstrap_token_file"));
         }
+        let jwt = config.jwt.zip(jwks.clone());
         let gate = Gate::guarding(engine.clone()).await?.identifying(Identification {
             certificate_name: config.certificate_name,
             addresses: config.addresses,
+            jwt: jwt.map(|(config, jwks)| JwtIdentities::new(config.rules, Arc::new(jwks))),
         });
         if is_open_to_others(address) && !gate.asks_for_rights().await? {
             if !config.allow_anonymous {
@@ -174,9 +188,9 @@ impl Server {
             shutdown.clone().cancelled_owned(),
         );
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let tls_watch = tls
-            .clone()
-            .map(|tls| AbortOnDropHandle::new(tokio::spawn(async move { tls.watch().await })));
+        let tls_watch = tls.map(|tls| tokio::spawn(async move { tls.watch().await }));
+        let jwks_watch = jwks.map(|jwks| tokio::spawn(async move { jwks.watch().await }));
+        let file_watches = tls_watch.into_iter().chain(jwks_watch).map(AbortOnDropHandle::new);
         Ok(Server {
             listening_on: format!("{scheme}://{address}"),
             endpoint: format!("{scheme}://{}", reachable(address)),
@@ -186,7 +200,7 @@ impl Server {
             health,
             readiness,
             metrics,
-            _tls_watch: tls_watch,
+            _file_watches: file_watches.collect(),
             serving: tokio::spawn(serving),
             watching: tokio::spawn(watching),
             shutdown: shutdown.drop_guard(),
@@ -271,10 +285,18 @@ impl Server {
     }
 }
 
-/// Reads the files of TLS, where that does not hold up other tasks.
-async fn read_tls(files: Option<ServerTlsFiles>) -> Result<Option<ServerTls>> {
-    let read = tokio::task::spawn_blocking(move || files.map(ServerTls::load).transpose()).await;
-    read.unwrap_or_else(|error| Err(broken("the files of TLS could not be read").with_source(error)))
+/// Reads the files that the configuration names, where that does not hold up other tasks.
+async fn read_files(config: &Config) -> Result<Files> {
+    let tls = config.tls.clone();
+    let jwks_file = config.jwt.as_ref().map(|jwt| jwt.jwks_file.clone());
+    let read = move || {
+        Ok(Files {
+            tls: tls.map(ServerTls::load).transpose()?,
+            jwks: jwks_file.map(Jwks::load).transpose()?,
+        })
+    };
+    let read = tokio::task::spawn_blocking(read).await;
+    read.unwrap_or_else(|error| Err(broken("the files of TLS and JWT could not be read").with_source(error)))
 }
 
 /// Waits until the server cannot go on without its store, has health say so, and returns the reason.

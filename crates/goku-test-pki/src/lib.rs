@@ -1,4 +1,4 @@
-//! Certificates for tests: CAs as values, and what they issue and revoke.
+//! Certificates and JWTs for tests: CAs and keys as values, and what they issue, revoke and sign.
 //!
 //! ```
 //! use goku_test_pki::{Ca, Subject};
@@ -13,6 +13,8 @@
     reason = "a test that cannot have its certificates has failed"
 )]
 
+mod jwt;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +23,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, KeyIdMethod,
     KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
+
+pub use self::jwt::{JwtAlgorithm, JwtKey, hmac_sha256, jwt_with};
 
 /// A CA, with a key of the curve P-256 as all that it issues.
 pub struct Ca {

@@ -17,6 +17,8 @@ mod guard;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod identification;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
+mod jwt;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod logins;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod permitted;
@@ -42,6 +44,8 @@ pub use self::credentials::{CertificateName, CertificateNames, Credentials};
 use self::guard::Guard;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 pub use self::identification::Identification;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+pub use self::jwt::{JwtClaims, JwtIdentities, JwtRules, JwtVerifier};
 use crate::admin::Admin;
 use crate::client::Client;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]

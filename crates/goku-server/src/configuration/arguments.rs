@@ -172,6 +172,11 @@ impl ServeOptions {
             .auth
             .addresses()
             .map_err(|(option, why)| Problem::new(effective.place(option), why));
+        let certificate_name = self.auth.certificate_name();
+        let jwt = self
+            .auth
+            .jwt()
+            .map_err(|(option, why)| Problem::new(effective.place(option), why));
         Ok(Config {
             listen: self.listen,
             advertise: self.advertise,
@@ -192,8 +197,9 @@ impl ServeOptions {
             metadata_bytes_max: self.metadata_bytes_max as usize,
             in_flight_bytes_max: self.in_flight_mib_max as usize * 1024 * 1024,
             tls: tls.map_err(|problem| vec![problem])?,
-            certificate_name: self.auth.certificate_name(),
+            certificate_name,
             addresses: addresses.map_err(|problem| vec![problem])?,
+            jwt: jwt.map_err(|problem| vec![problem])?,
             log: self.log.config(self.log_filter),
             ..Config::default()
         })

@@ -83,7 +83,7 @@ fn toml(option: ServeOption<'_>, value: &str) -> String {
 /// The options in the order of a file.
 fn in_order(command: &clap::Command) -> Vec<ServeOption<'_>> {
     let mut options: Vec<_> = ServeOption::all(command).collect();
-    options.sort_by_key(|option| option.key().split_once('.').map(|(table, _)| table.to_owned()));
+    options.sort_by_key(|option| option.key().rsplit_once('.').map(|(table, _)| table.to_owned()));
     options
 }
 
@@ -93,7 +93,7 @@ fn example(reloadable: &BTreeSet<&str>) -> String {
     let mut table = None;
     for option in in_order(&command) {
         let key = option.key();
-        let (of_option, name) = match key.split_once('.') {
+        let (of_option, name) = match key.rsplit_once('.') {
             Some((table, name)) => (Some(table.to_owned()), name.to_owned()),
             None => (None, key.clone()),
         };

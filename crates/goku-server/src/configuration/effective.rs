@@ -51,7 +51,7 @@ impl Effective {
             .map(|option| Entry::new(option, matches, file))
             .collect();
         // A table goes on to the next one.
-        entries.sort_by_key(|entry| entry.key.split_once('.').map(|(table, _)| table.to_owned()));
+        entries.sort_by_key(|entry| entry.key.rsplit_once('.').map(|(table, _)| table.to_owned()));
         let mut effective = Effective {
             entries,
             file: file.map(|file| file.name().to_owned()),

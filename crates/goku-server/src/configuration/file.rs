@@ -106,8 +106,8 @@ impl Reading<'_> {
                 None => Cow::from(written),
             };
             match value.get_ref() {
-                DeValue::Table(inner) if table.is_none() && TABLES.contains(&written) => {
-                    self.table(Some(written), inner);
+                DeValue::Table(inner) if TABLES.contains(&key.as_ref()) => {
+                    self.table(Some(&key), inner);
                 }
                 _ => self.entry(&key, at, value),
             }

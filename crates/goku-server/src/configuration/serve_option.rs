@@ -6,9 +6,9 @@ use clap::{Arg, ArgAction, Command};
 
 use super::CONFIG;
 
-/// First words of flags that are tables of the file: `--log-filter` is `filter` in the table `log`. All other keys stand before
-/// the first table, under the name of their flag, with `_` for `-`.
-pub(crate) const TABLES: [&str; 5] = ["auth", "log", "metrics", "tls", "trace"];
+/// First words of flags that are tables of the file: `--log-filter` is `filter` in the table `log`, `--auth-jwt-issuer` is `issuer`
+/// in the table `auth.jwt`. All other keys stand before the first table, under the name of their flag, with `_` for `-`.
+pub(crate) const TABLES: [&str; 6] = ["auth", "auth.jwt", "log", "metrics", "tls", "trace"];
 
 /// An option: an argument of `goku serve`.
 #[derive(Clone, Copy)]
@@ -48,9 +48,13 @@ impl<'a> ServeOption<'a> {
     /// The key in the file, after the name of its table and a dot where it is in one.
     pub(crate) fn key(self) -> String {
         let name = self.long().replace('-', "_");
-        match name.split_once('_') {
-            Some((table, key)) if TABLES.contains(&table) => format!("{table}.{key}"),
-            _ => name,
+        let tables = TABLES.into_iter().filter_map(|table| {
+            let rest = name.strip_prefix(&table.replace('.', "_"))?;
+            Some((table, rest.strip_prefix('_')?))
+        });
+        match tables.max_by_key(|(table, _)| table.len()) {
+            Some((table, key)) => format!("{table}.{key}"),
+            None => name,
         }
     }
 

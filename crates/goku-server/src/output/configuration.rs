@@ -12,7 +12,7 @@ pub(super) fn text(effective: &Effective, with_origin: bool) -> String {
     let mut text = String::new();
     let mut table = None;
     for entry in effective.entries() {
-        let (of_entry, name) = match entry.key.split_once('.') {
+        let (of_entry, name) = match entry.key.rsplit_once('.') {
             Some((table, name)) => (Some(table), name),
             None => (None, entry.key.as_str()),
         };

@@ -145,6 +145,28 @@ fn values_that_an_option_does_not_take_are_told_with_their_place() {
             "auth.addresses = ['10.0.0.0/8=a', '10.0.0.0/8=b']",
             "f:1:18: 10.0.0.0/8 has a role twice",
         ),
+        (
+            "auth.jwt.jwks_file = 'jwks.json'",
+            "f:1:22: JWTs are taken of one issuer alone: give auth-jwt-issuer, too",
+        ),
+        (
+            "[auth.jwt]\njwks_file = 'jwks.json'\nissuer = 'i'",
+            "f:2:13: JWTs are taken for one audience alone",
+        ),
+        (
+            "[auth]\njwt.audience = 'a'",
+            "f:2:16: it has no effect without the keys of JWTs",
+        ),
+        ("[auth.jwt]\nissuer = ''", "f:2:10: `auth.jwt.issuer`: it is empty"),
+        (
+            "[auth.jwt]\njwks = 'jwks.json'",
+            "f:2:1: unknown key `auth.jwt.jwks`: did you mean `auth.jwt.jwks_file`?",
+        ),
+        (
+            "[auth]\njwt_issuer = 'i'",
+            "f:2:1: unknown key `auth.jwt_issuer`: did you mean `auth.jwt.issuer`?",
+        ),
+        ("[log.auth]\na = 1", "f:1:6: unknown key `log.auth`"),
         ("log.filter = 'goku=loud'", "f:1:14: `log.filter`: `goku=loud`: "),
         ("log.format = 'xml'", "f:1:14: `log.format`: it is one of text, json"),
         ("tls.cert = 'c.pem'", "f:1:12: the certificate needs its private key"),
@@ -297,7 +319,7 @@ fn the_filter_of_the_log_has_variables_by_older_names() {
 
 #[test]
 fn what_is_printed_is_a_file_of_the_same_options() {
-    let text = "deliver = \"durable\"\nauth.addresses = ['10.0.0.0/8=a', '::1/128=b']\nconnections_max = 7\nstore = 'sqlite:a \"b\" \\ ü.db'\n[log]\nfilter = \"warn\"\n";
+    let text = "deliver = \"durable\"\nauth.addresses = ['10.0.0.0/8=a', '::1/128=b']\nconnections_max = 7\nstore = 'sqlite:a \"b\" \\ ü.db'\n[auth.jwt]\njwks_file = 'k'\nissuer = 'i'\naudience = 'a'\n[log]\nfilter = \"warn\"\n";
     let file = File::new(text);
     for origin in [&[][..], &["--origin"]] {
         let printed = file
@@ -316,7 +338,8 @@ fn what_is_printed_is_a_file_of_the_same_options() {
         format!("connections_max = 7  # file {path}:3"),
         format!("addresses = [\"10.0.0.0/8=a\", \"::1/128=b\"]  # file {path}:2"),
         "#advertise = \"ADDR:PORT\"  # not set".to_owned(),
-        format!("\n[log]\nfilter = \"warn\"  # file {path}:6"),
+        format!("\n[log]\nfilter = \"warn\"  # file {path}:10"),
+        format!("\n[auth.jwt]\njwks_file = \"k\"  # file {path}:6"),
     ] {
         assert!(printed.contains(&line), "{line} in\n{printed}");
     }

@@ -18,6 +18,7 @@ mod failures;
 mod faults;
 mod goku;
 mod identity;
+mod jwt;
 mod lease;
 mod log;
 mod log_lines;

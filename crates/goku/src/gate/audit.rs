@@ -3,7 +3,8 @@
 //! A change and its origin are of one commit, so the events are the audit trail. What changes nothing is told in the log, under
 //! the target `goku::audit`.
 
-use super::credentials::Credentials;
+use std::net::IpAddr;
+
 use crate::access::{AccessName, Rights};
 use crate::error::{Error, Result};
 use crate::origin::Origin;
@@ -38,16 +39,14 @@ fn origin(rights: &Rights) -> Result<Option<Origin>> {
 }
 
 /// Tells of a caller that showed who it is, by what, and from where.
-pub(super) fn entered(identity: Option<&AccessName>, credentials: &Credentials, token: Option<&AccessName>) {
-    let proof = match credentials {
-        Credentials { token: Some(_), .. } => "token",
-        Credentials {
-            certificate: Some(_), ..
-        } => "certificate",
-        Credentials { .. } => "address",
-    };
+pub(super) fn entered(
+    identity: Option<&AccessName>,
+    proof: &'static str,
+    address: Option<IpAddr>,
+    token: Option<&AccessName>,
+) {
     let identity = identity.map(AccessName::as_str);
-    let address = credentials.address.map(tracing::field::display);
+    let address = address.map(tracing::field::display);
     let token = token.map(AccessName::as_str);
     tracing::info!(target: TARGET, identity, address, proof, token, "a caller entered, for the first time in this hour");
 }

@@ -1,10 +1,12 @@
 //! A caller whose credentials are genuine.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::addresses::AddressRole;
 use crate::access::{AccessName, TokenHash};
 use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
 
 /// A caller whose credentials are genuine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,4 +41,17 @@ impl From<Who> for Caller {
     fn from(who: Who) -> Caller {
         Caller { who, expires_at: None }
     }
+}
+
+/// The name of an identity that credentials tell of: `Unauthenticated` where no identity of anybody has it.
+pub(super) fn identity_name(name: &str) -> Result<AccessName> {
+    if name == AccessName::ANONYMOUS {
+        let message = "the credentials name anonymous, which is the identity of callers without credentials";
+        return Err(unauthenticated(message));
+    }
+    AccessName::new(name).map_err(|error| unauthenticated(error.to_string()))
+}
+
+pub(super) fn unauthenticated(message: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Unauthenticated, message)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Entered;
 use super::audit;
+use super::caller::Who;
 use super::credentials::Credentials;
 use super::guard::Guard;
 use super::identification::Identification;
@@ -30,17 +31,30 @@ pub(super) async fn enter(
         has_any(&rules).inspect_err(|error| audit::refused(rules.identity(&caller).as_ref(), error))?;
     }
     let now = guard.now();
-    if guard.logins.is_first(&caller, credentials.address, now) {
-        if let Caller::Token(sha256) = caller {
+    if guard.logins.is_first(&caller.who, credentials.address, now) {
+        if let Who::Token(sha256) = caller.who {
             guard.engine.note_token_use(sha256, now);
         }
-        audit::entered(rules.identity(&caller).as_ref(), credentials, rules.token_id(&caller));
+        let proof = proof(&caller.who, credentials);
+        let identity = rules.identity(&caller);
+        audit::entered(identity.as_ref(), proof, credentials.address, rules.token_id(&caller));
     }
     let visitor = Visitor::new(guard.clone(), caller);
     Ok(Entered {
         client: Arc::new(Permitted::new(visitor.clone())),
         admin: Some(Arc::new(PermittedAdmin::new(visitor))),
     })
+}
+
+/// What a caller has shown of who it is.
+fn proof(who: &Who, credentials: &Credentials) -> &'static str {
+    match who {
+        Who::Token(_) => "token",
+        Who::Named(..) if credentials.token.is_some() => "jwt",
+        Who::Named(..) => "certificate",
+        Who::Address(_) => "address",
+        Who::Anonymous => "nothing",
+    }
 }
 
 /// Lets an operator pass, to do `call` to the server itself.

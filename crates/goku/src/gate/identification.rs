@@ -1,13 +1,12 @@
 //! The identification of callers: who somebody is, by the credentials that a call brings along.
 
-use std::borrow::Cow;
-
 use super::addresses::AddressRoles;
-use super::caller::{Caller, Who};
+use super::caller::{Caller, Who, identity_name, unauthenticated};
 use super::credentials::{CertificateName, CertificateNames, Credentials};
-use crate::access::{AccessName, Token};
+use super::jwt::JwtIdentities;
+use crate::access::Token;
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 /// The identification of callers, beside by tokens, which the settings of a store name.
 #[derive(Debug, Default)]
@@ -16,17 +15,22 @@ pub struct Identification {
     pub certificate_name: CertificateName,
     /// Roles that callers with no other credentials have by their address.
     pub addresses: AddressRoles,
+    /// Identities that JWTs name, where they are taken.
+    pub jwt: Option<JwtIdentities>,
 }
 
 impl Identification {
     /// The caller that credentials tell of; `Unauthenticated` where they are not genuine at this time.
-    pub(super) fn caller(&self, credentials: &Credentials, _now: Timestamp) -> Result<Caller> {
+    pub(super) fn caller(&self, credentials: &Credentials, now: Timestamp) -> Result<Caller> {
         if let Some(text) = &credentials.token {
-            if !Token::is_meant_by(text) {
-                let message = "the credentials are of a kind that is not known here: a token begins with goku_";
-                return Err(unauthenticated(message));
-            }
-            return Ok(Who::Token(text.parse::<Token>()?.hash()).into());
+            return match &self.jwt {
+                _ if Token::is_meant_by(text) => Ok(Who::Token(text.parse::<Token>()?.hash()).into()),
+                Some(jwt) => jwt.caller(text, now),
+                None => {
+                    let message = "the credentials are of a kind that is not known here: a token begins with goku_";
+                    Err(unauthenticated(message))
+                }
+            };
         }
         if let Some(names) = &credentials.certificate {
             return self.named_by(names);
@@ -45,17 +49,4 @@ impl Identification {
         };
         Ok(Caller::named(identity_name(name)?))
     }
-}
-
-/// The name of an identity that credentials tell of: `Unauthenticated` where no identity of anybody has it.
-pub(super) fn identity_name(name: &str) -> Result<AccessName> {
-    if name == AccessName::ANONYMOUS {
-        let message = "the credentials name anonymous, which is the identity of callers without credentials";
-        return Err(unauthenticated(message));
-    }
-    AccessName::new(name).map_err(|error| unauthenticated(error.to_string()))
-}
-
-pub(super) fn unauthenticated(message: impl Into<Cow<'static, str>>) -> Error {
-    Error::new(ErrorKind::Unauthenticated, message)
 }

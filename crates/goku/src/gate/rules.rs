@@ -5,6 +5,7 @@ use std::slice;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::caller::{Caller, Who};
+use super::jwt;
 use crate::access::{AccessName, Auth, Identity, Rights, Role, SettingValue, TokenHash, TokenRecord};
 use crate::clock::Timestamp;
 use crate::decide::{Settings, SettingsStamp};
@@ -83,7 +84,7 @@ impl Rules {
     ///
     /// # Errors
     ///
-    /// - `Unauthenticated`: its token is not there any more, or has expired.
+    /// - `Unauthenticated`: its token is not there any more, or its credentials have expired.
     pub(super) fn rights(&self, caller: &Caller, now: Timestamp) -> Result<Arc<Rights>> {
         self.check(caller, now)?;
         // What is there is whole at any moment.
@@ -134,8 +135,8 @@ impl Rules {
 
     /// The id of a caller's token; `None` where it has shown another proof of who it is.
     pub(super) fn token_id(&self, caller: &Caller) -> Option<&AccessName> {
-        match caller {
-            Caller::Token(hash) => self.token_ids.get(hash),
+        match &caller.who {
+            Who::Token(hash) => self.token_ids.get(hash),
             _ => None,
         }
     }
@@ -159,6 +160,9 @@ impl Rules {
             return Err(Error::new(ErrorKind::Unauthenticated, message));
         }
         if self.expires_at(caller).is_some_and(|expires_at| expires_at <= now) {
+            let Who::Token(_) = caller.who else {
+                return Err(jwt::expired());
+            };
             let message = "the token has expired: have a new one made";
             return Err(Error::new(ErrorKind::Unauthenticated, message));
         }

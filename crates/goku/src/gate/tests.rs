@@ -898,3 +898,68 @@ async fn a_caller_without_credentials_has_the_role_of_its_address_beside_the_rig
     assert_eq!(kind(admin.configure(request).await), Some(ErrorKind::InvalidArgument));
     world.close().await;
 }
+
+/// Takes everything for signed that tells claims in JSON.
+struct AllSigned;
+
+impl JwtVerifier for AllSigned {
+    fn verify(&self, jwt: &str) -> Result<JwtClaims> {
+        Ok(serde_json::from_str(jwt).unwrap())
+    }
+
+    fn keys_number(&self) -> u64 {
+        0
+    }
+}
+
+/// Whoever holds a JWT is let in for no longer than that, a call that it makes with what it got before included.
+#[tokio::test]
+async fn a_jwt_ends_at_its_time_and_with_it_its_streams() {
+    let world = world().await;
+    world
+        .grant("watcher", &[(Verb::Watch, Scope::ALL), (Verb::Read, Scope::ALL)])
+        .await;
+    let rules = JwtRules {
+        issuer: "i".to_owned(),
+        audience: "a".to_owned(),
+        identity_claim: JwtRules::IDENTITY_CLAIM.to_owned(),
+        roles_claim: Some("groups".to_owned()),
+    };
+    let gate = world.other.1.clone().identifying(Identification {
+        jwt: Some(JwtIdentities::new(rules, Arc::new(AllSigned))),
+        ..Identification::default()
+    });
+    // The clocks of an issuer may differ from this one by 30 s.
+    let now_s = crate::Clock::now(&crate::SystemClock).as_millis() as f64 / 1_000.0;
+    let claims = |left_s: f64| serde_json::json!({ "iss": "i", "aud": "a", "sub": "ci", "groups": "watcher", "exp": now_s - 30.0 + left_s });
+    let credentials = |left_s: f64| Credentials {
+        token: Some(claims(left_s).to_string()),
+        ..from("10.0.0.1")
+    };
+    let (short, long) = (
+        gate.enter(&credentials(2.0)).await.unwrap(),
+        gate.enter(&credentials(600.0)).await.unwrap(),
+    );
+    let request = || StreamRequest::new(Prefix::default()).from(crate::StreamFrom::Head);
+    let mut ends = short.client.stream(request()).await.unwrap();
+    let mut goes_on = long.client.stream(request()).await.unwrap();
+    let end = ends.next().await.unwrap().unwrap_err();
+    assert_eq!(end.kind(), ErrorKind::Unauthenticated);
+    assert!(end.message().contains("the JWT has expired"), "{end}");
+    assert_eq!(
+        kind(short.client.get(&key("a")).await),
+        Some(ErrorKind::Unauthenticated)
+    );
+    assert_eq!(
+        kind(gate.enter(&credentials(2.0)).await),
+        Some(ErrorKind::Unauthenticated)
+    );
+
+    assert_eq!(kind(long.client.get(&key("a")).await), Some(ErrorKind::NotFound));
+    world.admin.client.set(set("a")).await.unwrap();
+    assert!(goes_on.next().await.unwrap().is_ok());
+    // A right that is taken away ends it, as with a token.
+    world.grant("watcher", &[]).await;
+    assert_eq!(kind(goes_on.next().await.unwrap()), Some(ErrorKind::PermissionDenied));
+    world.close().await;
+}

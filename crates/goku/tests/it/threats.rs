@@ -10,11 +10,12 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The tests of all crates, by the names of their functions: those with an attribute that says so, and the cases of the
+/// The tests of all crates and of the tasks, by the names of their functions: those with an attribute that says so, and the cases of the
 /// conformance suite.
 fn tests() -> BTreeSet<String> {
     let mut tests = BTreeSet::new();
-    for (path, text) in sources(&root().join("crates")) {
+    let folders = ["crates", "xtask/src"].map(|folder| sources(&root().join(folder)));
+    for (path, text) in folders.into_iter().flatten() {
         let is_suite = path.components().any(|part| part.as_os_str() == "conformance");
         let mut is_test = false;
         for line in text.lines().map(str::trim) {
