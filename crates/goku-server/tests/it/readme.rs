@@ -113,8 +113,8 @@ async fn the_tour_prints_what_it_says() {
     server.stop().await.unwrap();
 }
 
-/// The commands of a section, in the order in which they stand there.
-fn commands(section: &str) -> String {
+/// The blocks of commands of a section, in the order in which they stand there.
+fn commands(section: &str) -> Vec<&'static str> {
     let (_, rest) = README.split_once(&format!("\n## {section}\n")).unwrap();
     let (section, _) = rest.split_once("\n## ").unwrap();
     let blocks = section.split("```sh\n").skip(1);
@@ -128,14 +128,18 @@ fn the_section_on_rights_asks_for_them() {
     // An address of its own, as the commands name no port.
     let process = std::process::id();
     let address = format!("127.{}.{}.1:4658", 1 + (process >> 8) % 254, process % 256);
+    let [start, rights] = commands("Who may do what")[..] else {
+        panic!("the section has other blocks of commands");
+    };
     let script = format!(
         "set -e
          trap 'kill $!; wait' EXIT
-         {}
+         {start}
+         for attempt in $(seq 600); do ! goku auth status || break; sleep 0.1; done
+         {rights}
          goku set app/config/a 1
          code=0; GOKU_TOKEN= goku get app/config/a || code=$?
-         test $code = 10",
-        commands("Who may do what")
+         test $code = 10"
     );
     let mut command = Command::new("sh");
     command.args(["-c", &script]).current_dir(folder.path());
