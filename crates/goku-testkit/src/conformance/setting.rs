@@ -119,7 +119,7 @@ pub async fn settings_are_changed_together_or_not_at_all(_store: Probe, admin: A
     let set = |at: &str, condition| ConfigureRequest::set(name(at), "1").condition(condition);
     let remove = ConfigureRequest::remove(name("b"));
     for (last, refused) in [
-        (set("b", SettingCondition::Absent), ErrorKind::ConditionFailed),
+        (set("c", SettingCondition::Rev(first.rev)), ErrorKind::ConditionFailed),
         (ConfigureRequest::remove(name("none")), ErrorKind::NotFound),
         (remove.clone(), ErrorKind::InvalidArgument),
     ] {
