@@ -151,3 +151,5 @@ pub use tls::ServerTls;
 pub use tls::ServerTlsFiles;
 #[cfg(feature = "server")]
 pub use tls::ServerTlsStream;
+#[cfg(feature = "server")]
+pub use tls::TlsValidity;

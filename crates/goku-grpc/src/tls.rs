@@ -13,6 +13,8 @@ mod prefixed;
 mod server;
 #[cfg(feature = "server")]
 mod server_files;
+#[cfg(feature = "server")]
+mod validity;
 
 use std::sync::Arc;
 
@@ -29,6 +31,8 @@ pub use peer_certificate::PeerCertificate;
 pub use server::{ChangedTls, Protocol, ServerTls, ServerTlsStream};
 #[cfg(feature = "server")]
 pub use server_files::{ClientAuth, ServerTlsFiles};
+#[cfg(feature = "server")]
+pub use validity::TlsValidity;
 
 /// The answer to a client that does not speak TLS where TLS is spoken.
 pub(crate) const SPEAKS_TLS: &str = "this port speaks TLS: use https://";

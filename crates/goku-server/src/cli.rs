@@ -3,6 +3,7 @@
 mod access;
 mod apply;
 mod bench;
+mod check;
 mod completions;
 mod condition;
 mod config;
@@ -148,6 +149,7 @@ enum Command {
     Apply(apply::Apply),
     /// Show the server's version, its store and the head of its log
     Status,
+    Check(check::Check),
     /// Show, check and reload the configuration of a server
     #[command(subcommand)]
     Config(config::Config),
@@ -205,6 +207,7 @@ impl Command {
             }
             Command::Serve(_)
             | Command::Status
+            | Command::Check(_)
             | Command::Config(_)
             | Command::Bench(_)
             | Command::Context(_)
@@ -216,7 +219,7 @@ impl Command {
 
     fn has_options(&self) -> bool {
         match self {
-            Command::Serve(_) => true,
+            Command::Serve(_) | Command::Check(_) => true,
             Command::Config(config) => config.has_options(),
             _ => false,
         }
@@ -238,6 +241,7 @@ impl Command {
     fn into_options(self) -> Option<ServeOptions> {
         match self {
             Command::Serve(serve) => Some(serve.options),
+            Command::Check(check) => Some(check.options),
             Command::Config(config) => config.into_options(),
             _ => None,
         }
@@ -327,6 +331,7 @@ async fn run_command(
         Command::Identity(identity) => identity.run(connection, output).await,
         Command::Apply(apply) => apply.run(connection, output).await,
         Command::Status => status::run(connection, output).await,
+        Command::Check(check) => check.run(invocation, connection, output).await,
         Command::Config(config) => config.run(invocation, connection, output).await,
         Command::Bench(bench) => bench.run(connection, output).await,
         Command::Context(command) => command.run(context, connection, output),

@@ -11,7 +11,7 @@ use rustix::process::{Resource, getrlimit};
 use crate::telemetry::LogConfig;
 
 /// Files that the process needs beside its connections: those of the store, and of the metrics.
-const OTHER_FILES: usize = 64;
+pub(crate) const OTHER_FILES: usize = 64;
 
 /// The settings of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,10 +89,14 @@ impl Config {
     /// The default of [`connections_max`](Self::connections_max): 10,000, or what the process's limit of open files leaves
     /// for them.
     pub fn default_connections_max() -> usize {
-        let files = getrlimit(Resource::Nofile).current;
-        let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
-        connections_within(files)
+        connections_within(open_files_max())
     }
+}
+
+/// The files that this process may have open.
+pub(crate) fn open_files_max() -> usize {
+    let files = getrlimit(Resource::Nofile).current;
+    files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }
 
 impl Default for Config {

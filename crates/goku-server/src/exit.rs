@@ -12,6 +12,8 @@ pub(crate) const DONE: u8 = 0;
 pub(crate) const ERROR: u8 = 1;
 /// The command line or the request cannot be right as it is.
 pub(crate) const USAGE: u8 = 2;
+/// `check --strict` found what is to be warned of, and no errors. A usage error tells of itself on standard error.
+pub(crate) const WARNINGS: u8 = 2;
 /// The key or lease does not exist.
 pub(crate) const NOT_FOUND: u8 = 3;
 /// A condition did not hold; nothing was applied, but for the `else` of a transaction.
@@ -36,8 +38,9 @@ pub(crate) const DIFFERS: u8 = 11;
 pub(crate) const HELP: &str = "\
 Exit codes:
   0  done
-  1  error
+  1  error (check: at least one of what it found)
   2  usage: the command line or the request cannot be right as it is
+     (check --strict: it found warnings, and no errors)
   3  not found: the key or lease does not exist
   4  condition failed: nothing was applied (txn: the comparisons did not hold,
      `else` was done)
@@ -65,8 +68,8 @@ pub(crate) enum Failure {
     Call(Error, Subject),
     /// The transaction's comparisons did not hold; its answer was written.
     NotSucceeded,
-    /// A trial found something to do, and told it.
-    Differs,
+    /// What was found is written, and asks for this exit code.
+    Found(u8),
     /// Standard output cannot be written.
     Output(io::Error),
     /// The text on standard input or in a file cannot be used.
@@ -106,7 +109,7 @@ impl Failure {
         match self {
             Failure::Call(error, _) => code(error.kind()),
             Failure::NotSucceeded => CONDITION_FAILED,
-            Failure::Differs => DIFFERS,
+            Failure::Found(code) => *code,
             // Whoever read has what they wanted, as in `goku list | head -1`.
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => DONE,
             Failure::Output(_) | Failure::Declined => ERROR,
@@ -129,7 +132,7 @@ impl Failure {
             Failure::Config(problems) => {
                 return Some(("config", problems.iter().map(ToString::to_string).collect()));
             }
-            Failure::NotSucceeded | Failure::Differs => return None,
+            Failure::NotSucceeded | Failure::Found(_) => return None,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return None,
             Failure::Call(error, subject) => (error.kind().name(), explain(error, *subject)),
             Failure::Output(error) => ("output", format!("cannot write the output: {error}")),

@@ -19,6 +19,7 @@
 //! ```
 
 mod bootstrap;
+pub mod check;
 mod config;
 mod consumer_metrics;
 mod cursor_metrics;

@@ -3,6 +3,7 @@
 mod bench;
 mod configuration;
 mod consumer_status;
+mod findings;
 mod held_keys;
 mod json;
 mod report;
@@ -13,6 +14,7 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use clap::ValueEnum;
 use goku::access::{AccessName, Token};
+use goku::check::Finding;
 use goku::consumer::{self, DeadLetter, Delivery, Member, Replayed};
 use goku::{Entry, Event, Lease, OperationAnswer, Snapshot, Status, TxnAnswer};
 use goku_grpc::Reloaded;
@@ -302,6 +304,20 @@ impl Output {
         match self.format {
             Format::Text => self.row(names, cells.join("\t")),
             Format::Json => self.json(json),
+        }
+    }
+
+    /// What a check found, by the part of the installation.
+    pub(crate) fn findings(&mut self, findings: &[Finding]) -> io::Result<()> {
+        match self.format {
+            Format::Text => {
+                let is_coloured =
+                    self.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+                self.out.write_all(findings::text(findings, is_coloured).as_bytes())
+            }
+            Format::Json => findings
+                .iter()
+                .try_for_each(|finding| self.json(&findings::json(finding))),
         }
     }
 

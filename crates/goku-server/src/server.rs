@@ -330,7 +330,7 @@ fn ended(served: Result<Result<()>, JoinError>) -> Result<()> {
 }
 
 /// Refuses an address beyond loopback without TLS, unless that is allowed.
-fn check_plaintext(address: SocketAddr, config: &Config) -> Result<()> {
+pub(crate) fn check_plaintext(address: SocketAddr, config: &Config) -> Result<()> {
     if !is_open_to_others(address) || config.tls.is_some() || config.allow_plaintext {
         return Ok(());
     }
@@ -357,7 +357,7 @@ fn is_open_to_others(address: SocketAddr) -> bool {
 }
 
 /// The address at which a local client reaches a listener: one at all addresses is reached at the loopback one.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

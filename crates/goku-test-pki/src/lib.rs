@@ -18,6 +18,7 @@ mod jwt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, KeyIdMethod,
@@ -25,6 +26,9 @@ use rcgen::{
 };
 
 pub use self::jwt::{JwtAlgorithm, JwtKey, hmac_sha256, jwt_with};
+
+/// The end of what was valid once, after 1970: the year 2020.
+const EXPIRED: Duration = Duration::from_secs(1_577_836_800);
 
 /// A CA, with a key of the curve P-256 as all that it issues.
 pub struct Ca {
@@ -39,7 +43,7 @@ pub struct Subject {
     /// DNS names and IP addresses.
     names: Vec<String>,
     uris: Vec<String>,
-    is_expired: bool,
+    until: Option<Duration>,
 }
 
 /// A certificate and its private key, in PEM.
@@ -55,7 +59,17 @@ pub struct Issued {
 impl Ca {
     /// A CA of this name.
     pub fn new(name: &str) -> Ca {
+        Ca::of(name, CertificateParams::default())
+    }
+
+    /// A CA of this name that was valid once.
+    pub fn expired(name: &str) -> Ca {
         let mut params = CertificateParams::default();
+        params.not_after = date_time_ymd(1970, 1, 1) + EXPIRED;
+        Ca::of(name, params)
+    }
+
+    fn of(name: &str, mut params: CertificateParams) -> Ca {
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -82,8 +96,8 @@ impl Ca {
             let uri = uri.try_into().expect("a URI of ASCII");
             params.subject_alt_names.push(SanType::URI(uri));
         }
-        if subject.is_expired {
-            params.not_after = date_time_ymd(2020, 1, 1);
+        if let Some(until) = subject.until {
+            params.not_after = date_time_ymd(1970, 1, 1) + until;
         }
         let key = key();
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
@@ -96,6 +110,11 @@ impl Ca {
 
     /// A list of revoked certificates, in PEM.
     pub fn revocation_list(&self, revoked: &[&Issued]) -> String {
+        self.revocation_list_until(revoked, date_time_ymd(4096, 1, 1).unix_timestamp().unsigned_abs())
+    }
+
+    /// A list of revoked certificates, in PEM, after which a newer one was to come so many seconds after 1970.
+    pub fn revocation_list_until(&self, revoked: &[&Issued], next_update: u64) -> String {
         let revoked = revoked.iter().map(|issued| RevokedCertParams {
             serial_number: SerialNumber::from(issued.serial),
             revocation_time: date_time_ymd(2020, 1, 1),
@@ -104,7 +123,7 @@ impl Ca {
         });
         let list = CertificateRevocationListParams {
             this_update: date_time_ymd(2020, 1, 1),
-            next_update: date_time_ymd(4096, 1, 1),
+            next_update: date_time_ymd(1970, 1, 1) + Duration::from_secs(next_update),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
@@ -147,8 +166,13 @@ impl Subject {
 
     /// Has the certificate be one that was valid once.
     pub fn expired(self) -> Subject {
+        self.until(EXPIRED)
+    }
+
+    /// Has the certificate be valid until so long after 1970.
+    pub fn until(self, until: Duration) -> Subject {
         Subject {
-            is_expired: true,
+            until: Some(until),
             ..self
         }
     }

@@ -36,7 +36,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::builder::EngineBuilder;
-use self::builder::StoreUrl;
+pub(crate) use self::builder::StoreUrl;
 use self::census::Census;
 use self::commit::Commit;
 use self::committer::Committer;

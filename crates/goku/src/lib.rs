@@ -13,6 +13,8 @@
 pub mod access;
 mod admin;
 mod backoff;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+pub mod check;
 mod clock;
 mod cursor;
 pub mod deadline;

@@ -137,7 +137,7 @@ impl ServerTlsFiles {
 }
 
 /// The revocation lists in the content of a file, one at least.
-fn revocation_lists(path: &Path, content: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>> {
+pub(super) fn revocation_lists(path: &Path, content: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>> {
     let path = path.display();
     let lists = CertificateRevocationListDer::pem_slice_iter(content)
         .collect::<std::result::Result<Vec<_>, _>>()

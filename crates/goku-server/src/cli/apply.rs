@@ -16,7 +16,7 @@ use self::difference::{Difference, differences};
 use super::access::all;
 use super::connection::Connection;
 use crate::configuration::Problem;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{self, Failure, Outcome};
 use crate::output::Output;
 
 /// Bytes of a file.
@@ -80,7 +80,7 @@ impl Apply {
             output.flush()?;
             return match differences.is_empty() {
                 true => Ok(()),
-                false => Err(Failure::Differs),
+                false => Err(Failure::Found(exit::DIFFERS)),
             };
         }
         apply(&client, &differences).await?;

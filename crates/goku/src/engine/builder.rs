@@ -172,7 +172,7 @@ impl EngineBuilder {
 }
 
 /// A URL that names a store, as far as its form tells.
-pub(super) enum StoreUrl {
+pub(crate) enum StoreUrl {
     #[cfg(feature = "sqlite")]
     Sqlite(Location),
     #[cfg(feature = "mysql")]
@@ -180,7 +180,7 @@ pub(super) enum StoreUrl {
 }
 
 impl StoreUrl {
-    pub(super) fn parse(url: &str) -> Result<StoreUrl> {
+    pub(crate) fn parse(url: &str) -> Result<StoreUrl> {
         #[cfg(feature = "sqlite")]
         if let Some(path) = url.strip_prefix("sqlite:") {
             return Ok(StoreUrl::Sqlite(match path.strip_prefix("//").unwrap_or(path) {

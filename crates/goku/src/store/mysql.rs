@@ -15,6 +15,7 @@ mod durability;
 mod encryption;
 mod error;
 mod events;
+mod facts;
 mod history;
 mod load;
 mod original;
@@ -47,14 +48,15 @@ use tokio::sync::{oneshot, watch};
 use self::columns::{Fields, LEASE};
 use self::cursors::Cursors;
 use self::error::Failure;
+pub(crate) use self::facts::examine;
 use self::readers::{READERS_MAX, Readers};
 use self::servers::Servers;
 use self::session::Role;
 use self::writer::Writer;
 use super::tables::Sharing;
 use super::{
-    At, EventsPage, EventsRequest, MembersPage, Page, PageRequest, Pipelined, Prewrite, Profile, ReadAhead, Store,
-    WriteError,
+    At, EventsPage, EventsRequest, IN_FLIGHT_MAX, MembersPage, Page, PageRequest, Pipelined, Prewrite, Profile,
+    ReadAhead, Store, WriteError,
 };
 use crate::access::{TokenHash, TokenUse};
 use crate::clock::Timestamp;
@@ -77,6 +79,9 @@ const COALESCED_READS: usize = 4;
 
 /// Pages that streams read side by side. One connection more is for lists and the head.
 const PAGES: usize = READERS_MAX - COALESCED_READS - 1;
+
+/// Connections of one store: those of reads, of batches in flight and of cursors.
+const CONNECTIONS: usize = READERS_MAX + IN_FLIGHT_MAX + 1;
 
 /// A database on a MySQL or MariaDB server.
 #[derive(Debug)]

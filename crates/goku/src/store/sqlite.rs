@@ -4,6 +4,7 @@ mod apply;
 mod cache;
 mod cursors;
 mod error;
+mod facts;
 mod lock;
 mod names;
 mod read;
@@ -25,6 +26,7 @@ use futures::FutureExt as _;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use self::cache::Cache;
+pub(crate) use self::facts::examine;
 use self::lock::FileLock;
 use self::names::Names;
 use self::worker::Worker;

@@ -47,7 +47,6 @@ impl Tables {
     }
 
     /// Whether this table is there, and goku's.
-    #[cfg(feature = "sqlite")]
     pub(crate) fn is_alike(&self, own: &OwnTable) -> bool {
         self.alike.contains_key(own.name) && self.foreign(own).is_none()
     }

@@ -1,6 +1,7 @@
 //! The address of a server, and the account to use its database by.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use mysql_async::{Opts, OptsBuilder};
 
@@ -67,6 +68,13 @@ impl Address {
     /// Whether a Unix socket is named.
     pub(super) fn has_socket(&self) -> bool {
         self.opts.socket().is_some()
+    }
+
+    /// Whether connections stay within this machine.
+    pub(super) fn is_local(&self) -> bool {
+        let host = self.opts.ip_or_hostname();
+        let is_loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        self.has_socket() || is_loopback || host.eq_ignore_ascii_case("localhost")
     }
 
     /// The database's name.
@@ -153,6 +161,22 @@ mod tests {
                 .message()
                 .contains("[::1]")
         );
+    }
+
+    #[test]
+    fn connections_within_the_machine_are_known() {
+        let is_local = |url: &str| Address::parse(url).unwrap().is_local();
+        for url in [
+            "mysql://127.0.0.1/d",
+            "mysql://[::1]:3307/d",
+            "mysql://localhost/d",
+            "mysql://h/d?socket=%2Fs",
+        ] {
+            assert!(is_local(url), "{url}");
+        }
+        for url in ["mysql://10.0.0.7/d", "mysql://db.example/d"] {
+            assert!(!is_local(url), "{url}");
+        }
     }
 
     #[test]

@@ -210,7 +210,7 @@ fn with_added(table: &str) -> String {
 }
 
 /// The tables by the columns that tell them from those of another program with the same names, in every format.
-const OWN: [OwnTable; 11] = [
+pub(super) const OWN: [OwnTable; 11] = [
     OwnTable {
         name: "data",
         columns: &["value_bytes", "created_rev", "updated_rev"],
@@ -352,7 +352,7 @@ async fn prepare(session: &mut Session, sharing: Sharing) -> Result<()> {
 }
 
 /// The format of the tables; `None` where they are not complete, or another program's.
-async fn read_format(session: &mut Session) -> Result<Option<i64>> {
+pub(super) async fn read_format(session: &mut Session) -> Result<Option<i64>> {
     match session.run("select format from head where id = 1").await {
         Ok(sets) => row_of(sets).map(|mut fields| fields.int()).transpose(),
         Err(failure) if lacks(&failure) => Ok(None),
@@ -361,7 +361,7 @@ async fn read_format(session: &mut Session) -> Result<Option<i64>> {
 }
 
 /// Whether all tables are there, with all columns.
-async fn is_complete(session: &mut Session) -> Result<bool> {
+pub(super) async fn is_complete(session: &mut Session) -> Result<bool> {
     let own = OWN.iter().map(|own| (own.name, own.columns.join(", ")));
     let added = ADDED
         .iter()
@@ -370,6 +370,12 @@ async fn is_complete(session: &mut Session) -> Result<bool> {
         .chain(added)
         .map(|(table, columns)| format!("select {columns} from {table} limit 0"));
     has(session, &probes.collect::<Vec<_>>().join("; ")).await
+}
+
+/// Whether all tables are there, with the columns that every format has.
+pub(super) async fn has_tables(session: &mut Session) -> Result<bool> {
+    let probes = OWN.map(|own| format!("select {} from {} limit 0", own.columns.join(", "), own.name));
+    has(session, &probes.join("; ")).await
 }
 
 /// Whether the tables and columns are there that these statements name.
@@ -467,7 +473,7 @@ fn lacks(failure: &Failure) -> bool {
 }
 
 /// Reads which tables the database holds, as far as the user may see them.
-async fn look(session: &mut Session) -> Result<Tables> {
+pub(super) async fn look(session: &mut Session) -> Result<Tables> {
     let quoted = |names: Vec<&str>| {
         names
             .iter()
@@ -548,7 +554,7 @@ async fn forget_old_writers(session: &mut Session) -> Result<()> {
 }
 
 /// The error of the first connection, with what to do about it.
-fn explain(NoServer { address, failure }: NoServer) -> Error {
+pub(super) fn explain(NoServer { address, failure }: NoServer) -> Error {
     let trouble = failure.trouble();
     let advice = match &failure.cause {
         Cause::Server(ServerError { code: 1045 | 1698, .. }) => {
@@ -570,6 +576,6 @@ fn explain(NoServer { address, failure }: NoServer) -> Error {
     Error::new(ErrorKind::Config, message).with_source(failure)
 }
 
-fn row_of(sets: Vec<ResultSet>) -> Option<Fields> {
+pub(super) fn row_of(sets: Vec<ResultSet>) -> Option<Fields> {
     sets.into_iter().flatten().next().map(Fields::new)
 }

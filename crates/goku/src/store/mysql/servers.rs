@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 use mysql_async::Opts;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -115,6 +116,16 @@ impl Servers {
     /// A connection to the server that takes writes.
     pub(super) async fn connect(&self, role: Role) -> Result<Session, NoServer> {
         self.connect_to(Target::Database, role).await
+    }
+
+    /// A connection to each of the servers, whether it takes writes or not.
+    pub(super) async fn each(&self, target: Target) -> Vec<(Address, Result<Session, Failure>)> {
+        let opening = self
+            .addresses
+            .iter()
+            .enumerate()
+            .map(async |(index, address)| (address.clone(), self.open(index, target, Role::Reader).await));
+        join_all(opening).await
     }
 
     /// A connection to the server that takes writes, to its database or beside it.

@@ -45,12 +45,13 @@ const AGE_JITTER_MS_MAX: u64 = 15_000;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Settings of the server, beside those of the session and those by which it is known.
-const SERVER_VARIABLES: [&str; 5] = [
+const SERVER_VARIABLES: [&str; 6] = [
     "innodb_deadlock_detect",
     "innodb_flush_log_at_trx_commit",
     "sync_binlog",
     "log_bin",
     "binlog_format",
+    "binlog_row_image",
 ];
 
 /// A savepoint is there as long as the transaction that it was made in.
@@ -378,7 +379,9 @@ impl Settings {
                 sync_binlog: value("sync_binlog"),
                 log_bin: value("log_bin"),
                 binlog_format: value("binlog_format"),
+                binlog_row_image: value("binlog_row_image"),
                 is_mariadb: version.contains("MariaDB"),
+                is_galera: standing.is_galera(),
             },
             has_idle_transaction_timeout: value("idle_transaction_timeout").is_some(),
             detects_deadlocks: value("innodb_deadlock_detect").is_some_and(|value| value == "ON"),
@@ -512,7 +515,7 @@ async fn ask(conn: &mut Conn, statements: &str) -> Result<Vec<ResultSet>, Cause>
 }
 
 /// Rows of two columns, the first of them a name.
-fn pairs(rows: impl IntoIterator<Item = Row>) -> Variables {
+pub(super) fn pairs(rows: impl IntoIterator<Item = Row>) -> Variables {
     let pairs = rows.into_iter().map(mysql_async::from_row_opt);
     pairs.filter_map(Result::ok).collect()
 }

@@ -15,18 +15,24 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     original::VIEWS.into_iter().chain([audit::VIEW])
 }
 
-/// Makes the views that are not there. Where the user may not, the log says so: goku does not need them.
-pub(super) async fn create(session: &mut Session) -> Result<()> {
+/// The views that are not there, by their names, and what each selects.
+pub(super) async fn missing(session: &mut Session) -> Result<Vec<(&'static str, &'static str)>> {
     let names: Vec<_> = all().map(|(name, _)| format!("'{name}'")).collect();
     let there = format!(
         "select table_name from information_schema.tables where table_schema = database() and table_name in ({})",
         names.join(", ")
     );
-    let mut found = Vec::new();
+    let mut missing: Vec<_> = all().collect();
     for row in session.run(there).await?.into_iter().flatten() {
-        found.push(Fields::new(row).text()?);
+        let found = Fields::new(row).text()?;
+        missing.retain(|(name, _)| *name != found);
     }
-    for (name, select) in all().filter(|(name, _)| !found.iter().any(|found| found == name)) {
+    Ok(missing)
+}
+
+/// Makes the views that are not there. Where the user may not, the log says so: goku does not need them.
+pub(super) async fn create(session: &mut Session) -> Result<()> {
+    for (name, select) in missing(session).await? {
         // Views have the rights of whoever reads them, as their maker may be gone one day.
         let create = format!("create sql security invoker view {name} as {select}");
         match session.run(create).await {

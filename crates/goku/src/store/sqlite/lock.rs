@@ -18,6 +18,16 @@ use crate::error::{Error, ErrorKind, Result};
 /// Descriptors of database files that this process has open beside SQLite's, one a file.
 static DESCRIPTORS: Mutex<Vec<Descriptor>> = Mutex::new(Vec::new());
 
+/// The source of the error of a file that another store has.
+#[derive(Debug, thiserror::Error)]
+#[error("the file is locked")]
+struct InUse;
+
+/// Whether a file could not be locked because another store has it.
+pub(super) fn is_in_use(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<InUse>())
+}
+
 /// The identity of a file while it is open, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileId {
@@ -249,7 +259,7 @@ fn in_use(path: &Path) -> Error {
         "{} is in use by another goku: a SQLite file has one server; connect to that one, or use another file",
         path.display()
     );
-    Error::new(ErrorKind::Config, message)
+    Error::new(ErrorKind::Config, message).with_source(InUse)
 }
 
 /// The record lock of an open file description.

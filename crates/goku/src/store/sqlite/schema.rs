@@ -12,7 +12,7 @@ use crate::store::tables::{OTHERS_NAMED_MAX, OwnTable, Sharing, Tables};
 
 /// The version of the tables' layout. 1 had the values in the rows of the keys, in a table `data`; 2 lacked the columns that
 /// [`FROM_FORMAT_2`] adds.
-const FORMAT: i64 = 3;
+pub(super) const FORMAT: i64 = 3;
 
 /// Pages of the write-ahead log after which they are copied into the database: fewer copies of pages that are written
 /// again and again, for at most 80 MiB of log.
