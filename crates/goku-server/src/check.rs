@@ -44,7 +44,7 @@ pub async fn server(config: &Config, running: &dyn Client) -> Vec<Finding> {
     let is_ours = match listener(&config.listen, running).await {
         Ok(listener) => {
             let is_ours = matches!(listener, Listener::Goku);
-            findings.push(listen(&config.listen, &listener));
+            findings.push(listen(&config.listen, &listener, config.tls.is_some()));
             is_ours
         }
         Err(error) => {
@@ -236,17 +236,18 @@ async fn listener(address: &str, running: &dyn Client) -> Result<Listener> {
     }
 }
 
-/// Judges the address of gRPC by what has it.
-fn listen(address: &str, listener: &Listener) -> Finding {
+/// Judges the address of gRPC by what has it. By TLS a goku is not known from something else by whoever does not trust its CA.
+fn listen(address: &str, listener: &Listener, is_tls: bool) -> Finding {
     match listener {
         Listener::Nobody => LISTEN.ok(format!("{address} is free")),
         Listener::Goku => LISTEN.ok(format!("a goku serves at {address}")),
+        Listener::Other(error) if is_tls => LISTEN.warning(
+            format!("{address} is in use, and whether by a goku is not known: {}", error.message()),
+            "`goku check --ca FILE`, with --cert and --key where clients show certificates; `ss -ltnp` tells who has it",
+        ),
         Listener::Other(error) => LISTEN.error(
             format!("{address} is in use, and no goku answers there: {}", error.message()),
-            format!(
-                "see who has it by `ss -ltnp`, stop that, or choose another address by --listen; {}",
-                "a goku by TLS is known with --ca FILE"
-            ),
+            "see who has it by `ss -ltnp`, stop that, or choose another address by --listen",
         ),
     }
 }
@@ -302,8 +303,11 @@ mod tests {
 
     #[test]
     fn an_address_is_free_or_a_gokus_or_in_the_way() {
-        let other = Listener::Other(Error::new(ErrorKind::Unavailable, "no answer"));
-        let found = [Listener::Nobody, Listener::Goku, other].map(|listener| listen("a:1", &listener).severity);
-        assert_eq!(found, [Good, Good, Wrong]);
+        let other = || Listener::Other(Error::new(ErrorKind::Unavailable, "no answer"));
+        let severity = |listener, is_tls| listen("a:1", &listener, is_tls).severity;
+        assert_eq!(severity(Listener::Nobody, false), Good);
+        assert_eq!(severity(Listener::Goku, true), Good);
+        assert_eq!(severity(other(), true), Warning);
+        assert_eq!(severity(other(), false), Wrong);
     }
 }

@@ -7,6 +7,7 @@ mod bench;
 mod bootstrap;
 #[cfg(feature = "faults")]
 mod broken;
+mod check;
 mod completions;
 mod config;
 mod consume;

@@ -85,8 +85,8 @@ pub fn epoch(head: &Snapshot, cursors: &[Cursor]) -> Finding {
     }
     EPOCH.warning(
         format!(
-            "{} cursors stand at events that the store does not have ({}); {history}",
-            lost.len(),
+            "at events that the store does not have: {} ({}); {history}",
+            counted(lost.len(), "cursor"),
             named(&lost)
         ),
         "look at what these consumers have done, then `goku consumers reset NAME --to ID`",
@@ -108,16 +108,14 @@ pub fn cursors(cursors: &[Cursor], head: &Snapshot, now: Timestamp) -> Finding {
         })
         .collect();
     if still.is_empty() {
-        return CURSORS.ok(format!(
-            "{} cursors, none that stands still before events",
-            cursors.len()
-        ));
+        let count = counted(cursors.len(), "cursor");
+        return CURSORS.ok(format!("of {count} none stands still before events"));
     }
     CURSORS.warning(
         format!(
-            "{} cursors were not moved for {} h though there are events after them ({})",
-            still.len(),
+            "not moved for {} h or more, with events to pass: {} ({})",
             CURSOR_IDLE_MAX.as_secs() / 3600,
+            counted(still.len(), "cursor"),
             named(&still)
         ),
         "start these consumers, see what fails with `goku consumers`, or `goku consumers delete NAME` where they are gone for good",
@@ -155,7 +153,9 @@ pub fn replicas(replicas: &[Replica], version: &str) -> Finding {
     };
     match versions.len() {
         0 => REPLICAS.ok("no server uses the store at the moment"),
-        1 if versions.contains(version) => REPLICAS.ok(format!("{} servers, all of version {version}", replicas.len())),
+        1 if versions.contains(version) => {
+            REPLICAS.ok(format!("{} of version {version}", counted(replicas.len(), "server")))
+        }
         1 => REPLICAS.warning(
             format!("this program is {version}, the servers are others ({})", told()),
             "run `goku check` of the version that serves",
@@ -179,16 +179,22 @@ pub(crate) fn settings<'s>(settings: impl Iterator<Item = &'s Setting>) -> Findi
         }
     }
     if unreadable.is_empty() {
-        return SETTINGS.ok(format!("{count} settings, all of which can be read"));
+        return SETTINGS.ok(format!("this goku can read {}", counted(count, "setting")));
     }
     SETTINGS.error(
         format!(
-            "{} settings have no effect, since this goku cannot read their values ({})",
-            unreadable.len(),
+            "without effect, since this goku cannot read the value: {} ({})",
+            counted(unreadable.len(), "setting"),
             some_of(unreadable.into_iter())
         ),
         "set them anew by `goku role set`, `goku token create` or `goku auth enable`, or use the goku that set them",
     )
+}
+
+/// A number of things by their name.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// Some of many, separated by commas.
@@ -359,7 +365,7 @@ mod tests {
             assert_eq!(found.severity, Wrong);
             let name = wrong.name.to_string();
             assert!(
-                found.message.starts_with("1 settings") && found.message.contains(&name),
+                found.message.contains("1 setting (") && found.message.contains(&name),
                 "{}",
                 found.message
             );

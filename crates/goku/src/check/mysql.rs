@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::contents::mebibytes;
+use super::contents::{counted, mebibytes};
 use super::finding::{Finding, Subject};
 use crate::limits::ENTRY_BYTES_MAX;
 
@@ -292,8 +292,9 @@ pub(crate) fn pool(pool: Pool) -> Finding {
     // One server more while they are replaced one by one.
     let wanted = (pool.of_server_max * (pool.servers + 1)) as u64;
     let told = format!(
-        "{limit} connections for {} servers of goku, of up to {} each",
-        pool.servers, pool.of_server_max
+        "{limit} connections for {} of goku, with up to {} each",
+        counted(pool.servers, "server"),
+        pool.of_server_max
     );
     let advice = format!(
         "`set global {name} = {}`, and in the server's configuration file, or the account's own limit",
@@ -577,13 +578,13 @@ mod tests {
     fn rights_are_asked_for_where_there_is_something_to_be_done_with_them() {
         let account = Account {
             name: "'goku'@'%'".to_owned(),
-            database: "`d`".to_owned(),
+            database: "d".to_owned(),
         };
         let denied = || Some("command denied".to_owned());
         assert_eq!(rights(&account, &[("select", None), ("insert", None)]).severity, Good);
         let found = rights(&account, &[("select", None), ("insert", denied())]);
         assert_eq!(found.severity, Wrong);
-        assert_eq!(found.advice.as_deref(), Some("`grant insert on `d`.* to 'goku'@'%'`"));
+        assert_eq!(found.advice.as_deref(), Some("`grant insert on d.* to 'goku'@'%'`"));
 
         let severities = |refusal: Option<String>, is_done| {
             let making = Making { refusal, is_done };

@@ -336,9 +336,13 @@ async fn account(session: &mut Session) -> Result<Account> {
         .ok_or_else(|| Error::new(ErrorKind::Internal, "the server did not say whose session this is"))?;
     let (user, database) = (fields.text()?, fields.text()?);
     let (name, host) = user.rsplit_once('@').unwrap_or((&user, "%"));
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || character == '_';
     Ok(Account {
         name: format!("'{name}'@'{host}'"),
-        database: format!("`{database}`"),
+        database: match database.chars().all(is_plain) {
+            true => database,
+            false => format!("`{database}`"),
+        },
     })
 }
 
