@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Entered;
 use super::audit;
-use super::caller::Who;
+use super::caller::{Caller, Who};
 use super::credentials::Credentials;
 use super::guard::Guard;
 use super::identification::Identification;
@@ -30,31 +30,12 @@ pub(super) async fn enter(
         rules = guard.latest().await?;
         has_any(&rules).inspect_err(|error| audit::refused(rules.identity(&caller).as_ref(), error))?;
     }
-    let now = guard.now();
-    if guard.logins.is_first(&caller.who, credentials.address, now) {
-        if let Who::Token(sha256) = caller.who {
-            guard.engine.note_token_use(sha256, now);
-        }
-        let proof = proof(&caller.who, credentials);
-        let identity = rules.identity(&caller);
-        audit::entered(identity.as_ref(), proof, credentials.address, rules.token_id(&caller));
-    }
+    tell_of(guard, &rules, &caller, credentials);
     let visitor = Visitor::new(guard.clone(), caller);
     Ok(Entered {
         client: Arc::new(Permitted::new(visitor.clone())),
         admin: Some(Arc::new(PermittedAdmin::new(visitor))),
     })
-}
-
-/// What a caller has shown of who it is.
-fn proof(who: &Who, credentials: &Credentials) -> &'static str {
-    match who {
-        Who::Token(_) => "token",
-        Who::Named(..) if credentials.token.is_some() => "jwt",
-        Who::Named(..) => "certificate",
-        Who::Address(_) => "address",
-        Who::Anonymous => "nothing",
-    }
 }
 
 /// Lets an operator pass, to do `call` to the server itself.
@@ -66,8 +47,32 @@ pub(super) async fn operate(
 ) -> Result<()> {
     let caller = identification.caller(credentials, guard.now());
     let caller = caller.inspect_err(|error| audit::refused(None, error))?;
-    PermittedAdmin::new(Visitor::new(guard.clone(), caller))
-        .check(call, None)
-        .await
-        .map(drop)
+    let visitor = Visitor::new(guard.clone(), caller.clone());
+    let checked = PermittedAdmin::new(visitor).check(call, None).await?;
+    tell_of(guard, &checked.rules, &caller, credentials);
+    Ok(())
+}
+
+/// Tells of a caller that was let in, where it is the first time in an hour.
+fn tell_of(guard: &Guard, rules: &Rules, caller: &Caller, credentials: &Credentials) {
+    let now = guard.now();
+    if !guard.logins.is_first(&caller.who, credentials.address, now) {
+        return;
+    }
+    if let Who::Token(sha256) = &caller.who {
+        guard.engine.note_token_use(*sha256, now);
+    }
+    let (identity, proof) = (rules.identity(caller), proof(&caller.who, credentials));
+    audit::entered(identity.as_ref(), proof, credentials.address, rules.token_id(caller));
+}
+
+/// What a caller has shown of who it is.
+fn proof(who: &Who, credentials: &Credentials) -> &'static str {
+    match who {
+        Who::Token(_) => "token",
+        Who::Named(..) if credentials.token.is_some() => "jwt",
+        Who::Named(..) => "certificate",
+        Who::Address(_) => "address",
+        Who::Anonymous => "nothing",
+    }
 }
