@@ -12,14 +12,16 @@ use bytes::Bytes;
 use futures::task::AtomicWaker;
 use goku::{Error, ErrorKind};
 use prost::Message;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::counts::{Limit, ServerCounts};
 use crate::error::{Details, to_status};
 use crate::limits::MESSAGE_BYTES_MAX;
+use crate::permits::{Permits, Taken};
 use crate::proto::rpc;
+use crate::server_limits::ServerLimits;
 
 /// The fewest bytes of a budget: room for the largest message each way.
 pub(crate) const BYTES_MIN: usize = 4 * MESSAGE_BYTES_MAX;
@@ -31,8 +33,7 @@ pub(crate) const COUNTED_BYTES_MIN: usize = 16 * 1024;
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Requests that may wait for room at a time; beyond it they are refused at once. Each holds what the window of its stream
-/// lets in ([`crate::http2::STREAM_WINDOW_BYTES`]): together half of the window of a connection, so that those which have
-/// room arrive whatever the others of their connection wait for.
+/// lets in, so that there are fewer where that is large ([`waiting_max`]).
 const WAITING_MAX: usize = 512;
 
 /// The time without progress after which an answer is given up for others that wait for room, and how often these look.
@@ -50,14 +51,16 @@ pub(crate) const STEP_BYTES_MAX: usize = 64 * 1024;
 /// Answers that are being read have what is free first, then the one that came last: so one that is read is not behind all
 /// that are not.
 pub(crate) struct Budget {
-    requests: Arc<Semaphore>,
+    /// In KiB.
+    requests: Arc<Permits>,
     waiting: AtomicUsize,
     answers: Answers,
+    limits: ServerLimits,
     counts: ServerCounts,
 }
 
 struct Answers {
-    bytes_max: usize,
+    bytes_max: AtomicUsize,
     bytes: AtomicUsize,
     waiting: Mutex<BTreeMap<Rank, oneshot::Sender<()>>>,
     waiting_count: AtomicUsize,
@@ -79,7 +82,7 @@ enum Rank {
 /// The part of the budget that one call has.
 pub(crate) struct Account {
     budget: Arc<Budget>,
-    request: Mutex<Option<OwnedSemaphorePermit>>,
+    request: Mutex<Option<Taken>>,
     /// Set once a part of the answer was counted.
     answer: OnceLock<Arc<Held>>,
 }
@@ -117,14 +120,13 @@ pub(crate) struct Room {
 }
 
 impl Budget {
-    /// A budget of `bytes`, one half for requests and one for answers.
-    pub(crate) fn new(bytes: usize, counts: ServerCounts) -> Arc<Budget> {
-        let bytes = bytes.max(BYTES_MIN);
-        Arc::new(Budget {
-            requests: Arc::new(Semaphore::new(kib(bytes / 2).min(Semaphore::MAX_PERMITS))),
+    /// A budget of as many bytes as `limits` say, also when they change: one half for requests and one for answers.
+    pub(crate) fn new(limits: &ServerLimits, counts: ServerCounts) -> Arc<Budget> {
+        let budget = Arc::new(Budget {
+            requests: Permits::new(0),
             waiting: AtomicUsize::new(0),
             answers: Answers {
-                bytes_max: bytes / 2,
+                bytes_max: AtomicUsize::new(0),
                 bytes: AtomicUsize::new(0),
                 waiting: Mutex::default(),
                 waiting_count: AtomicUsize::new(0),
@@ -132,8 +134,18 @@ impl Budget {
                 last_id: AtomicU64::new(0),
                 calls: Mutex::default(),
             },
+            limits: limits.clone(),
             counts,
-        })
+        });
+        limits.govern(&budget);
+        budget
+    }
+
+    /// Makes it one of `bytes`, or of the fewest that it can have. What is taken beyond it is not given again.
+    pub(crate) fn resize(&self, bytes: usize) {
+        let half = bytes.max(BYTES_MIN) / 2;
+        self.requests.resize(kib(half));
+        self.answers.resize(half);
     }
 
     pub(crate) fn account(self: &Arc<Budget>) -> Account {
@@ -185,22 +197,19 @@ impl Budget {
         }
     }
 
-    async fn request_room(self: Arc<Budget>, bytes: usize) -> Result<OwnedSemaphorePermit, Status> {
+    async fn request_room(self: Arc<Budget>, bytes: usize) -> Result<Taken, Status> {
         let kib = u32::try_from(kib(bytes)).unwrap_or(u32::MAX);
-        if let Ok(permit) = self.requests.clone().try_acquire_many_owned(kib) {
+        if let Some(permit) = self.requests.try_take(kib) {
             return Ok(permit);
         }
         let refused = || {
             self.counts.refuse(Limit::RequestsBytes);
             refusal(&full("requests"))
         };
-        let waiting = Waiting::new(&self.waiting).ok_or_else(refused)?;
-        let permit = tokio::time::timeout(WAIT_MAX, self.requests.clone().acquire_many_owned(kib)).await;
+        let waiting = Waiting::new(&self.waiting, waiting_max(&self.limits)).ok_or_else(refused)?;
+        let permit = tokio::time::timeout(WAIT_MAX, self.requests.take(kib)).await;
         drop(waiting);
-        match permit {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(refused()),
-        }
+        permit.map_err(|_| refused())
     }
 }
 
@@ -208,10 +217,10 @@ impl Budget {
 struct Waiting<'w>(&'w AtomicUsize);
 
 impl<'w> Waiting<'w> {
-    fn new(waiting: &'w AtomicUsize) -> Option<Waiting<'w>> {
+    fn new(waiting: &'w AtomicUsize, max: usize) -> Option<Waiting<'w>> {
         let before = waiting.fetch_add(1, Ordering::Relaxed);
         let one = Waiting(waiting);
-        (before < WAITING_MAX).then_some(one)
+        (before < max).then_some(one)
     }
 }
 
@@ -219,6 +228,13 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Requests that may wait for room at a time: together they hold half of the window of a connection, so that those which have
+/// room arrive whatever the others of their connection wait for.
+fn waiting_max(limits: &ServerLimits) -> usize {
+    let waiting = limits.connection_window_bytes() / 2 / limits.stream_window_bytes();
+    (waiting as usize).clamp(1, WAITING_MAX)
 }
 
 fn full(what: &str) -> Error {
@@ -265,20 +281,31 @@ impl Answers {
     }
 
     fn has_room(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) < self.bytes_max
+        self.bytes.load(Ordering::Relaxed) < self.bytes_max()
+    }
+
+    fn bytes_max(&self) -> usize {
+        self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    fn resize(&self, bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Ordering::SeqCst);
+        if self.has_room() {
+            self.tell_one();
+        }
     }
 
     fn take(&self, bytes: usize) {
         let before = self.bytes.fetch_add(bytes, Ordering::SeqCst);
         // Who was told that there is room may have left some.
-        if before + bytes < self.bytes_max {
+        if before + bytes < self.bytes_max() {
             self.tell_one();
         }
     }
 
     fn give_back(&self, bytes: usize) {
         let before = self.bytes.fetch_sub(bytes, Ordering::SeqCst);
-        if before - bytes < self.bytes_max {
+        if before - bytes < self.bytes_max() {
             self.tell_one();
         }
     }
@@ -505,13 +532,19 @@ mod tests {
 
     const HALF: usize = BYTES_MIN / 2;
 
+    fn budget(bytes: usize) -> Arc<Budget> {
+        let limits = ServerLimits::default();
+        limits.set_in_flight_bytes_max(bytes);
+        Budget::new(&limits, ServerCounts::default())
+    }
+
     fn account(budget: &Arc<Budget>) -> Arc<Account> {
         Arc::new(budget.account())
     }
 
     #[tokio::test]
     async fn a_request_waits_until_others_are_answered() {
-        let budget = Budget::new(0, ServerCounts::default());
+        let budget = budget(0);
         let first = account(&budget);
         first.request_room(HALF).await.unwrap();
         let second = account(&budget);
@@ -522,8 +555,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn another_size_counts_for_those_that_wait_and_those_under_way_go_on() {
+        let budget = budget(2 * BYTES_MIN);
+        let first = account(&budget);
+        first.request_room(2 * HALF).await.unwrap();
+        let kept = first.count(vec![0; 2 * HALF].into());
+        let second = account(&budget);
+        let mut waits = pin!(second.request_room(COUNTED_BYTES_MIN));
+        let mut answers_wait = pin!(second.answer_room());
+        assert!(poll!(waits.as_mut()).is_pending() && poll!(answers_wait.as_mut()).is_pending());
+        budget.limits.set_in_flight_bytes_max(3 * BYTES_MIN);
+        waits.await.unwrap();
+        answers_wait.await;
+
+        // Of the smaller size there is room only once what is under way has less.
+        budget.limits.set_in_flight_bytes_max(0);
+        drop(second);
+        let third = account(&budget);
+        let mut waits = pin!(third.request_room(COUNTED_BYTES_MIN));
+        assert!(poll!(waits.as_mut()).is_pending() && !third.answers_have_room());
+        drop((kept, first));
+        waits.await.unwrap();
+        assert!(third.answers_have_room());
+    }
+
+    #[test]
+    fn fewer_requests_may_wait_where_each_holds_more() {
+        let limits = ServerLimits::default();
+        assert_eq!(waiting_max(&limits), WAITING_MAX);
+        limits.set_windows(1024 * 1024, ServerLimits::CONNECTION_WINDOW_BYTES);
+        assert_eq!(waiting_max(&limits), 32);
+        limits.set_windows(1024 * 1024, 0);
+        assert_eq!(waiting_max(&limits), 1);
+    }
+
+    #[tokio::test]
     async fn more_requests_than_may_wait_are_refused_at_once_and_can_be_tried_again() {
-        let budget = Budget::new(0, ServerCounts::default());
+        let budget = budget(0);
         let first = account(&budget);
         first.request_room(HALF).await.unwrap();
         let mut waiting = Vec::new();
@@ -544,7 +612,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_nobody_reads_is_given_up_for_others_and_one_that_is_read_is_not() {
-        let budget = Budget::new(0, ServerCounts::default());
+        let budget = budget(0);
         let (unread, read) = (account(&budget), account(&budget));
         let kept = unread.count(vec![0; HALF].into());
         let mut moving = read.count(vec![0; COUNTED_BYTES_MIN].into());
@@ -568,7 +636,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_is_read_has_room_before_others_and_the_last_before_the_first() {
-        let budget = Budget::new(0, ServerCounts::default());
+        let budget = budget(0);
         let full = account(&budget);
         let kept = full.count(vec![0; HALF].into());
         let read = account(&budget);
@@ -592,7 +660,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_counted_is_given_back() {
-        let budget = Budget::new(0, ServerCounts::default());
+        let budget = budget(0);
         let answers = account(&budget);
         let piece = answers.count(vec![0; HALF].into());
         assert!(budget.try_room(1).is_none());

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use goku::outage::Outage;
 use tokio::time::Instant;
@@ -40,6 +41,8 @@ pub(crate) struct Peer {
     /// Whether it has begun to speak HTTP/2.
     begun: AtomicBool,
     calls: AtomicUsize,
+    /// When its last call ended, or it began to speak, in milliseconds after `since`.
+    idle_since_ms: AtomicU64,
     /// Asks it to go once its calls are answered.
     pub(crate) leave: CancellationToken,
     /// Ends it at once.
@@ -100,6 +103,7 @@ impl Connections {
             heard_ms: AtomicU64::default(),
             begun: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
+            idle_since_ms: AtomicU64::default(),
             leave: CancellationToken::new(),
             cut: cut.child_token(),
         });
@@ -124,13 +128,15 @@ impl Connections {
 impl Peer {
     /// Notes that it sent something.
     pub(crate) fn heard(&self) {
-        let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.heard_ms.store(ms, Ordering::Relaxed);
+        self.heard_ms.store(self.now_ms(), Ordering::Relaxed);
     }
 
     /// Notes that it speaks HTTP/2.
     pub(crate) fn begins(&self) {
-        self.begun.store(true, Ordering::Relaxed);
+        if !self.has_begun() {
+            self.idle_since_ms.store(self.now_ms(), Ordering::Relaxed);
+            self.begun.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn has_begun(&self) -> bool {
@@ -141,10 +147,34 @@ impl Peer {
         self.calls.load(Ordering::Relaxed) == 0
     }
 
+    /// Completes once it has been without a call for `idle_max`, since it began to speak.
+    pub(crate) async fn idles(&self, idle_max: Duration) {
+        loop {
+            let left = self.idle_left(idle_max, self.now_ms());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left).await;
+        }
+    }
+
     /// Begins a call.
     pub(crate) fn call(self: &Arc<Peer>) -> UnderWay {
         self.calls.fetch_add(1, Ordering::Relaxed);
         UnderWay(self.clone())
+    }
+
+    /// The time that is left at `now_ms` of `idle_max`; all of it while there is a call.
+    fn idle_left(&self, idle_max: Duration, now_ms: u64) -> Duration {
+        let idle_ms = match self.has_begun() && self.is_idle() {
+            true => now_ms.saturating_sub(self.idle_since_ms.load(Ordering::Relaxed)),
+            false => 0,
+        };
+        idle_max.saturating_sub(Duration::from_millis(idle_ms))
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// A peer that may have sent a call which is still on its way is asked to go, so that the call is answered.
@@ -159,6 +189,7 @@ impl Peer {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
+        self.0.idle_since_ms.store(self.0.now_ms(), Ordering::Relaxed);
         self.0.calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -222,6 +253,25 @@ mod tests {
         assert!(connections.admit(&CancellationToken::new()).is_none());
         drop(first);
         assert!(connections.admit(&CancellationToken::new()).is_some());
+    }
+
+    #[test]
+    fn a_connection_idles_from_the_end_of_its_last_call_on() {
+        const IDLE_MAX: Duration = Duration::from_secs(300);
+        let connections = connections(1, &ServerCounts::default());
+        let place = connections.admit(&CancellationToken::new()).unwrap();
+        let left = |now_ms: u64| place.peer.idle_left(IDLE_MAX, now_ms).as_secs();
+        assert_eq!(left(1_000_000), 300, "has not begun");
+        place.peer.begins();
+        let call = place.peer.call();
+        assert_eq!(left(1_000_000), 300, "has a call");
+        drop(call);
+        place.peer.idle_since_ms.store(1_000_000, Ordering::Relaxed);
+        assert_eq!(left(1_100_000), 200);
+        // What it sends beside calls, such as answers to pings, does not count.
+        place.peer.heard();
+        place.peer.begins();
+        assert_eq!(left(1_300_000), 0);
     }
 
     #[tokio::test]

@@ -10,6 +10,16 @@ pub enum Limit {
     Connections,
     /// Of the time in which a connection must begin to speak HTTP/2: it was closed.
     FirstBytes,
+    /// Of the time that a connection may be without calls: its client was told to leave.
+    Idle,
+    /// Of the calls at a time on one connection: one more was refused.
+    Calls,
+    /// Of the calls that a client may cancel on one connection: it was read more slowly for a moment.
+    Resets,
+    /// Of the frames of HTTP/2 that come to nothing, such as headers without end: the connection was closed.
+    Frames,
+    /// Of the bytes of a request's headers that are read: it was answered with the status 431 of HTTP.
+    HeaderList,
     /// Of the bytes of a request's metadata.
     MetadataBytes,
     /// Of the bytes of a message.
@@ -25,9 +35,14 @@ pub enum Limit {
 
 impl Limit {
     /// All limits.
-    pub const ALL: [Limit; 7] = [
+    pub const ALL: [Limit; 12] = [
         Limit::Connections,
         Limit::FirstBytes,
+        Limit::Idle,
+        Limit::Calls,
+        Limit::Resets,
+        Limit::Frames,
+        Limit::HeaderList,
         Limit::MetadataBytes,
         Limit::MessageBytes,
         Limit::RequestsBytes,
@@ -40,6 +55,11 @@ impl Limit {
         match self {
             Limit::Connections => "connections",
             Limit::FirstBytes => "first_bytes",
+            Limit::Idle => "idle",
+            Limit::Calls => "calls",
+            Limit::Resets => "resets",
+            Limit::Frames => "frames",
+            Limit::HeaderList => "header_list",
             Limit::MetadataBytes => "metadata_bytes",
             Limit::MessageBytes => "message_bytes",
             Limit::RequestsBytes => "requests_bytes",

@@ -10,21 +10,12 @@ use hyper::server::conn::http2::Builder;
 use hyper_util::rt::TokioTimer;
 
 use crate::corked::TURN_BYTES_MAX;
+use crate::server_limits::ServerLimits;
 
 /// The time that connections may stay silent before they are asked for a sign of life, and how long that may take: streams
 /// of clients that vanished without a word end after both.
 pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Calls and streams at a time on one connection. Clients of gRPC wait for one to end before they begin another.
-pub(crate) const CALLS_MAX: u32 = 10_000;
-
-/// Bytes of one request that are received before they are read: what a request that waits for room holds at most.
-pub(crate) const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-
-/// Bytes of all requests of a connection that are received before they are read: twice what the requests that may wait for
-/// room hold, so that they never keep those from arriving that have room.
-pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 64 * 1024 * 1024;
 
 /// Bytes of one answer that are kept for a peer that does not read them, beside the piece that is being made.
 pub(crate) const SEND_BUFFER_BYTES_MAX: usize = 128 * 1024;
@@ -45,19 +36,19 @@ pub(crate) fn header_list_bytes_max(metadata_bytes_max: usize) -> u32 {
     twice.max(HEADER_LIST_BYTES_MIN)
 }
 
-/// A connection with all of these limits, whose calls run on `executor`.
-pub(crate) fn builder<E: Clone>(executor: E, metadata_bytes_max: usize) -> Builder<E> {
+/// A connection with all of these limits and those of the server, whose calls run on `executor`.
+pub(crate) fn builder<E: Clone>(executor: E, limits: &ServerLimits) -> Builder<E> {
     let mut builder = Builder::new(executor);
     builder
         .timer(TokioTimer::new())
         .auto_date_header(false)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .max_concurrent_streams(CALLS_MAX)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(limits.calls_per_connection_max())
+        .initial_stream_window_size(limits.stream_window_bytes())
+        .initial_connection_window_size(limits.connection_window_bytes())
         .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
-        .max_header_list_size(header_list_bytes_max(metadata_bytes_max))
+        .max_header_list_size(header_list_bytes_max(limits.metadata_bytes_max()))
         .max_pending_accept_reset_streams(CANCELLED_UNSEEN_MAX)
         // Counts each frame that comes for a call which was answered before its request was there, for the life of the
         // connection. What such a frame costs, a short one back, is bounded as long as nothing is read from who reads nothing.

@@ -10,12 +10,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::connections::Peer;
+use crate::counts::{Limit, ServerCounts};
 
-/// Calls that a client may cancel on one connection: so many at once, and so many a second in the long run. One that
+/// Calls that a client may cancel at once on one connection, in seconds' worth of what it may cancel in the long run. One that
 /// cancels more is read more slowly, which ends no call. Each is a call that was begun for nothing, and counts towards no
 /// limit of calls at a time (CVE-2023-44487, "rapid reset"): only their rate bounds what they cost.
-const CANCELLED_BURST_MAX: u32 = 100_000;
-const CANCELLED_PER_SECOND_MAX: u32 = 20_000;
+const CANCELLED_BURST_SECONDS: u32 = 5;
 
 /// The pause in reading a connection that has cancelled too many calls.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -34,6 +34,7 @@ pub(crate) struct Inbound<IO> {
     frames: Frames,
     cancelled: Allowance,
     pause: Option<Pin<Box<Sleep>>>,
+    counts: ServerCounts,
 }
 
 /// The place in the frames of a connection that its bytes have come to.
@@ -48,27 +49,32 @@ struct Frames {
 
 /// A token bucket.
 struct Allowance {
+    per_second: u32,
     left: u32,
     /// When what was used up was last given back.
     filled_at: Instant,
 }
 
 impl<IO> Inbound<IO> {
-    /// The connection to `peer`.
-    pub(crate) fn new(io: IO, peer: Arc<Peer>) -> Inbound<IO> {
+    /// The connection to `peer`, which may cancel so many calls a second.
+    pub(crate) fn new(io: IO, peer: Arc<Peer>, resets_per_second_max: u32, counts: ServerCounts) -> Inbound<IO> {
         Inbound {
             io,
             peer,
             frames: Frames::new(),
-            cancelled: Allowance::full(Instant::now()),
+            cancelled: Allowance::full(resets_per_second_max, Instant::now()),
             pause: None,
+            counts,
         }
     }
 
     /// Waits while the client has cancelled too many calls.
     fn poll_allowed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.cancelled.left == 0 {
-            let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(PAUSE)));
+            let pause = self.pause.get_or_insert_with(|| {
+                self.counts.refuse(Limit::Resets);
+                Box::pin(tokio::time::sleep(PAUSE))
+            });
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
             self.cancelled.fill(Instant::now());
@@ -112,9 +118,10 @@ impl Frames {
 }
 
 impl Allowance {
-    fn full(now: Instant) -> Allowance {
+    fn full(per_second: u32, now: Instant) -> Allowance {
         Allowance {
-            left: CANCELLED_BURST_MAX,
+            per_second,
+            left: per_second.saturating_mul(CANCELLED_BURST_SECONDS),
             filled_at: now,
         }
     }
@@ -125,9 +132,11 @@ impl Allowance {
 
     fn fill(&mut self, now: Instant) {
         let passed = now.duration_since(self.filled_at);
-        let filled = passed.as_millis() * u128::from(CANCELLED_PER_SECOND_MAX) / 1_000;
-        let filled = u32::try_from(filled).unwrap_or(u32::MAX);
-        self.left = self.left.saturating_add(filled).min(CANCELLED_BURST_MAX);
+        let filled = passed.as_millis() * u128::from(self.per_second) / 1_000;
+        // However few they are, reading goes on.
+        let filled = u32::try_from(filled).unwrap_or(u32::MAX).max(1);
+        let burst = self.per_second.saturating_mul(CANCELLED_BURST_SECONDS);
+        self.left = self.left.saturating_add(filled).min(burst);
         self.filled_at = now;
     }
 }
@@ -196,12 +205,12 @@ mod tests {
     #[test]
     fn what_was_used_up_comes_back_in_time() {
         let at = Instant::now();
-        let mut allowance = Allowance::full(at);
-        allowance.take(CANCELLED_BURST_MAX + 1);
+        let mut allowance = Allowance::full(200, at);
+        allowance.take(1_001);
         assert_eq!(allowance.left, 0);
         allowance.fill(at + PAUSE);
-        assert_eq!(allowance.left, CANCELLED_PER_SECOND_MAX / 20);
+        assert_eq!(allowance.left, 10);
         allowance.fill(at + Duration::from_secs(3_600));
-        assert_eq!(allowance.left, CANCELLED_BURST_MAX);
+        assert_eq!(allowance.left, 1_000);
     }
 }

@@ -80,7 +80,11 @@ mod one_task;
 #[cfg(feature = "server")]
 mod options;
 #[cfg(feature = "server")]
+mod outbound;
+#[cfg(feature = "server")]
 mod passing;
+#[cfg(feature = "server")]
+mod permits;
 #[cfg(feature = "server")]
 mod refusal;
 #[cfg(feature = "server")]

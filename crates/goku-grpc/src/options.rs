@@ -4,12 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::budget;
 use crate::counts::ServerCounts;
 use crate::health::Health;
 use crate::operations::Operations;
 use crate::server_limits::ServerLimits;
-use crate::service::{BUDGET_BYTES_DEFAULT, ServiceOptions};
+use crate::service::ServiceOptions;
 use crate::tls::ServerTls;
 
 /// The options of a server.
@@ -27,19 +26,8 @@ pub struct ServerOptions {
     pub drain_max: Duration,
     /// The limits that can change while the server runs; keep a clone to change them.
     pub limits: ServerLimits,
-    /// The bytes that the requests under way may hold together, and the answers: one half for each. A request of 16 KiB and
-    /// more is not read before there is room, and refused as `ResourceExhausted` where there is none for 5 seconds. An
-    /// answer that nobody reads is given up where others have waited for room.
-    pub in_flight_bytes_max: usize,
     /// TLS, for HTTP/2 alone; without it connections are in plain text. Somebody has to run its [`watch`](ServerTls::watch).
     pub tls: Option<ServerTls>,
-}
-
-impl ServerOptions {
-    /// The default of [`in_flight_bytes_max`](Self::in_flight_bytes_max).
-    pub const IN_FLIGHT_BYTES_MAX: usize = BUDGET_BYTES_DEFAULT;
-    /// The least that [`in_flight_bytes_max`](Self::in_flight_bytes_max) can be: room for the largest message each way.
-    pub const IN_FLIGHT_BYTES_MIN: usize = budget::BYTES_MIN;
 }
 
 impl Default for ServerOptions {
@@ -51,7 +39,6 @@ impl Default for ServerOptions {
             counts: ServerCounts::default(),
             drain_max: Duration::from_secs(10),
             limits: ServerLimits::default(),
-            in_flight_bytes_max: Self::IN_FLIGHT_BYTES_MAX,
             tls: None,
         }
     }
@@ -64,7 +51,6 @@ impl fmt::Debug for ServerOptions {
             .field("operations", &self.operations.is_some())
             .field("drain_max", &self.drain_max)
             .field("limits", &self.limits)
-            .field("in_flight_bytes_max", &self.in_flight_bytes_max)
             .finish_non_exhaustive()
     }
 }

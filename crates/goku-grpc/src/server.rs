@@ -28,11 +28,9 @@ use crate::inbound::Inbound;
 use crate::maybe_tls::MaybeTls;
 use crate::one_task::{OneTask, Parts};
 use crate::options::ServerOptions;
+use crate::outbound::Outbound;
 use crate::services::Services;
 use crate::tls::{Protocol, ServerTls};
-
-/// The time that a client may take to begin to speak HTTP/2.
-const BEGIN_MAX: Duration = Duration::from_secs(10);
 
 /// The time that a connection without calls, or one that has not begun to speak, may take to go when it is asked to.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
@@ -45,14 +43,16 @@ const LEAVE_MAX: Duration = Duration::from_secs(1);
 ///
 /// - `Internal`: the description of the services for reflection cannot be built.
 pub fn router(gate: Gate, options: &ServerOptions) -> Result<Router> {
-    let Services { goku, routes, .. } = Services::new(gate, options)?;
+    let Services {
+        goku, routes, limits, ..
+    } = Services::new(gate, options)?;
     Ok(tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(http2::KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(http2::KEEPALIVE_TIMEOUT))
-        .max_concurrent_streams(http2::CALLS_MAX)
-        .initial_stream_window_size(http2::STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(http2::CONNECTION_WINDOW_BYTES)
-        .http2_max_header_list_size(http2::header_list_bytes_max(options.limits.metadata_bytes_max()))
+        .max_concurrent_streams(limits.calls_per_connection_max())
+        .initial_stream_window_size(limits.stream_window_bytes())
+        .initial_connection_window_size(limits.connection_window_bytes())
+        .http2_max_header_list_size(http2::header_list_bytes_max(limits.metadata_bytes_max()))
         .http2_max_pending_accept_reset_streams(Some(http2::CANCELLED_UNSEEN_MAX))
         .add_routes(routes.add_service(goku)))
 }
@@ -242,21 +242,27 @@ fn serve_connection<IO>(
     place: connections::Place,
     services: &Services,
     ends: watch::Receiver<()>,
-) -> OneTask<Inbound<IO>>
+) -> OneTask<Inbound<Outbound<IO>>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let io = Corked::of_server(Inbound::new(io, place.peer.clone()));
+    let (limits, counts) = (&services.limits, services.counts.clone());
+    let io = Outbound::new(io, counts.clone());
+    let io = Inbound::new(io, place.peer.clone(), limits.resets_per_second_max(), counts.clone());
+    let io = Corked::of_server(io);
     let parts = Parts::default();
-    let counts = services.counts.clone();
+    let (first_bytes_max, idle_max) = (limits.first_bytes_max(), limits.idle_max());
     let executor = calls::Place::new(parts.clone(), place.peer.clone());
     let calls = Calls::new(services.clone(), executor.clone(), info);
-    let connection = http2::builder(executor, services.limits.metadata_bytes_max())
-        .serve_connection(TokioIo::new(io.clone()), calls);
+    let connection = http2::builder(executor, limits).serve_connection(TokioIo::new(io.clone()), calls);
     parts.add(async move {
+        let idles = async {
+            idles(&place.peer, idle_max).await;
+            counts.refuse(Limit::Idle);
+        };
         let ended = tokio::select! {
-            ended = run(connection, &place.peer, ends) => ended,
-            () = silence(&place.peer) => {
+            ended = run(connection, &place.peer, ends, idles) => ended,
+            () = silence(&place.peer, first_bytes_max) => {
                 counts.refuse(Limit::FirstBytes);
                 tracing::debug!("a connection was closed that did not begin to speak HTTP/2 in time");
                 place.peer.cut.cancel();
@@ -270,11 +276,12 @@ where
     parts.into_task(io)
 }
 
-/// Runs a connection to its end, which comes sooner where the server ends or wants the connection to leave.
+/// Runs a connection to its end, which comes sooner where the server ends, wants the connection to leave, or `idles` completes.
 async fn run<IO>(
-    connection: hyper::server::conn::http2::Connection<TokioIo<Corked<Inbound<IO>>>, Calls, calls::Place>,
+    connection: hyper::server::conn::http2::Connection<TokioIo<Corked<IO>>, Calls, calls::Place>,
     peer: &Peer,
     mut ends: watch::Receiver<()>,
+    idles: impl Future<Output = ()>,
 ) -> hyper::Result<()>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -284,6 +291,7 @@ where
         ended = &mut connection => return ended,
         _ = ends.changed() => false,
         () = peer.leave.cancelled() => true,
+        () = idles => true,
     };
     connection.as_mut().graceful_shutdown();
     if is_to_leave || !peer.has_begun() {
@@ -298,9 +306,17 @@ where
     connection.await
 }
 
+/// Completes where the peer has been without calls for too long.
+async fn idles(peer: &Peer, idle_max: Option<Duration>) {
+    match idle_max {
+        Some(idle_max) => peer.idles(idle_max).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Completes where the peer has not begun to speak in time.
-async fn silence(peer: &Peer) {
-    tokio::time::sleep(BEGIN_MAX).await;
+async fn silence(peer: &Peer, first_bytes_max: Duration) {
+    tokio::time::sleep(first_bytes_max).await;
     if peer.has_begun() {
         std::future::pending::<()>().await;
     }

@@ -23,12 +23,9 @@ use crate::error::Details;
 use crate::proto::gokupb::{self as pb, goku_server::Goku};
 use crate::proto::reflexpb::{self, reflex_server::Reflex};
 use crate::refusal::{Refusal, Refusals};
+use crate::server_limits::ServerLimits;
 use crate::text_keys::{self, TextList, TextListsOfTxn};
 use crate::wire;
-
-/// The bytes that requests and answers under way may hold together by default.
-pub(crate) const BUDGET_BYTES_DEFAULT: usize = 128 * 1024 * 1024;
-
 /// The options of a service.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceOptions {
@@ -54,7 +51,7 @@ impl GrpcService {
     /// A service over what is behind `gate`.
     pub fn new(gate: Gate, options: ServiceOptions) -> GrpcService {
         let counts = ServerCounts::default();
-        let budget = Budget::new(BUDGET_BYTES_DEFAULT, counts.clone());
+        let budget = Budget::new(&ServerLimits::default(), counts.clone());
         GrpcService::within(budget, gate, options, &counts)
     }
 

@@ -35,7 +35,7 @@ impl Services {
     pub(crate) fn new(gate: Gate, options: &ServerOptions) -> Result<Services> {
         let stopping = &options.service.stopping;
         let counts = &options.counts;
-        let budget = Budget::new(options.in_flight_bytes_max, counts.clone());
+        let budget = Budget::new(&options.limits, counts.clone());
         let service = GrpcService::within(budget.clone(), gate.clone(), options.service.clone(), counts);
         let reflection = || {
             tonic_reflection::server::Builder::configure()

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use goku::Deliver;
 use goku::gate::{AddressRoles, CertificateName, JwtRules};
-use goku_grpc::{ServerLimits, ServerOptions, ServerTlsFiles};
+use goku_grpc::{ServerLimits, ServerTlsFiles};
 use rustix::process::{Resource, getrlimit};
 
+use crate::connection_limits::ConnectionLimits;
 use crate::telemetry::LogConfig;
 
 /// Files that the process needs beside its connections: those of the store, and of the metrics.
@@ -50,6 +51,8 @@ pub struct Config {
     pub addresses: AddressRoles,
     /// JWTs that are taken; none by default.
     pub jwt: Option<JwtConfig>,
+    /// The limits of each connection.
+    pub connection: ConnectionLimits,
     /// The log, for whoever initialises it: it is the process's, and [`Server::start`](crate::Server::start) leaves it alone.
     pub log: LogConfig,
     /// The files of TLS, for gRPC and metrics; without them both are in plain text.
@@ -99,6 +102,16 @@ pub(crate) fn open_files_max() -> usize {
     files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }
 
+impl Config {
+    /// Has a server keep the limits that can change while it runs.
+    pub(crate) fn apply_limits(&self, limits: &ServerLimits) {
+        limits.set_connections_max(self.connections_max);
+        limits.set_metadata_bytes_max(self.metadata_bytes_max);
+        limits.set_in_flight_bytes_max(self.in_flight_bytes_max);
+        self.connection.apply(limits);
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -114,7 +127,8 @@ impl Default for Config {
             drain_max: Self::DRAIN_MAX,
             connections_max: Self::default_connections_max(),
             metadata_bytes_max: ServerLimits::METADATA_BYTES_MAX,
-            in_flight_bytes_max: ServerOptions::IN_FLIGHT_BYTES_MAX,
+            in_flight_bytes_max: ServerLimits::IN_FLIGHT_BYTES_MAX,
+            connection: ConnectionLimits::default(),
             certificate_name: CertificateName::default(),
             addresses: AddressRoles::default(),
             jwt: None,

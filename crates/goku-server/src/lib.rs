@@ -21,6 +21,7 @@
 mod bootstrap;
 pub mod check;
 mod config;
+mod connection_limits;
 mod consumer_metrics;
 mod cursor_metrics;
 mod engine_metrics;
@@ -45,6 +46,7 @@ pub mod telemetry;
 
 pub use config::Config;
 pub use config::JwtConfig;
+pub use connection_limits::ConnectionLimits;
 pub use consumer_metrics::ConsumerMetrics;
 pub use liveness::Liveness;
 pub use metered::metering;

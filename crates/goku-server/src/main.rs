@@ -4,6 +4,7 @@ mod address;
 mod auth_arguments;
 mod cli;
 mod configuration;
+mod connection_arguments;
 mod environment;
 mod exit;
 mod log_arguments;

@@ -164,18 +164,24 @@ pub(crate) struct LimitsPart(pub(crate) ServerLimits);
 
 impl Reloadable for LimitsPart {
     fn keys(&self) -> &'static [&'static str] {
-        &["connections_max", "metadata_bytes_max"]
+        &[
+            "connections_max",
+            "metadata_bytes_max",
+            "in_flight_mib_max",
+            "calls_per_connection_max",
+            "first_bytes_seconds_max",
+            "idle_seconds_max",
+            "resets_per_second_max",
+            "stream_window_kib",
+            "connection_window_mib",
+        ]
     }
 
     fn prepare(&self, config: &Config) -> Result<Prepared> {
-        let limits = self.0.clone();
-        let (connections_max, metadata_bytes_max) = (config.connections_max, config.metadata_bytes_max);
+        let (limits, config) = (self.0.clone(), config.clone());
         Ok(Prepared {
             changed: Vec::new(),
-            apply: Box::new(move || {
-                limits.set_connections_max(connections_max);
-                limits.set_metadata_bytes_max(metadata_bytes_max);
-            }),
+            apply: Box::new(move || config.apply_limits(&limits)),
         })
     }
 }

@@ -93,8 +93,7 @@ impl Server {
         Files { tls, jwks }: Files,
         reloader: Option<Arc<Reloader>>,
     ) -> Result<Server> {
-        limits.set_connections_max(config.connections_max);
-        limits.set_metadata_bytes_max(config.metadata_bytes_max);
+        config.apply_limits(&limits);
         // Before the store: a port in use is the likelier trouble, and then no database file should be made.
         let (listener, address) = bind(&config.listen).await?;
         check_plaintext(address, &config)?;
@@ -182,7 +181,6 @@ impl Server {
                 health: health.clone(),
                 counts,
                 limits,
-                in_flight_bytes_max: config.in_flight_bytes_max,
                 tls: tls.clone(),
             },
             shutdown.clone().cancelled_owned(),

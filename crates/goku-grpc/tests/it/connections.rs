@@ -1,7 +1,9 @@
 //! More connections than may be.
 
+use std::time::Duration;
+
 use futures::StreamExt;
-use goku_grpc::ServerOptions;
+use goku_grpc::{Limit, ServerOptions};
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tonic::{Code, Streaming};
 use tonic_health::pb::health_client::HealthClient;
@@ -64,11 +66,13 @@ async fn no_connection_with_a_call_goes_for_another() {
     assert!(futures::poll!(first.next()).is_pending());
 }
 
-/// A client has ten seconds to begin to speak.
 #[tokio::test]
 async fn a_connection_that_never_speaks_is_closed() {
-    let served = Served::new();
+    let options = ServerOptions::default();
+    options.limits.set_first_bytes_max(Duration::from_millis(50));
+    let served = Served::with(options);
     ends(&mut served.connect()).await;
+    assert_eq!(served.options.counts.refused(Limit::FirstBytes), 1);
     let answer = served.raw().await.call("/gokupb.Goku/Get", GET).await;
     assert_eq!(answer.status.code(), Code::Ok);
 }

@@ -17,6 +17,7 @@ mod replica;
 mod sample;
 mod served;
 
+mod bounds;
 mod cancelled;
 mod client;
 mod connections;

@@ -88,11 +88,16 @@ impl Served {
 
 /// A server over the fake on a socket; it ends with the future that is dropped.
 pub(crate) async fn on_tcp() -> (Arc<Fake>, String, JoinHandle<Result<()>>) {
+    on_tcp_with(ServerOptions::default()).await
+}
+
+/// Like [`on_tcp`], with these options.
+pub(crate) async fn on_tcp_with(options: ServerOptions) -> (Arc<Fake>, String, JoinHandle<Result<()>>) {
     let fake = Arc::new(Fake::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let gate = Gate::unguarded(fake.clone());
-    let serving = goku_grpc::serve(listener, gate, ServerOptions::default(), std::future::pending());
+    let serving = goku_grpc::serve(listener, gate, options, std::future::pending());
     (fake, endpoint, tokio::spawn(serving))
 }
 

@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::secret;
 use crate::address;
 use crate::auth_arguments::AuthArguments;
+use crate::connection_arguments::ConnectionArguments;
 use crate::environment;
 use crate::log_arguments::LogArguments;
 use crate::tls_arguments::TlsArguments;
@@ -103,6 +104,9 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "GOKU_IN_FLIGHT_MIB_MAX", value_name = "MIB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
     in_flight_mib_max: u32,
 
+    #[command(flatten)]
+    connection: ConnectionArguments,
+
     /// What is logged to standard error: `level` or `target=level`, separated by commas, such as `warn` or `goku=debug`.
     /// GOKU_LOG and RUST_LOG count where GOKU_LOG_FILTER is not set
     #[arg(long, env = "GOKU_LOG_FILTER", value_name = "FILTER", default_value_t = LogFilter::default())]
@@ -177,6 +181,10 @@ impl ServeOptions {
             .auth
             .jwt()
             .map_err(|(option, why)| Problem::new(effective.place(option), why));
+        let connection = self
+            .connection
+            .limits()
+            .map_err(|(option, why)| Problem::new(effective.place(option), why));
         Ok(Config {
             listen: self.listen,
             advertise: self.advertise,
@@ -196,6 +204,7 @@ impl ServeOptions {
                 .map_or_else(Config::default_connections_max, |max| max as usize),
             metadata_bytes_max: self.metadata_bytes_max as usize,
             in_flight_bytes_max: self.in_flight_mib_max as usize * 1024 * 1024,
+            connection: connection.map_err(|problem| vec![problem])?,
             tls: tls.map_err(|problem| vec![problem])?,
             certificate_name,
             addresses: addresses.map_err(|problem| vec![problem])?,

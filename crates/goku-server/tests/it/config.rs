@@ -167,6 +167,34 @@ fn values_that_an_option_does_not_take_are_told_with_their_place() {
             "f:2:1: unknown key `auth.jwt_issuer`: did you mean `auth.jwt.issuer`?",
         ),
         ("[log.auth]\na = 1", "f:1:6: unknown key `log.auth`"),
+        (
+            "calls_per_connection_max = 0",
+            "f:1:28: `calls_per_connection_max`: 0 is not in 1..=1000000",
+        ),
+        (
+            "first_bytes_seconds_max = 0",
+            "f:1:27: `first_bytes_seconds_max`: 0 is not in 1..=3600",
+        ),
+        (
+            "idle_seconds_max = 2592001",
+            "f:1:20: `idle_seconds_max`: 2592001 is not in 0..=2592000",
+        ),
+        (
+            "resets_per_second_max = 99",
+            "f:1:25: `resets_per_second_max`: 99 is not in 100..=1000000",
+        ),
+        (
+            "stream_window_kib = 63",
+            "f:1:21: `stream_window_kib`: 63 is not in 64..=16384",
+        ),
+        (
+            "connection_window_mib = 1025",
+            "f:1:25: `connection_window_mib`: 1025 is not in 1..=1024",
+        ),
+        (
+            "stream_window_kib = 1000\nconnection_window_mib = 1",
+            "f:2:25: it is less than twice the window of a stream, which has 1000 KiB: give 2 or more",
+        ),
         ("log.filter = 'goku=loud'", "f:1:14: `log.filter`: `goku=loud`: "),
         ("log.format = 'xml'", "f:1:14: `log.format`: it is one of text, json"),
         ("tls.cert = 'c.pem'", "f:1:12: the certificate needs its private key"),

@@ -58,12 +58,18 @@ fn a_server_takes_what_it_can_and_tells_what_needs_a_restart() {
     let mut server = Reloading::start("log.filter = 'info'\n");
     assert_eq!(server.reload(), (json!([]), json!([])));
     server.put(
-        "deliver = 'durable'\nconnections_max = 100\nlog.filter = 'goku_server=debug,info'\nlog.format = 'json'\n",
+        "deliver = 'durable'\nconnections_max = 100\nidle_seconds_max = 60\nin_flight_mib_max = 16\nlog.filter = 'goku_server=debug,info'\nlog.format = 'json'\n",
     );
     assert_eq!(
         server.reload(),
         (
-            json!(["connections_max", "log.filter", "log.format"]),
+            json!([
+                "connections_max",
+                "idle_seconds_max",
+                "in_flight_mib_max",
+                "log.filter",
+                "log.format"
+            ]),
             json!(["deliver"])
         )
     );
@@ -81,7 +87,10 @@ fn a_server_takes_what_it_can_and_tells_what_needs_a_restart() {
     let endpoint = &server.goku.endpoint;
     assert_eq!(
         text,
-        format!("reloaded\t{endpoint}\nchanged\tconnections_max\nchanged\tlog.filter\nchanged\tlog.format\n")
+        format!(
+            "reloaded\t{endpoint}\nchanged\tconnections_max\nchanged\tidle_seconds_max\nchanged\tin_flight_mib_max\n\
+             changed\tlog.filter\nchanged\tlog.format\n"
+        )
     );
 }
 
