@@ -37,6 +37,7 @@ async fn main() -> Result<(), Failure> {
         client_ca: Some(ca_file),
         client_crl: None,
         client_auth: ClientAuth::Required,
+        http1_client_auth: None,
     })?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

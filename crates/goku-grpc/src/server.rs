@@ -388,6 +388,7 @@ mod tests {
             client_ca: Some(path("clients.pem")),
             client_crl: None,
             client_auth: ClientAuth::Optional,
+            http1_client_auth: None,
         });
         let engine = Arc::new(Engine::open("sqlite::memory:").await.unwrap());
         let options = ServerOptions::default();

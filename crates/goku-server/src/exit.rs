@@ -39,7 +39,8 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0  done
   1  error (check: at least one of what it found)
-  2  usage: the command line or the request cannot be right as it is
+  2  usage: the command line or the request cannot be right as it is, or a server
+     is not to start with these options: another start would not help
      (check --strict: it found warnings, and no errors)
   3  not found: the key or lease does not exist
   4  condition failed: nothing was applied (txn: the comparisons did not hold,
@@ -107,6 +108,7 @@ impl Failure {
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
+            Failure::Call(error, _) if error.is_permanent() => USAGE,
             Failure::Call(error, _) => code(error.kind()),
             Failure::NotSucceeded => CONDITION_FAILED,
             Failure::Found(code) => *code,

@@ -34,8 +34,9 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The process's, since standard error is.
 const LOG_LINES_LOST: &str = "goku_log_lines_lost_total";
 
-/// The end of the validity of the certificate in use, and the changes of the files of TLS that could not be used.
+/// The end of the validity of the certificate in use, the time by which revocation lists are to be replaced, and the changes of the files of TLS that could not be used.
 const CERTIFICATE_EXPIRY: &str = "goku_tls_certificate_expiry_timestamp_seconds";
+const CRL_NEXT_UPDATE: &str = "goku_tls_crl_next_update_timestamp_seconds";
 const TLS_RELOAD_FAILURES: &str = "goku_tls_reload_failures_total";
 
 /// The interval at which measured values are moved into their buckets, so that few are left for when somebody scrapes.
@@ -88,6 +89,10 @@ impl MetricsEndpoint {
                 metrics::describe_gauge!(
                     CERTIFICATE_EXPIRY,
                     "The time until which the server's certificate is valid, in seconds since 1970."
+                );
+                metrics::describe_gauge!(
+                    CRL_NEXT_UPDATE,
+                    "The time of the next update of the revocation lists, the first of them, in seconds since 1970."
                 );
                 metrics::describe_counter!(
                     TLS_RELOAD_FAILURES,
@@ -159,6 +164,9 @@ fn metrics_route(
             process.collect();
             if let Some(tls) = &tls {
                 metrics::gauge!(CERTIFICATE_EXPIRY).set(tls.expires_at().as_millis() as f64 / 1_000.0);
+                if let Some(next_update) = tls.crl_next_update() {
+                    metrics::gauge!(CRL_NEXT_UPDATE).set(next_update.as_millis() as f64 / 1_000.0);
+                }
                 metrics::counter!(TLS_RELOAD_FAILURES).absolute(tls.reload_failures());
             }
         });

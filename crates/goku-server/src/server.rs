@@ -336,7 +336,7 @@ pub(crate) fn check_plaintext(address: SocketAddr, config: &Config) -> Result<()
         "{address} can be reached from other machines, and without TLS whoever is on the way reads everything: give \
          --tls-cert and --tls-key, or --allow-plaintext where the network encrypts by itself"
     );
-    Err(Error::new(ErrorKind::Config, message))
+    Err(Error::new(ErrorKind::Config, message).permanent())
 }
 
 /// The error for an address beyond loopback while everybody may do everything.
@@ -346,7 +346,7 @@ fn asks_for_no_rights(address: SocketAddr) -> Error {
          may do everything: make an administrator and ask for rights with `goku auth init --enable`, or give \
          --allow-anonymous where a firewall keeps others out"
     );
-    Error::new(ErrorKind::Config, message)
+    Error::new(ErrorKind::Config, message).permanent()
 }
 
 /// Whether a listener at this address can be reached from other machines.

@@ -29,6 +29,11 @@ pub(crate) struct TlsArguments {
     /// Whether clients show certificates; `required` by default where --tls-client-ca is given, else `none`
     #[arg(long, env = "GOKU_TLS_CLIENT_AUTH", value_name = "WHETHER")]
     tls_client_auth: Option<ClientAuthArg>,
+
+    /// Whether those do that ask for metrics and probes: `none` lets Prometheus and the probes of Kubernetes come without where
+    /// clients show some. As --tls-client-auth by default
+    #[arg(long, env = "GOKU_METRICS_TLS_CLIENT_AUTH", value_name = "WHETHER")]
+    metrics_tls_client_auth: Option<ClientAuthArg>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -54,6 +59,7 @@ impl TlsArguments {
                     ("tls_client_ca", self.tls_client_ca.is_some()),
                     ("tls_client_crl", self.tls_client_crl.is_some()),
                     ("tls_client_auth", self.tls_client_auth.is_some()),
+                    ("metrics_tls_client_auth", self.metrics_tls_client_auth.is_some()),
                 ];
                 return match given.into_iter().find(|(_, is_given)| *is_given) {
                     Some((option, _)) => Err((option, needs)),
@@ -68,18 +74,50 @@ impl TlsArguments {
             ));
         }
         let client_auth = match self.tls_client_auth {
-            Some(ClientAuthArg::None) => ClientAuth::None,
-            Some(ClientAuthArg::Optional) => ClientAuth::Optional,
-            Some(ClientAuthArg::Required) => ClientAuth::Required,
+            Some(client_auth) => client_auth.into(),
             None if self.tls_client_ca.is_some() => ClientAuth::Required,
             None => ClientAuth::None,
         };
+        let http1_client_auth = self.metrics_tls_client_auth.map(ClientAuth::from);
+        let asking = [
+            ("tls_client_auth", Some(client_auth)),
+            ("metrics_tls_client_auth", http1_client_auth),
+        ];
+        let asking = asking
+            .into_iter()
+            .find(|(_, client_auth)| client_auth.is_some_and(|client_auth| client_auth != ClientAuth::None));
+        match asking {
+            Some((option, _)) if self.tls_client_ca.is_none() => {
+                return Err((
+                    option,
+                    "it takes the CAs that issue certificates to clients: give tls-client-ca, too",
+                ));
+            }
+            None if self.tls_client_ca.is_some() => {
+                return Err((
+                    "tls_client_ca",
+                    "clients are not asked for certificates: have tls-client-auth be optional or required, or leave it out",
+                ));
+            }
+            _ => {}
+        }
         Ok(Some(ServerTlsFiles {
             certificate,
             key,
             client_ca: self.tls_client_ca,
             client_crl: self.tls_client_crl,
             client_auth,
+            http1_client_auth,
         }))
+    }
+}
+
+impl From<ClientAuthArg> for ClientAuth {
+    fn from(client_auth: ClientAuthArg) -> ClientAuth {
+        match client_auth {
+            ClientAuthArg::None => ClientAuth::None,
+            ClientAuthArg::Optional => ClientAuth::Optional,
+            ClientAuthArg::Required => ClientAuth::Required,
+        }
     }
 }

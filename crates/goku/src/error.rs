@@ -162,6 +162,7 @@ pub struct Error {
     kind: ErrorKind,
     message: Cow<'static, str>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    is_permanent: bool,
 }
 
 /// A result with goku's [`Error`].
@@ -174,6 +175,15 @@ impl Error {
             kind,
             message: message.into(),
             source: None,
+            is_permanent: false,
+        }
+    }
+
+    /// Says that a program which is started anew in the same way fails alike, until its options or the program are changed.
+    pub fn permanent(self) -> Error {
+        Error {
+            is_permanent: true,
+            ..self
         }
     }
 
@@ -196,6 +206,12 @@ impl Error {
     /// The kind, which says what the caller does next.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// Whether a program that is started anew in the same way fails alike: a refusal of its options, or of tables that it must
+    /// not use. What may pass, such as a port in use or a file that is not there, is none.
+    pub fn is_permanent(&self) -> bool {
+        self.is_permanent
     }
 
     /// The message, without the cause.

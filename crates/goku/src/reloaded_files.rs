@@ -38,6 +38,9 @@ pub trait FromFiles: Send + Sync + 'static {
     ///
     /// - `Config`: they cannot be used. The message names the file and says what to do.
     fn make(&self, contents: &Self::Contents, now: Timestamp) -> Result<Self::Made>;
+
+    /// Looks at what is in use, for what grows old by itself: whenever the files are looked at, and when they are taken.
+    fn look_at(&self, _made: &Self::Made, _now: Timestamp) {}
 }
 
 /// What is made of files, and made anew as a whole when they have changed: by [`watch`](Self::watch) some seconds later, by
@@ -95,6 +98,7 @@ impl<F: FromFiles> ReloadedFiles<F> {
     pub fn load_at(files: F, clock: Arc<dyn Clock>) -> Result<ReloadedFiles<F>> {
         let contents = files.read()?;
         let made = files.make(&contents, clock.now())?;
+        files.look_at(&made, clock.now());
         Ok(ReloadedFiles(Arc::new(Inner {
             files,
             clock,
@@ -110,7 +114,7 @@ impl<F: FromFiles> ReloadedFiles<F> {
 
     /// What was made of the files as they were last taken.
     pub fn current(&self) -> Arc<F::Made> {
-        self.0.made.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.current()
     }
 
     /// The files themselves.
@@ -174,10 +178,16 @@ impl<F: FromFiles> Clone for ReloadedFiles<F> {
 }
 
 impl<F: FromFiles> Inner<F> {
+    fn current(&self) -> Arc<F::Made> {
+        // What is there is whole at any moment.
+        self.made.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Takes the content of the files if it has changed and is there for the second time; returns the time until the next look.
     fn look(&self, read: Result<F::Contents>) -> Duration {
         let seen = seen::<F>(&read);
         let mut looks = self.looks();
+        self.files.look_at(&self.current(), self.clock.now());
         if seen == looks.tried {
             looks.settling = None;
             // What could not be used, such as a certificate that is not valid yet, may have become usable by itself.
@@ -215,6 +225,7 @@ impl<F: FromFiles> Inner<F> {
 
     fn swap(&self, looks: &mut Looks<F>, made: F::Made) {
         looks.was_taken = true;
+        self.files.look_at(&made, self.clock.now());
         *self.made.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(made);
         tracing::info!("{}", F::RELOADED);
     }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use goku::{Clock, Result, SystemClock, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use x509_parser::time::ASN1Time;
 
 use super::SPEAKS_TLS;
 use super::peer_certificate::PeerCertificate;
@@ -32,7 +34,33 @@ const HANDSHAKE_RECORD: u8 = 22;
 pub struct ServerTls(ReloadedFiles<Files>);
 
 /// The files, for what makes TLS of them.
-struct Files(ServerTlsFiles);
+struct Files {
+    files: ServerTlsFiles,
+    /// The time of the next update of revocation lists that the log was told has passed.
+    told_stale: Mutex<Option<Timestamp>>,
+}
+
+impl Files {
+    /// Tells the log, once for each, of revocation lists whose next update should be there; returns whether it did.
+    fn tell_stale(&self, loaded: &Loaded, now: Timestamp) -> bool {
+        let next_update = loaded.crl_next_update;
+        let Some(due) = next_update.filter(|due| now > *due) else {
+            return false;
+        };
+        let mut told_stale = self.told_stale.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told_stale == next_update {
+            return false;
+        }
+        *told_stale = next_update;
+        let file = self.files.client_crl.as_deref().unwrap_or(Path::new("")).display();
+        tracing::warn!(
+            %file,
+            due = due_text(due),
+            "a revocation list should have been replaced by its next update: it stays in force, and certificates that were revoked since are taken"
+        );
+        true
+    }
+}
 
 impl FromFiles for Files {
     type Contents = Contents;
@@ -41,11 +69,15 @@ impl FromFiles for Files {
     const NOT_RELOADED: &'static str = "the files of TLS were not reloaded: the certificates of before stay in use";
 
     fn read(&self) -> Result<Contents> {
-        self.0.read()
+        self.files.read()
     }
 
     fn make(&self, contents: &Contents, now: Timestamp) -> Result<Loaded> {
-        self.0.load(contents, now)
+        self.files.load(contents, now)
+    }
+
+    fn look_at(&self, loaded: &Loaded, now: Timestamp) {
+        self.tell_stale(loaded, now);
     }
 }
 
@@ -91,7 +123,11 @@ impl ServerTls {
     ///
     /// The errors of [`load`](Self::load).
     pub fn load_at(files: ServerTlsFiles, clock: Arc<dyn Clock>) -> Result<ServerTls> {
-        ReloadedFiles::load_at(Files(files), clock).map(ServerTls)
+        let files = Files {
+            files,
+            told_stale: Mutex::default(),
+        };
+        ReloadedFiles::load_at(files, clock).map(ServerTls)
     }
 
     /// Reads the files again and takes them if they have changed; returns whether they had. Blocks while it reads them.
@@ -123,6 +159,12 @@ impl ServerTls {
     /// The end of the validity of the certificate in use.
     pub fn expires_at(&self) -> Timestamp {
         self.0.current().expires_at
+    }
+
+    /// The time of the next update that the revocation lists in use tell, the first of them; `None` where there are none, or none
+    /// tells it. Once it has passed the lists stay in force, and what was revoked since is not known: the log has a warning.
+    pub fn crl_next_update(&self) -> Option<Timestamp> {
+        self.0.current().crl_next_update
     }
 
     /// Changes of the files that could not be used, and calls of [`reload`](Self::reload) that failed.
@@ -177,6 +219,12 @@ impl ServerTls {
     }
 }
 
+/// A time for the log.
+fn due_text(due: Timestamp) -> String {
+    let time = ASN1Time::from_timestamp(due.as_millis().div_euclid(1_000));
+    time.map_or_else(|_| format!("{} ms", due.as_millis()), |time| time.to_string())
+}
+
 /// Tells a client that it has to speak TLS, in the protocol that it probably speaks, and waits until it has gone.
 async fn refuse_plaintext(io: &mut (impl AsyncRead + AsyncWrite + Unpin), protocol: Protocol) {
     let refusal = match protocol {
@@ -217,7 +265,7 @@ fn http2_refusal() -> Vec<u8> {
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerTls")
-            .field("files", &self.0.files().0)
+            .field("files", &self.0.files().files)
             .finish_non_exhaustive()
     }
 }
@@ -246,5 +294,52 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ServerTlsStream<IO> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use goku::{Clock, ManualClock, SystemClock};
+    use goku_test_pki::{Ca, Subject};
+
+    use super::*;
+    use crate::tls::ClientAuth;
+
+    #[test]
+    fn a_revocation_list_is_told_of_once_its_next_update_has_passed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (servers, clients) = (Ca::new("Servers"), Ca::new("Clients"));
+        let (certificate, key) = servers.issue(Subject::server()).write(folder.path(), "tls");
+        let (ca, crl) = (folder.path().join("ca.pem"), folder.path().join("crl.pem"));
+        fs::write(&ca, clients.certificate()).unwrap();
+        fs::write(&crl, clients.revocation_list_until(&[], 1_893_456_000)).unwrap();
+        let clock = Arc::new(ManualClock::new(SystemClock.now()));
+        let files = ServerTlsFiles {
+            certificate,
+            key,
+            client_ca: Some(ca),
+            client_crl: Some(crl.clone()),
+            client_auth: ClientAuth::Required,
+            http1_client_auth: None,
+        };
+        let tls = ServerTls::load_at(files, clock.clone()).unwrap();
+        let due = tls.crl_next_update().unwrap();
+        let tell = || tls.0.files().tell_stale(&tls.0.current(), clock.now());
+        assert!(!tell());
+        clock.set(due.saturating_add(Duration::from_secs(1)));
+        assert!(tell());
+        assert!(!tell(), "once");
+
+        // One that is stale already is told of when it is taken.
+        fs::write(&crl, clients.revocation_list_until(&[], 1_861_920_000)).unwrap();
+        assert!(tls.reload().unwrap());
+        assert!(tls.crl_next_update().unwrap() < due);
+        assert!(!tell());
+        fs::write(&crl, clients.revocation_list(&[])).unwrap();
+        assert!(tls.reload().unwrap());
+        assert!(tls.crl_next_update().unwrap() > clock.now());
+        assert!(!tell());
     }
 }

@@ -12,6 +12,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::{config, pem, provider};
 
@@ -29,6 +30,8 @@ pub struct ServerTlsFiles {
     pub client_crl: Option<PathBuf>,
     /// Whether clients show certificates.
     pub client_auth: ClientAuth,
+    /// Whether those do that come by HTTP/1.1, to the metrics and probes; like the others by default.
+    pub http1_client_auth: Option<ClientAuth>,
 }
 
 /// Whether clients prove who they are by a certificate.
@@ -58,6 +61,8 @@ pub(super) struct Loaded {
     pub(super) http2: Arc<ServerConfig>,
     /// The end of the certificate's validity.
     pub(super) expires_at: Timestamp,
+    /// The time of the next update that the revocation lists tell, the first of them.
+    pub(super) crl_next_update: Option<Timestamp>,
 }
 
 impl ServerTlsFiles {
@@ -75,43 +80,54 @@ impl ServerTlsFiles {
     pub(super) fn load(&self, contents: &Contents, now: Timestamp) -> Result<Loaded> {
         let key = pem::certified_key((&self.certificate, &contents.certificate), (&self.key, &contents.key))?;
         let expires_at = valid_until(&self.certificate, &key.cert, now)?;
-        let verifier = self.verifier(contents)?;
-        let builder = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| config(format!("TLS cannot be set up: {error}")))?;
-        let mut made = match verifier {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
-            None => builder.with_no_client_auth(),
-        }
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
-        // A connection that goes on with an earlier session shows no certificate, so nobody would see that it was revoked or
-        // has expired. Connections of gRPC last: there is little to save.
-        made.session_storage = Arc::new(NoServerSessionStorage {});
-        made.send_tls13_tickets = 0;
-        let of = |alpn: &[u8]| {
-            let mut made = made.clone();
+        let resolver = Arc::new(SingleCertAndKey::from(key));
+        let of = |alpn: &[u8], client_auth: ClientAuth| -> Result<Arc<ServerConfig>> {
+            let verifier = self.verifier(contents, client_auth)?;
+            let builder = ServerConfig::builder_with_provider(provider())
+                .with_safe_default_protocol_versions()
+                .map_err(|error| config(format!("TLS cannot be set up: {error}")))?;
+            let mut made = match verifier {
+                Some(verifier) => builder.with_client_cert_verifier(verifier),
+                None => builder.with_no_client_auth(),
+            }
+            .with_cert_resolver(resolver.clone());
+            // A connection that goes on with an earlier session shows no certificate, so nobody would see that it was revoked
+            // or has expired. Connections of gRPC last: there is little to save.
+            made.session_storage = Arc::new(NoServerSessionStorage {});
+            made.send_tls13_tickets = 0;
             made.alpn_protocols = vec![alpn.to_vec()];
-            Arc::new(made)
+            Ok(Arc::new(made))
         };
+        let lists = self.client_crl.as_deref().zip(contents.client_crl.as_deref());
+        let crl_next_update = lists.map(|(path, lists)| next_update(path, lists)).transpose()?;
         Ok(Loaded {
-            http1: of(b"http/1.1"),
-            http2: of(b"h2"),
+            http1: of(b"http/1.1", self.http1_client_auth.unwrap_or(self.client_auth))?,
+            http2: of(b"h2", self.client_auth)?,
             expires_at,
+            crl_next_update: crl_next_update.flatten(),
         })
     }
 
+    /// Whether any client is asked for a certificate.
+    fn asks(&self) -> bool {
+        [Some(self.client_auth), self.http1_client_auth]
+            .into_iter()
+            .flatten()
+            .any(|client_auth| client_auth != ClientAuth::None)
+    }
+
     /// What looks at the certificates of clients, where they are asked for any.
-    fn verifier(&self, contents: &Contents) -> Result<Option<Arc<dyn ClientCertVerifier>>> {
+    fn verifier(&self, contents: &Contents, client_auth: ClientAuth) -> Result<Option<Arc<dyn ClientCertVerifier>>> {
         let ca = self.client_ca.as_deref().zip(contents.client_ca.as_deref());
-        let (path, ca) = match (self.client_auth, ca) {
-            (ClientAuth::None, None) if self.client_crl.is_none() => return Ok(None),
-            (ClientAuth::None, _) => {
-                return Err(config(
-                    "a client CA or revocation list is given, and clients are not asked for certificates: have them be \
-                     optional or required"
-                        .to_owned(),
-                ));
-            }
+        if !self.asks() && (ca.is_some() || self.client_crl.is_some()) {
+            return Err(config(
+                "a client CA or revocation list is given, and clients are not asked for certificates: have them be \
+                 optional or required"
+                    .to_owned(),
+            ));
+        }
+        let (path, ca) = match (client_auth, ca) {
+            (ClientAuth::None, _) => return Ok(None),
             (_, None) => {
                 return Err(config(
                     "clients are asked for certificates, and no client CA is given: name the file of the CAs that issue them".to_owned(),
@@ -124,7 +140,7 @@ impl ServerTlsFiles {
         if let Some((path, crl)) = self.client_crl.as_deref().zip(contents.client_crl.as_deref()) {
             builder = builder.with_crls(revocation_lists(path, crl)?);
         }
-        if self.client_auth == ClientAuth::Optional {
+        if client_auth == ClientAuth::Optional {
             builder = builder.allow_unauthenticated();
         }
         let verifier = builder.build().map_err(|error| {
@@ -148,6 +164,22 @@ pub(super) fn revocation_lists(path: &Path, content: &[u8]) -> Result<Vec<Certif
         )));
     }
     Ok(lists)
+}
+
+/// The first time of the next update of the lists in the content of a file; none where no list tells one.
+fn next_update(path: &Path, content: &[u8]) -> Result<Option<Timestamp>> {
+    let mut updates = Vec::new();
+    for list in revocation_lists(path, content)? {
+        let (_, list) = CertificateRevocationList::from_der(&list).map_err(|error| {
+            config(format!(
+                "a revocation list in {} cannot be read: {error}",
+                path.display()
+            ))
+        })?;
+        updates.extend(list.next_update());
+    }
+    let first = updates.into_iter().min();
+    Ok(first.and_then(|update| Timestamp::from_millis(update.timestamp().saturating_mul(1_000)).ok()))
 }
 
 /// The end of the validity of the first certificate of a chain, all of which parse; `Config` where it is not valid at `now`.

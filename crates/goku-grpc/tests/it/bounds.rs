@@ -192,16 +192,26 @@ async fn a_connection_without_calls_leaves_after_its_time_and_one_with_a_silent_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_were_idle_connect_anew_and_their_callers_notice_nothing() {
     let server = Limited::serve(|limits| limits.set_idle_max(Some(Duration::from_millis(5)))).await;
-    let client = GrpcClient::connect(&server.endpoint).unwrap().retries(false);
+    let client = GrpcClient::connect(&server.endpoint).unwrap();
+    for left in 1..=200 {
+        goku::Client::get(&client, &key("k")).await.unwrap();
+        server.refused(Limit::Idle, left).await;
+    }
+}
+
+/// tonic's channel does not send again by itself what it could not send: it says so, and sends the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_at_the_moment_of_leave_is_answered_or_was_not_sent() {
+    let server = Limited::serve(|limits| limits.set_idle_max(Some(Duration::from_millis(5)))).await;
     let channel = tonic::transport::Endpoint::from_shared(server.endpoint.clone()).unwrap();
     let mut grpc = GokuClient::new(channel.connect_lazy());
-    for round in 0..200 {
-        goku::Client::get(&client, &key("k")).await.unwrap();
-        let idle = server.counts.refused(Limit::Idle);
-        server.refused(Limit::Idle, idle + 1).await;
-        if round % 2 == 0 {
-            tokio::time::sleep(Duration::from_millis(4)).await;
+    for left in 1..=200 {
+        let answer = grpc.get(get()).await;
+        assert_eq!(server.fake.asked().len(), usize::from(answer.is_ok()), "{answer:?}");
+        if answer.is_err() {
+            grpc.get(get()).await.unwrap();
+            server.fake.asked();
         }
-        grpc.get(get()).await.unwrap();
+        server.refused(Limit::Idle, left).await;
     }
 }

@@ -45,6 +45,7 @@ impl Pki {
             client_ca,
             client_crl: None,
             client_auth,
+            http1_client_auth: None,
         };
         Pki {
             folder,

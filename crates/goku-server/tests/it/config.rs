@@ -208,6 +208,22 @@ fn values_that_an_option_does_not_take_are_told_with_their_place() {
             "tls.cert = 'c.pem'\ntls.key = 'k.pem'\ntls.client_crl = 'crl.pem'",
             "f:3:18: it has no effect without the CAs of clients",
         ),
+        (
+            "tls.cert = 'c.pem'\ntls.key = 'k.pem'\ntls.client_auth = 'required'",
+            "f:3:19: it takes the CAs that issue certificates to clients",
+        ),
+        (
+            "tls.cert = 'c.pem'\ntls.key = 'k.pem'\nmetrics.tls_client_auth = 'optional'",
+            "f:3:27: it takes the CAs that issue certificates to clients",
+        ),
+        (
+            "tls.cert = 'c.pem'\ntls.key = 'k.pem'\ntls.client_ca = 'ca.pem'\ntls.client_auth = 'none'",
+            "f:3:17: clients are not asked for certificates",
+        ),
+        (
+            "metrics.tls_client_auth = 'none'",
+            "f:1:27: it has no effect without TLS",
+        ),
         ("listen = ", "f:1:"),
         ("listen = 'a:1'\nlisten = 'b:1'", "f:2:1: duplicate key"),
         ("config = 'other.toml'", "f:1:1: unknown key `config`"),

@@ -40,6 +40,7 @@ async fn with_certificate(folder: &Path, subject: Subject, certificate_name: Cer
             client_ca: Some(client_ca),
             client_crl: None,
             client_auth: ClientAuth::Required,
+            http1_client_auth: None,
         }),
         certificate_name,
         ..Config::default()

@@ -145,7 +145,49 @@ fn metrics_are_served_by_tls_as_well_and_tell_of_it() {
     );
 }
 
+/// Prometheus, and the probes of Kubernetes, which have no certificate.
+#[test]
+fn metrics_ask_for_no_certificate_where_they_are_told_so_though_clients_show_one() {
+    let folder = files();
+    let (clients, stale) = (Ca::new("Clients"), folder.path().join("stale.crl"));
+    fs::write(folder.path().join("clients.pem"), clients.certificate()).unwrap();
+    fs::write(&stale, clients.revocation_list_until(&[], 1_609_459_200)).unwrap();
+    let serve = |client_auth: &str| {
+        let mut goku = crate::goku::binary();
+        goku.args(["serve", "--store", "sqlite::memory:", "--metrics-listen", "127.0.0.1:0"])
+            .args(["--metrics-tls-client-auth", client_auth])
+            .env("GOKU_TLS_CERT", path(&folder, "server.pem"))
+            .env("GOKU_TLS_KEY", path(&folder, "server-key.pem"))
+            .env("GOKU_TLS_CLIENT_CA", path(&folder, "clients.pem"))
+            .env("GOKU_TLS_CLIENT_CRL", &stale);
+        Goku::run_by(goku)
+    };
+    let address_of = |goku: &Goku| {
+        let metrics = goku
+            .banner
+            .lines()
+            .find_map(|line| line.strip_prefix("metrics at https://"));
+        metrics.unwrap().strip_suffix("/metrics").unwrap().to_owned()
+    };
+    let ca = folder.path().join("servers.pem");
+    let goku = serve("none");
+    let metrics = scrape_by_tls(&address_of(&goku), &ca);
+    // 2021-01-01, and the list is in force all the same.
+    assert!(
+        metrics.contains("goku_tls_crl_next_update_timestamp_seconds 1609459200"),
+        "{metrics}"
+    );
+    goku.run(&["--ca", ca.to_str().unwrap(), "status"]).failed(5);
+
+    let goku = serve("required");
+    assert!(try_scrape_by_tls(&address_of(&goku), &ca).is_err());
+}
+
 fn scrape_by_tls(address: &str, ca: &Path) -> String {
+    try_scrape_by_tls(address, ca).unwrap()
+}
+
+fn try_scrape_by_tls(address: &str, ca: &Path) -> std::io::Result<String> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -158,13 +200,11 @@ fn scrape_by_tls(address: &str, ca: &Path) -> String {
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();
     let mut stream = StreamOwned::new(connection, TcpStream::connect(address).unwrap());
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-        .unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    stream.read_to_string(&mut answer)?;
     assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
-    answer
+    Ok(answer)
 }
 
 /// Neither help nor errors show the token, and no option takes one.

@@ -68,7 +68,7 @@ impl Tables {
                 "{whose} ({}); nothing was made: use another database",
                 foreign.join("; ")
             );
-            return Err(Error::new(ErrorKind::Config, message));
+            return Err(Error::new(ErrorKind::Config, message).permanent());
         }
         if self.alike.is_empty() && !self.others.is_empty() && sharing == Sharing::Refused {
             let message = format!(
@@ -76,7 +76,7 @@ impl Tables {
                  or start goku with --share-database (EngineBuilder::share_database) to have its tables made beside these",
                 self.name_others()
             );
-            return Err(Error::new(ErrorKind::Config, message));
+            return Err(Error::new(ErrorKind::Config, message).permanent());
         }
         Ok(())
     }
@@ -168,6 +168,7 @@ mod tests {
         let found = tables(&[], &["orders", "users"]);
         let error = found.check(&OWN, Sharing::Refused).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.is_permanent());
         assert!(error.message().contains("(orders, users)"), "{error}");
         assert!(error.message().contains("--share-database"), "{error}");
         assert!(found.check(&OWN, Sharing::Allowed).is_ok());

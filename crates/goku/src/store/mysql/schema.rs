@@ -309,6 +309,7 @@ pub(super) fn too_old() -> Error {
             "the tables have a format that is newer than {FORMAT}, the last one that this goku knows: use a newer goku"
         ),
     )
+    .permanent()
 }
 
 async fn create_database(servers: &Servers) -> Result<()> {

@@ -355,7 +355,7 @@ pub(super) fn create(connection: &mut Connection) -> Result<()> {
         }
         Some(other) => {
             let message = format!("its format is {other}, this goku knows {FORMAT}: use the goku that wrote it");
-            return Err(Error::new(ErrorKind::Config, message));
+            return Err(Error::new(ErrorKind::Config, message).permanent());
         }
         None => {
             let message = "its table head is empty: restore the file from a backup";
