@@ -5,8 +5,8 @@ use crate::failure::Failure;
 /// What the commands of the page run below: any that fails ends the script, and `again` repeats one.
 const PRELUDE: &str = r#"set -eu
 cd /root
-# As Debian's installer has it.
-echo "127.0.1.1 $(hostname)" >>/etc/hosts
+# As Debian's installer has them.
+printf "127.0.0.1 localhost\n127.0.1.1 %s\n" "$(hostname)" >>/etc/hosts
 again() {
     for _ in $(seq 600); do
         if sh -euc "$1"; then
