@@ -54,7 +54,7 @@ pub struct Server {
     reloader: Option<Arc<Reloader>>,
 }
 
-/// What is made of files that the configuration names, and made anew when they change.
+/// Parts that are made of files which the configuration names, and made anew when those change.
 #[derive(Clone)]
 struct Files {
     tls: Option<ServerTls>,

@@ -1,4 +1,4 @@
-//! What is made of the content of files, and made anew when that changes.
+//! Files whose content something is made of, and made anew when it changes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -17,12 +17,12 @@ const SETTLE_TIME: Duration = Duration::from_secs(1);
 pub trait FromFiles: Send + Sync + 'static {
     /// The content of the files at one time.
     type Contents: Clone + PartialEq + Send + 'static;
-    /// What is made of it.
+    /// The thing that is made of it.
     type Made: Send + Sync + 'static;
 
-    /// What the log says where they were reloaded.
+    /// The line of the log where they were reloaded.
     const RELOADED: &'static str;
-    /// What it says where they could not be.
+    /// The line of the log where they could not be.
     const NOT_RELOADED: &'static str;
 
     /// Reads the files. It may block.
@@ -43,8 +43,8 @@ pub trait FromFiles: Send + Sync + 'static {
     fn look_at(&self, _made: &Self::Made, _now: Timestamp) {}
 }
 
-/// What is made of files, and made anew as a whole when they have changed: by [`watch`](Self::watch) some seconds later, by
-/// [`reload`](Self::reload) at once. Files that cannot be used change nothing. Clones share it.
+/// Something that is made of files, and made anew as a whole when they have changed: by [`watch`](Self::watch) some seconds later,
+/// by [`reload`](Self::reload) at once. Files that cannot be used change nothing. Clones share it.
 pub struct ReloadedFiles<F: FromFiles>(Arc<Inner<F>>);
 
 struct Inner<F: FromFiles> {
@@ -55,7 +55,7 @@ struct Inner<F: FromFiles> {
     reload_failures: AtomicU64,
 }
 
-/// What was seen of the files.
+/// The content of the files, as it was seen.
 struct Looks<F: FromFiles> {
     /// The content that was last tried, or why it could not be read.
     tried: Seen<F>,
@@ -112,7 +112,7 @@ impl<F: FromFiles> ReloadedFiles<F> {
         })))
     }
 
-    /// What was made of the files as they were last taken.
+    /// The thing that was made of the files as they were last taken.
     pub fn current(&self) -> Arc<F::Made> {
         self.0.current()
     }

@@ -72,7 +72,7 @@ async fn a_certificate_without_the_kind_of_name_that_counts_is_refused() {
     assert!(refused.message().contains("it has no URI"), "{refused}");
 }
 
-/// Has rights asked for: of an administrator, whose client is returned, and of the roles that are given, on all keys.
+/// Has rights asked for, and makes roles with these verbs on all keys; returns the client of an administrator.
 pub(crate) async fn ask_for_rights(server: &Server, roles: &[(&str, &[Verb])]) -> GrpcClient {
     let open = GrpcClient::connect(server.endpoint()).unwrap();
     let name = |name: &str| AccessName::new(name).unwrap();

@@ -82,7 +82,7 @@ impl World {
             .unwrap()
     }
 
-    /// What a read with this JWT fails with.
+    /// The reason for which a read with this JWT is refused.
     async fn refusal(&self, jwt: &str) -> String {
         let error = self.client(jwt).get(&key()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");

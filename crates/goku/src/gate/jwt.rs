@@ -27,7 +27,7 @@ const VERIFIED_MAX: usize = 10_000;
 /// The time by which the clocks of an issuer and of this server may differ.
 const LEEWAY: Duration = Duration::from_secs(30);
 
-/// What verifies the signatures of JWTs.
+/// A verifier of the signatures of JWTs.
 pub trait JwtVerifier: Send + Sync {
     /// The claims of a JWT that one of the keys has signed. Nothing of the claims is checked.
     ///
@@ -40,7 +40,7 @@ pub trait JwtVerifier: Send + Sync {
     fn keys_number(&self) -> u64;
 }
 
-/// What a JWT has to claim, and where it names an identity.
+/// The claims that a JWT has to make, and those in which it names an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtRules {
     /// The issuer, as the claim `iss` has it.

@@ -912,7 +912,7 @@ impl JwtVerifier for AllSigned {
     }
 }
 
-/// Whoever holds a JWT is let in for no longer than that, a call that it makes with what it got before included.
+/// Its end is that of its streams, and of calls by what its holder got before.
 #[tokio::test]
 async fn a_jwt_ends_at_its_time_and_with_it_its_streams() {
     let world = world().await;
