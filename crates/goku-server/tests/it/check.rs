@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use goku::{Clock, SystemClock};
+use goku::check::Severity;
+use goku::{Clock, ManualClock, SystemClock};
 use goku_test_pki::{Ca, Issued, Subject, write_secret};
 use goku_testkit::mariadb::Options;
 use goku_testkit::{GaleraDatabase, PrivateDatabase};
@@ -241,6 +242,19 @@ async fn a_database_that_cannot_be_used_says_why() {
     check_store(&both).expect("read_only", "ok");
     second.kill();
     check_store(&both).expect("connection", "warn");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_not_the_databases_is_found() {
+    let database = PrivateDatabase::start(Options::default()).await;
+    for (ahead_s, severity) in [(0, Severity::Ok), (5, Severity::Warning), (60, Severity::Error)] {
+        let now = SystemClock.now().saturating_add(Duration::from_secs(ahead_s));
+        let findings = goku::check::store(&database.url(), false, ManualClock::new(now))
+            .await
+            .unwrap();
+        let clock = findings.iter().find(|finding| finding.subject.name == "clock").unwrap();
+        assert_eq!(clock.severity, severity, "{}", clock.message);
+    }
 }
 
 /// All of it beside a server that serves on.

@@ -84,11 +84,11 @@ fn examine_tables(
     clock: &dyn Clock,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
+    findings.push(check::integrity(&damages(connection).map_err(error::reading)?));
     if let Err(error) = schema::recognise(connection, sharing) {
         findings.push(Subject::store("tables").failed(&error));
         return Ok(());
     }
-    findings.push(check::integrity(&damages(connection).map_err(error::reading)?));
     let format = format(connection).map_err(error::reading)?;
     findings.push(check::format(format, schema::FORMAT));
     if format.is_none() {
