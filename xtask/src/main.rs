@@ -11,6 +11,7 @@ mod etcd_peer;
 mod examples;
 mod failed_tests;
 mod failure;
+mod fuzz;
 mod mariadb_package;
 mod package;
 mod package_check;
@@ -28,6 +29,9 @@ use std::process::ExitCode;
 use task::Task;
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::wrap() {
+        return code;
+    }
     let outcome = Task::parse(env::args().skip(1)).and_then(|task| match task {
         Task::Help => {
             print!("{}", task::HELP);
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::Chaos(options) => chaos::run(&options),
         Task::Sim(arguments) => sim::run(&arguments),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Engines(options) => engines::run(&options),
         Task::Package(options) => package::run(&options),
     });

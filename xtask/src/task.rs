@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::failure::Failure;
+use crate::fuzz;
 
 pub(crate) const HELP: &str = "\
 Development tasks of goku.
@@ -55,6 +56,11 @@ Development tasks of goku.
       that must be found), --plants (after how many seeds each is); `cargo xtask sim --help` lists
       them.
 
+  cargo xtask fuzz [--seconds N] [TARGET]
+      Feeds what reads bytes of others with inputs that libFuzzer makes, N seconds each (60): wire, key,
+      headers, text, settings, url, pem. Takes a C++ compiler. An input that finds a fault ends it, and
+      is in TARGET/fuzz, as is what was learned for the next time.
+
   cargo xtask engines [--folder FOLDER]
       Unpacks other servers to test on, MariaDB 11.8 and MySQL 9, from Debian's packages into FOLDER
       (TARGET/engines), where they run with their own libraries; takes apt-get and no root. Installs
@@ -80,6 +86,7 @@ pub(crate) enum Task {
     Bench(BenchOptions),
     Chaos(ChaosOptions),
     Sim(Vec<String>),
+    Fuzz(FuzzOptions),
     Engines(EnginesOptions),
     Package(PackageOptions),
 }
@@ -117,6 +124,14 @@ pub(crate) struct ChaosOptions {
 }
 
 #[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FuzzOptions {
+    /// The time for each target.
+    pub(crate) seconds: u64,
+    /// The only target; all without.
+    pub(crate) target: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EnginesOptions {
     /// Where the servers are unpacked.
     pub(crate) folder: Option<PathBuf>,
@@ -149,6 +164,7 @@ impl Task {
             Some("bench") => Ok(Self::Bench(BenchOptions::parse(arguments))),
             Some("chaos") => Ok(Self::Chaos(ChaosOptions::parse(arguments))),
             Some("sim") => Ok(Self::Sim(arguments.collect())),
+            Some("fuzz") => FuzzOptions::parse(arguments).map(Self::Fuzz),
             Some("engines") => EnginesOptions::parse(arguments).map(Self::Engines),
             Some("package") => PackageOptions::parse(arguments).map(Self::Package),
             Some(task) => Err(Failure::usage(format!("there is no task {task}"))),
@@ -219,6 +235,29 @@ fn only_option(
     match arguments.next() {
         None => Ok(Some(found)),
         Some(argument) => Err(Failure::usage(format!("unknown argument {argument}"))),
+    }
+}
+
+impl FuzzOptions {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
+        let mut options = Self {
+            seconds: 60,
+            target: None,
+        };
+        while let Some(argument) = arguments.next() {
+            if argument == "--seconds" {
+                let seconds = arguments.next().and_then(|seconds| seconds.parse().ok());
+                options.seconds = seconds.ok_or_else(|| Failure::usage("--seconds names a number of seconds"))?;
+            } else if options.target.is_none() && fuzz::TARGETS.contains(&argument.as_str()) {
+                options.target = Some(argument);
+            } else {
+                return Err(Failure::usage(format!(
+                    "unknown argument {argument}: the targets are {}",
+                    fuzz::TARGETS.join(", ")
+                )));
+            }
+        }
+        Ok(options)
     }
 }
 
@@ -313,6 +352,19 @@ mod tests {
     }
 
     #[test]
+    fn targets_are_fuzzed_for_the_time_that_is_told() {
+        let task = |seconds, target: Option<&str>| {
+            Ok(Task::Fuzz(FuzzOptions {
+                seconds,
+                target: target.map(str::to_owned),
+            }))
+        };
+        assert_eq!(parse("fuzz"), task(60, None));
+        assert_eq!(parse("fuzz --seconds 7 wire"), task(7, Some("wire")));
+        assert_eq!(parse("fuzz pem"), task(60, Some("pem")));
+    }
+
+    #[test]
     fn engines_go_where_they_are_told() {
         let task = |folder: Option<&str>| {
             Ok(Task::Engines(EnginesOptions {
@@ -338,6 +390,9 @@ mod tests {
             "test -p goku",
             "ci -- -p goku",
             "engines --folder",
+            "fuzz --seconds",
+            "fuzz wire key",
+            "fuzz nothing",
             "engines here",
             "upgrade --from",
             "upgrade --from one other",

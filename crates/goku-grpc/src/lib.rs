@@ -62,6 +62,8 @@ mod credentials;
 mod deadline;
 #[cfg(feature = "server")]
 mod edge;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 #[cfg(feature = "server")]
 mod handshakes;
 #[cfg(feature = "server")]

@@ -228,6 +228,37 @@ mod tests {
         })
     }
 
+    /// A file is edited by hand: whatever is put into it, or cut off, at any place.
+    #[test]
+    fn a_file_of_any_text_is_read_or_told_of_with_its_place() {
+        let text =
+            "listen = 'é:1'\ncount = 7\nshare = true\n[tls]\ncert = \"c\\u00e9\"\n[auth]\naddresses = ['a', 'ü']\n";
+        let pieces = [
+            "", "é", "\n", "'", "\"", "[", "]", "=", ".", "#", "\\", "{", ",", "0", "-", "\0", "\u{feff}",
+        ];
+        for (at, old) in text.char_indices() {
+            let (before, after) = text.split_at(at);
+            for piece in pieces {
+                let replaced = format!("{before}{piece}{}", &after[old.len_utf8()..]);
+                for text in [format!("{before}{piece}"), format!("{before}{piece}{after}"), replaced] {
+                    let problems = read(&text).err().unwrap_or_else(|| vec!["f:1:1: none".to_owned()]);
+                    assert!(!problems.is_empty(), "{text:?}");
+                    for problem in problems {
+                        let mut parts = problem.splitn(4, ':');
+                        assert_eq!(parts.next(), Some("f"), "{text:?}: {problem}");
+                        let mut number = || parts.next().and_then(|number| number.parse::<usize>().ok());
+                        let lines = text.matches('\n').count() + 1;
+                        assert!(
+                            number().is_some_and(|line| (1..=lines).contains(&line)),
+                            "{text:?}: {problem}"
+                        );
+                        assert!(number().is_some_and(|column| column > 0), "{text:?}: {problem}");
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn keys_and_tables_are_read_with_their_places() {
         let file = read(
