@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::task::{TestOptions, UpgradeOptions};
-use crate::{cargo, deny, etcd_peer, examples, test, upgrade};
+use crate::{cargo, deny, etcd_peer, examples, fuzz, test, upgrade};
 
 /// Runs the steps up to the first that fails, and prints how long each took.
 pub(crate) fn run(options: &TestOptions) -> Result<(), Failure> {
@@ -38,15 +38,13 @@ fn run_steps(
     };
     run_step("formatting", &|| cargo::run(["fmt", "--all", "--check"], &[]))?;
     run_step("locks", &|| {
-        // A workspace of its own, which nothing else builds here, on this one's crates.
-        let what = [
-            "update",
-            "--workspace",
-            "--locked",
-            "--manifest-path",
-            etcd_peer::MANIFEST,
-        ];
-        cargo::run(what, &[])
+        // Workspaces of their own, which nothing else builds here, on this one's crates.
+        [etcd_peer::MANIFEST, fuzz::MANIFEST]
+            .into_iter()
+            .try_for_each(|manifest| {
+                let what = ["update", "--workspace", "--locked", "--manifest-path", manifest];
+                cargo::run(what, &[])
+            })
     })?;
     run_step("dependencies", &|| deny::check(options.install))?;
     *advisories = deny::fetch_advisories();

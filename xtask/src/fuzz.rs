@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use crate::cargo;
@@ -14,11 +14,14 @@ use crate::task::FuzzOptions;
 /// The targets of `crates/goku-fuzz`.
 pub(crate) const TARGETS: [&str; 7] = ["wire", "key", "headers", "text", "settings", "url", "pem"];
 
+/// The program of the targets, a workspace of its own.
+pub(crate) const MANIFEST: &str = "crates/goku-fuzz-libfuzzer/Cargo.toml";
+
 /// Set where this program is cargo's wrapper of rustc.
 const WRAPPING: &str = "GOKU_XTASK_INSTRUMENTS";
 
-/// What has rustc count which code an input reaches. Only crates of the workspace are compiled so: it is their code that is looked
-/// into, dependencies are taken as they are built anyway, and no toolchain but the stable one is needed.
+/// What has rustc count which code an input reaches. Only crates of goku are compiled so: it is their code that is looked into,
+/// and no toolchain but the stable one is needed.
 const INSTRUMENTATION: [&str; 7] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -38,8 +41,17 @@ const LIMITS: [&str; 3] = ["-max_len=8192", "-timeout=10", "-rss_limit_mb=1024"]
 pub(crate) fn run(options: &FuzzOptions) -> Result<(), Failure> {
     let wrapper = env::current_exe().map_err(cannot("find this program"))?;
     let wrapper = wrapper.to_string_lossy();
-    let build = ["build", "--package", "goku-fuzz", "--features", "libfuzzer"];
-    cargo::run(build, &[("RUSTC_WORKSPACE_WRAPPER", &*wrapper), (WRAPPING, "1")])?;
+    let target = target_folder();
+    let target = target.to_string_lossy();
+    let build = [
+        "build",
+        "--locked",
+        "--manifest-path",
+        MANIFEST,
+        "--target-dir",
+        &target,
+    ];
+    cargo::run(build, &[("RUSTC_WRAPPER", &*wrapper), (WRAPPING, "1")])?;
     let all = TARGETS.map(str::to_owned);
     let targets = options.target.as_ref().map_or(&all[..], std::slice::from_ref);
     for target in targets {
@@ -54,7 +66,7 @@ fn run_target(target: &str, seconds: u64) -> Result<(), Failure> {
     for folder in [&corpus, &seeds] {
         fs::create_dir_all(folder).map_err(cannot("make a folder"))?;
     }
-    let program = cargo::target_folder().join("debug").join("goku-fuzz");
+    let program = target_folder().join("debug").join("goku-fuzz-libfuzzer");
     let mut command = Command::new(program);
     command
         .env("GOKU_FUZZ_TARGET", target)
@@ -71,6 +83,11 @@ fn run_target(target: &str, seconds: u64) -> Result<(), Failure> {
         false => Err(Failure::of_program(&format!("the fuzz target {target}"), status)
             .with(format!(": the input that found it is in {}", folder.display()))),
     }
+}
+
+/// Where the program is built: in a folder of its own, since its crates are compiled in another way.
+fn target_folder() -> PathBuf {
+    cargo::target_folder().join("fuzz").join("build")
 }
 
 /// Runs rustc where cargo has this program do so for it; `None` where it has not.
@@ -98,10 +115,16 @@ pub(crate) fn wrap() -> Option<ExitCode> {
     })
 }
 
-/// Whether rustc compiles a crate that a target runs: nothing that runs while others are compiled.
+/// Whether rustc compiles a crate that a target runs and that is goku's.
 fn is_looked_into(arguments: &[OsString]) -> bool {
-    let has = |text: &str| arguments.iter().any(|argument| argument == Path::new(text).as_os_str());
-    has("--crate-name") && !has("build_script_build") && !has("proc-macro") && !has("___")
+    let names = arguments.iter().zip(arguments.iter().skip(1));
+    let mut names = names
+        .filter(|(option, _)| *option == "--crate-name")
+        .map(|(_, name)| name);
+    names.any(|name| {
+        let name = name.to_string_lossy();
+        name == "goku" || name.starts_with("goku_")
+    })
 }
 
 fn cannot(what: &'static str) -> impl Fn(io::Error) -> Failure {
@@ -124,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn build_scripts_are_compiled_as_ever() {
+    fn what_is_not_gokus_is_compiled_as_ever() {
         let looked_into = |line: &str| {
             let arguments: Vec<_> = line.split(' ').map(OsString::from).collect();
             is_looked_into(&arguments)
@@ -132,6 +155,8 @@ mod tests {
         assert!(looked_into(
             "--crate-name goku --edition=2024 src/lib.rs --crate-type lib"
         ));
+        assert!(looked_into("--crate-name goku_grpc --edition=2024 src/lib.rs"));
+        assert!(!looked_into("--crate-name tokio --edition=2021 goku.rs"));
         assert!(!looked_into(
             "--crate-name build_script_build build.rs --crate-type bin"
         ));
