@@ -311,12 +311,18 @@ fn is_malformed(status: &Status) -> bool {
 
 /// Whether the request certainly did not leave this process.
 fn was_not_sent(status: &Status) -> bool {
-    sources(status).any(|source| {
-        source.is::<ConnectError>()
-            || source
-                .downcast_ref::<hyper::Error>()
-                .is_some_and(hyper::Error::is_canceled)
-    })
+    sources(status).any(|source| source.is::<ConnectError>() || is_cancelled(source))
+}
+
+/// Whether the connection ended before the request was sent on it.
+pub(crate) fn is_cut_off(error: &Error) -> bool {
+    sources(error).any(is_cancelled)
+}
+
+fn is_cancelled(source: &(dyn std::error::Error + 'static)) -> bool {
+    source
+        .downcast_ref::<hyper::Error>()
+        .is_some_and(hyper::Error::is_canceled)
 }
 
 /// Whether the connection failed, or the server took leave of it (GOAWAY) before it looked at the request.

@@ -9,7 +9,11 @@ use tokio::time::Instant;
 use super::GrpcClient;
 use super::endpoint::Endpoint;
 use super::pauses::Pauses;
-use crate::error::is_late;
+use crate::error::{is_cut_off, is_late};
+
+/// Attempts at servers of which none ever answered, where the last connection ended before the call was sent on it: its server
+/// may have taken leave of it with a reason, which the next attempt is told.
+const CUT_OFF_MAX: usize = 5;
 
 /// The attempts of a call that is under way.
 pub(super) struct Attempts<'a> {
@@ -74,14 +78,16 @@ impl<'a> Attempts<'a> {
 
     /// Waits until the next attempt is to be made, after one that failed by `error` or was silent; false where
     /// there is none. Endpoints that are up are tried at once,
-    /// and none again where no endpoint ever answered: the list of them is wrong, or nothing was started yet.
+    /// and none again where no endpoint ever answered: the list of them is wrong, or nothing was started yet. But one may be
+    /// tried again that closed the connection before the call was sent.
     pub(super) async fn again(&mut self, error: Option<&Error>) -> bool {
         if let Some(error) = error.filter(|error| !is_late(error)) {
             self.cause = Some(error.clone());
         }
         let endpoints = &self.client.servers.endpoints;
         let tried_all = self.made >= endpoints.len();
-        if !self.client.retries || tried_all && !endpoints.was_one_reached() {
+        let may_tell_why = error.is_some_and(is_cut_off) && self.made < endpoints.len() + CUT_OFF_MAX;
+        if !self.client.retries || tried_all && !endpoints.was_one_reached() && !may_tell_why {
             return false;
         }
         let pause = if tried_all || !endpoints.is_one_up() && endpoints.was_one_reached() {
