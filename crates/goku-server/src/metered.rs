@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use goku::access::{TokenHash, TokenUses};
 use goku::gate::{Around, Entered};
 use goku::{
     Admin, Client, ConfigureRequest, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, EventId, EventStream,
@@ -13,6 +12,7 @@ use goku::{
     ListRequest, Listing, Result, Setting, SettingChange, SettingChanges, SettingChangesRequest, SettingName,
     SettingsPage, SettingsRequest, Status, StreamItem, StreamRequest, Write, WriteAnswer, WriteId, observe,
 };
+use goku::{TokenHash, TokenUses};
 use metrics::{Counter, Gauge, Histogram, Recorder, Unit};
 
 use crate::slow_log::{Call, KeyStart, SlowLog};

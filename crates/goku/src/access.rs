@@ -7,7 +7,6 @@ mod range_set;
 mod rights;
 mod role;
 mod token;
-mod token_use;
 mod value;
 mod verb;
 
@@ -16,10 +15,8 @@ pub(crate) use self::demand::{Demand, Demands};
 pub use self::name::AccessName;
 pub(crate) use self::rights::Rights;
 pub use self::role::{Grant, Role, Scope};
-pub use self::token::{Token, TokenHash};
-#[cfg(any(feature = "sqlite", feature = "mysql"))]
-pub(crate) use self::token_use::hour_of;
-pub use self::token_use::{TokenUse, TokenUses};
+pub use self::token::Token;
 pub(crate) use self::value::check_value;
 pub use self::value::{Auth, Identity, SettingValue, TokenRecord};
 pub use self::verb::Verb;
+pub(crate) use crate::token_use::{TokenHash, TokenUse, TokenUses, hour_of};

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::access::{TokenHash, TokenUses};
 use crate::error::Result;
 use crate::setting::{
     ConfigureRequest, Setting, SettingChange, SettingChanges, SettingChangesRequest, SettingName, SettingsPage,
     SettingsRequest,
 };
+use crate::token_use::{TokenHash, TokenUses};
 
 /// What operators do to a store: its settings, which hold for all replicas on one database.
 ///

@@ -40,6 +40,7 @@ mod setting;
 mod status;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod store;
+mod token_use;
 mod txn;
 mod value;
 mod write;
@@ -133,6 +134,9 @@ pub use setting::SettingsPage;
 pub use setting::SettingsRequest;
 pub use status::Replica;
 pub use status::Status;
+pub use token_use::TokenHash;
+pub use token_use::TokenUse;
+pub use token_use::TokenUses;
 pub use txn::Compare;
 pub use txn::Operation;
 pub use txn::OperationAnswer;

@@ -1,10 +1,10 @@
 //! The calls of operators.
 
-use goku::access::{TokenHash, TokenUses};
 use goku::{
     Admin, ConfigureRequest, Result, Setting, SettingChange, SettingChanges, SettingChangesRequest, SettingName,
     SettingsPage, SettingsRequest,
 };
+use goku::{TokenHash, TokenUses};
 
 use super::GrpcClient;
 use crate::proto::gokupb::{self as pb, admin_client::AdminClient};

@@ -1,7 +1,7 @@
 //! Last uses of tokens.
 
-use goku::access::{TokenHash, TokenUse, TokenUses};
 use goku::{Error, ErrorKind, Result};
+use goku::{TokenHash, TokenUse, TokenUses};
 
 use super::time::{from_wire, to_wire};
 use super::{impossible, missing};

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream;
-use goku::access::{TokenHash, TokenUses};
 use goku::{
     Admin, Client, Clock, ConfigureRequest, ConsumerName, Cursor, CursorMove, CursorsRequest, Entry, Epoch, Error,
     ErrorKind, EventId, EventStream, History, HistoryRequest, Key, Lease, LeaseId, LeaseKeys, LeaseKeysRequest,
@@ -15,6 +14,7 @@ use goku::{
     SettingName, SettingsPage, SettingsRequest, Snapshot, Status, StreamFrom, StreamItem, StreamRequest, Write,
     WriteAnswer, WriteId,
 };
+use goku::{TokenHash, TokenUses};
 use tokio::time::{Instant, sleep};
 
 use super::Model;

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::random::Randomness;
+use crate::token_use::TokenHash;
 
 /// The beginning of every token, by which scanners for secrets know one.
 const MARK: &str = "goku_";
@@ -26,11 +26,6 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// It is shown by [`reveal`](Self::reveal) alone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
-
-/// The SHA-256 of a token's text, by which a store knows it. A slow hash would protect nothing: nobody guesses 256 random bits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TokenHash([u8; 32]);
 
 impl Token {
     /// A new token.
@@ -56,24 +51,12 @@ impl Token {
 
     /// The hash by which a store knows it.
     pub fn hash(&self) -> TokenHash {
-        TokenHash(Sha256::digest(self.0.as_bytes()).into())
+        TokenHash::from_bytes(Sha256::digest(self.0.as_bytes()).into())
     }
 
     /// Whether a text is meant to be a token, whether or not it is one.
     pub(crate) fn is_meant_by(text: &str) -> bool {
         text.starts_with(MARK)
-    }
-}
-
-impl TokenHash {
-    /// The hash of these bytes.
-    pub const fn from_bytes(bytes: [u8; 32]) -> TokenHash {
-        TokenHash(bytes)
-    }
-
-    /// The bytes of the hash.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
     }
 }
 
@@ -126,41 +109,6 @@ impl FromStr for Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(***)")
-    }
-}
-
-impl fmt::Display for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenHash({self})")
-    }
-}
-
-impl TryFrom<String> for TokenHash {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<TokenHash> {
-        let invalid = || Error::new(ErrorKind::InvalidArgument, "a SHA-256 is 64 hexadecimal digits");
-        let mut hash = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(invalid());
-        }
-        for (number, byte) in hash.iter_mut().enumerate() {
-            let digits = &text[2 * number..2 * number + 2];
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| invalid())?;
-        }
-        Ok(TokenHash(hash))
-    }
-}
-
-impl From<TokenHash> for String {
-    fn from(hash: TokenHash) -> String {
-        hash.to_string()
     }
 }
 

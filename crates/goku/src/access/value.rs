@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::name::AccessName;
 use super::role::Role;
-use super::token::{Token, TokenHash};
+use super::token::Token;
 use crate::error::{Error, ErrorKind, Result};
 use crate::setting::{ConfigureRequest, Setting, SettingName};
+use crate::token_use::TokenHash;
 
 /// The characters of a token's hash that make its default id.
 const ID_CHARS: usize = 10;

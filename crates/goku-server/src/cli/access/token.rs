@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use goku::access::{self, AccessName, SettingValue, TokenHash, TokenRecord};
+use goku::TokenHash;
+use goku::access::{self, AccessName, SettingValue, TokenRecord};
 use goku::{Admin, Clock, ConfigureRequest, Error, ErrorKind, SettingCondition, SystemClock, Timestamp};
 use serde_json::json;
 
