@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,13 +18,9 @@ use tonic::{Code, Status};
 
 use crate::counts::{Limit, ServerCounts};
 use crate::error::{Details, to_status};
-use crate::limits::MESSAGE_BYTES_MAX;
 use crate::permits::{Permits, Taken};
 use crate::proto::rpc;
-use crate::server_limits::ServerLimits;
-
-/// The fewest bytes of a budget: room for the largest message each way.
-pub(crate) const BYTES_MIN: usize = 4 * MESSAGE_BYTES_MAX;
+use crate::server_limits::{Resizable, ServerLimits};
 
 /// Requests and answers of fewer bytes are not counted: their number is bounded by that of calls.
 pub(crate) const COUNTED_BYTES_MIN: usize = 16 * 1024;
@@ -119,6 +115,15 @@ pub(crate) struct Room {
     bytes: usize,
 }
 
+impl Resizable for Budget {
+    /// What is taken beyond it is not given again.
+    fn resize(&self, bytes: usize) {
+        let half = bytes.max(ServerLimits::IN_FLIGHT_BYTES_MIN) / 2;
+        self.requests.resize(kib(half));
+        self.answers.resize(half);
+    }
+}
+
 impl Budget {
     /// A budget of as many bytes as `limits` say, also when they change: one half for requests and one for answers.
     pub(crate) fn new(limits: &ServerLimits, counts: ServerCounts) -> Arc<Budget> {
@@ -137,15 +142,8 @@ impl Budget {
             limits: limits.clone(),
             counts,
         });
-        limits.govern(&budget);
+        limits.govern(Arc::downgrade(&budget) as Weak<dyn Resizable>);
         budget
-    }
-
-    /// Makes it one of `bytes`, or of the fewest that it can have. What is taken beyond it is not given again.
-    pub(crate) fn resize(&self, bytes: usize) {
-        let half = bytes.max(BYTES_MIN) / 2;
-        self.requests.resize(kib(half));
-        self.answers.resize(half);
     }
 
     pub(crate) fn account(self: &Arc<Budget>) -> Account {
@@ -530,6 +528,7 @@ mod tests {
     use super::*;
     use crate::error::{Call, from_status};
 
+    const BYTES_MIN: usize = ServerLimits::IN_FLIGHT_BYTES_MIN;
     const HALF: usize = BYTES_MIN / 2;
 
     fn budget(bytes: usize) -> Arc<Budget> {

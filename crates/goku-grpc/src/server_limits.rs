@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::budget::{self, Budget};
+use crate::limits::MESSAGE_BYTES_MAX;
 
 /// The limits of a server that can change while it runs. Clones share them: keep one to change them.
 #[derive(Clone, Debug)]
@@ -23,7 +23,13 @@ struct Inner {
     connection_window_bytes: AtomicU32,
     in_flight_bytes_max: AtomicUsize,
     /// Those that are told when `in_flight_bytes_max` changes.
-    budgets: Mutex<Vec<Weak<Budget>>>,
+    rooms: Mutex<Vec<Weak<dyn Resizable>>>,
+}
+
+/// Whatever has room for the bytes of requests and answers under way.
+pub(crate) trait Resizable: Send + Sync {
+    /// Makes it room for so many bytes.
+    fn resize(&self, bytes: usize);
 }
 
 impl ServerLimits {
@@ -48,7 +54,7 @@ impl ServerLimits {
     /// The default of [`in_flight_bytes_max`](Self::in_flight_bytes_max).
     pub const IN_FLIGHT_BYTES_MAX: usize = 128 * 1024 * 1024;
     /// The least that [`in_flight_bytes_max`](Self::in_flight_bytes_max) can be: room for the largest message each way.
-    pub const IN_FLIGHT_BYTES_MIN: usize = budget::BYTES_MIN;
+    pub const IN_FLIGHT_BYTES_MIN: usize = 4 * MESSAGE_BYTES_MAX;
 
     /// The greatest number of connections. Beyond it the one that has been silent for the longest time goes, and the new
     /// one where all have calls under way. Leave it below the number of files that the process may open.
@@ -152,24 +158,26 @@ impl ServerLimits {
     /// [`IN_FLIGHT_BYTES_MIN`](Self::IN_FLIGHT_BYTES_MIN). What is under way goes on: where it holds more, nothing is added
     /// until it holds less.
     pub fn set_in_flight_bytes_max(&self, bytes: usize) {
-        let mut budgets = self.budgets();
+        let mut rooms = self.rooms();
         self.0.in_flight_bytes_max.store(bytes, Ordering::Relaxed);
-        budgets.retain(|budget| budget.strong_count() > 0);
-        for budget in budgets.iter().filter_map(Weak::upgrade) {
-            budget.resize(bytes);
+        rooms.retain(|room| room.strong_count() > 0);
+        for room in rooms.iter().filter_map(Weak::upgrade) {
+            room.resize(bytes);
         }
     }
 
-    /// Tells `budget` of each change of [`in_flight_bytes_max`](Self::in_flight_bytes_max), and of what it is now.
-    pub(crate) fn govern(&self, budget: &Arc<Budget>) {
-        let mut budgets = self.budgets();
-        budget.resize(self.in_flight_bytes_max());
-        budgets.push(Arc::downgrade(budget));
+    /// Tells `room` of each change of [`in_flight_bytes_max`](Self::in_flight_bytes_max), and of what it is now.
+    pub(crate) fn govern(&self, room: Weak<dyn Resizable>) {
+        let mut rooms = self.rooms();
+        if let Some(room) = room.upgrade() {
+            room.resize(self.in_flight_bytes_max());
+        }
+        rooms.push(room);
     }
 
-    fn budgets(&self) -> MutexGuard<'_, Vec<Weak<Budget>>> {
+    fn rooms(&self) -> MutexGuard<'_, Vec<Weak<dyn Resizable>>> {
         // Nothing panics while it is locked.
-        self.0.budgets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -185,7 +193,7 @@ impl Default for ServerLimits {
             stream_window_bytes: AtomicU32::new(Self::STREAM_WINDOW_BYTES),
             connection_window_bytes: AtomicU32::new(Self::CONNECTION_WINDOW_BYTES),
             in_flight_bytes_max: AtomicUsize::new(Self::IN_FLIGHT_BYTES_MAX),
-            budgets: Mutex::default(),
+            rooms: Mutex::default(),
         }))
     }
 }
