@@ -4,7 +4,7 @@ use std::path::Path;
 
 use goku::access::{AccessName, Auth, Role, SettingValue, Token, TokenRecord, has_administrator};
 use goku::{
-    Admin, Clock, ConfigureRequest, Error, ErrorKind, Result, Setting, SettingCondition, SettingsRequest, SystemClock,
+    Admin, Clock, ConfigureRequest, Error, ErrorKind, Result, Setting, SettingCondition, SystemClock, all_settings,
     secret_file,
 };
 
@@ -29,7 +29,7 @@ const ATTEMPTS_MAX: usize = 5;
 /// - `Unavailable`: the store cannot be asked.
 pub(crate) async fn run(admin: &impl Admin, file: &Path, enable: bool) -> Result<()> {
     for _ in 0..ATTEMPTS_MAX {
-        let settings = all_settings(admin).await?;
+        let settings = all_settings(admin, "").await?;
         if has_administrator(&settings, SystemClock.now()) {
             tracing::info!(file = %file.display(), "the store has an administrator: the bootstrap token is not read");
             return Ok(());
@@ -108,20 +108,6 @@ fn read(file: &Path) -> Result<Token> {
     })
 }
 
-/// The settings that rights are made of.
-async fn all_settings(admin: &impl Admin) -> Result<Vec<Setting>> {
-    let mut request = SettingsRequest::default();
-    let mut found = Vec::new();
-    loop {
-        let page = admin.list_settings(request.clone()).await?;
-        request.after = page.settings.last().map(|setting| setting.name.clone());
-        found.extend(page.settings);
-        if !page.more {
-            return Ok(found);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
@@ -145,7 +131,7 @@ mod tests {
     }
 
     async fn names(engine: &Engine) -> Vec<String> {
-        let settings = all_settings(engine).await.unwrap();
+        let settings = all_settings(engine, "").await.unwrap();
         settings.iter().map(|setting| setting.name.to_string()).collect()
     }
 

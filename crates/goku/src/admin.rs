@@ -121,3 +121,24 @@ impl<A: Admin + ?Sized> Admin for Arc<A> {
         (**self).token_uses(after).await
     }
 }
+
+/// Reads all settings whose names begin with `prefix`, in the order of their names, page by page.
+///
+/// # Errors
+///
+/// Those of [`Admin::list_settings`].
+pub async fn all_settings(admin: &impl Admin, prefix: impl Into<Vec<u8>>) -> Result<Vec<Setting>> {
+    let mut request = SettingsRequest {
+        prefix: prefix.into(),
+        ..SettingsRequest::default()
+    };
+    let mut found = Vec::new();
+    loop {
+        let page = admin.list_settings(request.clone()).await?;
+        request.after = page.settings.last().map(|setting| setting.name.clone());
+        found.extend(page.settings);
+        if !page.more {
+            return Ok(found);
+        }
+    }
+}

@@ -61,6 +61,7 @@ pub mod sim;
 pub mod bench;
 
 pub use admin::Admin;
+pub use admin::all_settings;
 pub use backoff::Backoff;
 pub use client::Client;
 pub use client::EventStream;

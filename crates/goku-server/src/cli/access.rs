@@ -7,7 +7,7 @@ mod role;
 mod token;
 
 use goku::access::{AccessName, SettingValue};
-use goku::{Admin, ConfigureRequest, Error, ErrorKind, Setting, SettingsRequest};
+use goku::{Admin, ConfigureRequest, Error, ErrorKind, Setting};
 
 pub(super) use self::auth::Auth;
 pub(super) use self::grant::GrantArgument;
@@ -17,19 +17,7 @@ pub(super) use self::token::Token;
 
 /// All settings of one kind, in the order of their names.
 pub(super) async fn all<V: SettingValue>(admin: &impl Admin) -> goku::Result<Vec<Setting>> {
-    let mut request = SettingsRequest {
-        prefix: format!("{}/", V::KIND).into(),
-        ..SettingsRequest::default()
-    };
-    let mut found = Vec::new();
-    loop {
-        let page = admin.list_settings(request.clone()).await?;
-        request.after = page.settings.last().map(|setting| setting.name.clone());
-        found.extend(page.settings);
-        if !page.more {
-            return Ok(found);
-        }
-    }
+    goku::all_settings(admin, format!("{}/", V::KIND)).await
 }
 
 /// Removes the setting of this kind and name.
